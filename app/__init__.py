@@ -1,0 +1,1 @@
+"""The Streamlit app: watch write rules change a matrix memory, token by token."""
