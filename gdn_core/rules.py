@@ -1,0 +1,303 @@
+"""The lineage as data: what each architecture may change when it writes to its matrix memory.
+
+A rule says how wide each of its three gates is and where the gates come from. The arithmetic is written once, in
+:mod:`gdn_core.reference`; the equation of a rule is printed from that arithmetic by :mod:`gdn_core.equation`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Gate(Enum):
+    """The width of a gate on a memory of V value channels by K key channels."""
+
+    NONE = "none"  # the gate is absent: no decay, nothing erased, or everything written
+    SCALAR = "scalar"  # one number for the whole memory
+    KEY = "key"  # one number for each key channel, a column of the memory
+    VALUE = "value"  # one number for each value channel, a row of the memory
+    MATRIX = "matrix"  # one number for each entry of the memory
+
+    def shape(self, V: int, K: int) -> tuple[int, int]:
+        """Return the gate's shape, ready to broadcast against a [V, K] memory."""
+        return V if self in (Gate.VALUE, Gate.MATRIX) else 1, K if self in (Gate.KEY, Gate.MATRIX) else 1
+
+
+class Clock(Enum):
+    """Where a rule's gates come from."""
+
+    FIXED = "fixed"  # constants of the layer, the same at every token
+    TOKEN = "token"  # computed from the token: the rule is selective
+
+
+class Discretisation(Enum):
+    """How a continuous-time rule turns h' = A h + B u, sampled every Delta, into gates (:mod:`gdn_core.ssm`)."""
+
+    ZOH = "zoh"  # zero-order hold, exact for an input held over the step: Bbar = Delta phi_1(Delta A) B
+    MAMBA = "mamba"  # the decay of ZOH and the input of Euler, as Mamba's code has it: Bbar = Delta B
+
+
+class Features(Enum):
+    """The map that a rule applies to keys and queries before they reach the memory."""
+
+    IDENTITY = "identity"
+    ELU_PLUS_ONE = "elu+1"  # elu(x) + 1 = exp(x) for x < 0 and 1 + x elsewhere: positive, as a normaliser needs
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a rule or a formula is published.
+
+    Args:
+        paper: an arXiv number such as "2412.06464", or a full reference where there is none.
+        place: the equation, section or table in it.
+        title: the title of the paper.
+    """
+
+    paper: str
+    place: str
+    title: str = ""
+
+    @property
+    def url(self) -> str | None:
+        """The address of the paper, or None where it has no arXiv number."""
+        return f"https://arxiv.org/abs/{self.paper}" if re.fullmatch(r"\d{4}\.\d{4,5}", self.paper) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """What a reader wants to know of any row of the lineage, inside the family or out of it."""
+
+    slug: str
+    title: str
+    year: int
+    source: Source
+    words: str
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.slug):
+            raise ValueError(f"slug: expected lower-case words joined by hyphens, got {self.slug!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KVCache(Architecture):
+    """An architecture whose memory is every key and value so far: it grows, and it is outside the family."""
+
+    def floats(self, T: int, V: int, K: int) -> int:
+        """Count the numbers kept after T tokens."""
+        return T * (V + K)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriteRule(Architecture):
+    """A member of the family: one [V, K] memory, decayed, erased and written once a token.
+
+    Args:
+        decay: the width of the decay exp(g), applied first.
+        erase: the width of b in what is erased, (S (b*k)) k^T: NONE, SCALAR or KEY.
+        write: the width of w in what is written, (w*v) k^T: NONE, SCALAR, VALUE, or MATRIX, where each value channel
+            has a key of its own (exact ZOH makes one).
+        tied: erase and write are one number, beta.
+        clock: whether the gates are constants of the layer or computed from the token.
+        discretisation: how the gates follow from A, B and Delta; None for a rule that is discrete from the start.
+        features: the map applied to keys and queries.
+        normalised: the output is divided by z . q, with z the sum of the keys: one more row of the memory, whose
+            value is always 1.
+
+    Raises:
+        ValueError: if the gates do not make a rule of the family.
+    """
+
+    decay: Gate = Gate.NONE
+    erase: Gate = Gate.NONE
+    write: Gate = Gate.NONE
+    tied: bool = False
+    clock: Clock = Clock.TOKEN
+    discretisation: Discretisation | None = None
+    features: Features = Features.IDENTITY
+    normalised: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        allowed = {"erase": (Gate.NONE, Gate.SCALAR, Gate.KEY), "write": tuple(g for g in Gate if g is not Gate.KEY)}
+        for name, widths in allowed.items():
+            if getattr(self, name) not in widths:
+                raise ValueError(
+                    f"{name}: expected one of {', '.join(g.value for g in widths)}, got {getattr(self, name).value}"
+                )
+        if self.tied and not (self.erase is self.write is Gate.SCALAR):
+            raise ValueError(
+                f"tied: expected scalar erase and write gates, got {self.erase.value} and {self.write.value}"
+            )
+        if self.discretisation and (self.erase is not Gate.NONE or self.decay is not Gate.MATRIX):
+            raise ValueError("discretisation: expected a matrix decay and no erase gate")
+        if self.write is Gate.MATRIX and self.discretisation is not Discretisation.ZOH:
+            raise ValueError("write: a matrix gate comes from discretisation by ZOH only")
+        if self.normalised and (self.erase is not Gate.NONE or self.write is not Gate.NONE):
+            raise ValueError("normalised: expected an additive rule, without erase or write gate")
+
+    def floats(self, T: int, V: int, K: int) -> int:
+        """Count the numbers kept after T tokens: they do not depend on T."""
+        return (V + self.normalised) * K
+
+
+SOFTMAX_ATTENTION = KVCache(
+    slug="softmax-attention",
+    title="Softmax attention",
+    year=2017,
+    source=Source("1706.03762", "eq. 1", "Attention Is All You Need"),
+    words="Keeps every key and value in a cache and weighs them all at each token: exact recall, and a memory that "
+    "grows with the stream.",
+)
+
+FAST_WEIGHTS = WriteRule(
+    slug="fast-weights",
+    title="Fast weights",
+    year=1992,
+    source=Source(
+        "Schmidhuber, Neural Computation 4(1), 131-139",
+        "as restated in arXiv 2102.11174, sec. 2",
+        "Learning to Control Fast-Weight Memories",
+    ),
+    words="One network writes outer products into the weights of another: the ancestor of all of them.",
+)
+
+LINEAR_ATTENTION = WriteRule(
+    slug="linear-attention",
+    title="Linear attention",
+    year=2020,
+    source=Source("2006.16236", "sec. 3.3", "Transformers are RNNs"),
+    words="Adds v k^T at every token and forgets nothing: past dk keys the memories collide, and old and new weigh alike.",
+)
+
+LINEAR_ATTENTION_NORMALISED = WriteRule(
+    slug="linear-attention-normalised",
+    title="Linear attention, feature map and normaliser",
+    year=2020,
+    source=Source("2006.16236", "eqs. 18-20", "Transformers are RNNs"),
+    features=Features.ELU_PLUS_ONE,
+    normalised=True,
+    words="Linear attention as published: positive features elu(x) + 1, and the answer divided by the weights it sums.",
+)
+
+S4 = WriteRule(
+    slug="s4",
+    title="S4 (diagonal, real)",
+    year=2021,
+    source=Source("2111.00396", "eq. 3; diagonal in arXiv 2206.11893", "Efficiently Modeling Long Sequences"),
+    decay=Gate.MATRIX,
+    write=Gate.MATRIX,
+    clock=Clock.FIXED,
+    discretisation=Discretisation.ZOH,
+    words="A linear ODE, sampled: every entry of the memory decays at a rate of its own, the same at every token.",
+)
+
+MAMBA = WriteRule(
+    slug="mamba",
+    title="Mamba",
+    year=2023,
+    source=Source("2312.00752", "eqs. 2 and 4", "Mamba: Linear-Time Sequence Modeling with Selective State Spaces"),
+    decay=Gate.MATRIX,
+    write=Gate.VALUE,
+    discretisation=Discretisation.MAMBA,
+    words="S4 with a step Delta, an input map and an output map computed from the token: a large Delta replaces the "
+    "memory by the input, a small one ignores the token.",
+)
+
+RETNET = WriteRule(
+    slug="retnet",
+    title="RetNet",
+    year=2023,
+    source=Source("2307.08621", "sec. 2.1", "Retentive Network"),
+    decay=Gate.SCALAR,
+    clock=Clock.FIXED,
+    words="Linear attention under one constant decay: recent tokens weigh more, whatever they say.",
+)
+
+GLA = WriteRule(
+    slug="gla",
+    title="GLA",
+    year=2023,
+    source=Source("2312.06635", "sec. 4", "Gated Linear Attention Transformers with Hardware-Efficient Training"),
+    decay=Gate.KEY,
+    words="A decay for each key channel, computed from the token: the model chooses what to forget, but not by content.",
+)
+
+MAMBA2 = WriteRule(
+    slug="mamba-2",
+    title="Mamba-2",
+    year=2024,
+    source=Source("2405.21060", "sec. 2", "Transformers are SSMs"),
+    decay=Gate.SCALAR,
+    words="Mamba with one decay for the whole memory of a head, which makes it masked attention; Delta stands in the value.",
+)
+
+DELTANET = WriteRule(
+    slug="deltanet",
+    title="DeltaNet",
+    year=2021,
+    source=Source("2102.11174", "sec. 4.2", "Linear Transformers Are Secretly Fast Weight Programmers"),
+    erase=Gate.SCALAR,
+    write=Gate.SCALAR,
+    tied=True,
+    words="Reads what the key already answers and writes the difference: a key written twice answers the new value. "
+    "Nothing else is ever forgotten.",
+)
+
+GATED_DELTANET = WriteRule(
+    slug="gated-deltanet",
+    title="Gated DeltaNet",
+    year=2024,
+    source=Source("2412.06464", "eq. 10", "Gated Delta Networks: Improving Mamba2 with Delta Rule"),
+    decay=Gate.SCALAR,
+    erase=Gate.SCALAR,
+    write=Gate.SCALAR,
+    tied=True,
+    words="Gating and the delta rule: the decay clears the whole memory at once, the delta rule edits one key.",
+)
+
+KIMI_DELTA_ATTENTION = WriteRule(
+    slug="kimi-delta-attention",
+    title="Kimi Delta Attention",
+    year=2025,
+    source=Source("2510.26692", "eq. 1", "Kimi Linear: An Expressive, Efficient Attention Architecture"),
+    decay=Gate.KEY,
+    erase=Gate.SCALAR,
+    write=Gate.SCALAR,
+    tied=True,
+    words="Gated DeltaNet with a decay for each key channel, as GLA has.",
+)
+
+GATED_DELTANET_2 = WriteRule(
+    slug="gated-deltanet-2",
+    title="Gated DeltaNet-2",
+    year=2026,
+    source=Source("2605.22791", "eq. 10", "Gated DeltaNet-2: Decoupling Erase and Write in Linear Attention"),
+    decay=Gate.KEY,
+    erase=Gate.KEY,
+    write=Gate.VALUE,
+    words="Erase and write come apart: a gate for each key channel says what to erase, one for each value channel what "
+    "to write.",
+)
+
+RULES: dict[str, WriteRule] = {
+    rule.slug: rule
+    for rule in (
+        FAST_WEIGHTS,
+        LINEAR_ATTENTION,
+        LINEAR_ATTENTION_NORMALISED,
+        S4,
+        MAMBA,
+        RETNET,
+        GLA,
+        MAMBA2,
+        DELTANET,
+        GATED_DELTANET,
+        KIMI_DELTA_ATTENTION,
+        GATED_DELTANET_2,
+    )
+}
+
+LINEAGE: tuple[Architecture, ...] = (SOFTMAX_ATTENTION, *RULES.values())

@@ -1,0 +1,118 @@
+"""A stream as people give it, and the tokens that a rule makes of it.
+
+A :class:`Stream` is neutral: queries, keys, values, and every gate that any rule of the family may want. A rule takes
+the gates it has, at the width it has them, and ignores the rest: so one stream can be run under every rule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gdn_core import ssm
+from gdn_core.reference import Token
+from gdn_core.rules import Clock, Discretisation, Features, Gate, WriteRule
+
+Floats = np.ndarray  # float64
+
+
+@dataclass(frozen=True)
+class Stream:
+    """T tokens for one memory of V value channels by K key channels, float64.
+
+    Args:
+        q: queries, [T, K].
+        k: keys, [T, K].
+        v: values, [T, V].
+        g: log decay in nats, [T] or [T, K], <= 0.
+        beta: erase gate, and write gate of the tied rules, [T] or [T, K], in [0, 2].
+        w: write gate of the untied rules, [T] or [T, V].
+        delta: step of the discretised rules, [T] or [T, V], >= 0.
+        A: diagonal of the discretised rules, [K] or [V, K], <= 0; by default -1, -2, ..., -K, as Mamba initialises it.
+    """
+
+    q: Floats
+    k: Floats
+    v: Floats
+    g: Floats
+    beta: Floats
+    w: Floats
+    delta: Floats
+    A: Floats
+
+    def __len__(self) -> int:
+        """Count the tokens."""
+        return len(self.v)
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """The sizes (T, V, K)."""
+        return len(self.v), self.v.shape[1], self.k.shape[1]
+
+    def window(self, start: int, stop: int) -> Stream:
+        """Return tokens start to stop."""
+        per_token = ("q", "k", "v", "g", "beta", "w", "delta")
+        return replace(self, **{name: getattr(self, name)[start:stop] for name in per_token})
+
+
+def featured(rule: WriteRule, x: Floats) -> Floats:
+    """Apply the rule's feature map to queries or keys of any shape."""
+    if rule.features is Features.IDENTITY:
+        return x
+    return np.where(x > 0, 1 + x, np.exp(np.minimum(x, 0)))  # elu(x) + 1
+
+
+def tokens(rule: WriteRule, stream: Stream, *, discretisation: Discretisation | None = None) -> Token:
+    """Write a stream as the tokens of a rule.
+
+    A gate that the stream gives wider than the rule has it is narrowed to the mean over its channels; one given
+    narrower is repeated over them. A rule of constant gates takes the median over the tokens: it cannot follow a gate
+    that the stream changes. A normalised rule gets one more value channel, whose value is always 1.
+
+    Args:
+        rule: a member of the family.
+        stream: T tokens.
+        discretisation: replaces the rule's own, for a rule that has one.
+
+    Returns:
+        A stream of T tokens, float64, with a memory of V rows, or V + 1 for a normalised rule.
+
+    Raises:
+        ValueError: if the rule is not a discretised one and a discretisation is asked for.
+    """
+    T, V, K = stream.sizes
+    if discretisation and not rule.discretisation:
+        raise ValueError(f"discretisation: {rule.title} is discrete from the start and takes none, got {discretisation.value}")
+
+    def gate(values: Floats, width: Gate) -> Floats:
+        """Bring a gate of the stream, [T] or [T, channels], to [T, 1 or channels]."""
+        values = values if values.ndim == 2 else values[:, None]
+        if rule.clock is Clock.FIXED:
+            values = np.broadcast_to(np.median(values, axis=0), values.shape)
+        if width is Gate.SCALAR:
+            return values.mean(axis=1, keepdims=True)
+        return np.broadcast_to(values, (T, K if width is Gate.KEY else V))
+
+    if rule.discretisation:
+        A = np.broadcast_to(stream.A, (V, K))
+        method = discretisation or rule.discretisation
+        return ssm.tokens(stream.v, gate(stream.delta, Gate.VALUE), A, stream.k, stream.q, method=method)
+    none = np.zeros((T, 1))
+    g = none if rule.decay is Gate.NONE else gate(stream.g, rule.decay)
+    b = none if rule.erase is Gate.NONE else gate(stream.beta, rule.erase)
+    w = none + 1 if rule.write is Gate.NONE else b if rule.tied else gate(stream.w, rule.write)
+    v = np.concatenate([stream.v, none + 1], axis=1) if rule.normalised else stream.v
+    g = g[:, :, None] if rule.decay is Gate.VALUE else g[:, None, :]
+    return Token(q=featured(rule, stream.q), k=featured(rule, stream.k), v=v, g=g, b=b, w=w)
+
+
+def answer(rule: WriteRule, read: Floats) -> Floats:
+    """Turn what a rule's memory reads, [..., V] or [..., V + 1] if normalised, into its output, [..., V].
+
+    Where the normaliser is zero nothing has been written, and the output is 0.
+    """
+    if not rule.normalised:
+        return read
+    total = read[..., -1:]
+    return np.divide(read[..., :-1], total, out=np.zeros_like(read[..., :-1]), where=total != 0)
