@@ -183,7 +183,9 @@ def chunkwise(
     return S, stack(outputs)
 
 
-def _by_rows(run: Callable[..., tuple[Array, Array]], S: Array, x: Token, exp: Exp, stack: Stack) -> tuple[Array, Array]:
+def _by_rows(
+    run: Callable[..., tuple[Array, Array]], S: Array, x: Token, exp: Exp, stack: Stack
+) -> tuple[Array, Array]:
     """Run every row of the memory as a memory of its own: rows never meet, whatever their decays and keys."""
     ends = [run(S[d : d + 1], x.row(d), exp=exp, stack=stack) for d in range(len(S))]
     return stack([end[0] for end, _ in ends]), stack([o[:, 0] for _, o in ends]).T

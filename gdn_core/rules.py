@@ -7,7 +7,7 @@ A rule says how wide each of its three gates is and where the gates come from. T
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 
@@ -131,12 +131,24 @@ class WriteRule(Architecture):
             raise ValueError(
                 f"tied: expected scalar erase and write gates, got {self.erase.value} and {self.write.value}"
             )
-        if self.discretisation and (self.erase is not Gate.NONE or self.decay is not Gate.MATRIX):
-            raise ValueError("discretisation: expected a matrix decay and no erase gate")
-        if self.write is Gate.MATRIX and self.discretisation is not Discretisation.ZOH:
-            raise ValueError("write: a matrix gate comes from discretisation by ZOH only")
+        if (self.decay is Gate.MATRIX) is not (self.discretisation is not None):
+            raise ValueError("decay: a matrix decay is exp(Delta A), and goes with a discretisation and nothing else")
+        if self.discretisation and self.erase is not Gate.NONE:
+            raise ValueError(f"erase: expected none beside a discretisation, got {self.erase.value}")
+        if (self.write is Gate.MATRIX) is not (self.discretisation is Discretisation.ZOH):
+            raise ValueError("write: a matrix gate is Delta phi_1(Delta A), and goes with ZOH and nothing else")
         if self.normalised and (self.erase is not Gate.NONE or self.write is not Gate.NONE):
             raise ValueError("normalised: expected an additive rule, without erase or write gate")
+
+    def discretised(self, method: Discretisation) -> WriteRule:
+        """Return this rule under another discretisation.
+
+        Raises:
+            ValueError: if the rule is discrete from the start.
+        """
+        if not self.discretisation:
+            raise ValueError(f"discretisation: {self.title} is discrete from the start, got {method.value}")
+        return replace(self, discretisation=method, write=Gate.MATRIX if method is Discretisation.ZOH else Gate.VALUE)
 
     def floats(self, T: int, V: int, K: int) -> int:
         """Count the numbers kept after T tokens: they do not depend on T."""

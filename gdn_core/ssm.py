@@ -80,9 +80,7 @@ def exponential_trapezoidal(A: Array, delta: Array, lam: Array, *, exp: Exp = np
     return decay, (1 - lam) * delta * decay, lam * delta
 
 
-def tokens(
-    u: Array, delta: Array, A: Array, B: Array, C: Array, *, method: Discretisation, phi1: Exp = phi1
-) -> Token:
+def tokens(u: Array, delta: Array, A: Array, B: Array, C: Array, *, method: Discretisation, phi1: Exp = phi1) -> Token:
     """Write V channels of a diagonal state space model as tokens of one [V, K] memory.
 
     Args:

@@ -73,17 +73,17 @@ def tokens(rule: WriteRule, stream: Stream, *, discretisation: Discretisation | 
     Args:
         rule: a member of the family.
         stream: T tokens.
-        discretisation: replaces the rule's own, for a rule that has one.
+        discretisation: instead of the rule's own, as by :meth:`~gdn_core.rules.WriteRule.discretised`.
 
     Returns:
         A stream of T tokens, float64, with a memory of V rows, or V + 1 for a normalised rule.
 
     Raises:
-        ValueError: if the rule is not a discretised one and a discretisation is asked for.
+        ValueError: if a discretisation is asked for and the rule is discrete from the start.
     """
     T, V, K = stream.sizes
-    if discretisation and not rule.discretisation:
-        raise ValueError(f"discretisation: {rule.title} is discrete from the start and takes none, got {discretisation.value}")
+    if discretisation:
+        rule = rule.discretised(discretisation)
 
     def gate(values: Floats, width: Gate) -> Floats:
         """Bring a gate of the stream, [T] or [T, channels], to [T, 1 or channels]."""
@@ -96,8 +96,8 @@ def tokens(rule: WriteRule, stream: Stream, *, discretisation: Discretisation | 
 
     if rule.discretisation:
         A = np.broadcast_to(stream.A, (V, K))
-        method = discretisation or rule.discretisation
-        return ssm.tokens(stream.v, gate(stream.delta, Gate.VALUE), A, stream.k, stream.q, method=method)
+        delta = gate(stream.delta, Gate.VALUE)
+        return ssm.tokens(stream.v, delta, A, stream.k, stream.q, method=rule.discretisation)
     none = np.zeros((T, 1))
     g = none if rule.decay is Gate.NONE else gate(stream.g, rule.decay)
     b = none if rule.erase is Gate.NONE else gate(stream.beta, rule.erase)

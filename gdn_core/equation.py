@@ -1,0 +1,204 @@
+"""The equation of a rule, printed from the one definition by running it on letters.
+
+:func:`gdn_core.reference.step` is called on a memory and a token made of letters instead of numbers. What comes out is
+a sum of words, which :func:`tex` prints. No equation is written down anywhere: change the step, and every page changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from gdn_core.reference import Token, step
+from gdn_core.rules import Clock, Discretisation, Features, Gate, WriteRule
+
+Values = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A factor of a word: how it prints, and what it is in numbers, as a matrix (a scalar is 1 x 1)."""
+
+    tex: str
+    value: Callable[[Values], np.ndarray]
+    kind: str = "matrix"  # scalar, column, row, diagonal or matrix
+
+    @property
+    def transposed(self) -> Letter:
+        """The letter laid down: a column becomes a row, a scalar or a diagonal stays."""
+        if self.kind != "column":
+            return self
+        return Letter(self.tex + r"^\top", lambda values: self.value(values).T, "row")
+
+
+Word = tuple[Letter, ...]
+
+
+@dataclass(frozen=True)
+class Words:
+    """A sum of signed words: a matrix or a vector, with the operations that the step uses."""
+
+    terms: tuple[tuple[int, Word], ...]
+    entrywise: Letter | None = None  # a gate on every entry of the outer product that this vector becomes part of
+
+    def __add__(self, other: Words) -> Words:
+        return Words(self.terms + other.terms)
+
+    def __sub__(self, other: Words) -> Words:
+        return Words(self.terms + tuple((-sign, word) for sign, word in other.terms))
+
+    def __matmul__(self, other: Words) -> Words:
+        return Words(tuple((s * t, a + b) for s, a in self.terms for t, b in other.terms))
+
+    def __mul__(self, other: Words) -> Words:
+        """Multiply a column by a row, entry by entry: the outer product."""
+        outer = self @ other
+        return (
+            Words(tuple((s, (_hadamard(other.entrywise, word),)) for s, word in outer.terms))
+            if other.entrywise
+            else outer
+        )
+
+    def __getitem__(self, index: tuple[slice | None, slice | None]) -> Words:
+        """Stand a vector up as a column, ``[:, None]``, or lay it down as a row, ``[None, :]``."""
+        if index[1] is None:
+            return self
+        return Words(tuple((s, tuple(a.transposed for a in reversed(w))) for s, w in self.terms), self.entrywise)
+
+    def value(self, values: Values) -> np.ndarray:
+        """Evaluate the sum on numbers: a matrix for each name, vectors as columns, scalars 1 x 1."""
+        return sum((sign * _product(word, values) for sign, word in self.terms), start=np.zeros((1, 1)))
+
+
+@dataclass(frozen=True)
+class GateLetter:
+    """A gate standing before the memory or a vector."""
+
+    name: str
+    tex: str
+    width: Gate
+    absent: int = 1  # what a gate of no width is: 1, or 0 for the erase gate
+
+    def __mul__(self, other: Words) -> Words:
+        if self.width is Gate.NONE:
+            return other if self.absent else Words(())
+        if self.width is Gate.SCALAR:
+            scalar = Letter(self.tex, lambda values: values[self.name], "scalar")
+            return Words(tuple((sign, (scalar, *word)) for sign, word in other.terms))
+        if self.width is Gate.MATRIX:
+            entries = Letter(self.tex, lambda values: values[self.name])
+            return Words(tuple((sign, (_hadamard(entries, word),)) for sign, word in other.terms))
+        diagonal = Letter(self.tex, lambda values: np.diagflat(values[self.name]), "diagonal")
+        if self.width is Gate.KEY and other.terms[0][1][0].kind == "matrix":  # key channels are the memory's columns
+            return Words(tuple((sign, (*word, diagonal)) for sign, word in other.terms))
+        return Words(tuple((sign, (diagonal, *word)) for sign, word in other.terms))
+
+
+def _product(word: Word, values: Values) -> np.ndarray:
+    """Multiply the letters of a word: scalars commute, the rest stands in order."""
+    total = np.eye(1)
+    for letter in word:
+        value = letter.value(values)
+        total = total * value if letter.kind == "scalar" or total.shape == (1, 1) else total @ value
+    return total
+
+
+def _hadamard(gate: Letter, word: Word) -> Letter:
+    inner = rf"\left({_print(word)}\right)" if len(word) > 1 else word[0].tex
+    return Letter(rf"{gate.tex} \odot {inner}", lambda values: gate.value(values) * _product(word, values))
+
+
+def _print(word: Word) -> str:
+    """Print a word: scalars first, a diagonal before a column as an entrywise product, other diagonals by name."""
+    scalars = [a.tex for a in word if a.kind == "scalar"]
+    letters = [a for a in word if a.kind != "scalar"]
+    printed = []
+    while letters:
+        a = letters.pop(0)
+        if a.kind == "diagonal" and letters and letters[0].kind == "column":
+            printed.append(rf"({a.tex} \odot {letters.pop(0).tex})")
+        else:
+            printed.append(rf"\operatorname{{diag}}({a.tex})" if a.kind == "diagonal" else a.tex)
+    return " ".join(scalars + printed)
+
+
+def letters(rule: WriteRule) -> tuple[Words, Token]:
+    """Return the memory S_{t-1} and one token of the rule, made of letters instead of numbers."""
+    t = "" if rule.clock is Clock.FIXED else "_t"
+    mapped = (lambda name: rf"\phi({name})") if rule.features is not Features.IDENTITY else (lambda name: name)
+    decay = r"\bar A" if rule.discretisation else r"\gamma" if rule.clock is Clock.FIXED else r"\alpha"
+    erase, write = (r"\beta", r"\beta") if rule.tied else ("b", "w")
+
+    def vector(name: str, tex: str, entrywise: Letter | None = None) -> Words:
+        return Words(((1, (Letter(tex, lambda values: values[name], "column"),)),), entrywise)
+
+    by_row = rule.write is Gate.MATRIX  # the write gate sits in the keys, one for each value channel
+    each = Letter(rf"\bar B{t}", lambda values: values["w"]) if by_row else None
+    return Words(((1, (Letter("S_{t-1}", lambda values: values["S"]),)),)), Token(
+        q=vector("q", mapped("q_t")),
+        k=vector("k", mapped("k_t"), each),
+        v=vector("v", "v_t"),
+        g=GateLetter("alpha", decay + t, rule.decay),
+        b=GateLetter("b", erase + t, rule.erase, absent=0),
+        w=GateLetter("w", (r"\Delta" if rule.discretisation else write) + t, Gate.NONE if by_row else rule.write),
+    )
+
+
+def written(rule: WriteRule) -> tuple[Words, Words]:
+    """Run the step on letters.
+
+    Returns:
+        The new memory and the output, as sums of words. The decay letter stands for exp(g).
+    """
+    S, x = letters(rule)
+    return step(S, x, exp=lambda gate: gate)
+
+
+def tex(rule: WriteRule) -> str:
+    r"""Print the write rule of a member of the family.
+
+    >>> from gdn_core.rules import GATED_DELTANET
+    >>> print(tex(GATED_DELTANET))
+    S_t = \alpha_t S_{t-1} \left(I - \beta_t k_t k_t^\top\right) + \beta_t v_t k_t^\top
+    """
+    (_, kept), *rest = written(rule)[0].terms
+    core = [a for a in kept if a.kind != "scalar"]
+    transition, added = "", ""
+    for sign, word in rest:
+        letters_of = [a for a in word if a.kind != "scalar"]
+        if letters_of[: len(core)] == core:  # the memory again: S, times what is taken away
+            scalars = [a for a in word if a.kind == "scalar"]
+            for a in kept:
+                if a.kind == "scalar":
+                    scalars.remove(a)
+            transition += f" {'-' if sign < 0 else '+'} {_print((*scalars, *letters_of[len(core) :]))}"
+        else:
+            added += f" {'-' if sign < 0 else '+'} {_print(word)}"
+    bracket = rf" \left(I{transition}\right)" if transition else ""
+    return f"S_t = {_print(kept)}{bracket}{added}"
+
+
+def tex_output(rule: WriteRule) -> str:
+    r"""Print how the rule reads its memory; a normalised rule divides by its last row, the sum of the keys.
+
+    >>> from gdn_core.rules import LINEAR_ATTENTION
+    >>> print(tex_output(LINEAR_ATTENTION))
+    o_t = S_t q_t
+    """
+    key, query = (word[0].tex for word in (letters(rule)[1].k.terms[0][1], letters(rule)[1].q.terms[0][1]))
+    if rule.normalised:
+        return rf"o_t = \frac{{S_t {query}}}{{z_t^\top {query}}}, \quad z_t = z_{{t-1}} + {key}"
+    return f"o_t = S_t {query}"
+
+
+def tex_gates(rule: WriteRule) -> str | None:
+    """Print where the gates of a discretised rule come from; None for a rule that is discrete from the start."""
+    if not rule.discretisation:
+        return None
+    t = "" if rule.clock is Clock.FIXED else "_t"
+    decay = rf"\bar A{t} = \exp(\Delta{t} A)"
+    if rule.discretisation is Discretisation.MAMBA:
+        return decay
+    return rf"{decay}, \quad \bar B{t} = \frac{{\exp(\Delta{t} A) - 1}}{{A}}"
