@@ -1,0 +1,1 @@
+"""What decides a step: one engine a module, each exact."""
