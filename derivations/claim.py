@@ -22,6 +22,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import math
+import pkgutil
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -183,11 +184,11 @@ def is_zero(residual: Residual) -> bool:
     if isinstance(residual, np.ndarray):
         if not residual.size:
             raise TypeError(f"expected an array with entries, got one of shape {list(residual.shape)}")
-        return all([is_zero(entry) for entry in residual.flat])
+        return all(is_zero(entry) for entry in residual.flat)
     if isinstance(residual, Mapping):
-        return all([is_zero(entry) for entry in residual.values()])
+        return all(is_zero(entry) for entry in residual.values())
     if isinstance(residual, list | tuple | set | frozenset):
-        return all([is_zero(entry) for entry in residual])
+        return all(is_zero(entry) for entry in residual)
     if hasattr(residual, "is_Boolean") and residual.is_Boolean:
         raise TypeError(f"expected a residual that shows the difference, got {residual}")
     if hasattr(residual, "is_commutative") and hasattr(residual, "expand"):  # a SymPy expression or matrix
@@ -428,7 +429,9 @@ class Claim:
         if engine and engine not in get_args(Engine):
             raise ValueError(f"{self.name}: engine: expected one of {', '.join(get_args(Engine))}, got {engine!r}")
         if "rule" in asked and self.rules is None:
-            raise TypeError(f"{self.name}: {run.__name__} takes a rule, so the claim must say for which rules it is stated")
+            raise TypeError(
+                f"{self.name}: {run.__name__} takes a rule, so the claim must say for which rules it is stated"
+            )
         of_claim = self.rules or every_rule
         of_step = rules or every_rule
         return Step(run, engine, scope, lambda rule: of_claim(rule) and of_step(rule))
@@ -472,7 +475,7 @@ def _verdict(run: Callable[..., Residual], arguments: dict[str, Any], *, mutant:
         residual = run(**arguments)
         zero = is_zero(residual)
         text = "" if zero else describe(residual)
-    except Exception as error:  # a check of code that may be wrong in any way: whatever it raises is its verdict
+    except Exception as error:  # noqa: BLE001 - it runs code that may be wrong in any way; whatever it raises is its verdict
         return Verdict.ERROR, f"{type(error).__name__}: {error}"
     return Verdict.HOLDS if zero is not mutant else Verdict.FAILS, text
 
@@ -525,11 +528,13 @@ def load() -> dict[str, Claim]:
     """Import every module of claims and return the claims by name, in the order of the subjects.
 
     Raises:
-        ValueError: if a claim uses one that does not exist.
+        ValueError: if a claim uses one that does not exist, or a module of claims has no subject.
     """
     claims = importlib.import_module("derivations.claims")
-    for module in claims.SUBJECTS:
-        importlib.import_module(f"derivations.claims.{module}")
+    for module in pkgutil.iter_modules(claims.__path__):
+        if module.name not in claims.SUBJECTS:
+            raise ValueError(f"derivations/claims/{module.name}.py: expected a title in SUBJECTS")
+        importlib.import_module(f"{claims.__name__}.{module.name}")
     for made in CLAIMS.values():
         if unknown := [name for name in made.uses if name not in CLAIMS]:
             raise ValueError(f"{made.name}: uses {_listed(tuple(unknown))}, which nobody claims")
