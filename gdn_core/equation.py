@@ -164,16 +164,13 @@ def tex(rule: WriteRule) -> str:
     S_t = \alpha_t S_{t-1} \left(I - \beta_t k_t k_t^\top\right) + \beta_t v_t k_t^\top
     """
     (_, kept), *rest = written(rule)[0].terms
-    core = [a for a in kept if a.kind != "scalar"]
+    core = tuple(a for a in kept if a.kind != "scalar")
     transition, added = "", ""
     for sign, word in rest:
-        letters_of = [a for a in word if a.kind != "scalar"]
-        if letters_of[: len(core)] == core:  # the memory again: S, times what is taken away
-            scalars = [a for a in word if a.kind == "scalar"]
-            for a in kept:
-                if a.kind == "scalar":
-                    scalars.remove(a)
-            transition += f" {'-' if sign < 0 else '+'} {_print((*scalars, *letters_of[len(core) :]))}"
+        noncommuting = tuple(a for a in word if a.kind != "scalar")
+        scalars = [a for a in word if a.kind == "scalar" and a not in kept]
+        if noncommuting[: len(core)] == core and set(kept) <= set(word):  # the decayed memory, times what is taken away
+            transition += f" {'-' if sign < 0 else '+'} {_print((*scalars, *noncommuting[len(core) :]))}"
         else:
             added += f" {'-' if sign < 0 else '+'} {_print(word)}"
     bracket = rf" \left(I{transition}\right)" if transition else ""

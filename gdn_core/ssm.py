@@ -45,6 +45,9 @@ def mamba(A: Array, delta: Array, *, exp: Exp = np.exp) -> tuple[Array, Array]:
 
     Returns:
         Abar = exp(delta A) and the factor Bbar / B = delta.
+
+    Source: ``selective_scan_ref`` in mamba_ssm; the paper, arXiv 2312.00752, prints ZOH. Mamba-3, arXiv 2603.15569,
+    calls this rule exponential-Euler in its eq. 4.
     """
     return exp(delta * A), delta
 
@@ -75,6 +78,8 @@ def exponential_trapezoidal(A: Array, delta: Array, lam: Array, *, exp: Exp = np
 
     Returns:
         Abar = exp(delta A), the factor (1 - lam) delta Abar of B_{t-1} u_{t-1}, and the factor lam delta of B_t u_t.
+
+    Source: Mamba-3, arXiv 2603.15569, Proposition 1.
     """
     decay = exp(delta * A)
     return decay, (1 - lam) * delta * decay, lam * delta
