@@ -181,7 +181,7 @@ LINEAR_ATTENTION = WriteRule(
     title="Linear attention",
     year=2020,
     source=Source("2006.16236", "eqs. 16-20, without feature map and normaliser", "Transformers are RNNs"),
-    words="Adds v k^T at every token and forgets nothing: past dk keys the memories collide, and old and new weigh alike.",
+    words="Adds v k^T at every token and forgets nothing: past dk keys the memories collide, and old weighs as new.",
 )
 
 LINEAR_ATTENTION_NORMALISED = WriteRule(
@@ -238,7 +238,7 @@ GLA = WriteRule(
     year=2023,
     source=Source("2312.06635", "eq. 3", "Gated Linear Attention Transformers with Hardware-Efficient Training"),
     decay=Gate.KEY,
-    words="A decay for each key channel, computed from the token: the model chooses what to forget, but not by content.",
+    words="A decay for each key channel, computed from the token: it chooses what to forget, but not by content.",
 )
 
 MAMBA2 = WriteRule(
@@ -247,7 +247,7 @@ MAMBA2 = WriteRule(
     year=2024,
     source=Source("2405.21060", "eq. 2, with Delta left in the value", "Transformers are SSMs"),
     decay=Gate.SCALAR,
-    words="Mamba with one decay for the whole memory of a head, which makes it masked attention; Delta stands in the value.",
+    words="Mamba with one decay for a head's whole memory, which makes it masked attention; Delta stands in the value.",
 )
 
 DELTANET = WriteRule(
