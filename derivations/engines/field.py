@@ -1,0 +1,250 @@
+"""The code at real sizes, on random integers mod a prime: exact, and fast enough for C = 64 and d = 128.
+
+A difference of two polynomials that is not zero vanishes at a random point with probability at most degree / |set|
+(Schwartz and Zippel); several primes multiply their bounds. Decays are powers of an element of order q, where
+p = 2 q + 1 and both are prime: log decays live mod q, what they are the logs of lives mod p, and ``exp`` is a
+homomorphism between the two, as it is on the reals. The two parts are drawn independently.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+SMALLEST = 1 << 28  # a bound below q, the size of the smallest set that a letter is drawn from
+_HALF = 15  # bits: products of halves, summed over at most 2^23 entries, are exact in float64
+
+
+class Residues:
+    """An array of integers mod ``modulus`` < 2^30, with the operations that the reference uses, all exact."""
+
+    __array_ufunc__ = None  # so that an ndarray or NumPy scalar on the left leaves the operation to this class
+    __slots__ = ("modulus", "values")
+
+    def __init__(self, values: Any, modulus: int) -> None:
+        self.values = np.asarray(values, dtype=np.int64) % modulus
+        self.modulus = modulus
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the array."""
+        return self.values.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self.values.ndim
+
+    @property
+    def T(self) -> Residues:
+        """The array with its axes reversed."""
+        return self._with(self.values.T)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: Any) -> Residues:
+        return self._with(self.values[index])
+
+    def __str__(self) -> str:
+        """Show the first entry that is not zero, as a residual is read."""
+        places = np.argwhere(self.values)
+        if not len(places):
+            return f"0 mod {self.modulus}"
+        first = tuple(places[0])
+        return (
+            f"{self.values[first]} mod {self.modulus} at {[int(i) for i in first]}, "
+            f"and {len(places)} of {self.values.size} entries are not zero"
+        )
+
+    def __bool__(self) -> bool:
+        """Whether any entry is not zero: what makes an array a residual."""
+        return bool(self.values.any())
+
+    def __add__(self, other: Any) -> Residues:
+        return self._with(self.values + self._values(other))
+
+    def __sub__(self, other: Any) -> Residues:
+        return self._with(self.values - self._values(other))
+
+    def __mul__(self, other: Any) -> Residues:
+        return self._with(self.values * self._values(other))
+
+    def __rsub__(self, other: Any) -> Residues:
+        return self._with(self._values(other) - self.values)
+
+    def __neg__(self) -> Residues:
+        return self._with(-self.values)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __matmul__(self, other: Residues) -> Residues:
+        left, right = self.values, self._values(other)
+        low = (1 << _HALF) - 1
+        l1, l0, r1, r0 = (part.astype(np.float64) for x in (left, right) for part in (x >> _HALF, x & low))
+        high = np.asarray(l1 @ r1, dtype=np.int64) % self.modulus
+        middle = np.asarray(l1 @ r0 + l0 @ r1, dtype=np.int64) % self.modulus
+        return self._with(
+            (((high << _HALF) % self.modulus + middle) << _HALF) % self.modulus + np.asarray(l0 @ r0, dtype=np.int64)
+        )
+
+    def sum(self, axis: int | None = None) -> Residues:
+        """Add the entries along an axis."""
+        return self._with(self.values.sum(axis))
+
+    def _with(self, values: Any) -> Residues:
+        return Residues(values, self.modulus)
+
+    def _values(self, other: Any) -> Any:
+        if isinstance(other, Residues):
+            if other.modulus != self.modulus:
+                raise ArithmeticError("a log decay met what it is the log of: their carriers do not mix")
+            return other.values
+        if isinstance(other, int | np.integer):
+            return int(other) % self.modulus
+        return NotImplemented
+
+
+class Field:
+    """A prime field, its log decays, and random points of both.
+
+    Args:
+        rng: draws the prime, the base of the exponential and the points.
+    """
+
+    def __init__(self, rng: random.Random) -> None:
+        while True:
+            self.q = rng.randrange(SMALLEST + 1, 2 * SMALLEST, 2)
+            self.p = 2 * self.q + 1
+            if _is_prime(self.q) and _is_prime(self.p):
+                break
+        base = pow(rng.randrange(2, self.p - 1), 2, self.p)  # a square other than 1 has order q
+        small, large = [1], [1]
+        for _ in range(1 << _HALF):
+            small.append(small[-1] * base % self.p)
+        for _ in range(1 << _HALF):
+            large.append(large[-1] * small[-1] % self.p)
+        self._small, self._large = np.array(small), np.array(large)
+        self._numbers = np.random.default_rng(rng.getrandbits(64))
+
+    def draw(self, *shape: int) -> Residues:
+        """Draw values mod p."""
+        return Residues(self._numbers.integers(0, self.p, shape), self.p)
+
+    def draw_logs(self, *shape: int) -> Residues:
+        """Draw log decays, mod q."""
+        return Residues(self._numbers.integers(0, self.q, shape), self.q)
+
+    def exp(self, x: Residues) -> Residues:
+        """Return the exponential of log decays, elementwise.
+
+        Raises:
+            ArithmeticError: if x is not a log decay.
+        """
+        if x.modulus != self.q:
+            raise ArithmeticError("the exponential of what is not a log decay")
+        low = (1 << _HALF) - 1
+        return Residues(self._small[x.values & low] * self._large[x.values >> _HALF], self.p)
+
+    def letters(self, shapes: dict[str, tuple[int, ...]]) -> dict[str, Residues]:
+        """Draw an array for each name, log decays for the name ``g``."""
+        return {name: self.draw_logs(*shape) if name == "g" else self.draw(*shape) for name, shape in shapes.items()}
+
+    def residual(self, left: Residues, right: Residues) -> Residues:
+        """Return the difference of two arrays of the same shape.
+
+        Raises:
+            ValueError: if the shapes differ: broadcasting would hide a missing axis.
+        """
+        if left.shape != right.shape:
+            raise ValueError(f"expected two arrays of one shape, got {list(left.shape)} and {list(right.shape)}")
+        return left - right
+
+
+class Dual:
+    """An array x + y eps with eps^2 = 0 over any carrier: y is the derivative of x along a direction."""
+
+    __array_ufunc__ = None
+    __slots__ = ("tangent", "value")
+
+    def __init__(self, value: Any, tangent: Any) -> None:
+        self.value, self.tangent = value, tangent
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the array."""
+        return self.value.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self.value.ndim
+
+    @property
+    def T(self) -> Dual:
+        """The array with its axes reversed."""
+        return Dual(self.value.T, self.tangent.T)
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __getitem__(self, index: Any) -> Dual:
+        return Dual(self.value[index], self.tangent[index])
+
+    def __add__(self, other: Dual) -> Dual:
+        return Dual(self.value + other.value, self.tangent + other.tangent)
+
+    def __sub__(self, other: Dual) -> Dual:
+        return Dual(self.value - other.value, self.tangent - other.tangent)
+
+    def __mul__(self, other: Dual) -> Dual:
+        return Dual(self.value * other.value, self.value * other.tangent + self.tangent * other.value)
+
+    def __matmul__(self, other: Dual) -> Dual:
+        return Dual(self.value @ other.value, self.value @ other.tangent + self.tangent @ other.value)
+
+
+def dual_exp(exp: Callable[[Any], Any]) -> Callable[[Dual], Dual]:
+    """Return the exponential of dual numbers: exp(x + y eps) = exp(x) (1 + y eps).
+
+    Over a field x is a log decay, mod q, and y a value, mod p: a derivative of a log decay is no log decay.
+    """
+
+    def run(x: Dual) -> Dual:
+        value = exp(x.value)
+        return Dual(value, value * x.tangent)
+
+    return run
+
+
+def stack(arrays: Sequence[Any]) -> Any:
+    """Stack arrays of residues or of dual numbers along a new first axis."""
+    first = arrays[0]
+    if isinstance(first, Dual):
+        return Dual(stack([a.value for a in arrays]), stack([a.tangent for a in arrays]))
+    return Residues(np.stack([a.values for a in arrays]), first.modulus)
+
+
+def _is_prime(n: int) -> bool:
+    """Decide primality for n < 2^32: Miller and Rabin with witnesses 2, 7, 61 make no mistake there."""
+    if n % 2 == 0:
+        return n == 2
+    odd, twos = n - 1, 0
+    while odd % 2 == 0:
+        odd, twos = odd // 2, twos + 1
+    for witness in (2, 7, 61):
+        if witness % n == 0:
+            continue
+        power = pow(witness, odd, n)
+        if power in (1, n - 1):
+            continue
+        for _ in range(twos - 1):
+            power = power * power % n
+            if power == n - 1:
+                break
+        else:
+            return False
+    return True

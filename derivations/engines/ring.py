@@ -1,0 +1,112 @@
+"""The code on symbols: every entry a letter, every result a polynomial with integer coefficients.
+
+Two polynomials are equal exactly where their difference has no term: nothing is simplified and nothing guessed. The
+exponential of a letter is a letter too, so ``exp(x + y) = exp(x) exp(y)`` holds by construction. That loses nothing:
+exponentials of linearly independent letters satisfy no polynomial relation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sympy import ZZ, Symbol
+from sympy.polys.rings import PolyElement, PolyRing
+
+Letters = np.ndarray  # of polynomials
+
+
+class Ring:
+    """Arrays of letters, and the carrier's exponential.
+
+    Args:
+        exponentials: the shapes of the arrays of letters that :meth:`let_exp` gives a meaning; each brings its
+            inverses, so that an exponential of a difference can be written down whatever its sign.
+        shapes: the shapes of the other arrays of letters.
+    """
+
+    def __init__(self, *, exponentials: dict[str, tuple[int, ...]] | None = None, **shapes: tuple[int, ...]) -> None:
+        exponentials = exponentials or {}
+        shapes = {**shapes, **exponentials, **{f"1/{name}": shape for name, shape in exponentials.items()}}
+        places = [(name, i) for name, shape in shapes.items() for i in np.ndindex(shape)]
+        # Over the integers, and not the rationals: there a float would be taken for the fraction that it stands for.
+        ring = PolyRing([Symbol(_letter(name, i, shapes[name])) for name, i in places], ZZ)
+        self._arrays = {name: np.empty(shape, dtype=object) for name, shape in shapes.items()}
+        self._position: dict[tuple[str, tuple[int, ...]], int] = {}
+        for n, ((name, i), letter) in enumerate(zip(places, ring.gens, strict=True)):
+            self._arrays[name][i] = letter
+            self._position[name, i] = n
+        self.one = ring.one
+        self._exp: dict[tuple[int, ...], tuple[PolyElement, PolyElement]] = {}
+        self._inverse_pairs = [
+            (self._position[name, i], self._position[f"1/{name}", i])
+            for name, shape in exponentials.items()
+            for i in np.ndindex(shape)
+        ]
+
+    def __getitem__(self, name: str) -> Letters:
+        """Return the array of letters of a name."""
+        return self._arrays[name]
+
+    def let_exp(self, logs: Letters, name: str) -> None:
+        """Let the exponentials of ``logs``, each one monomial with coefficient 1, be the letters of ``name``."""
+        for log, letter, inverse in zip(logs.flat, self[name].flat, self[f"1/{name}"].flat, strict=True):
+            ((monomial, coefficient),) = log.terms()
+            if coefficient != 1:
+                raise ValueError(f"expected a monomial with coefficient 1, got {log}")
+            self._exp[monomial] = letter, inverse
+
+    def exp(self, x: Letters) -> Letters:
+        """Return the exponential of an array, elementwise: each entry a sum of declared logs, with integer factors.
+
+        Raises:
+            ArithmeticError: if an entry has a term whose exponential has not been declared.
+        """
+        result = np.empty(x.shape, dtype=object)
+        for i, entry in np.ndenumerate(x):
+            product = self.one
+            for monomial, coefficient in entry.terms() if entry else ():
+                if monomial not in self._exp:
+                    raise ArithmeticError(f"the exponential of {entry} is no letter of the ring")
+                letter, inverse = self._exp[monomial]
+                product = product * (letter if coefficient > 0 else inverse) ** abs(int(coefficient))
+            result[i] = product
+        return result
+
+    def reduce(self, entry: Any) -> Any:
+        """Cancel each letter against its inverse: what is left is zero exactly where the entry is."""
+        if not isinstance(entry, PolyElement) or not self._inverse_pairs:
+            return entry
+        reduced = entry.ring.zero
+        for monomial, coefficient in entry.terms() if entry else ():
+            exponents = list(monomial)
+            for n, m in self._inverse_pairs:
+                common = min(exponents[n], exponents[m])
+                exponents[n] -= common
+                exponents[m] -= common
+            key = tuple(exponents)
+            total = reduced.get(key, 0) + coefficient
+            if total:
+                reduced[key] = total
+            else:
+                reduced.pop(key, None)
+        return reduced
+
+    def residual(self, left: Letters, right: Letters) -> Letters:
+        """Return the difference of two arrays of the same shape, each entry in normal form.
+
+        Raises:
+            ValueError: if the shapes differ: broadcasting would hide a missing axis.
+        """
+        if np.shape(left) != np.shape(right):
+            raise ValueError(
+                f"expected two arrays of one shape, got {list(np.shape(left))} and {list(np.shape(right))}"
+            )
+        difference = np.asarray(left - right, dtype=object)
+        return np.frompyfunc(self.reduce, 1, 1)(difference)
+
+
+def _letter(name: str, index: tuple[int, ...], shape: tuple[int, ...]) -> str:
+    """Name a letter by its place, counted from 1; an axis of one entry is not counted."""
+    counted = [str(i + 1) for i, size in zip(index, shape, strict=True) if size > 1]
+    return name + ("" if all(size < 10 for size in shape) else "_").join(counted)
