@@ -1,0 +1,55 @@
+"""The player as a Streamlit component: one buffer in, the token at rest out."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import streamlit as st
+from streamlit.components.v2.types import ComponentRenderer
+
+from app.player.payload import header
+
+HERE = Path(__file__).parent
+SCRIPTS = ("replay.js", "picture.js", "player.js")  # joined in this order they are one module
+
+
+@cache
+def _mount() -> ComponentRenderer:
+    """Register the component once; each runtime that shows it registers it again by itself."""
+    return st.components.v2.component(
+        "memory-player",
+        html=(HERE / "player.html").read_text(encoding="utf-8"),
+        css=(HERE / "player.css").read_text(encoding="utf-8"),
+        js="\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS),
+    )
+
+
+def player(payload: bytes, *, key: str, token: int | None = None, on_rest: Callable[[], None] | None = None) -> int:
+    """Show the memories of one to four rules and scrub through their tokens, without asking the server.
+
+    Moving, playing and stepping happen in the browser. The page is rerun once the player comes to rest at another
+    token: on release, on pause, and shortly after the last step.
+
+    Args:
+        payload: what :func:`app.player.payload.of` or :func:`app.player.payload.encode` made.
+        key: the element's name, unique in the page; the player keeps its token while payloads come and go under it.
+        token: the token to show, from 0, as a link has it. The player goes there when it first appears, and again
+            whenever the page asks for another one. Its own report, handed back, moves nothing, but makes the server
+            send the buffer once more: rather leave this as the link had it.
+        on_rest: called before the rerun in which the token at rest is another one.
+
+    Returns:
+        The token at rest, from 0 to T - 1.
+    """
+    last = header(payload)["T"] - 1
+    start = 0 if token is None else min(max(token, 0), last)
+    result = _mount()(
+        data=payload + struct.pack("<i", -1 if token is None else start) + key.encode(),
+        key=key,
+        default={"token": start},
+        on_token_change=on_rest or (lambda: None),
+    )
+    return min(int(result["token"]), last)

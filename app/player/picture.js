@@ -1,0 +1,161 @@
+// Colours and pixels: the diverging scale, a matrix as pixels, and the whole picture as a PNG.
+
+const STEPS = 1024; // of the colour scale, from the most negative to the most positive
+const NOT_A_NUMBER = STEPS + 1;
+
+/** The page's colours, read anew when the theme changes. */
+class Colours {
+  constructor(root) {
+    const style = getComputedStyle(root);
+    const list = (name) => style.getPropertyValue(name).split(",").map((colour) => colour.trim());
+    this.text = style.color;
+    this.background = style.getPropertyValue("--st-background-color").trim() || "#ffffff";
+    this.border = style.getPropertyValue("--st-border-color").trim() || "#8888";
+    this.font = style.fontFamily;
+    this.rules = list("--st-chart-categorical-colors");
+    const diverging = list("--st-chart-diverging-colors");
+    const half = diverging.length / 2;
+    this.stops = [...diverging.slice(0, half), this.background, ...diverging.slice(half)].map(rgb);
+    this.table = this.lookup();
+  }
+
+  /** One packed pixel for each step of the scale, and a transparent one for what is not a number. */
+  lookup() {
+    const table = new Uint32Array(STEPS + 2);
+    const pixel = new Uint8ClampedArray(table.buffer);
+    const last = this.stops.length - 1;
+    for (let i = 0; i <= STEPS; i++) {
+      const place = (i / STEPS) * last;
+      const below = Math.min(Math.floor(place), last - 1);
+      for (let c = 0; c < 3; c++) {
+        const [from, to] = [this.stops[below][c], this.stops[below + 1][c]];
+        pixel[4 * i + c] = from + (to - from) * (place - below);
+      }
+      pixel[4 * i + 3] = 255;
+    }
+    return table;
+  }
+}
+
+/** A CSS colour as [red, green, blue], each from 0 to 255. */
+function rgb(colour) {
+  const context = (rgb.context ??= new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true }));
+  context.clearRect(0, 0, 1, 1);
+  context.fillStyle = colour;
+  context.fillRect(0, 0, 1, 1);
+  return [...context.getImageData(0, 0, 1, 1).data.subarray(0, 3)];
+}
+
+/** A canvas with one pixel for each entry of a matrix; the page enlarges it. */
+class Pixels {
+  constructor(canvas, rows, columns) {
+    canvas.width = columns;
+    canvas.height = rows;
+    this.context = canvas.getContext("2d");
+    this.image = this.context.createImageData(columns, rows);
+    this.packed = new Uint32Array(this.image.data.buffer);
+  }
+
+  /** Draw the matrix on a scale from -limit to limit. */
+  draw(values, limit, table) {
+    const { packed } = this;
+    const factor = STEPS / 2 / (limit || 1);
+    const middle = STEPS / 2 + 0.5;
+    for (let n = 0; n < packed.length; n++) {
+      const place = values[n] * factor + middle;
+      packed[n] = table[place >= 0 ? (place < STEPS ? place | 0 : STEPS) : place < 0 ? 0 : NOT_A_NUMBER];
+    }
+    this.context.putImageData(this.image, 0, 0);
+  }
+}
+
+/** Four significant digits, with a proper minus sign. */
+function number(x, digits = 4) {
+  if (Number.isNaN(x)) return "\u2014";
+  if (!Number.isFinite(x)) return x > 0 ? "\u221e" : "\u2212\u221e";
+  const size = Math.abs(x);
+  const plain = size === 0 || (size >= 1e-4 && size < 1e6);
+  const text = plain ? String(Number(size.toPrecision(digits))) : size.toExponential(digits - 1).replace("e+", "e");
+  return (x < 0 ? "\u2212" : "") + text.replace("e-", "e\u2212");
+}
+
+/** Compose what the player shows at twice its size. */
+function picture({ memories, V, K, T, t, label, limit, limitWords, colours, numbers }) {
+  const column = 264;
+  const gap = 28;
+  const margin = 32;
+  const cell = Math.max(1, Math.floor(Math.min(column / K, 340 / V)));
+  const shrink = Math.min(1, column / (cell * K), 340 / (cell * V));
+  const [bigWidth, bigHeight] = [cell * K * shrink, cell * V * shrink];
+  const ratio = Math.min((column - 32) / 3 / K, 150 / V);
+  const [smallWidth, smallHeight] = [ratio * K, ratio * V];
+  const width = 2 * margin + memories.length * column + (memories.length - 1) * gap;
+  const top = 84;
+  const below = top + 44 + bigHeight + 30;
+  const height = below + 2 * (smallHeight + 26) + 100;
+
+  const canvas = document.createElement("canvas");
+  canvas.width = 2 * width;
+  canvas.height = 2 * height;
+  const c = canvas.getContext("2d");
+  c.scale(2, 2);
+  c.imageSmoothingEnabled = false;
+  c.fillStyle = colours.background;
+  c.fillRect(0, 0, width, height);
+
+  const write = (text, x, y, { size = 12, weight = 400, align = "left", alpha = 1, room } = {}) => {
+    c.font = `${weight} ${size}px ${colours.font}`;
+    c.textAlign = align;
+    c.globalAlpha = alpha;
+    c.fillStyle = colours.text;
+    c.fillText(text, x, y, room);
+    c.globalAlpha = 1;
+  };
+  const matrix = (values, x, y, w, h) => {
+    const source = document.createElement("canvas");
+    new Pixels(source, V, K).draw(values, limit, colours.table);
+    c.drawImage(source, x, y, w, h);
+    c.strokeStyle = colours.border;
+    c.strokeRect(x - 0.5, y - 0.5, w + 1, h + 1);
+  };
+
+  write(`t = ${t}`, margin, 46, { size: 20, weight: 600 });
+  write(`of 0 to ${T - 1}`, margin + 78, 46, { size: 13, alpha: 0.65 });
+  write(label, margin, 66, { size: 14, room: width - 2 * margin - 300 });
+  const bar = { x: width - margin - 260, y: 30, width: 260, height: 10 };
+  const scale = document.createElement("canvas");
+  new Pixels(scale, 1, 257).draw(steps(), 1, colours.table);
+  c.drawImage(scale, bar.x, bar.y, bar.width, bar.height);
+  c.strokeRect(bar.x - 0.5, bar.y - 0.5, bar.width + 1, bar.height + 1);
+  write(number(-limit), bar.x, bar.y + 24, { size: 11 });
+  write("0", bar.x + bar.width / 2, bar.y + 24, { size: 11, align: "center" });
+  write(number(limit), bar.x + bar.width, bar.y + 24, { size: 11, align: "right" });
+  write(`memory weight, no unit; ${limitWords}`, bar.x + bar.width, bar.y + 38, { size: 10.5, align: "right", alpha: 0.65 });
+
+  memories.forEach((memory, r) => {
+    const x = margin + r * (column + gap);
+    c.fillStyle = colours.rules[r % colours.rules.length];
+    c.fillRect(x, top + 8, 10, 10);
+    write(memory.title, x + 17, top + 18, { size: 15, weight: 600, room: column - 17 });
+    matrix(memory.maps.written, x, top + 34, bigWidth, bigHeight);
+    write("S\u209c   \u2193 value channel   \u2192 key channel", x, top + 34 + bigHeight + 17, { size: 11, alpha: 0.65 });
+    MOMENTS.forEach(({ name, sign }, m) => {
+      const left = x + Math.floor(m / 2) * (smallWidth + 16);
+      const y = below + (m % 2) * (smallHeight + 26);
+      matrix(memory.maps[name], left, y + 12, smallWidth, smallHeight);
+      write(`${sign} ${name}`.trim(), left, y + smallHeight + 26, { size: 11 });
+    });
+    const y = below + 2 * (smallHeight + 26) + 32;
+    write(numbers(memory).map(([name, x]) => `${name} ${number(x)}`).join("   "), x, y, { size: 12, room: column });
+  });
+  write("decayed \u2212 taken = erased,  erased + added = written,  taken = read k\u1d40,  added = (w v) k\u1d40", margin, height - 24, {
+    size: 11,
+    alpha: 0.65,
+  });
+  return canvas;
+}
+
+/** The colour bar as a matrix of one row. */
+function steps() {
+  return Float32Array.from({ length: 257 }, (_, i) => i / 128 - 1);
+}

@@ -1,0 +1,143 @@
+// The numbers: what is in the buffer, and the memory at any token, replayed in the kernel's order.
+//
+// Math.fround rounds each operation to float32. Products and sums of two float32 numbers are rounded once more than
+// in numpy, by the double in between, which cannot change the result: 53 bits are at least 2 * 24 + 2.
+
+const fround = Math.fround;
+const MAX_KEPT = 16 * 2 ** 20; // floats of states kept, 64 MB; beyond that every nth state, and the rest on demand
+
+/** Read a buffer that app.player.payload.encode made; behind it the token asked for, or -1, and the player's key. */
+function decode(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const start = 4 + view.getUint32(0, true);
+  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, start)));
+  const end = start + 4 * header.floats;
+  const floats = new Float32Array(bytes.slice(start, end).buffer); // a copy, so that it is aligned
+  return { header, floats, asked: view.getInt32(end, true), key: new TextDecoder().decode(bytes.subarray(end + 4)) };
+}
+
+/** One rule's memory at every token. */
+class Memory {
+  constructor(rule, { T, V, K }, floats, share) {
+    const view = ({ offset, shape }) => floats.subarray(offset, offset + shape.reduce((a, b) => a * b, 1));
+    const operand = ({ offset, shape: [t, v, k] }) => ({
+      data: view({ offset, shape: [t, v, k] }),
+      t: t > 1 ? v * k : 0, // strides: an axis of size 1 stands for all
+      v: v > 1 ? k : 0,
+      k: k > 1 ? 1 : 0,
+    });
+    const { arrays } = rule;
+    Object.assign(this, { title: rule.title, slug: rule.slug, decays: rule.decays, erases: rule.erases, T, V, K });
+    this.decay = operand(arrays.decay);
+    this.key = operand(arrays.k);
+    for (const name of ["read", "u", "wv", "o"]) this[name] = view(arrays[name]);
+    this.z = arrays.normaliser ? view(arrays.normaliser) : null;
+    this.numbers = Object.entries(rule.numbers).map(([name, where]) => [name, view(where)]);
+
+    const size = V * K;
+    this.every = Math.max(1, Math.ceil(((T + 1) * size) / share));
+    this.kept = new Float32Array((Math.floor(T / this.every) + 1) * size);
+    this.peaks = new Float32Array(T); // largest finite |entry| of all moments of a token
+    const state = arrays.initial ? view(arrays.initial).slice() : new Float32Array(size);
+    this.kept.set(state);
+    for (let t = 0; t < T; t++) {
+      this.peaks[t] = this.advance(state, t);
+      if ((t + 1) % this.every === 0) this.kept.set(state, ((t + 1) / this.every) * size);
+    }
+    this.maps = Object.fromEntries(MOMENTS.map(({ name }) => [name, new Float32Array(size)]));
+    this.at = null;
+  }
+
+  /** Let token t act on the state, in place, and return the largest finite |entry| on the way. */
+  advance(state, t) {
+    const { V, K, decay, key, read, u, wv } = this;
+    let peak = 0;
+    for (let v = 0, n = 0; v < V; v++) {
+      const r = read[t * V + v];
+      const e = u[t * V + v];
+      const w = wv[t * V + v];
+      let a = t * decay.t + v * decay.v;
+      let k = t * key.t + v * key.v;
+      for (let j = 0; j < K; j++, n++, a += decay.k, k += key.k) {
+        const before = state[n];
+        const decayed = fround(decay.data[a] * before);
+        const x = key.data[k];
+        const taken = fround(r * x);
+        const written = fround(decayed + fround(e * x));
+        state[n] = written;
+        peak = larger(larger(larger(peak, before), larger(decayed, taken)), larger(decayed - taken, written));
+        peak = larger(peak, w * x);
+      }
+    }
+    return peak;
+  }
+
+  /** Write the memory before token t into `state`; t = T gives the last one. */
+  restore(state, t) {
+    const size = this.V * this.K;
+    const nearest = Math.floor(t / this.every);
+    state.set(this.kept.subarray(nearest * size, (nearest + 1) * size));
+    for (let s = nearest * this.every; s < t; s++) this.advance(state, s);
+  }
+
+  /** Fill `maps` with the moments of token t. */
+  seek(t) {
+    if (t === this.at) return;
+    const { V, K, decay, key, read, u, wv } = this;
+    const { before, decayed, taken, erased, added, written } = this.maps;
+    if (t === this.at + 1 && this.at !== null) before.set(written);
+    else this.restore(before, t);
+    for (let v = 0, n = 0; v < V; v++) {
+      const r = read[t * V + v];
+      const e = u[t * V + v];
+      const w = wv[t * V + v];
+      let a = t * decay.t + v * decay.v;
+      let k = t * key.t + v * key.v;
+      for (let j = 0; j < K; j++, n++, a += decay.k, k += key.k) {
+        const d = fround(decay.data[a] * before[n]);
+        const x = key.data[k];
+        decayed[n] = d;
+        taken[n] = r * x;
+        erased[n] = d - taken[n];
+        added[n] = w * x;
+        written[n] = d + fround(e * x);
+      }
+    }
+    this.at = t;
+  }
+
+  /** The least and the largest decay of token t. */
+  decayRange(t) {
+    const { data, t: stride } = this.decay;
+    let [low, high] = [Infinity, -Infinity];
+    const end = stride ? (t + 1) * stride : data.length;
+    for (let n = t * stride; n < end; n++) {
+      if (data[n] < low) low = data[n];
+      if (data[n] > high) high = data[n];
+    }
+    return [low, high];
+  }
+
+  /** The Euclidean length of a vector of token t, or of the written memory. */
+  norm(name) {
+    const { at: t, V } = this;
+    const values = name === "S" ? this.maps.written : this[name].subarray(t * V, (t + 1) * V);
+    let sum = 0;
+    for (const x of values) sum += x * x;
+    return Math.sqrt(sum);
+  }
+}
+
+const MOMENTS = [
+  { name: "before", sign: "", of: "S before the token" },
+  { name: "decayed", sign: "", of: "decay \u2218 S" },
+  { name: "taken", sign: "\u2212", of: "read k\u1d40" },
+  { name: "erased", sign: "=", of: "decayed \u2212 read k\u1d40" },
+  { name: "added", sign: "+", of: "(w v) k\u1d40" },
+  { name: "written", sign: "=", of: "erased + (w v) k\u1d40" },
+];
+
+function larger(peak, x) {
+  const size = x < 0 ? -x : x;
+  return size > peak && size < Infinity ? size : peak;
+}
