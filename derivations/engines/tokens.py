@@ -1,12 +1,20 @@
-"""The letters of a rule's stream, at the widths that the rule gives its gates, for every carrier.
+"""A rule's stream on every carrier: letters at the widths that the rule gives its gates.
 
-What a rule fixes is fixed here, and everything else stays free: a check for these tokens holds for whatever values,
-feature maps and discretisations make them.
+What a rule fixes is fixed here, and everything else stays free: what is checked of these tokens holds for whatever
+values, feature maps and discretisations make them.
 """
 
 from __future__ import annotations
 
-from gdn_core.reference import Array, Token
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from derivations.engines import field, gram, ring
+from gdn_core.reference import Array, Exp, Stack, Token
 from gdn_core.rules import Clock, Gate, WriteRule
 
 
@@ -28,7 +36,7 @@ def shapes(rule: WriteRule, T: int, V: int, K: int) -> dict[str, tuple[int, ...]
 
 
 def tokens(rule: WriteRule, letters: dict[str, Array]) -> Token:
-    """Make the stream of a rule from free letters: absent gates at their values, tied gates equal, fixed gates constant.
+    """Make the stream of a rule from free letters: absent, tied and fixed gates as it has them.
 
     Args:
         rule: a member of the family.
@@ -46,3 +54,68 @@ def tokens(rule: WriteRule, letters: dict[str, Array]) -> Token:
     elif rule.write in (Gate.NONE, Gate.MATRIX):
         w = 0 * w + 1
     return Token(q=letters["q"], k=letters["k"], v=letters["v"], g=g, b=b, w=w)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A memory, a stream, and the operations of the carrier that they live on.
+
+    Args:
+        S: the memory before the first token, [V, K].
+        x: the stream.
+        exp: the carrier's exponential.
+        stack: the carrier's stacking.
+        residual: the difference of two arrays of one shape, in normal form.
+    """
+
+    S: Array
+    x: Token
+    exp: Exp
+    stack: Stack
+    residual: Callable[[Array, Array], Any]
+
+    def from_zero(self) -> Case:
+        """Return the same stream on an empty memory."""
+        return replace(self, S=0 * self.S)
+
+    def run(self, code: Callable[..., tuple[Array, Array]], **options: Any) -> tuple[Array, Array]:
+        """Run the stream through a function of the reference."""
+        return code(self.S, self.x, exp=self.exp, stack=self.stack, **options)
+
+    def compare(self, left: tuple[Array, Array], right: tuple[Array, Array]) -> dict[str, Any]:
+        """Return the residuals of two ends: of the memories and of the outputs."""
+        return {name: self.residual(one, other) for name, one, other in zip("So", left, right, strict=True)}
+
+
+def symbols(rule: WriteRule, T: int, V: int, K: int) -> Case:
+    """Return a stream of the rule whose every entry is a letter."""
+    sizes = shapes(rule, T, V, K)
+    letters = ring.Ring(exponentials={"a": sizes["g"]}, **sizes)
+    letters.let_exp(letters["g"], "a")
+    x = tokens(rule, {name: letters[name] for name in sizes})
+    return Case(letters["S"], x, letters.exp, np.stack, letters.residual)
+
+
+def points(rule: WriteRule, T: int, V: int, K: int, rng: random.Random) -> Case:
+    """Return a stream of the rule at a random point mod a random prime."""
+    numbers = field.Field(rng)
+    letters = numbers.letters(shapes(rule, T, V, K))
+    return Case(letters["S"], tokens(rule, letters), numbers.exp, field.stack, numbers.residual)
+
+
+def vectors(rule: WriteRule, T: int) -> Case:
+    """Return a stream of the rule whose keys, queries and values have any width: its gates must be scalars.
+
+    Raises:
+        ValueError: if the rule has a gate for each channel.
+    """
+    if not scalar_gates(rule):
+        raise ValueError(f"{rule.title} has a gate for each channel: its keys are not known by their inner products")
+    numbers = gram.Gram(T, tied=rule.tied)
+    letters = {name: getattr(numbers.x, name) for name in ("q", "k", "v", "g", "b", "w")}
+    return Case(numbers.S, tokens(rule, letters), numbers.exp, gram.stack, numbers.residual)
+
+
+def scalar_gates(rule: WriteRule) -> bool:
+    """Hold for the rules whose gates are one number for the whole memory."""
+    return {rule.decay, rule.erase, rule.write} <= {Gate.NONE, Gate.SCALAR}
