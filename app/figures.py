@@ -1,0 +1,215 @@
+"""Arrays as Plotly figures: units on every axis, one symmetric scale for the memories compared, one colour a rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+
+Floats = np.ndarray
+
+
+@dataclass(frozen=True)
+class Palette:
+    """The colours of a figure.
+
+    Args:
+        rules: one colour for each rule compared, told apart with any common colour deficiency.
+        diverging: an even number of colours, from the most negative to the most positive.
+        zero: the middle of the diverging scale and the low end of a sequential one: the page's background.
+        faint: reference lines.
+    """
+
+    rules: tuple[str, ...]
+    diverging: tuple[str, ...]
+    zero: str
+    faint: str
+
+    def symmetric(self) -> list[list[float | str]]:
+        """Return the diverging scale with an empty zero, as Plotly wants it."""
+        half = len(self.diverging) // 2
+        below = [[0.5 * i / half, colour] for i, colour in enumerate(self.diverging[:half])]
+        above = [[0.5 + 0.5 * (i + 1) / half, colour] for i, colour in enumerate(self.diverging[half:])]
+        return [*below, [0.5, self.zero], *above]
+
+    def sequential(self) -> list[list[float | str]]:
+        """Return the positive half of the diverging scale, from the background up."""
+        colours = (self.zero, *self.diverging[len(self.diverging) // 2 :])
+        return [[i / (len(colours) - 1), colour] for i, colour in enumerate(colours)]
+
+
+LIGHT = Palette(
+    rules=("#1b5fa6", "#d06a1c", "#5a1230", "#3f9c8a"),
+    diverging=(
+        "#08366a", "#1b5fa6", "#4a8dcc", "#8dbbe5", "#d2e4f4",
+        "#fbe2cd", "#f4b684", "#e2813c", "#bd550f", "#7a3202",
+    ),
+    zero="#ffffff",
+    faint="#8a94a3",
+)  # fmt: skip
+
+# Streamlit's page replaces these by the colours of its theme, and again when a visitor changes from light to dark.
+THEMED = Palette(
+    rules=("#000001", "#000002", "#000003", "#000004"),
+    diverging=tuple(f"#0000{i}" for i in range(21, 31)),
+    zero="#000038",
+    faint="#8a94a3",
+)
+DASHES = ("solid", "dash", "dot", "dashdot")  # beside the colours, for those who cannot use them
+
+
+def memories(
+    memories: Sequence[Floats], titles: Sequence[str], *, limit: float | None = None, palette: Palette = LIGHT
+) -> go.Figure:
+    """Draw the memory of each rule as a heatmap, all on one symmetric scale.
+
+    Args:
+        memories: one [V, K] array for each rule.
+        titles: what stands above each.
+        limit: the end of the scale, > 0; by default the largest magnitude shown.
+        palette: the colours.
+    """
+    if limit is None:
+        limit = max((float(np.abs(S).max()) for S in memories), default=0.0) or 1.0
+    traces = [
+        go.Heatmap(
+            z=S,
+            coloraxis="coloraxis",
+            hovertemplate=f"{title}<br>value channel %{{y}}, key channel %{{x}}<br>%{{z:.6g}}<extra></extra>",
+            **_axes(i),
+        )
+        for i, (S, title) in enumerate(zip(memories, titles, strict=True))
+    ]
+    layout = _row_of_panels(titles, x="key channel", y="value channel", square=True)
+    layout["coloraxis"] = {
+        "cmin": -limit,
+        "cmax": limit,
+        "colorscale": palette.symmetric(),
+        "colorbar": {"title": {"text": "entry", "side": "right"}},
+    }
+    return go.Figure(traces, layout)
+
+
+def recall(errors: Floats, titles: Sequence[str], labels: Sequence[str], *, palette: Palette = LIGHT) -> go.Figure:
+    """Draw how well every key written so far is still answered, after every token.
+
+    Args:
+        errors: [R, T, T], row t, column j: distance from the value that key j holds to the memory's answer after token
+            t, relative to that value; NaN where j > t.
+        titles: of the R rules.
+        labels: of the T tokens.
+        palette: the colours.
+    """
+    worst = float(np.nanmax(errors, initial=0.0)) if np.isfinite(errors).any() else 0.0
+    names = [f"{j} {label}" for j, label in enumerate(labels)]
+    traces = [
+        go.Heatmap(
+            z=errors[i],
+            coloraxis="coloraxis",
+            customdata=np.broadcast_to(np.array(names), errors[i].shape) if errors.shape[1] <= 64 else None,
+            hovertemplate=f"{title}<br>after token %{{y}}, key of token %{{x}}"
+            + (" (%{customdata})" if errors.shape[1] <= 64 else "")
+            + "<br>relative error %{z:.4g}<extra></extra>",
+            hoverongaps=False,
+            **_axes(i),
+        )
+        for i, title in enumerate(titles)
+    ]
+    layout = _row_of_panels(titles, x="key of token", y="after token", square=True)
+    layout["coloraxis"] = {
+        "cmin": 0,
+        "cmax": min(max(worst, 1.0), 2.0),
+        "colorscale": palette.sequential(),
+        "colorbar": {"title": {"text": "relative error", "side": "right"}},
+    }
+    return go.Figure(traces, layout)
+
+
+def sizes(norm: Floats, rank: Floats, titles: Sequence[str], *, palette: Palette = LIGHT) -> go.Figure:
+    """Draw the size of each memory over time: its Frobenius norm, and its effective rank.
+
+    Args:
+        norm: [R, T].
+        rank: [R, T].
+        titles: of the R rules.
+        palette: the colours.
+    """
+    traces = []
+    for row, (values, unit) in enumerate(((norm, "norm"), (rank, "rank"))):
+        for i, title in enumerate(titles):
+            traces.append(
+                go.Scatter(
+                    y=values[i],
+                    name=title,
+                    legendgroup=title,
+                    showlegend=row == 0,
+                    mode="lines",
+                    line={"color": palette.rules[i], "dash": DASHES[i], "width": 2},
+                    hovertemplate=f"{title}<br>after token %{{x}}: {unit} %{{y:.4g}}<extra></extra>",
+                    xaxis="x" if row == 0 else "x2",
+                    yaxis="y" if row == 0 else "y2",
+                )
+            )
+    layout = {
+        "grid": {"rows": 2, "columns": 1, "pattern": "independent", "ygap": 0.12},
+        "xaxis": {"matches": "x2", "showticklabels": False, "anchor": "y"},
+        "xaxis2": {"title": {"text": "token"}, "anchor": "y2"},
+        "yaxis": {"title": {"text": "Frobenius norm"}, "rangemode": "tozero", "domain": [0.54, 1.0]},
+        "yaxis2": {"title": {"text": "effective rank"}, "rangemode": "tozero", "domain": [0.0, 0.46]},
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"},
+        "height": 460,
+        "margin": {"t": 40, "b": 40},
+    }
+    return go.Figure(traces, layout)
+
+
+def _axes(i: int) -> dict[str, str]:
+    n = "" if i == 0 else str(i + 1)
+    return {"xaxis": f"x{n}", "yaxis": f"y{n}"}
+
+
+def _row_of_panels(titles: Sequence[str], *, x: str, y: str, square: bool) -> dict[str, object]:
+    """Lay panels out in one row, the first row of each array on top, all zoomed together."""
+    count = len(titles)
+    gap = 0.06
+    width = (1 - gap * (count - 1)) / count
+    layout: dict[str, object] = {"height": 420 if count < 3 else 340, "margin": {"t": 48, "b": 48}}
+    annotations = []
+    for i, title in enumerate(titles):
+        n = "" if i == 0 else str(i + 1)
+        start = i * (width + gap)
+        layout[f"xaxis{n}"] = {
+            "domain": [start, start + width],
+            "anchor": f"y{n}",
+            "title": {"text": x},
+            "showgrid": False,
+            "zeroline": False,
+            "constrain": "domain",
+            **({} if i == 0 else {"matches": "x"}),
+        }
+        layout[f"yaxis{n}"] = {
+            "anchor": f"x{n}",
+            "title": {"text": y if i == 0 else ""},
+            "autorange": "reversed",
+            "showgrid": False,
+            "zeroline": False,
+            "constrain": "domain",
+            "showticklabels": i == 0,
+            **({"scaleanchor": f"x{n}"} if square else {}),
+            **({} if i == 0 else {"matches": "y"}),
+        }
+        annotations.append(
+            {
+                "text": title,
+                "x": start + width / 2,
+                "y": 1.0,
+                "xref": "paper",
+                "yref": "paper",
+                "yanchor": "bottom",
+                "showarrow": False,
+            }
+        )
+    layout["annotations"] = annotations
+    return layout

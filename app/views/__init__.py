@@ -1,0 +1,1 @@
+"""The pages: each is one function that shows a choice. No array maths here."""
