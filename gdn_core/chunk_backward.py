@@ -90,7 +90,7 @@ def chunk_backward(
 
 
 def _narrowed(gradient: Array, width: int) -> Array:
-    """Bring the gradient of a gate, [C, channels], to the gate's width: a gate for all channels answers for their sum."""
+    """Bring the gradient of a gate, [C, channels], to the gate's width: one number for all channels gets their sum."""
     return gradient.sum(1)[:, None] if width == 1 else gradient
 
 
