@@ -124,6 +124,14 @@ def test_a_normal_form_is_zero_only_where_the_values_agree_everywhere(data, shap
     assert bool((x - y).normal()) is differ
 
 
+def test_a_word_cut_in_pieces_has_the_value_of_the_expression():
+    algebra = declared()
+    k, v, S, M = (algebra.letters[name] for name in "kvSM")
+    for x in (S @ k @ k.T @ M @ k @ v.T, S @ M @ ((k.T @ M @ k) * (k @ v.T)), (S @ k + v) @ ((k.T @ M @ k) * k).T):
+        values = numbers(algebra, random.Random(4))
+        assert (of_normal_form(x, values) == evaluate(x, SIZES, values)).all()
+
+
 def test_numbers_inside_a_word_commute_and_turn_round():
     algebra = declared()
     k, v, S, M = (algebra.letters[name] for name in "kvSM")
@@ -141,7 +149,8 @@ def test_neighbouring_diagonals_commute_and_others_do_not():
 def test_an_inverse_cancels_on_both_sides_and_under_a_transpose():
     algebra = declared()
     M, D, E = (algebra.letters[name] for name in "MDE")
-    inverse, of_diagonal = algebra.inverse(M), algebra.inverse(D)
+    inverse, of_diagonal, D2 = algebra.inverse(M), algebra.inverse(D), algebra.diagonal("D2", "K")
+    assert not (D @ D2 @ of_diagonal - D2).normal()
     assert not (M @ inverse - algebra.identity("K")).normal()
     assert not ((M @ inverse).T - algebra.identity("K")).normal()
     assert not (inverse.T @ M.T @ E - E).normal()
