@@ -1,0 +1,361 @@
+"""The door: every number, name and array of a caller is checked here, once, and a refusal is one sentence.
+
+A sentence names the argument, what was expected, and what came. What needs only a shape, a dtype or a comparison is
+written on those alone, so that the same functions serve NumPy arrays and torch tensors; nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gdn_core.streams import Stream
+
+Array = Any  # anything with .shape and .dtype
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the lab takes; every limit of the project stands here.
+
+    Args:
+        channels: key channels dk, and value channels dv, of a memory.
+        tokens: tokens of a window.
+        characters: characters of a text.
+        file_bytes: bytes of an uploaded file.
+        csv_bytes: bytes of an uploaded .csv file, whose numbers are read one by one.
+        unpacked_bytes: bytes of all arrays of a file together, after decompression.
+        arrays: arrays in a file.
+        gate: erase and write gates, from 0.
+        delta: step of the discretised rules, from 0.
+        noise: noise, from 0, in lengths of the vector it is added to.
+        magnitude: the largest number of a query, key or value, either sign.
+        seed: seeds, from 0.
+    """
+
+    channels: int = 64
+    tokens: int = 256
+    characters: int = 200_000
+    file_bytes: int = 32 * 2**20
+    csv_bytes: int = 8 * 2**20
+    unpacked_bytes: int = 64 * 2**20
+    arrays: int = 64
+    gate: float = 2.0
+    delta: float = 100.0
+    noise: float = 10.0
+    magnitude: float = 1e6
+    seed: int = 2**32 - 1
+
+    def sentences(self) -> tuple[str, ...]:
+        """Say the limits, for a page or a terminal."""
+        return (
+            f"A memory has at most {self.channels} key and {self.channels} value channels.",
+            f"A window has at most {self.tokens} tokens.",
+            f"A text has at most {self.characters:,} characters.",
+            f"A file has at most {size(self.file_bytes)} ({size(self.csv_bytes)} if .csv), "
+            f"{self.arrays} arrays, and {size(self.unpacked_bytes)} when unpacked.",
+            f"beta and the write gate lie in 0 to {self.gate:g}, alpha in 0 to 1 without 0.",
+        )
+
+
+LIMITS = Limits()
+
+# The API's layouts: the axes of each array, the widest last.
+LAYOUTS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "q": (("B", "T", "H", "K"),),
+    "k": (("B", "T", "H", "K"),),
+    "v": (("B", "T", "HV", "V"),),
+    "g": (("B", "T", "HV"), ("B", "T", "HV", "K")),
+    "beta": (("B", "T", "HV"), ("B", "T", "HV", "K")),
+    "w": (("B", "T", "HV"), ("B", "T", "HV", "V")),
+    "delta": (("B", "T", "HV"), ("B", "T", "HV", "V")),
+}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes that a set of arrays agrees on."""
+
+    B: int
+    T: int
+    H: int
+    HV: int
+    K: int
+    V: int
+
+
+def size(count: int) -> str:
+    """Say a number of bytes in words: 32 MB, 1.5 MB, 700 bytes."""
+    for unit, bytes_in in (("GB", 2**30), ("MB", 2**20), ("kB", 2**10)):
+        if count >= bytes_in:
+            return f"{count / bytes_in:.3g} {unit}"
+    return f"{count} bytes"
+
+
+def shown(value: object, most: int = 40) -> str:
+    """Quote a caller's value in a sentence: printable, and never longer than ``most`` characters."""
+    text = f"{float(value):g}" if isinstance(value, numbers.Real) and not isinstance(value, bool | int) else repr(value)
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def check_integer(name: str, value: object, low: int, high: int) -> int:
+    """Return an integer of low to high.
+
+    Raises:
+        TypeError: if it is no integer.
+        ValueError: if it is out of range.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name}: expected an integer from {low} to {high}, got {shown(value)}")
+    value = int(value)
+    if not low <= value <= high:
+        raise ValueError(f"{name}: expected an integer from {low} to {high}, got {shown(value)}")
+    return value
+
+
+def check_number(name: str, value: object, low: float, high: float, *, above: bool = False) -> float:
+    """Return a number of low to high, or above low.
+
+    Raises:
+        TypeError: if it is no number.
+        ValueError: if it is NaN or out of range.
+    """
+    range_ = f"a number above {low:g} and at most {high:g}" if above else f"a number from {low:g} to {high:g}"
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name}: expected {range_}, got {shown(value)}")
+    number = float(value)
+    if not low <= number <= high or (above and number == low):  # NaN fails the comparison
+        raise ValueError(f"{name}: expected {range_}, got {shown(value)}")
+    return number
+
+
+def check_choice(name: str, value: object, choices: Collection[str]) -> str:
+    """Return one of the choices.
+
+    Raises:
+        ValueError: if it is none of them.
+    """
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {shown(value)}")
+    return value
+
+
+def check_text(name: str, value: object, most: int) -> str:
+    """Return a text of at most ``most`` characters.
+
+    Raises:
+        TypeError: if it is no text.
+        ValueError: if it is too long.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: expected text, got {type(value).__name__}")
+    if len(value) > most:
+        raise ValueError(f"{name}: expected at most {most:,} characters, got {len(value):,}")
+    return value
+
+
+def check_floating(name: str, x: Array) -> None:
+    """Check that x is an array of floating-point numbers.
+
+    Raises:
+        TypeError: if it is no array, or holds something else.
+    """
+    if not hasattr(x, "shape") or not hasattr(x, "dtype"):
+        raise TypeError(f"{name}: expected an array, got {type(x).__name__}")
+    dtype = x.dtype
+    if not (dtype.is_floating_point if hasattr(dtype, "is_floating_point") else dtype.kind == "f"):  # torch, NumPy
+        raise TypeError(f"{name}: expected floating-point numbers, got {dtype}")
+
+
+def check_shape(name: str, x: Array, layouts: Sequence[Sequence[str]], sizes: Mapping[str, int]) -> None:
+    """Check the shape of x against one or more layouts; an axis that ``sizes`` does not name may have any size.
+
+    Raises:
+        ValueError: if x has none of them.
+    """
+    shape = [int(n) for n in x.shape]
+    for axes in layouts:
+        if len(axes) == len(shape) and all(sizes.get(axis, n) == n for axis, n in zip(axes, shape, strict=True)):
+            return
+    wanted = []
+    for axes in layouts:
+        known = [str(sizes.get(axis, axis)) for axis in axes]
+        wanted.append(f"[{', '.join(axes)}]" + (f" = [{', '.join(known)}]" if set(axes) & set(sizes) else ""))
+    raise ValueError(f"{name}: expected {' or '.join(wanted)}, got {shape}")
+
+
+def check_heads(H: int, HV: int) -> None:
+    """Check that the value heads share the key heads in equal groups.
+
+    Raises:
+        ValueError: if HV is no multiple of H.
+    """
+    if HV % H:
+        raise ValueError(f"v: expected HV, its number of heads, to be a multiple of H = {H}, that of k, got HV = {HV}")
+
+
+def check_device(arrays: Mapping[str, Array]) -> None:
+    """Check that all arrays that say where they are, are at one place.
+
+    Raises:
+        ValueError: if one is elsewhere.
+    """
+    places = {name: str(x.device) for name, x in arrays.items() if hasattr(x, "device")}
+    for name, place in places.items():
+        first, there = next(iter(places.items()))
+        if place != there:
+            raise ValueError(f"{name}: expected device {there}, where {first} is, got {place}")
+
+
+def check_layout(arrays: Mapping[str, Array], *, ranks: Collection[int] = (4,)) -> Sizes:
+    """Check arrays of the API's layout against each other: type, rank, every size, heads and device.
+
+    Args:
+        arrays: k [B, T, H, K] and v [B, T, HV, V]; and any of q as k, g and beta [B, T, HV] or [B, T, HV, K], w and
+            delta [B, T, HV] or [B, T, HV, V].
+        ranks: the ranks that k may have. At rank 3 no array has B, at rank 2 none has B or heads: k [T, K], g [T].
+
+    Raises:
+        TypeError: if one is no array of floating-point numbers.
+        ValueError: if k or v is missing, a name is unknown, a size differs or is 0, HV is no multiple of H, or one is
+            on another device.
+    """
+    for name in arrays:
+        check_choice("arrays", name, LAYOUTS)
+    for name in ("k", "v"):
+        if name not in arrays:
+            raise ValueError(f"{name}: expected an array, got none")
+    for name, x in arrays.items():
+        check_floating(name, x)
+    check_device(arrays)
+    rank = len(arrays["k"].shape)
+    check_shape("k", arrays["k"], [axes for r in ranks for axes in layouts_of("k", r)], {})
+    sizes = _sizes("k", arrays["k"], rank)
+    check_shape("v", arrays["v"], layouts_of("v", rank), sizes)
+    sizes |= _sizes("v", arrays["v"], rank)
+    for axis, n in sizes.items():
+        if n == 0:
+            raise ValueError(f"{'v' if axis in ('HV', 'V') else 'k'}: expected {AXES[axis]}, got 0")
+    check_heads(sizes.get("H", 1), sizes.get("HV", 1))
+    for name, x in arrays.items():
+        check_shape(name, x, layouts_of(name, rank), sizes)
+    return Sizes(**{"B": 1, "H": 1, "HV": 1, **sizes})
+
+
+def layouts_of(name: str, rank: int) -> list[tuple[str, ...]]:
+    """Return the layouts that an array may have where k has this rank: 4, 3 (no B), or 2 (no B and no heads)."""
+    left_out = {4: (), 3: ("B",), 2: ("B", "H", "HV")}[rank]
+    return [tuple(axis for axis in axes if axis not in left_out) for axes in LAYOUTS[name]]
+
+
+def _sizes(name: str, x: Array, rank: int) -> dict[str, int]:
+    """Name the sizes of k or v."""
+    return dict(zip(layouts_of(name, rank)[0], (int(n) for n in x.shape), strict=True))
+
+
+AXES = {
+    "B": "at least one sequence",
+    "T": "at least one token",
+    "H": "at least one key head",
+    "HV": "at least one value head",
+    "K": "at least one key channel",
+    "V": "at least one value channel",
+}
+
+
+def check_values(name: str, x: Array, low: float = -math.inf, high: float = math.inf, *, meaning: str = "") -> None:
+    """Check that every number of x is finite and lies in low to high.
+
+    Args:
+        name: what x is called.
+        x: NumPy array or torch tensor of floating-point numbers.
+        low: the smallest number allowed.
+        high: the largest number allowed.
+        meaning: what the numbers are, for the sentence.
+
+    Raises:
+        ValueError: at the first number that is NaN, infinite or out of range, with its place.
+    """
+    of = f" {meaning}" if meaning else " numbers"
+    finite = abs(x) < math.inf  # False at NaN too
+    if not bool(finite.all()):
+        bad, wanted = ~finite, f"finite{of}"
+    else:
+        inside = (x >= low) & (x <= high)
+        if bool(inside.all()):
+            return
+        bad = ~inside
+        wanted = f"{of.strip()}, at most {high:g}" if math.isinf(low) else f"{of.strip()} from {low:g} to {high:g}"
+    place = _unravel(int((bad.reshape(-1) * 1).argmax()), [int(n) for n in x.shape])
+    raise ValueError(f"{name}: expected {wanted}, got {float(x[tuple(place)]):g} at {place}")
+
+
+def _unravel(index: int, shape: Sequence[int]) -> list[int]:
+    """Return the place of the index-th number of an array, without asking which library it is of."""
+    place = []
+    for n in reversed(shape):
+        index, i = divmod(index, n)
+        place.append(i)
+    return place[::-1]
+
+
+RANGES: dict[str, tuple[float, float, str]] = {
+    "q": (-LIMITS.magnitude, LIMITS.magnitude, ""),
+    "k": (-LIMITS.magnitude, LIMITS.magnitude, ""),
+    "v": (-LIMITS.magnitude, LIMITS.magnitude, ""),
+    "g": (-math.inf, 0.0, "log decays in nats"),
+    "beta": (0.0, LIMITS.gate, "erase gates"),
+    "w": (0.0, LIMITS.gate, "write gates"),
+    "delta": (0.0, 2 * LIMITS.delta, "steps"),
+    "A": (-math.inf, 0.0, "diagonal entries"),
+}
+
+
+def check_ranges(arrays: Mapping[str, Array]) -> None:
+    """Check the numbers of named arrays against what they mean: g a log decay, beta an erase gate, and so on.
+
+    Raises:
+        ValueError: at the first number that is NaN, infinite or out of its range, with its place.
+    """
+    for name, x in arrays.items():
+        low, high, meaning = RANGES[name]
+        check_values(name, x, low, high, meaning=meaning)
+
+
+def check_stream(stream: Stream, limits: Limits | None = None) -> None:
+    """Check a stream before it is run: types, every size, every number, and the lab's limits if they are given.
+
+    Args:
+        stream: T tokens of a memory of V value channels by K key channels.
+        limits: :data:`LIMITS` for what the lab runs, None for what a notebook does.
+
+    Raises:
+        TypeError: if a field is no array of floating-point numbers.
+        ValueError: if sizes disagree, there is no token or channel, a number is out of range, or a limit is passed.
+    """
+    fields = {name: getattr(stream, name) for name in ("k", "v", "q", "g", "beta", "w", "delta")}
+    sizes = check_layout(fields, ranks=(2,))
+    check_floating("A", stream.A)
+    check_shape("A", stream.A, (("K",), ("V", "K")), {"K": sizes.K, "V": sizes.V})
+    if limits:
+        check_window(T=sizes.T, K=sizes.K, V=sizes.V, limits=limits)
+    check_ranges({**fields, "A": stream.A})
+
+
+def check_window(*, T: int, K: int, V: int, limits: Limits = LIMITS) -> None:
+    """Check the sizes of a memory and its stream against the lab's limits.
+
+    Raises:
+        ValueError: if a limit is passed.
+    """
+    for name, n, most, what in (
+        ("k", K, limits.channels, "key channels"),
+        ("v", V, limits.channels, "value channels"),
+        ("k", T, limits.tokens, "tokens in a window"),
+    ):
+        if n > most:
+            raise ValueError(f"{name}: expected at most {most} {what}, got {n}")

@@ -1,0 +1,96 @@
+"""Words as directions: how a text becomes keys and values, the same on every machine.
+
+A name is normalised (NFC, case folded, invisible characters dropped), hashed with the seed and its role by BLAKE2b
+into the key of a Philox generator, whose raw 64-bit numbers become Gaussians by Box and Muller; the vector divided by
+its length is a direction that is uniform on the sphere. Only the raw numbers of the generator are used, which no
+version of NumPy changes; so one name, role, seed and size give one vector, everywhere, to the last bits of ``log`` and
+``cos``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+
+import numpy as np
+
+
+def gaussians(seed: int, role: str, name: str, count: int) -> np.ndarray:
+    """Draw standard normal numbers, [count], that depend on the seed, the role and the name alone.
+
+    A smaller count gives the first numbers of a larger one.
+    """
+    digest = hashlib.blake2b(f"{seed}\0{role}\0{name}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    philox = np.random.Philox(key=np.frombuffer(digest, dtype="<u8").astype(np.uint64))
+    raw = philox.random_raw(2 * count).reshape(count, 2)
+    uniform = ((raw >> np.uint64(11)) + 0.5) * 2.0**-53  # in (0, 1), never 0 or 1
+    return np.sqrt(-2 * np.log(uniform[:, 0])) * np.cos(2 * np.pi * uniform[:, 1])
+
+
+def direction(seed: int, role: str, name: str, size: int) -> np.ndarray:
+    """Return the unit vector, [size], of a name in its role ("key" or "value")."""
+    x = gaussians(seed, role, name, size)
+    return x / np.sqrt((x * x).sum())
+
+
+def normal(text: str) -> str:
+    """Return a text as names are compared: NFC, case folded, one space between parts, nothing invisible."""
+    kept = "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in text if not _invisible(c))
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFD", kept).casefold())
+    return " ".join(folded.split())
+
+
+def words(text: str) -> list[str]:
+    """Split a text into its words, each in normal form.
+
+    A word is a run of letters, marks, digits and connectors such as ``_``, with an apostrophe or a point inside it; or
+    one emoji or other pictorial symbol with all its parts (skin tone, joined emoji, flag, keycap). Han and Hiragana,
+    which put no space between words, give one word a character; scripts such as Thai, which do not either, give one
+    word a run. Everything else separates.
+    """
+    text = normal(text)
+    classes = "".join(_CLASS.get(c) or _class(c) for c in text)
+    return [text[match.start() : match.end()] for match in _WORD.finditer(classes)]
+
+
+def _invisible(c: str) -> bool:
+    """Whether a character only formats: a soft hyphen, a mark of direction, a variant; joiners and tags spell."""
+    formats = unicodedata.category(c) == "Cf" and c not in _JOINERS and ord(c) not in _TAGS
+    return formats or 0xFE00 <= ord(c) <= 0xFE0F
+
+
+def _class(c: str) -> str:
+    """Return the letter that :data:`_WORD` knows a character by."""
+    o, category = ord(c), unicodedata.category(c)
+    if c in _JOINERS:
+        return "J"
+    if category[0] == "M" or o in _SKIN_TONES or o in _TAGS:
+        return "E"
+    if o in _FLAG_LETTERS:
+        return "F"
+    if category == "So" or 0x1F000 <= o <= 0x1FAFF:
+        return "P"
+    if any(o in block for block in _UNSPACED):
+        return "H"
+    return "L" if category[0] in "LN" or category == "Pc" else " "
+
+
+_JOINERS = "\u200c\u200d"
+_TAGS = range(0xE0020, 0xE0080)  # spell the flags of regions
+_SKIN_TONES = range(0x1F3FB, 0x1F400)
+_FLAG_LETTERS = range(0x1F1E6, 0x1F200)
+_UNSPACED = (  # Han and Hiragana
+    range(0x3005, 0x3008),
+    range(0x3041, 0x30A0),
+    range(0x3400, 0xA000),
+    range(0xF900, 0xFB00),
+    range(0x20000, 0x40000),
+)
+_CLASS = {"'": "I", "\u2019": "I", "\u00b7": "I", ".": "I", " ": " "}
+_WORD = re.compile(
+    "FF"  # a flag
+    "|[PF]E*(?:J[PF]E*)*"  # an emoji: its skin tone and tags, and the emoji joined to it
+    "|HE*"  # an ideograph
+    "|L(?:[LE]|[IJ](?=L))*"  # a word, with marks, and with an apostrophe, point or joiner inside it
+)
