@@ -127,7 +127,8 @@ def test_a_normal_form_is_zero_only_where_the_values_agree_everywhere(data, shap
 def test_a_word_cut_in_pieces_has_the_value_of_the_expression():
     algebra = declared()
     k, v, S, M = (algebra.letters[name] for name in "kvSM")
-    for x in (S @ k @ k.T @ M @ k @ v.T, S @ M @ ((k.T @ M @ k) * (k @ v.T)), (S @ k + v) @ ((k.T @ M @ k) * k).T):
+    turned = (v @ k.T @ M.T).T
+    for x in (S @ k @ k.T @ turned, S @ M @ ((k.T @ M @ k) * (k @ v.T)), (S @ k + v) @ ((k.T @ M @ k) * k).T):
         values = numbers(algebra, random.Random(4))
         assert (of_normal_form(x, values) == evaluate(x, SIZES, values)).all()
 
