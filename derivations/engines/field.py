@@ -103,8 +103,8 @@ class Residues:
             if other.modulus != self.modulus:
                 raise ArithmeticError("a log decay met what it is the log of: their carriers do not mix")
             return other.values
-        if isinstance(other, int | np.integer):
-            return int(other) % self.modulus
+        if isinstance(other, int | np.integer) or (isinstance(other, np.ndarray) and other.dtype.kind == "i"):
+            return other % self.modulus
         return NotImplemented
 
 

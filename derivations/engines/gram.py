@@ -71,7 +71,10 @@ class Axes:
     def __mul__(self, other: Any) -> Axes:
         return self._elementwise(other, np.multiply, product=True)
 
-    def __rmul__(self, other: int) -> Axes:
+    def __rsub__(self, other: Any) -> Axes:
+        return self._with(other - self.entries, self.kinds)
+
+    def __rmul__(self, other: Any) -> Axes:
         return self._with(other * self.entries, self.kinds)
 
     def __matmul__(self, other: Axes) -> Axes:
