@@ -100,7 +100,7 @@ def moments(S: Array, x: Token, *, exp: Exp = np.exp) -> Moments:
     read = (decayed * (x.b * k)).sum(-1)
     u = x.w * x.v - read
     erased = decayed - read[:, None] * k
-    written = erased + (x.w * x.v)[:, None] * k
+    written = decayed + u[:, None] * k  # as step rounds it
     return Moments(S, decayed, erased, written, read, u, written @ x.q)
 
 

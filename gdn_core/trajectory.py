@@ -1,45 +1,24 @@
 """Run write rules over one stream and keep what a viewer needs of every token.
 
-What is run is float32 and comes from :func:`gdn_core.streams.tokens`; the arithmetic is that of
-:mod:`gdn_core.reference`, and one Triton kernel does it for all rules at once.
+The arithmetic is that of :mod:`gdn_core.reference`, in float32; one Triton kernel does it for all rules at once, in a
+worker process. The kernel records what each token read, and its errors and states follow from that bit by bit.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from gdn_core import streams
+from gdn_core import backends, isolation, streams
+from gdn_core.backends import Backend, Request
+from gdn_core.frames import Header
+from gdn_core.operands import Floats32, Operands, Packed
 from gdn_core.reference import Moments, Token
 from gdn_core.rules import LINEAGE, RULES, Discretisation, WriteRule
 
-Floats32 = np.ndarray  # float32
-
 MOST_RULES = 8
-
-
-@dataclass(frozen=True)
-class Operands:
-    """What a rule's tokens are to the kernel: float32, and an axis along which nothing changes has size 1.
-
-    Args:
-        decay: exp(g), [T|1, V|1, K|1].
-        k: key, [T|1, V|1, K].
-        erase: b*k, what the memory is asked before the write, [T|1, V|1, K].
-        wv: w*v, what is to be written, [T, V].
-        q: query, [T, K].
-
-    A normalised rule has one more value channel than the stream.
-    """
-
-    decay: Floats32
-    k: Floats32
-    erase: Floats32
-    wv: Floats32
-    q: Floats32
 
 
 @dataclass(frozen=True)
@@ -47,16 +26,17 @@ class Run:
     """Where a trajectory was computed.
 
     Args:
-        backend: "triton" (compiled, on a GPU), "interpreter" (the same kernel in Triton's interpreter) or "torch".
+        backend: "triton" (compiled, on a GPU), "interpreter" (the same kernel in Triton's interpreter) or "torch" (the
+            reference in PyTorch).
         device: the device in words.
-        seconds: the time the launch took.
-        refusals: the backends that were not taken, each with the sentence that says why.
+        seconds: the time the launch took, in the worker.
+        refusals: the backends that were asked first, each with the sentence that says why it could not.
     """
 
-    backend: str
+    backend: Backend
     device: str
     seconds: float
-    refusals: dict[str, str] = field(default_factory=dict)
+    refusals: dict[Backend, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,12 +46,12 @@ class Trajectory:
     Args:
         rules: the rules, in the order of the first axis everywhere.
         stream: the stream they ran on.
-        tokens: the tokens each rule made of it.
-        operands: what the kernel was given, for each rule.
+        tokens: the tokens each rule made of it, float64.
+        operands: the same, as the kernel was given them.
         states: memories, [R, T + 1, V, K]; index 0 is before the first token.
         normaliser: the sum of keys of a normalised rule, zeros for the others, [R, T + 1, K].
         read: what the decayed memory answered to the erase key, [R, T, V].
-        u: the error w*v - read, [R, T, V].
+        u: the error wv - read, [R, T, V].
         wv: what was to be written, w*v, [R, T, V].
         o: outputs, [R, T, V].
         run: where it was computed.
@@ -96,9 +76,8 @@ class Trajectory:
 
     def moments(self, r: int, t: int) -> Moments:
         """Return the memory of rule r around token t, stage by stage, exactly as the kernel passed through it."""
-        V = self.stream.sizes[1]
-        x = self.operands[r]
-        decay, k = x.decay[min(t, len(x.decay) - 1)][:V], x.k[min(t, len(x.k) - 1)][:V]  # [V|1, K|1], [V|1, K]
+        V = self.states.shape[2]
+        decay, k = (x[:V] for x in self.operands[r].at(t))
         before, written = self.states[r, t], self.states[r, t + 1]
         decayed = decay * before
         erased = decayed - self.read[r, t][:, None] * k
@@ -111,7 +90,7 @@ def trajectory(
     *,
     initial_state: np.ndarray | None = None,
     discretisation: Discretisation | None = None,
-    backend: str | None = None,
+    backend: Backend | None = None,
 ) -> Trajectory:
     """Run one to eight rules over a stream and record every token.
 
@@ -124,46 +103,37 @@ def trajectory(
         backend: "triton", "interpreter" or "torch"; by default the first that this machine can take.
 
     Raises:
-        ValueError: if a rule is unknown, the initial state does not fit, or the backend cannot take the request.
+        ValueError: if a rule is unknown, the initial state does not fit, no rule takes the discretisation, or the
+            backend cannot run here.
+        gdn_core.isolation.LaunchError: if the launch gave no result.
     """
-    chosen = _rules(rules)
-    _, V, K = stream.sizes
-    start = _initial_state(initial_state, len(chosen), V, K)
+    chosen = _chosen(rules)
+    start = _initial_state(initial_state, len(chosen), *stream.sizes[1:])
+    takes = [rule for rule in chosen if rule.discretisation]
+    if discretisation and not takes:
+        titles = ", ".join(rule.title for rule in chosen)
+        raise ValueError(
+            f"discretisation: expected None, since {titles} are discrete from the start, got {discretisation.value}"
+        )
     tokens = tuple(
         streams.tokens(rule, stream, discretisation=discretisation if rule.discretisation else None) for rule in chosen
     )
-    operands = tuple(_operands(x) for x in tokens)
-    began = time.perf_counter()
-    records = [_by_reference(x, S) for x, S in zip(operands, start)]
-    run = Run("torch", "CPU, by NumPy until the kernel is in place", time.perf_counter() - began)
-    return _assemble(chosen, stream, tokens, operands, start, records, run)
+    operands = tuple(Operands.of(x) for x in tokens)
+    out, S, run = _launch(tokens, operands, start, backend)
+    return _assembled(chosen, stream, tokens, operands, start, out, S, run)
 
 
-def _by_reference(x: Operands, S: Floats32) -> tuple[Floats32, Floats32]:
-    """Run one rule by the reference: what was read [T, V'] and the outputs [T, V']."""
-    T, V = x.wv.shape
-    S = np.concatenate([S, np.zeros((V - len(S), S.shape[1]), np.float32)])
-    read, o = np.empty((T, V), np.float32), np.empty((T, V), np.float32)
-    for t in range(T):
-        decay, k, erase = (a[min(t, len(a) - 1)] for a in (x.decay, x.k, x.erase))
-        decayed = decay * S
-        read[t] = (decayed * erase).sum(-1)
-        S = decayed + (x.wv[t] - read[t])[:, None] * k
-        o[t] = S @ x.q[t]
-    return read, o
-
-
-def _rules(rules: str | WriteRule | Sequence[str | WriteRule]) -> tuple[WriteRule, ...]:
+def _chosen(rules: str | WriteRule | Sequence[str | WriteRule]) -> tuple[WriteRule, ...]:
     """Look up slugs, and check that there are one to eight rules."""
     given = (rules,) if isinstance(rules, str | WriteRule) else tuple(rules)
     if not 1 <= len(given) <= MOST_RULES:
         raise ValueError(f"rules: expected 1 to {MOST_RULES} rules, got {len(given)}")
+    outside = {row.slug for row in LINEAGE} - set(RULES)
     for rule in given:
-        if isinstance(rule, WriteRule) or rule in RULES:
-            continue
-        if any(rule == row.slug for row in LINEAGE):
-            raise ValueError(f"rules: {rule} is outside the family: its memory is a cache that grows with the stream")
-        raise ValueError(f"rules: expected slugs among {', '.join(RULES)}, got {rule!r}")
+        if rule in outside:
+            raise ValueError(f"rules: {rule} is outside the family, its memory is a cache that grows with the stream")
+        if not isinstance(rule, WriteRule) and rule not in RULES:
+            raise ValueError(f"rules: expected slugs among {', '.join(RULES)}, got {rule!r}")
     return tuple(rule if isinstance(rule, WriteRule) else RULES[rule] for rule in given)
 
 
@@ -173,57 +143,78 @@ def _initial_state(state: np.ndarray | None, R: int, V: int, K: int) -> Floats32
         return np.zeros((R, V, K), np.float32)
     state = np.asarray(state, dtype=np.float32)
     if state.shape not in ((V, K), (R, V, K)):
-        raise ValueError(f"initial_state: expected [V, K] = {[V, K]} or [R, V, K] = {[R, V, K]}, got {list(state.shape)}")
+        raise ValueError(
+            f"initial_state: expected [V, K] = {[V, K]} or [R, V, K] = {[R, V, K]}, got {list(state.shape)}"
+        )
     if not np.isfinite(state).all():
         raise ValueError("initial_state: expected finite numbers, got NaN or infinity")
-    return np.ascontiguousarray(np.broadcast_to(state, (R, V, K)))
+    return np.broadcast_to(state, (R, V, K))
 
 
-def _operands(x: Token) -> Operands:
-    """Round a rule's tokens to what the kernel loads."""
-    k = x.k if x.k.ndim == 3 else x.k[:, None, :]
-    return Operands(
-        decay=_narrowed(np.exp(x.g), axes=(0, 1, 2)),
-        k=_narrowed(k, axes=(0, 1)),
-        erase=_narrowed(x.b[:, None, :] * k, axes=(0, 1)),
-        wv=np.ascontiguousarray(x.w * x.v, dtype=np.float32),
-        q=np.ascontiguousarray(x.q, dtype=np.float32),
-    )
+def _launch(
+    tokens: tuple[Token, ...], operands: tuple[Operands, ...], start: Floats32, backend: Backend | None
+) -> tuple[Floats32, Floats32, Run]:
+    """Choose a backend and launch: readings before and after each write [R, T, V', 2], last memories [R, V', K], V' the
+    rows of the tallest memory."""
+    pool = isolation.pool(interpret=backend == "interpreter")
+    facts = pool.facts()
+    request = Request(triton=facts["triton"], cuda=facts["cuda"], refused=facts["refused"])
+    if backend is None:
+        backend, refusals = backends.choose(request)
+    else:
+        if backend not in backends.BACKENDS:
+            raise ValueError(f"backend: expected one of {', '.join(backends.BACKENDS)}, got {backend!r}")
+        if sentence := backends.refusal(backend, request):
+            raise ValueError(f"backend: {sentence}")
+        refusals = {}
+    packed = Packed.of(operands)
+    R, _, V = packed.v.shape
+    S = np.zeros((R, V, packed.K), np.float32)
+    S[:, : start.shape[1]] = start
+    header: Header
+    if backend == "torch":
+        header = {"op": "reference"}
+        arrays = {"S": S}
+        for r, (x, token) in enumerate(zip(operands, tokens, strict=True)):
+            b = np.asarray(token.b, np.float32)
+            arrays |= {f"decay{r}": x.decay, f"k{r}": x.k, f"b{r}": b, f"wv{r}": x.wv, f"q{r}": x.q}
+        facts = facts | {"device": "CPU"}
+    else:
+        header = {"op": "trajectory", "wide_decay": packed.wide_decay, "wide_key": packed.wide_key}
+        arrays = packed.arrays() | {"S": S}
+    answer, results = pool.call(header, arrays)
+    return results["out"], results["S"], Run(backend, facts["device"], answer["seconds"], refusals)
 
 
-def _narrowed(x: np.ndarray, axes: tuple[int, ...]) -> Floats32:
-    """Round to float32, and keep one entry of each of these axes along which nothing changes."""
-    x = np.asarray(x, dtype=np.float32)
-    for axis in axes:
-        first = x.take([0], axis=axis)
-        if (x == first).all():
-            x = first
-    return np.ascontiguousarray(x)
-
-
-def _assemble(
+def _assembled(
     rules: tuple[WriteRule, ...],
     stream: streams.Stream,
     tokens: tuple[Token, ...],
     operands: tuple[Operands, ...],
     start: Floats32,
-    records: list[tuple[Floats32, Floats32]],
+    out: Floats32,
+    S: Floats32,
     run: Run,
 ) -> Trajectory:
-    """Replay the states from the recorded reads, and put the rules on one axis."""
+    """Replay the states from what was read, and put the rules on one axis."""
     T, V, K = stream.sizes
     R = len(rules)
     states, normaliser = np.empty((R, T + 1, V, K), np.float32), np.zeros((R, T + 1, K), np.float32)
     read, u, wv, o = (np.empty((R, T, V), np.float32) for _ in range(4))
-    for r, (rule, x, (full_read, full_o)) in enumerate(zip(rules, operands, records)):
-        full_u = x.wv - full_read
-        S = np.concatenate([start[r], np.zeros((x.wv.shape[1] - V, K), np.float32)])
-        states[r, 0] = S[:V]
-        for t in range(T):
-            decay, k = x.decay[min(t, len(x.decay) - 1)], x.k[min(t, len(x.k) - 1)]
-            S = decay * S + full_u[t][:, None] * k
-            states[r, t + 1] = S[:V]
-            if rule.normalised:
-                normaliser[r, t + 1] = S[V]
-        read[r], u[r], wv[r], o[r] = full_read[:, :V], full_u[:, :V], x.wv[:, :V], streams.answer(rule, full_o)
+    for r, (rule, x) in enumerate(zip(rules, operands, strict=True)):
+        rows = x.wv.shape[1]
+        error = x.wv - out[r, :, :rows, 0]
+        memory = x.replay(np.concatenate([start[r], np.zeros((rows - V, K), np.float32)]), error)
+        if not _same(memory[-1], S[r, :rows]):
+            raise isolation.LaunchError(f"the states of {rule.title} do not follow from what {run.backend} recorded")
+        states[r], read[r], u[r], wv[r] = memory[:, :V], out[r, :, :V, 0], error[:, :V], x.wv[:, :V]
+        o[r] = streams.answer(rule, out[r, :, :rows, 1])
+        if rule.normalised:
+            normaliser[r] = memory[:, V]
     return Trajectory(rules, stream, tokens, operands, states, normaliser, read, u, wv, o, run)
+
+
+def _same(a: Floats32, b: Floats32) -> bool:
+    """Compare bit by bit, but for numbers below the normal range, which a GPU may round to zero."""
+    with np.errstate(invalid="ignore"):
+        return bool(((a == b) | (np.isnan(a) & np.isnan(b)) | (abs(a - b) <= np.finfo(np.float32).tiny)).all())

@@ -1,0 +1,70 @@
+"""Choose what a request runs on: a pure function of facts, and a sentence for whatever cannot take it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Backend = Literal["triton", "interpreter", "torch"]
+Form = Literal["trajectory"]
+
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
+WORDS: dict[Backend, str] = {
+    "triton": "the kernel compiled for the GPU",
+    "interpreter": "the same kernel in Triton's interpreter",
+    "torch": "the reference in PyTorch",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The facts that decide on a backend.
+
+    Args:
+        form: what is to be run; "trajectory" records every token.
+        triton: whether Triton can be imported.
+        cuda: whether kernels are compiled for an NVIDIA GPU here.
+        refused: why they are not, in the words of the process that looked.
+        dtype: of the tensors.
+        needs_grad: whether gradients are wanted.
+    """
+
+    form: Form = "trajectory"
+    triton: bool
+    cuda: bool
+    refused: str = ""
+    dtype: str = "float32"
+    needs_grad: bool = False
+
+
+def refusal(backend: Backend, request: Request) -> str | None:
+    """Say why a backend cannot take a request, or return None if it can."""
+    if backend == "torch":
+        return None
+    name = "Triton" if backend == "triton" else "Triton's interpreter"
+    if request.needs_grad:
+        return f"{name} does not take it: the {request.form} kernel has no gradients"
+    if request.dtype != "float32":
+        return f"{name} does not take it: the {request.form} kernel computes in float32, not in {request.dtype}"
+    if not request.triton:
+        return f"{name} does not run: {request.refused or 'Triton is not installed, and is published for Linux only'}"
+    if backend == "triton" and not request.cuda:
+        return f"{name} does not compile: {request.refused or 'it needs an NVIDIA GPU, and there is none here'}"
+    if backend == "interpreter" and request.cuda:
+        return f"{name} does not run in a process that compiles: ask for it by name"
+    return None
+
+
+def choose(request: Request) -> tuple[Backend, dict[Backend, str]]:
+    """Take the first backend that a request can run on.
+
+    Returns:
+        The backend, and the sentences of those that were asked before it and refused.
+    """
+    refusals: dict[Backend, str] = {}
+    for backend in BACKENDS:
+        sentence = refusal(backend, request)
+        if sentence is None:
+            return backend, refusals
+        refusals[backend] = sentence
+    raise AssertionError("torch takes every request")

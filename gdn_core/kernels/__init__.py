@@ -1,0 +1,1 @@
+"""Triton kernels, one and its launcher a file. Nothing here is imported before it is launched."""
