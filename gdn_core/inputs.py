@@ -41,7 +41,7 @@ class Limits:
     tokens: int = 256
     characters: int = 200_000
     file_bytes: int = 32 * 2**20
-    csv_bytes: int = 8 * 2**20
+    csv_bytes: int = 4 * 2**20
     unpacked_bytes: int = 64 * 2**20
     arrays: int = 64
     gate: float = 2.0

@@ -233,8 +233,8 @@ def from_table(rows: Iterable[Mapping[str, Any]], settings: Settings) -> Scenari
     """Make a stream of a table, a row a token, with the columns :data:`COLUMNS`; a missing column is blank.
 
     Args:
-        rows: key, value and query are names, or numbers as a list or as text, [0.5, -1] or 0.5, -1; alpha, beta, write and delta
-            are numbers. A blank cell (None, "", NaN) is as :class:`Row` says; a row of blank cells is left out.
+        rows: key, value and query are names, or numbers as a list or as text, [0.5, -1] or 0.5, -1; alpha, beta, write
+            and delta are numbers. A blank cell (None, "", NaN) is as :class:`Row` says; a row of blanks is left out.
         settings: what a blank gate takes, and sizes, seed and noise; T does not act.
 
     Raises:
@@ -593,6 +593,8 @@ def _pair(line: str) -> tuple[str, str | None] | None:
 
 def _rows_of_pairs(pairs: Sequence[tuple[str, str | None]], lines: int, most: int) -> tuple[list[Row], list[str]]:
     """Store pairs, then ask for every key once, unless the pairs themselves ask."""
+    if all(value is None for _, value in pairs):
+        raise ValueError("text: expected a line 'key = value' before any 'key = ?', got questions only")
     notes = []
     if lines > len(pairs):
         notes.append(f"Left out: {_many(lines - len(pairs), 'line')} without key = value.")
@@ -605,7 +607,7 @@ def _rows_of_pairs(pairs: Sequence[tuple[str, str | None]], lines: int, most: in
         kept.append((key, value))
         different.add(key)
     if len(kept) < len(pairs):
-        notes.append(f"Windowed: the first {len(kept):,} of {_many(len(pairs), 'line')} fit into {most} tokens with their questions.")
+        notes.append(f"Windowed: the first {len(kept):,} of {len(pairs):,} lines, with their questions.")
     rows = [
         replace(ASKING, query=key) if value is None else Row(key=key, value=value) for key, value in kept
     ]
