@@ -65,8 +65,11 @@ def bin_with(folder: Path, **scripts: str) -> str:
 
 
 def python_stub(version: str, has_venv: bool) -> str:
-    answers = f"""case "$2" in *version_info*) printf '{version}\\n%s\\n' "$0" ;; *) exit {0 if has_venv else 1} ;; esac"""
-    return answers
+    """A Python that tells its version and path, and whether it has venv; it can do nothing else."""
+    return f"""case "$2" in
+*version_info*) printf '{version}\\n%s\\n' "$0" ;;
+*) exit {0 if has_venv else 1} ;;
+esac"""
 
 
 @pytest.mark.parametrize(
