@@ -1,13 +1,12 @@
 """How a program and its worker process talk: frames over pipes, and no pickle.
 
-A frame is eight bytes, the lengths of a header and of a body, both little-endian uint32; then the header in JSON; then
-the body, the bytes of the arrays that the header describes, one after the other.
+A frame is four bytes, the length of a header as a little-endian uint32; then the header in JSON; then the bytes of the
+arrays that the header describes, one after the other.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import struct
 from typing import IO, Any
 
@@ -16,15 +15,15 @@ import numpy as np
 Header = dict[str, Any]
 Arrays = dict[str, np.ndarray]
 
-LENGTHS = struct.Struct("<II")
+LENGTH = struct.Struct("<I")
 DTYPES = ("float32", "int64")
 
 
 def write_frame(stream: IO[bytes], header: Header, arrays: Arrays) -> None:
-    """Send a header and its arrays, each float32 or int64."""
+    """Send a header and its arrays, each float32 or int64 and not empty."""
     described = [[name, array.dtype.name, list(array.shape)] for name, array in arrays.items()]
     head = json.dumps({**header, "arrays": described}).encode()
-    stream.write(LENGTHS.pack(len(head), sum(array.nbytes for array in arrays.values())) + head)
+    stream.write(LENGTH.pack(len(head)) + head)
     stream.writelines(np.ascontiguousarray(array).data.cast("B") for array in arrays.values())
     stream.flush()
 
@@ -34,29 +33,24 @@ def read_frame(stream: IO[bytes]) -> tuple[Header, Arrays]:
 
     Raises:
         EOFError: if the stream ends before the frame does.
-        ValueError: if the body is not what the header describes.
+        ValueError: if what comes is not a frame.
     """
-    size, rest = LENGTHS.unpack(_exactly(stream, LENGTHS.size))
-    header = json.loads(_exactly(stream, size))
-    body = _exactly(stream, rest)
+    (size,) = LENGTH.unpack(_fill(stream, bytearray(LENGTH.size)))
+    header = json.loads(_fill(stream, bytearray(size)))
     arrays: Arrays = {}
-    start = 0
     for name, dtype, shape in header.pop("arrays"):
         if dtype not in DTYPES:
             raise ValueError(f"{name}: expected one of {', '.join(DTYPES)}, got {dtype}")
-        arrays[name] = np.frombuffer(body, dtype, math.prod(shape), start).reshape(shape)
-        start += arrays[name].nbytes
-    if start != rest:
-        raise ValueError(f"frame: expected {start} bytes of arrays, got {rest}")
+        arrays[name] = np.empty(shape, dtype)
+        _fill(stream, arrays[name].data.cast("B"))
     return header, arrays
 
 
-def _exactly(stream: IO[bytes], size: int) -> bytearray:
-    """Read ``size`` bytes."""
-    data = bytearray(size)
+def _fill(stream: IO[bytes], data: bytearray | memoryview) -> bytearray | memoryview:
+    """Read as many bytes as ``data`` holds into it."""
     view = memoryview(data)
     filled = 0
-    while filled < size:
+    while filled < len(view):
         count = stream.readinto(view[filled:])  # type: ignore[attr-defined]
         if not count:
             raise EOFError
