@@ -82,7 +82,7 @@ def memories(
         )
         for i, (S, title) in enumerate(zip(memories, titles, strict=True))
     ]
-    layout = _row_of_panels(titles, x="key channel", y="value channel", square=True)
+    layout = _row_of_panels(titles, palette, x="key channel", y="value channel", square=True)
     layout["coloraxis"] = {
         "cmin": -limit,
         "cmax": limit,
@@ -103,21 +103,19 @@ def recall(errors: Floats, titles: Sequence[str], labels: Sequence[str], *, pale
         palette: the colours.
     """
     worst = float(np.nanmax(errors, initial=0.0)) if np.isfinite(errors).any() else 0.0
-    names = [f"{j} {label}" for j, label in enumerate(labels)]
+    names = [f"{j} {label}" for j, label in enumerate(labels)]  # as categories, so that no two labels are one
     traces = [
         go.Heatmap(
             z=errors[i],
             coloraxis="coloraxis",
-            customdata=np.broadcast_to(np.array(names), errors[i].shape) if errors.shape[1] <= 64 else None,
-            hovertemplate=f"{title}<br>after token %{{y}}, key of token %{{x}}"
-            + (" (%{customdata})" if errors.shape[1] <= 64 else "")
-            + "<br>relative error %{z:.4g}<extra></extra>",
+            x=names,
+            hovertemplate=f"{title}<br>after token %{{y}}, key of token %{{x}}<br>error %{{z:.4g}}<extra></extra>",
             hoverongaps=False,
             **_axes(i),
         )
         for i, title in enumerate(titles)
     ]
-    layout = _row_of_panels(titles, x="key of token", y="after token", square=True)
+    layout = _row_of_panels(titles, palette, x="key of token", y="after token", square=True)
     layout["coloraxis"] = {
         "cmin": 0,
         "cmax": min(max(worst, 1.0), 2.0),
@@ -165,12 +163,39 @@ def sizes(norm: Floats, rank: Floats, titles: Sequence[str], *, palette: Palette
     return go.Figure(traces, layout)
 
 
+def spectrum(eigenvalues: Sequence[Floats], titles: Sequence[str], *, palette: Palette = LIGHT) -> go.Figure:
+    """Draw the eigenvalues of each token's transition: 1 keeps a direction, 0 erases it, below 0 turns it round.
+
+    Args:
+        eigenvalues: [T, N] for each rule.
+        titles: of the rules.
+        palette: the colours.
+    """
+    traces = []
+    for i, (values, title) in enumerate(zip(eigenvalues, titles, strict=True)):
+        t, _ = np.indices(values.shape)
+        traces.append(
+            go.Scatter(
+                x=t.ravel(),
+                y=values.ravel(),
+                name=title,
+                mode="markers",
+                marker={"color": palette.rules[i], "size": 4, "opacity": 0.7},
+                hovertemplate=f"{title}<br>token %{{x}}: eigenvalue %{{y:.4g}}<extra></extra>",
+                **_axes(i),
+            )
+        )
+    layout = _row_of_panels(titles, palette, x="token", y="eigenvalue", square=False)
+    layout["showlegend"] = False
+    return go.Figure(traces, layout)
+
+
 def _axes(i: int) -> dict[str, str]:
     n = "" if i == 0 else str(i + 1)
     return {"xaxis": f"x{n}", "yaxis": f"y{n}"}
 
 
-def _row_of_panels(titles: Sequence[str], *, x: str, y: str, square: bool) -> dict[str, object]:
+def _row_of_panels(titles: Sequence[str], palette: Palette, *, x: str, y: str, square: bool) -> dict[str, object]:
     """Lay panels out in one row, the first row of each array on top, all zoomed together."""
     count = len(titles)
     gap = 0.06
@@ -203,12 +228,14 @@ def _row_of_panels(titles: Sequence[str], *, x: str, y: str, square: bool) -> di
         annotations.append(
             {
                 "text": title,
-                "x": start + width / 2,
-                "y": 1.0,
-                "xref": "paper",
-                "yref": "paper",
+                "x": 0,
+                "y": 1.02,
+                "xref": f"x{n} domain",
+                "yref": f"y{n} domain",
+                "xanchor": "left",
                 "yanchor": "bottom",
                 "showarrow": False,
+                "font": {"color": palette.rules[i], "size": 14, "weight": 600},
             }
         )
     layout["annotations"] = annotations

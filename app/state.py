@@ -19,7 +19,7 @@ from typing import Any
 
 from gdn_core.inputs import LIMITS, shown
 from gdn_core.rules import RULES, Discretisation
-from gdn_core.scenarios import COLUMNS, EXAMPLE_PAIRS, EXAMPLE_ROWS, PRESETS, Settings, alpha_of
+from gdn_core.scenarios import COLUMNS, PRESETS, Settings
 
 MOST_RULES = 4
 MOST_FILES = 8
@@ -95,8 +95,15 @@ class Row:
 
 
 TEXTS = ("key", "value", "query", "label")  # columns of the table that hold text; the others hold numbers
-STARTING_TEXT = EXAMPLE_PAIRS
-STARTING_TABLE = tuple(Row(**row) for row in EXAMPLE_ROWS)
+STARTING_TEXT = "France = Paris\nItaly = Rome\nJapan = Tokyo\nFrance = Lyon\nPeru = Lima\n"
+STARTING_TABLE = (
+    Row("apple", "red"),
+    Row("pear", "green"),
+    Row("plum", "blue"),
+    Row("noise", "noise", alpha=1.0, beta=0.0, write=0.0, delta=0.0),
+    Row("apple", "yellow"),
+    Row(query="pear", alpha=1.0, beta=0.0, write=0.0, delta=0.0),
+)
 STARTING_RULES = ("linear-attention", "mamba-2", "deltanet", "gated-deltanet")
 FIRST = next(iter(PRESETS))
 
@@ -166,8 +173,7 @@ class Choice:
             low, high = HALF_LIVES
             if not low <= self.half_life <= high:
                 raise ValueError(f"half-life: expected {low:g} to {high:g} tokens, got {shown(self.half_life)}")
-            alpha = alpha_of(self.half_life)
-            object.__setattr__(self, "settings", replace(self.settings, alpha=alpha))
+            object.__setattr__(self, "settings", replace(self.settings, alpha=2 ** (-1 / self.half_life)))
         elif self.settings.alpha < LEAST_ALPHA:
             raise ValueError(f"alpha: expected a number from {LEAST_ALPHA} to 1, got {self.settings.alpha:g}")
 
@@ -185,6 +191,8 @@ class Choice:
             Source.ARRAYS: ("files", *WINDOW),
         }[self.source]
         blank, unused = Choice(), {"preset", "text", "table", "files", *WINDOW} - set(used)
+        if not any(RULES[slug].discretisation for slug in self.rules):
+            unused.add("discretisation")
         return replace(bare, **{name: getattr(blank, name) for name in unused})
 
     def to_query(self) -> dict[str, str]:

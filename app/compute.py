@@ -1,0 +1,281 @@
+"""Choices as arrays, computed once however many visitors ask, and kept as long as there is room."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from app.player import payload
+from app.state import TEXTS, Choice, File, Row, Source, Stage, named
+from gdn_core import arrays, metrics, scenarios
+from gdn_core.isolation import LaunchError, pool
+from gdn_core.scenarios import COLUMNS, Scenario
+from gdn_core.trajectory import Trajectory, trajectory
+
+MOST_BYTES = 256 * 2**20
+REFUSALS = (TypeError, ValueError, LaunchError)  # what the doors and the kernel's launcher raise, each with a sentence
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A visitor's files, read through the door.
+
+    Args:
+        files: their names and digests.
+        arrays: what they hold together, by name.
+    """
+
+    files: tuple[File, ...]
+    arrays: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a choice shows.
+
+    Args:
+        scenario: its tokens.
+        trajectory: what the rules did to them.
+        payload: the buffer of the player.
+        limit: the largest magnitude in any memory, the end of the scale that all of them share.
+    """
+
+    scenario: Scenario
+    trajectory: Trajectory
+    payload: bytes
+    limit: float
+
+    @property
+    def titles(self) -> list[str]:
+        """The titles of the rules, in order."""
+        return [rule.title for rule in self.trajectory.rules]
+
+
+class Once:
+    """A bounded cache in which those who ask for the same thing at once wait for one computation.
+
+    Args:
+        most_bytes: how much the kept values may take; the ones longest unused go first.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most = most_bytes
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._running: dict[Hashable, Future[Any]] = {}
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        """Count the values kept."""
+        return len(self._kept)
+
+    @property
+    def bytes(self) -> int:
+        """The bytes that the kept values take."""
+        return self._bytes
+
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Return the value of a key, made now if it is not kept; what ``make`` raises reaches all who wait."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key][0]
+            waiting = self._running.get(key)
+            if waiting is None:
+                mine: Future[Any] = Future()
+                self._running[key] = mine
+        if waiting is not None:
+            return waiting.result()
+        try:
+            value = make()
+        except BaseException as error:
+            with self._lock:
+                del self._running[key]
+            mine.set_exception(error)
+            raise
+        size = _bytes(value)
+        with self._lock:
+            del self._running[key]
+            self._kept[key] = (value, size)
+            self._bytes += size
+            while self._bytes > self._most and len(self._kept) > 1:
+                _, (_, freed) = self._kept.popitem(last=False)
+                self._bytes -= freed
+        mine.set_result(value)
+        return value
+
+
+_once = Once(MOST_BYTES)
+
+
+def upload(given: Iterable[tuple[str, bytes]]) -> Upload:
+    """Read a visitor's files, each a name and its bytes.
+
+    Raises:
+        TypeError: if an array holds something other than numbers.
+        ValueError: with a sentence that says what was expected and what came.
+    """
+    files, found = [], {}
+    for name, data in given:
+        name = name.replace("/", "_")[-200:]
+        files.append(File(name, hashlib.sha256(data).hexdigest()[:16]))
+        found |= arrays.read(name, data)
+    return Upload(tuple(files), found)
+
+
+def scenario(choice: Choice, upload: Upload | None = None) -> Scenario:
+    """Return the tokens of a choice.
+
+    Args:
+        choice: what the visitor chose.
+        upload: the visitor's files, which a choice of arrays needs.
+
+    Raises:
+        ValueError: with a sentence that says what was expected and what came.
+    """
+    if choice.source is Source.PRESET:
+        return scenarios.from_preset(choice.preset, choice.settings)
+    if choice.source is Source.TEXT:
+        return scenarios.from_text(choice.text, choice.settings)
+    if choice.source is Source.TABLE:
+        return scenarios.from_table([asdict(row) for row in choice.table], choice.settings)
+    return scenarios.from_arrays(
+        held(choice, upload).arrays,
+        choice.settings,
+        head=choice.head,
+        batch=choice.batch,
+        start=choice.start,
+        length=choice.length or None,
+        channels=choice.channels or None,
+    )
+
+
+def picture(choice: Choice, upload: Upload | None = None) -> Picture:
+    """Return what a choice shows, computed by the kernel unless it is kept.
+
+    Raises:
+        ValueError: with a sentence that says what was expected and what came.
+    """
+
+    def make() -> Picture:
+        tokens = scenario(choice, upload)
+        run = trajectory(choice.rules, tokens.stream, discretisation=choice.numbers().discretisation)
+        return Picture(tokens, run, payload.of(run, tokens.labels), float(np.abs(run.states).max()) or 1.0)
+
+    if choice.source is Source.ARRAYS:
+        held(choice, upload)
+    return _once.get(choice.numbers(), make)
+
+
+def held(choice: Choice, upload: Upload | None) -> Upload:
+    """Return the visitor's files: nobody sees a file by knowing its digest.
+
+    Raises:
+        ValueError: if the visitor does not hold the files that the choice names.
+    """
+    if not choice.files:
+        raise ValueError("Choose a file of arrays at the left: .npz, .npy, .csv or .safetensors")
+    if upload is None or upload.files != choice.files:
+        raise ValueError(f"Choose at the left what this link is about: {named(choice.files)}")
+    return upload
+
+
+def recall(choice: Choice, picture: Picture) -> np.ndarray:
+    """Return the recall error of a picture, [R, T, T]."""
+    return _once.get((choice.numbers(), "recall"), lambda: metrics.recall_error(picture.trajectory))
+
+
+def sizes(choice: Choice, picture: Picture) -> tuple[np.ndarray, np.ndarray]:
+    """Return the norm and the effective rank of a picture's memories, each [R, T]."""
+    return _once.get(
+        (choice.numbers(), "sizes"),
+        lambda: (metrics.norm(picture.trajectory), metrics.effective_rank(picture.trajectory)),
+    )
+
+
+def spectrum(choice: Choice, picture: Picture) -> np.ndarray:
+    """Return the eigenvalues of the transition of each token."""
+    return _once.get((choice.numbers(), "spectrum"), lambda: metrics.spectrum(picture.trajectory))
+
+
+def _bytes(value: Any) -> int:
+    """Add up the arrays and buffers in a value."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    if isinstance(value, bytes):
+        return len(value)
+    if isinstance(value, list | tuple):
+        return sum(map(_bytes, value))
+    if isinstance(value, dict):
+        return sum(map(_bytes, value.values()))
+    if hasattr(value, "__dataclass_fields__"):
+        return sum(_bytes(getattr(value, name)) for name in value.__dataclass_fields__)
+    return 64
+
+
+@cache
+def settle() -> None:
+    """Start the kernel's workers, and keep what was imported out of the garbage collector's way.
+
+    Streamlit collects garbage after every run of a page, and goes through every object that is not frozen.
+    """
+    pool().warm()
+    gc.collect()
+    gc.freeze()
+
+
+def stage(picture: Picture, t: int, stage: Stage) -> list[np.ndarray]:
+    """Return one matrix of the moment of token t for each rule, [V, K]."""
+    found = []
+    for r in range(len(picture.trajectory.rules)):
+        moments = picture.trajectory.moments(r, t)
+        if stage is Stage.TAKEN:
+            found.append(moments.decayed - moments.erased)
+        elif stage is Stage.ADDED:
+            found.append(moments.written - moments.erased)
+        else:
+            found.append(getattr(moments, stage.value))
+    return found
+
+
+def rows(cells: Iterable[Mapping[str, Any]]) -> tuple[Row, ...]:
+    """Return the rows that a visitor filled in a table; a cell may be blank, and a blank row is left out."""
+    filled = []
+    for cell in cells:
+        texts = {name: str(cell.get(name) or "").strip() for name in TEXTS}
+        gates = {name: cell.get(name) for name in COLUMNS if name not in TEXTS}
+        row = Row(**texts, **{n: None if x is None or x != x else float(x) for n, x in gates.items()})
+        if row != Row(label=row.label):
+            filled.append(row)
+    return tuple(filled)
+
+
+def as_table(scenario: Scenario) -> tuple[Row, ...]:
+    """Return the tokens of a scenario as the rows of a table to edit."""
+    return rows(scenarios.table_of(scenario))
+
+
+def numbers(choice: Choice, picture: Picture) -> list[dict[str, Any]]:
+    """Return the numbers of each token under each rule, a dict a row; lengths are Euclidean."""
+    run = picture.trajectory
+    norm, rank = sizes(choice, picture)
+    errors = recall(choice, picture)
+    lengths = {name: np.linalg.norm(getattr(run, name), axis=-1) for name in ("wv", "read", "u", "o")}  # [R, T]
+    rows = []
+    for r, rule in enumerate(run.rules):
+        for t, label in enumerate(picture.scenario.labels):
+            row = {"rule": rule.slug, "token": t, "label": label}
+            row |= {f"|{name}|": float(of[r, t]) for name, of in lengths.items()}
+            row |= {"|S|": float(norm[r, t]), "effective rank": float(rank[r, t])}
+            row["mean recall error"] = float(np.nanmean(errors[r, t])) if np.isfinite(errors[r, t]).any() else None
+            rows.append(row)
+    return rows

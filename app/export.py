@@ -1,0 +1,54 @@
+"""A picture as files: every array, the numbers of each token, and the Python that makes them again."""
+
+from __future__ import annotations
+
+import csv as csv_module
+import io
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from app import compute
+from app.state import Choice
+from gdn_core import scenarios
+
+
+def npz(picture: compute.Picture) -> bytes:
+    """Return every array of a picture as an .npz file.
+
+    The stream stands under the names that an upload has (q, k, v, g, beta, w, delta), so the file can be uploaded
+    again. ``states`` [R, T + 1, V, K] begins before the first token; ``<slug>/decay`` and so on are what the kernel
+    was given for one rule.
+    """
+    run = picture.trajectory
+    arrays: dict[str, np.ndarray] = {f.name: getattr(run.stream, f.name) for f in fields(run.stream)}
+    arrays |= {name: getattr(run, name) for name in ("states", "normaliser", "read", "u", "wv", "o")}
+    arrays["rules"] = np.array([rule.slug for rule in run.rules])
+    arrays["labels"] = np.array(picture.scenario.labels)
+    for rule, operands in zip(run.rules, run.operands, strict=True):
+        arrays |= {f"{rule.slug}/{f.name}": getattr(operands, f.name) for f in fields(operands)}
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **arrays)
+    return file.getvalue()
+
+
+def table(choice: Choice, picture: compute.Picture) -> list[dict[str, Any]]:
+    """Return the numbers of each token under each rule, a dict a row."""
+    return compute.numbers(choice, picture)
+
+
+def csv(choice: Choice, picture: compute.Picture) -> bytes:
+    """Return the numbers of each token under each rule as a .csv file."""
+    rows = table(choice, picture)
+    file = io.StringIO()
+    writer = csv_module.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue().encode()
+
+
+def python(choice: Choice, picture: compute.Picture) -> bytes:
+    """Return the Python that makes the numbers of a picture again."""
+    files = [file.name for file in choice.files]
+    return scenarios.python_source(picture.scenario, choice.rules, files=files).encode()

@@ -1,0 +1,215 @@
+"""A visitor's session: the only module that touches Streamlit's session state and the link's query.
+
+Widgets are seeded from the link once a session, and again when the visitor goes back or forward. In between the
+session's :class:`Choice` is what counts, and the link is only written: a default that is read from the link on every
+run loses every second change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import streamlit as st
+
+from app import compute, state
+from app.state import Choice, Row, Source
+from gdn_core.scenarios import Settings
+
+PLAYER = "player"  # keys of elements
+UPLOAD = "upload"
+GIVEN = ("text", "table", "files", *state.WINDOW, "panel", "stage")  # what no preset or source starts anew
+MOST_UPLOADS = 3  # files kept, so that going back finds the one before
+
+
+def begin() -> Choice:
+    """Start a run of the lab page: return the visitor's choice, read from the link if that is newer."""
+    session = st.session_state
+    link = st.query_params.to_dict()
+    if "choice" not in session:
+        _seed(*Choice.from_query(link))
+    elif not session["touched"] and link != session["link"] and (link or session["page"] == "lab"):
+        # No widget changed and the link did: the visitor went back or forward, or edited it.
+        _seed(*Choice.from_query(link))
+    if session["touched"]:
+        session["sentences"] = []
+    session["touched"] = False
+    session["page"] = "lab"
+    return session["choice"]
+
+
+def elsewhere() -> None:
+    """Note that another page than the lab is shown; the lab's choice stays."""
+    st.session_state["page"] = "elsewhere"
+
+
+def sentences() -> list[str]:
+    """Return what was wrong with the link, until the visitor changes something."""
+    return st.session_state["sentences"]
+
+
+def keep(choice: Choice) -> None:
+    """Make this the visitor's choice, and write its link."""
+    session = st.session_state
+    session["choice"] = choice
+    session["link"] = choice.to_query()
+    if st.query_params.to_dict() != session["link"]:
+        st.query_params.from_dict(session["link"])
+
+
+def current() -> Choice:
+    """Return the visitor's choice as it was last kept."""
+    return st.session_state["choice"]
+
+
+def key(name: str) -> str:
+    """Return the key of a widget, and give the widget the choice's value if it has none yet."""
+    if name not in st.session_state:
+        st.session_state[name] = _values(current())[name]
+    return name
+
+
+def touch() -> None:
+    """Note that the visitor changed a widget."""
+    st.session_state["touched"] = True
+
+
+def start_source() -> None:
+    """Start from what the chosen source starts from; texts, tables and files given before are still there."""
+    session = st.session_state
+    touch()
+    source, old = Source(session["source"]), session["choice"]
+    fresh = state.starting(source, old.preset)
+    session["choice"] = replace(fresh, **{name: getattr(old, name) for name in GIVEN})
+    _unseed(keep=("source",))
+
+
+def start_preset() -> None:
+    """Start from what the chosen preset starts from."""
+    session = st.session_state
+    touch()
+    old = session["choice"]
+    fresh = state.starting(Source.PRESET, session["preset"])
+    session["choice"] = replace(fresh, **{name: getattr(old, name) for name in GIVEN})
+    _unseed(keep=("source", "preset"))
+
+
+def switch_decay() -> None:
+    """Carry the decay over when the visitor changes between alpha and half-life."""
+    session = st.session_state
+    touch()
+    old = session["choice"]
+    if session["decay_as"] == "half-life":
+        half_life = old.settings.half_life
+        low, high = state.HALF_LIVES
+        session["choice"] = replace(old, half_life=min(max(round(4 * half_life) / 4, low), high))
+    else:
+        session["choice"] = replace(old, half_life=None)
+    for name in ("alpha", "half_life"):
+        session.pop(name, None)
+
+
+def take_upload() -> None:
+    """Read the files that the visitor chose; what cannot be read leaves its sentence."""
+    session = st.session_state
+    touch()
+    session["upload_error"] = None
+    session["choice"] = replace(session["choice"], files=(), **dict.fromkeys(state.WINDOW, 0))
+    for name in state.WINDOW:
+        session.pop(name, None)
+    if not session[UPLOAD]:
+        return
+    try:
+        read = compute.upload((file.name, file.getvalue()) for file in session[UPLOAD])
+        session["choice"] = replace(session["choice"], files=read.files)
+    except (TypeError, ValueError) as error:
+        session["upload_error"] = str(error)
+        return
+    held = session.setdefault("uploads", {})
+    held[read.files] = read
+    while len(held) > MOST_UPLOADS:
+        del held[next(iter(held))]
+
+
+def upload() -> compute.Upload | None:
+    """Return the files that the choice names, if the visitor gave them."""
+    return st.session_state.get("uploads", {}).get(current().files)
+
+
+def upload_error() -> str | None:
+    """Return what was wrong with the last upload."""
+    return st.session_state.get("upload_error")
+
+
+def table_key() -> str:
+    """Return the key of the table's editor: it keeps edits of one starting table, so another table is another one."""
+    return f"table-{st.session_state['seeded']}"
+
+
+def table() -> tuple[Row, ...]:
+    """Return the table that the editor starts from."""
+    return st.session_state["table_start"]
+
+
+def start_table(rows: tuple[Row, ...]) -> None:
+    """Go to the table, with these rows in it."""
+    session = st.session_state
+    touch()
+    session["choice"] = replace(session["choice"], source=Source.TABLE, table=rows)
+    session["table_start"] = rows
+    session["seeded"] += 1
+    _unseed(keep=())
+
+
+def linked_token() -> int:
+    """Return the token that the link asked the player to start at, -1 for the last."""
+    return st.session_state["linked_token"]
+
+
+def rest() -> None:
+    """Note that the player came to rest at a token."""
+    session = st.session_state
+    touch()
+    session["choice"] = replace(session["choice"], token=int(session[PLAYER]["token"]))
+
+
+def watched(**changed: Any) -> None:
+    """Keep a change made in the part of the page below the player, which runs on its own."""
+    keep(replace(current(), **changed))
+    st.session_state["touched"] = False
+
+
+def _seed(choice: Choice, sentences: list[str]) -> None:
+    """Start the session, or start it again, from a link."""
+    session = st.session_state
+    session["choice"] = choice
+    session["sentences"] = sentences
+    session["link"] = st.query_params.to_dict()
+    session["touched"] = False
+    session["linked_token"] = choice.token
+    session["table_start"] = choice.table
+    session["seeded"] = session.get("seeded", 0) + 1
+    session.setdefault("page", "lab")
+    _unseed(keep=())
+
+
+def _unseed(keep: tuple[str, ...]) -> None:
+    """Forget the widgets' values, so that each takes the choice's when it is next drawn."""
+    for name in _values(st.session_state["choice"]):
+        if name not in keep:
+            st.session_state.pop(name, None)
+
+
+def _values(choice: Choice) -> dict[str, Any]:
+    """Return the value of every widget."""
+    values: dict[str, Any] = {f.name: getattr(choice.settings, f.name) for f in fields(Settings)}
+    values |= {n: getattr(choice, n) for n in ("preset", "text", *state.WINDOW)}
+    values |= {n: getattr(choice, n) for n in ("source", "panel", "stage", "discretisation")}
+    values["rules"] = list(choice.rules)
+    values |= (
+        {"write": choice.settings.beta, "write_is_beta": True}
+        if choice.settings.write is None
+        else {"write_is_beta": False}
+    )
+    values |= {"decay_as": "alpha" if choice.half_life is None else "half-life", "half_life": choice.half_life}
+    return values

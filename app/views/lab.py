@@ -1,0 +1,417 @@
+"""The lab: the same tokens under one to four write rules, and what each leaves in its memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+
+from app import compute, export, figures, session
+from app.player import player
+from app.state import (
+    HALF_LIVES,
+    LEAST_ALPHA,
+    MOST_RULES,
+    Choice,
+    Panel,
+    Row,
+    Source,
+    Stage,
+    named,
+)
+from gdn_core.equation import tex
+from gdn_core.inputs import LIMITS
+from gdn_core.rules import RULES, Discretisation, Gate, WriteRule
+from gdn_core.scenarios import PRESETS
+
+SOURCES = {Source.PRESET: "Preset", Source.TEXT: "Text", Source.ARRAYS: "Arrays", Source.TABLE: "Table"}
+PANELS = {
+    Panel.MOMENT: "The moment",
+    Panel.RECALL: "Recall",
+    Panel.SIZE: "Norm and rank",
+    Panel.SPECTRUM: "Spectrum",
+    Panel.NUMBERS: "Numbers and files",
+}
+STAGES = {
+    Stage.BEFORE: "before",
+    Stage.DECAYED: "decayed",
+    Stage.TAKEN: "taken away",
+    Stage.ERASED: "erased",
+    Stage.ADDED: "added",
+    Stage.WRITTEN: "written",
+}
+DISCRETISATIONS = {
+    None: "each as published",
+    Discretisation.ZOH: "zero-order hold",
+    Discretisation.MAMBA: "Mamba's own, Δ B",
+}
+ABOUT_ARRAYS = (
+    "k, and any of q, v, g, beta, w and delta, as [B, T, H, K], [T, H, K] or [T, K]. Several .npy make one upload."
+)
+ABOUT_SPREAD = "How far the gates of single channels lie from the common one, in rules with a gate for each channel."
+BACKENDS = {"triton": "Triton", "interpreter": "Triton interpreter", "torch": "PyTorch"}
+
+
+def page() -> None:
+    """Show the page."""
+    choice = session.begin()
+    for sentence in session.sentences():
+        st.warning(sentence, icon=":material/link_off:")
+    with st.sidebar:
+        given = controls(choice)
+    if given["source"] is Source.TABLE:
+        given["table"] = table()
+    try:
+        choice = replace(session.current(), **given)
+    except (TypeError, ValueError) as error:
+        sorry(error)
+        return
+    session.keep(choice)
+    view(choice)
+
+
+def view(choice: Choice) -> None:
+    """Show a choice: its tokens under its rules, and the figures of what they left."""
+    try:
+        picture = compute.picture(choice, session.upload())
+    except compute.REFUSALS as error:
+        sorry(error)
+        return
+    st.markdown(f"### {picture.scenario.title}\n{picture.scenario.look_for}")
+    for note in (*picture.scenario.notes, *choice.left_out()):
+        st.caption(note)
+    watch(choice, picture)
+
+
+def sorry(error: Exception | str) -> None:
+    """Say what is wrong; the controls stay as the visitor left them."""
+    text = str(error)
+    st.error(text[:1].upper() + text[1:] + ("" if text.endswith((".", "?")) else "."), icon=":material/error:")
+
+
+def controls(choice: Choice) -> dict[str, Any]:
+    """Show the controls, and return the fields of a choice that they say."""
+    source = st.segmented_control(
+        "Tokens from",
+        list(SOURCES),
+        format_func=lambda source: SOURCES[source],
+        required=True,
+        key=session.key("source"),
+        on_change=session.start_source,
+        width="stretch",
+    )
+    given: dict[str, Any] = {"source": source, **_source(source)}
+    given["rules"] = tuple(
+        st.multiselect(
+            "Write rules, one to four",
+            list(RULES),
+            format_func=lambda slug: RULES[slug].title,
+            max_selections=MOST_RULES,
+            key=session.key("rules"),
+            on_change=session.touch,
+        )
+    )
+    rules = [RULES[slug] for slug in given["rules"]]
+    given["half_life"], gates = _gates(rules)
+    sizes = _sizes(source)
+    given["discretisation"] = _discretisation(rules)
+    given["settings"] = replace(session.current().settings, **gates, **sizes)
+    return given
+
+
+def _source(source: Source) -> dict[str, Any]:
+    """Show the controls of one source of tokens."""
+    if source is Source.PRESET:
+        slug = st.selectbox(
+            "Preset",
+            list(PRESETS),
+            format_func=lambda slug: PRESETS[slug].title,
+            key=session.key("preset"),
+            on_change=session.start_preset,
+        )
+        return {"preset": slug}
+    if source is Source.TEXT:
+        text = st.text_area(
+            "Your text",
+            key=session.key("text"),
+            on_change=session.touch,
+            height=150,
+            max_chars=LIMITS.characters,
+            help="Each word becomes a key and a value, the same word always the same ones. "
+            "Lines such as *cat = purrs* become pairs to be recalled.",
+        )
+        return {"text": text}
+    if source is Source.ARRAYS:
+        return _arrays()
+    st.caption("Edit the tokens in the table beside: one a row, in order. A gate left empty is the one set below.")
+    return {}
+
+
+def _arrays() -> dict[str, Any]:
+    """Show the controls of an upload: the file, and which memory and tokens of it."""
+    st.file_uploader(
+        "Your arrays",
+        accept_multiple_files=True,
+        type=["npz", "npy", "csv", "safetensors"],
+        key=session.UPLOAD,
+        on_change=session.take_upload,
+        help=" ".join((ABOUT_ARRAYS, *LIMITS.sentences())),
+    )
+    if refused := session.upload_error():
+        sorry(refused)
+    wanted = session.current().files
+    if wanted and session.upload():
+        st.caption(f"In use: {named(wanted)}.")
+    elif wanted:
+        st.info(f"This link is about a file that it cannot carry: choose {named(wanted)}.")
+    left, right = st.columns(2)
+    fields = {
+        "batch": left.number_input("Sequence", min_value=0, step=1, key=session.key("batch"), on_change=session.touch),
+        "head": right.number_input("Head", min_value=0, step=1, key=session.key("head"), on_change=session.touch),
+        "start": left.number_input(
+            "First token", min_value=0, step=1, key=session.key("start"), on_change=session.touch
+        ),
+        "length": right.number_input(
+            "Tokens",
+            min_value=0,
+            max_value=LIMITS.tokens,
+            step=1,
+            key=session.key("length"),
+            on_change=session.touch,
+            help="0 is as many as there are and fit.",
+        ),
+        "channels": left.number_input(
+            "Channels",
+            min_value=0,
+            max_value=LIMITS.channels,
+            step=1,
+            key=session.key("channels"),
+            on_change=session.touch,
+            help="Of keys and of values, the first so many; 0 is all.",
+        ),
+    }
+    return {"files": wanted, **fields}
+
+
+def _gates(rules: list[WriteRule]) -> tuple[float | None, dict[str, Any]]:
+    """Show the gates of all tokens; one that no chosen rule has is greyed out. Return the half-life and the gates."""
+    gates: dict[str, Any] = {}
+    decays = any(rule.decay is not Gate.NONE and not rule.discretisation for rule in rules)
+    given_as = st.segmented_control(
+        "Decay of a token, given as",
+        ["alpha", "half-life"],
+        required=True,
+        key=session.key("decay_as"),
+        on_change=session.switch_decay,
+        disabled=not decays,
+        width="stretch",
+        help="What is left of the memory after one token, or after how many tokens half of it is left.",
+    )
+    half_life = None
+    if given_as == "alpha":
+        gates["alpha"] = _slider("alpha", LEAST_ALPHA, 1.0, 0.005, on=decays, label="Decay α", hide=True)
+    else:
+        low, high = HALF_LIVES
+        half_life = _slider("half_life", low, high, 0.25, on=decays, label="Half-life, tokens", hide=True)
+    erases = any(rule.erase is not Gate.NONE for rule in rules)
+    gates["beta"] = _slider("beta", 0.0, LIMITS.gate, 0.05, on=erases, label="Erase gate β")
+    writes = any(rule.write is not Gate.NONE and not rule.tied and not rule.discretisation for rule in rules)
+    gates["write"] = session.current().settings.write
+    if writes:
+        same = st.checkbox("Write gate w = β", key=session.key("write_is_beta"), on_change=session.touch)
+        gates["write"] = None if same else _slider("write", 0.0, LIMITS.gate, 0.05, on=True, label="Write gate w")
+    steps = any(rule.discretisation for rule in rules)
+    wide = any(gate in (Gate.KEY, Gate.VALUE, Gate.MATRIX) for r in rules for gate in (r.decay, r.erase, r.write))
+    left, right = st.columns(2)
+    with left:
+        gates["delta"] = _number("delta", 0.0, LIMITS.delta, 0.05, on=steps, label="Step Δ")
+    with right:
+        gates["spread"] = _number("spread", 0.0, 1.0, 0.1, on=wide, label="Spread", about=ABOUT_SPREAD)
+    return half_life, gates
+
+
+def _sizes(source: Source) -> dict[str, Any]:
+    """Show sizes, noise and seed; what the source brings itself is greyed out."""
+    made = source is not Source.ARRAYS
+    left, right = st.columns(2)
+    sizes: dict[str, Any] = {}
+    with left:
+        sizes["dk"] = _whole("dk", 1, LIMITS.channels, on=made, label="Key channels dₖ")
+        sizes["T"] = _whole("T", 1, LIMITS.tokens, on=source in (Source.PRESET, Source.TEXT), label="Tokens T")
+        sizes["noise"] = _number("noise", 0.0, LIMITS.noise, 0.05, on=made, label="Noise")
+    with right:
+        sizes["dv"] = _whole("dv", 1, LIMITS.channels, on=made, label="Value channels dᵥ")
+        sizes["seed"] = _whole("seed", 0, LIMITS.seed, on=made, label="Seed")
+    return sizes
+
+
+def _discretisation(rules: list[WriteRule]) -> Discretisation | None:
+    """Show how the continuous rules are discretised, where there is one."""
+    if not any(rule.discretisation for rule in rules):
+        return session.current().discretisation
+    return st.selectbox(
+        "S4 and Mamba discretised by",
+        list(DISCRETISATIONS),
+        format_func=lambda method: DISCRETISATIONS[method],
+        key=session.key("discretisation"),
+        on_change=session.touch,
+    )
+
+
+def _slider(name: str, low: float, high: float, step: float, *, on: bool, label: str, hide: bool = False) -> float:
+    value = st.slider(
+        label,
+        low,
+        high,
+        step=step,
+        key=session.key(name),
+        on_change=session.touch,
+        disabled=not on,
+        label_visibility="collapsed" if hide else "visible",
+        help=None if on else "None of the chosen rules has this gate.",
+    )
+    return round(value, 6)
+
+
+def _number(
+    name: str, low: float, high: float, step: float, *, on: bool, label: str, about: str | None = None
+) -> float:
+    value = st.number_input(
+        label,
+        low,
+        high,
+        step=step,
+        format="%g",
+        key=session.key(name),
+        on_change=session.touch,
+        disabled=not on,
+        help=about,
+    )
+    return float(value)
+
+
+def _whole(name: str, low: int, high: int, *, on: bool, label: str) -> int:
+    return st.number_input(label, low, high, step=1, key=session.key(name), on_change=session.touch, disabled=not on)
+
+
+def table() -> tuple[Row, ...]:
+    """Show the table of tokens, and return what the visitor made of it."""
+    gate = {"min_value": 0.0, "step": 0.001}
+    name_or_numbers = "A name, the same one always the same vector; or numbers in brackets."
+    cells = st.data_editor(
+        [vars(row) for row in session.table()],
+        key=session.table_key(),
+        on_change=session.touch,
+        num_rows="dynamic",
+        column_config={
+            "key": st.column_config.TextColumn("key", help=name_or_numbers),
+            "value": st.column_config.TextColumn("value", help=f"{name_or_numbers} Blank: only erase."),
+            "query": st.column_config.TextColumn("query", help=f"{name_or_numbers} Blank: the token's own key."),
+            "alpha": st.column_config.NumberColumn("decay α", max_value=1.0, **gate),
+            "beta": st.column_config.NumberColumn("erase β", max_value=LIMITS.gate, **gate),
+            "write": st.column_config.NumberColumn("write w", max_value=LIMITS.gate, **gate),
+            "delta": st.column_config.NumberColumn("step Δ", max_value=LIMITS.delta, **gate),
+            "label": st.column_config.TextColumn("label"),
+        },
+        height="content" if len(session.table()) < 9 else 320,
+    )
+    return compute.rows(cells)
+
+
+@st.fragment
+def watch(choice: Choice, picture: compute.Picture) -> None:
+    """Show the player and what stands below it; runs alone when the player rests or another panel is asked for."""
+    run = picture.trajectory.run
+    T, V, K = picture.trajectory.sizes
+    asked = session.linked_token()
+    token = player(picture.payload, key=session.PLAYER, token=T - 1 if asked < 0 else asked, on_rest=session.rest)
+    refused = " ".join(f"{BACKENDS.get(name, name)}: {why}." for name, why in run.refusals.items())
+    with st.container(horizontal=True, vertical_alignment="center"):
+        name = f"{BACKENDS.get(run.backend, run.backend)}, {run.device}"
+        st.badge(name, icon=":material/memory:", help=refused or None)
+        st.caption(
+            f"{run.seconds * 1e3:.0f} ms for {len(picture.titles)} rules, {T} tokens, memories of {V} x {K}, float32"
+        )
+    st.markdown("\n\n".join(f"**{rule.title}** $\\quad {tex(rule)}$" for rule in picture.trajectory.rules))
+    panel = st.segmented_control(
+        "Below",
+        list(PANELS),
+        format_func=lambda panel: PANELS[panel],
+        required=True,
+        key=session.key("panel"),
+        on_change=session.touch,
+        label_visibility="collapsed",
+    )
+    shown: dict[str, Any] = {"panel": panel}
+    if panel is Panel.MOMENT:
+        shown["stage"] = _moment(picture, token)
+    elif panel is Panel.RECALL:
+        _recall(choice, picture)
+    elif panel is Panel.SIZE:
+        _size(choice, picture)
+    elif panel is Panel.SPECTRUM:
+        _spectrum(choice, picture)
+    else:
+        _numbers(choice, picture)
+    session.watched(**shown)
+
+
+def _moment(picture: compute.Picture, token: int) -> Stage:
+    stage = st.segmented_control(
+        f"Token {token}, {picture.scenario.labels[token]}: the memory",
+        list(STAGES),
+        format_func=lambda stage: STAGES[stage],
+        required=True,
+        key=session.key("stage"),
+        on_change=session.touch,
+    )
+    figure = figures.memories(
+        compute.stage(picture, token, stage),
+        picture.titles,
+        limit=picture.limit,
+        palette=figures.THEMED,
+    )
+    _chart(figure, f"The memory of each rule, {STAGES[stage]}, at token {token}")
+    return stage
+
+
+def _recall(choice: Choice, picture: compute.Picture) -> None:
+    errors = compute.recall(choice, picture)
+    _chart(
+        figures.recall(errors, picture.titles, picture.scenario.labels, palette=figures.THEMED),
+        "How far each rule's answer to every key written so far is from the value written last under it",
+    )
+
+
+def _size(choice: Choice, picture: compute.Picture) -> None:
+    norm, rank = compute.sizes(choice, picture)
+    _chart(
+        figures.sizes(norm, rank, picture.titles, palette=figures.THEMED),
+        "Frobenius norm and effective rank of each rule's memory after every token",
+    )
+
+
+def _spectrum(choice: Choice, picture: compute.Picture) -> None:
+    _chart(
+        figures.spectrum(compute.spectrum(choice, picture), picture.titles, palette=figures.THEMED),
+        "Eigenvalues of each token's transition under each rule",
+    )
+
+
+def _numbers(choice: Choice, picture: compute.Picture) -> None:
+    name = picture.scenario.title.lower().replace(" ", "-")
+    files = {
+        f"{name}.npz": ("Every array (NPZ)", lambda: export.npz(picture)),
+        f"{name}.csv": ("Numbers of each token (CSV)", lambda: export.csv(choice, picture)),
+        f"{name.replace('-', '_')}.py": ("The Python that makes them", lambda: export.python(choice, picture)),
+    }
+    with st.container(horizontal=True):
+        for file, (label, make) in files.items():
+            st.download_button(label, make, file, on_click="ignore", icon=":material/download:", key=label)
+    st.caption("The picture is saved as PNG by the player above, and by the camera of a figure.")
+    st.dataframe(export.table(choice, picture), hide_index=True)
+
+
+def _chart(figure: Any, description: str) -> None:
+    st.plotly_chart(figure, alt=description, config={"displaylogo": False})
