@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from functools import lru_cache
 
 import numpy as np
 
@@ -28,10 +29,13 @@ def gaussians(seed: int, role: str, name: str, count: int) -> np.ndarray:
     return np.sqrt(-2 * np.log(uniform[:, 0])) * np.cos(2 * np.pi * uniform[:, 1])
 
 
+@lru_cache(maxsize=4096)
 def direction(seed: int, role: str, name: str, size: int) -> np.ndarray:
-    """Return the unit vector, [size], of a name in its role ("key" or "value")."""
+    """Return the unit vector, [size], of a name in its role ("key" or "value"); it cannot be written to."""
     x = gaussians(seed, role, name, size)
-    return x / np.sqrt((x * x).sum())
+    x /= np.sqrt((x * x).sum())
+    x.flags.writeable = False
+    return x
 
 
 def normal(text: str) -> str:
