@@ -167,11 +167,16 @@ def test_what_is_shown_does_not_change_what_is_computed() -> None:
     for changed in (
         Choice(settings=replace(Choice().settings, seed=1)),
         Choice(rules=("deltanet",)),
-        Choice(discretisation=Discretisation.ZOH),
         Choice(source=Source.TEXT),
         Choice(half_life=3.0),
     ):
         assert changed.numbers() != Choice().numbers()
+
+
+def test_a_discretisation_counts_where_a_rule_has_one() -> None:
+    for rule, counts in (("deltanet", False), ("mamba", True)):
+        own, zoh = (Choice(rules=(rule,), discretisation=method) for method in (None, Discretisation.ZOH))
+        assert (own.numbers() != zoh.numbers()) is counts
 
 
 @pytest.mark.parametrize(
