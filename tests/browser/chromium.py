@@ -12,10 +12,6 @@ MAC_APPS = (
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 )
-HOW_TO_GET_ONE = (
-    "no Chromium was found: install chromium or google-chrome (on Debian: apt-get install chromium), "
-    f"or run '{sys.executable} -m playwright install chromium', or set CHROMIUM to its path"
-)
 
 
 def answers(executable: str) -> bool:
@@ -44,5 +40,16 @@ def find() -> str | None:
     return next(filter(answers, looked_at), None)
 
 
+def why_none() -> str:
+    """Say why there is no Chromium, and how to get one."""
+    chosen = os.environ.get("CHROMIUM")
+    if chosen:
+        return f"CHROMIUM={chosen} is not a Chromium that runs"
+    return (
+        "no Chromium was found: install chromium or google-chrome (on Debian: apt-get install chromium), "
+        f"or run '{sys.executable} -m playwright install chromium', or set CHROMIUM to the path of one"
+    )
+
+
 if __name__ == "__main__":
-    print(find() or sys.exit(HOW_TO_GET_ONE))
+    print(find() or sys.exit(why_none()))

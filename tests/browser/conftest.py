@@ -42,7 +42,7 @@ def chromium_path() -> str:
     path = chromium.find()
     if path is None:
         in_ci = os.environ.get("CI", "").lower() in ("1", "true")
-        (pytest.fail if in_ci else pytest.skip)(chromium.HOW_TO_GET_ONE)
+        (pytest.fail if in_ci else pytest.skip)(chromium.why_none())
     return path
 
 
