@@ -47,17 +47,21 @@ def _at_right_angles(seed: int, count: int, size: int, first: np.ndarray | None 
     Where no direction is left a new block begins, at right angles among itself and to ``first``.
     """
     found: list[tuple[float, ...]] = []
-    start = [] if first is None else [first]
-    basis = list(start)
+    basis = np.zeros((size, size))
+    start = 0
+    if first is not None:
+        basis[0], start = first, 1
+    used = start
     for i in range(count):
-        if len(basis) == size:
-            basis = list(start)
+        if used == size:
+            used = start
         x = direction(seed, "key", f"direction {i}", size)
-        if len(basis) < size:
-            for _ in range(2 if basis else 0):  # once more against rounding
-                x = x - np.stack(basis).T @ (np.stack(basis) @ x)
+        if used < size:  # not so where ``first`` is the only direction there is
+            for _ in range(2):  # once more against rounding
+                x = x - (basis[:used] @ x) @ basis[:used]
             x = x / np.sqrt((x * x).sum())
-        basis.append(x)
+            basis[used] = x
+            used += 1
         found.append(tuple(x.tolist()))
     return found
 
