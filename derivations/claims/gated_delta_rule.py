@@ -510,11 +510,11 @@ def stages_read_before_the_decay(rule: WriteRule) -> Any:
 
 
 @stages_add_up_to_the_step.refute
-def nothing_but_the_write_gate_written(rule: WriteRule) -> Any:
-    """The write stage leaves out the value."""
+def output_read_before_the_write(rule: WriteRule) -> Any:
+    """The output is read from the memory from before the token was written."""
     case = symbols(rule, 1, 2, 3)
-    wrong = planted(reference.moments, "(x.w * x.v)[:, None]", "(x.w + 0 * x.v)[:, None]")
-    return case.residual(wrong(case.S, case.x[0], exp=case.exp).written, case.run(reference.recurrent)[0])
+    wrong = planted(reference.moments, "written @ x.q", "erased @ x.q")
+    return case.residual(wrong(case.S, case.x[0], exp=case.exp).o, case.run(reference.recurrent)[1][0])
 
 
 @claim(
