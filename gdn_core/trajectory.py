@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gdn_core import backends, isolation, streams
+from gdn_core import backends, inputs, isolation, streams
 from gdn_core.backends import Backend, Request
 from gdn_core.frames import Header
 from gdn_core.operands import Floats32, Operands, Packed
@@ -103,10 +103,12 @@ def trajectory(
         backend: "triton", "interpreter" or "torch"; by default the first that this machine can take.
 
     Raises:
-        ValueError: if a rule is unknown, the initial state does not fit, no rule takes the discretisation, or the
-            backend cannot run here.
+        TypeError: if a field of the stream is no array of floating-point numbers.
+        ValueError: if a number or size of the stream is out of range, a rule is unknown, the initial state does not
+            fit, no rule takes the discretisation, or the backend cannot run here.
         gdn_core.isolation.LaunchError: if the launch gave no result.
     """
+    inputs.check_stream(stream)
     chosen = _chosen(rules)
     start = _initial_state(initial_state, len(chosen), *stream.sizes[1:])
     takes = [rule for rule in chosen if rule.discretisation]
