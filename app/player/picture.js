@@ -1,6 +1,6 @@
 // Colours and pixels: the diverging scale, a matrix as pixels, and the whole picture as a PNG.
 
-const STEPS = 1024; // of the colour scale, from the most negative to the most positive
+const STEPS = 8192; // of the colour scale, from the most negative to the most positive
 const NOT_A_NUMBER = STEPS + 1;
 
 /** The page's colours, read anew when the theme changes. */
@@ -16,16 +16,17 @@ class Colours {
     const diverging = list("--st-chart-diverging-colors");
     const half = diverging.length / 2;
     this.stops = [...diverging.slice(0, half), this.background, ...diverging.slice(half)].map(rgb);
-    this.table = this.lookup();
+    this.linear = this.table((x) => x);
+    this.root = this.table((x) => Math.sign(x) * Math.sqrt(Math.abs(x)));
   }
 
-  /** One packed pixel for each step of the scale, and a transparent one for what is not a number. */
-  lookup() {
+  /** One packed pixel for each step of a scale that bends -1 to 1, and a transparent one for what is not a number. */
+  table(bend) {
     const table = new Uint32Array(STEPS + 2);
     const pixel = new Uint8ClampedArray(table.buffer);
     const last = this.stops.length - 1;
     for (let i = 0; i <= STEPS; i++) {
-      const place = (i / STEPS) * last;
+      const place = ((bend((2 * i) / STEPS - 1) + 1) / 2) * last;
       const below = Math.min(Math.floor(place), last - 1);
       for (let c = 0; c < 3; c++) {
         const [from, to] = [this.stops[below][c], this.stops[below + 1][c]];
@@ -80,8 +81,8 @@ function number(x, digits = 4) {
 }
 
 /** Compose what the player shows at twice its size. */
-function picture({ memories, V, K, T, t, label, limit, limitWords, colours, numbers }) {
-  const column = 264;
+function picture({ memories, V, K, T, t, label, limit, bend, unit, colours, numbers }) {
+  const column = 272;
   const gap = 28;
   const margin = 32;
   const cell = Math.max(1, Math.floor(Math.min(column / K, 340 / V)));
@@ -113,7 +114,7 @@ function picture({ memories, V, K, T, t, label, limit, limitWords, colours, numb
   };
   const matrix = (values, x, y, w, h) => {
     const source = document.createElement("canvas");
-    new Pixels(source, V, K).draw(values, limit, colours.table);
+    new Pixels(source, V, K).draw(values, limit, colours[bend]);
     c.drawImage(source, x, y, w, h);
     c.strokeStyle = colours.border;
     c.strokeRect(x - 0.5, y - 0.5, w + 1, h + 1);
@@ -122,15 +123,16 @@ function picture({ memories, V, K, T, t, label, limit, limitWords, colours, numb
   write(`t = ${t}`, margin, 46, { size: 20, weight: 600 });
   write(`of 0 to ${T - 1}`, margin + 78, 46, { size: 13, alpha: 0.65 });
   write(label, margin, 66, { size: 14, room: width - 2 * margin - 300 });
-  const bar = { x: width - margin - 260, y: 30, width: 260, height: 10 };
+  const bar = { x: width - margin - 260, y: 40, width: 260, height: 10 };
   const scale = document.createElement("canvas");
-  new Pixels(scale, 1, 257).draw(steps(), 1, colours.table);
+  new Pixels(scale, 1, 257).draw(steps(), 1, colours.linear);
   c.drawImage(scale, bar.x, bar.y, bar.width, bar.height);
+  c.strokeStyle = colours.border;
   c.strokeRect(bar.x - 0.5, bar.y - 0.5, bar.width + 1, bar.height + 1);
-  write(number(-limit), bar.x, bar.y + 24, { size: 11 });
-  write("0", bar.x + bar.width / 2, bar.y + 24, { size: 11, align: "center" });
-  write(number(limit), bar.x + bar.width, bar.y + 24, { size: 11, align: "right" });
-  write(`memory weight, no unit; ${limitWords}`, bar.x + bar.width, bar.y + 38, { size: 10.5, align: "right", alpha: 0.65 });
+  ticks(limit, bend).forEach((x, n) => {
+    write(number(x, 2), bar.x + (n / 4) * bar.width, bar.y + 24, { size: 11, align: ["left", "center", "center", "center", "right"][n] });
+  });
+  write(unit, bar.x + bar.width, bar.y - 6, { size: 10.5, align: "right", alpha: 0.65 });
 
   memories.forEach((memory, r) => {
     const x = margin + r * (column + gap);
@@ -146,13 +148,19 @@ function picture({ memories, V, K, T, t, label, limit, limitWords, colours, numb
       write(`${sign} ${name}`.trim(), left, y + smallHeight + 26, { size: 11 });
     });
     const y = below + 2 * (smallHeight + 26) + 32;
-    write(numbers(memory).map(([name, x]) => `${name} ${number(x)}`).join("   "), x, y, { size: 12, room: column });
+    write(numbers(memory).join("   "), x, y, { size: 12, room: column });
   });
   write("decayed \u2212 taken = erased,  erased + added = written,  taken = read k\u1d40,  added = (w v) k\u1d40", margin, height - 24, {
     size: 11,
     alpha: 0.65,
   });
   return canvas;
+}
+
+/** The values at the five ticks of the colour bar, evenly spaced in colour. */
+function ticks(limit, bend) {
+  const half = bend === "root" ? limit / 4 : limit / 2;
+  return [-limit, -half, 0, half, limit];
 }
 
 /** The colour bar as a matrix of one row. */

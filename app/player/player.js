@@ -5,12 +5,19 @@ const STAGES = [
   { name: "erase", parts: ["taken", "erased"] },
   { name: "write", parts: ["added", "written"] },
 ];
+const AFTER = ["decayed", "erased", "written"]; // the memory after each stage
 const REST = 300; // ms without a step after which the player is at rest
-const BIG = 340; // CSS pixels, the most that a memory is high
-const SMALL = 190;
+const BIG = 400; // CSS pixels, the most that a memory is high
+const SMALL = 170;
+const NUMBERS = { S: "|S|", u: "|u|", o: "|o|" }; // Euclidean lengths, of all entries of S for a memory
+const MEANING = {
+  S: "Length of the memory: the root of the sum of its squared entries",
+  u: "Length of the error: what was to be written, less what the memory answered to the key",
+  o: "Length of the output",
+};
 
 const players = new WeakMap(); // by their root element
-const positions = new Map(); // by the key the page gave, so that a player that is mounted again resumes
+const positions = new Map(); // by the key the page gave: a player that is mounted again goes on where it was
 
 /** Make an element. */
 function make(tag, attributes = {}, ...children) {
@@ -23,23 +30,22 @@ function make(tag, attributes = {}, ...children) {
 class Player {
   constructor(root) {
     this.root = root;
-    this.find = (selector) => root.querySelector(selector);
     this.t = 0;
-    this.moment = "written"; // what the large map shows
+    this.moment = "written"; // what the large maps show
     this.playing = false;
     this.told = 0; // the token that the server knows
     this.pending = []; // tokens told and not yet handed back
-    this.cell = null; // what is pointed at: { r, moment, i, j }
+    this.cell = null; // what is pointed at: { r, map, i, j }
     this.scrubber = this.find(".scrubber");
     this.tip = this.find(".tip");
     this.observer = new ResizeObserver(() => this.layout());
     this.listen();
-    root.numbers = (rule, moment) => this.memory(rule).maps[moment].slice();
+    root.numbers = (rule, moment) => this.memories.find(({ slug }) => slug === rule).maps[moment].slice();
     root.seek = (t) => this.show(t);
   }
 
-  memory(rule) {
-    return this.memories.find(({ slug }, r) => slug === rule || r === rule);
+  find(selector) {
+    return this.root.querySelector(selector);
   }
 
   // What comes from the page.
@@ -49,7 +55,6 @@ class Player {
     const first = this.digest === undefined;
     if (header.digest !== this.digest) this.load(header, floats);
     this.recolour();
-    this.observer.observe(this.find(".rules-box"));
 
     const known = first ? positions.get(key) : this;
     this.key = key;
@@ -61,136 +66,167 @@ class Player {
       else this.pending.splice(0, echo + 1);
     }
     this.asked = asked;
-    this.show(t, true);
+    this.go(t);
+    this.observer.observe(this.find(".rules-box")); // and lay out, now that there is something to
     this.root.dataset.ready = header.digest;
     if (this.t !== this.told && !this.playing && !this.held) this.rest(REST);
   }
 
   load(header, floats) {
-    const share = MAX_KEPT / header.rules.length;
-    this.memories = header.rules.map((rule) => new Memory(rule, header, floats, share));
-    const { T, V, K, labels } = header;
-    Object.assign(this, { T, V, K, labels, digest: header.digest });
+    const { T, V, K, labels, rules, digest } = header;
+    Object.assign(this, { T, V, K, labels, digest });
+    this.memories = rules.map((rule) => new Memory(rule, header, floats, MAX_KEPT / rules.length));
     this.peak = this.memories.reduce((peak, { peaks }) => peaks.reduce(larger, peak), 0);
     this.scrubber.max = T - 1;
-    this.find(".tokens").replaceChildren(
-      ...labels.map((label, t) => make("span", { class: "token", "data-t": t, dir: "auto" }, label || "\u00b7")),
-    );
-    const shape = JSON.stringify([V, K, header.rules.map(({ title, decays, erases, arrays }) => [title, decays, erases, !!arrays.normaliser])]);
+    const shape = JSON.stringify([V, K, this.memories.map(({ title, z, numbers }) => [title, !!z, numbers.map(([name]) => name)])]);
     if (shape !== this.shape) this.build();
     this.shape = shape;
+    this.tokens = labels.map((label, t) =>
+      make("span", { class: "token", "data-t": t, dir: "auto" }, make("small", {}, String(t)), label),
+    );
+    this.find(".tokens").replaceChildren(...this.tokens);
+    this.layout();
   }
 
   /** Build the cards, one a rule. */
   build() {
     this.maps = [];
     this.cell = null;
-    const cards = this.memories.map((memory, r) => {
-      const title = make("h3", {}, make("i", { class: "chip" }), make("span", {}, memory.title));
-      const large = make("div", { class: "large" },
-        make("div", { class: "value-axis", "aria-hidden": "true" }, ...this.ticks(this.V, "value channel")),
-        this.map(r, "large"),
-        make("div", { class: "key-axis", "aria-hidden": "true" }, ...this.ticks(this.K, "key channel")));
-      if (memory.z) {
-        large.append(make("div", { class: "strip-name", "aria-hidden": "true" }, "z"), this.map(r, "z"), make("p", { class: "z-scale" }));
-      }
-      const stages = STAGES.map(({ name, parts }) =>
-        make("div", { class: "stage", "data-stage": name },
-          make("p", { class: "stage-name" }, name, make("span", { class: "gate" })),
-          ...parts.map((moment) => this.captioned(r, moment))));
-      return make("article", { class: "rule", "data-rule": memory.slug },
-        title,
-        make("div", { class: "maps", tabindex: 0, role: "group", "data-r": r, "aria-roledescription": "memory maps",
-          "aria-label": `${memory.title}: arrow keys move over its entries, M changes the map` },
-          make("div", { class: "large-box" }, make("p", { class: "large-name" }), large),
-          make("div", { class: "moments" }, ...stages)),
-        make("p", { class: "numbers" }));
-    });
+    this.cards = this.memories.map((memory, r) => this.card(memory, r));
     const rules = this.find(".rules");
-    rules.dataset.count = cards.length;
-    rules.replaceChildren(...cards);
-    this.cards = cards;
+    rules.dataset.count = this.cards.length;
+    rules.replaceChildren(...this.cards.map(({ card }) => card));
   }
 
-  ticks(size, name) {
-    return [make("span", {}, "0"), make("span", { class: "axis-name" }, name), make("span", {}, String(size - 1))];
+  card(memory, r) {
+    const axis = (name, size) =>
+      make("div", { class: `${name}-axis`, "aria-hidden": "true" },
+        make("span", {}, "0"), make("span", { class: "name" }, `${name} channel`), make("span", {}, String(size - 1)));
+    const heading = make("p", { class: "large-name" });
+    const large = make("div", { class: "large" }, axis("value", this.V), this.map(r, "large"), axis("key", this.K));
+    const zScale = make("p", { class: "z-scale" });
+    if (memory.z) large.append(make("div", { class: "z-name", "aria-hidden": "true" }, "z"), this.map(r, "z"), zScale);
+
+    const gates = {};
+    const stages = STAGES.map(({ name, parts }) => {
+      gates[name] = make("span", { class: "gate" });
+      const heading = make("p", { class: "stage-name" }, name, gates[name]);
+      return make("div", { class: "stage" }, heading, ...parts.map((moment) => this.part(r, moment)));
+    });
+    const numbers = [...Object.keys(NUMBERS), ...memory.numbers.map(([name]) => name)].map((name) => {
+      const value = make("span", { "data-number": name });
+      return { name, value, line: make("span", { title: MEANING[name] ?? name }, make("i", {}, NUMBERS[name] ?? name), " ", value) };
+    });
+    const maps = make("div", {
+      class: "maps", tabindex: 0, role: "group", "data-r": r, "aria-roledescription": "memory maps",
+      "aria-label": `${memory.title}: arrow keys read its entries, M goes to the next map`,
+    }, make("div", {}, heading, large), make("div", { class: "moments" }, ...stages));
+    const card = make("article", { class: "rule", "data-rule": memory.slug },
+      make("h3", {}, make("i", { class: "chip" }), make("span", {}, memory.title)),
+      maps,
+      make("p", { class: "numbers" }, ...numbers.map(({ line }) => line)));
+    return { card, heading, zScale, gates, numbers };
   }
 
+  /** One matrix on the page: `name` is a moment, "large" or "z". */
   map(r, name) {
     const rows = name === "z" ? 1 : this.V;
-    const title = this.memories[r].title;
-    const canvas = make("canvas", { role: "img", "aria-label": name === "z" ? `${title}: normaliser z` : `${title}: ${name === "large" ? "memory" : name}, ${rows} value by ${this.K} key channels` });
-    const frame = make("div", { class: "frame", "data-r": r, "data-map": name }, canvas, make("div", { class: "mesh" }), make("div", { class: "spot" }));
-    this.maps.push({ r, name, frame, rows, pixels: new Pixels(canvas, rows, this.K), spot: frame.lastChild });
+    const what = { large: "the memory", z: "the normaliser z" }[name] ?? name;
+    const canvas = make("canvas", {
+      role: "img", "aria-label": `${this.memories[r].title}, ${what}: ${rows} value channels down, ${this.K} key channels across`,
+    });
+    const spot = make("div", { class: "spot" });
+    const frame = make("div", { class: "frame", "data-r": r, "data-map": name }, canvas, make("div", { class: "mesh" }), spot);
+    this.maps.push({ r, name, rows, frame, spot, pixels: new Pixels(canvas, rows, this.K) });
     return make("div", { class: "slot" }, frame);
   }
 
-  captioned(r, moment) {
+  part(r, moment) {
     const { sign } = MOMENTS.find(({ name }) => name === moment);
-    return make("figure", { class: "part", "data-moment": moment },
-      this.map(r, moment),
-      make("figcaption", {}, make("button", { type: "button", tabindex: -1, class: "enlarge", title: `Show ${moment} large` }, make("b", {}, sign), ` ${moment}`)));
+    const caption = make("button", { type: "button", tabindex: -1, class: "enlarge", title: `Show what is ${moment} large` });
+    caption.append(make("b", {}, sign), ` ${moment}`);
+    return make("figure", { class: "part", "data-moment": moment }, this.map(r, moment), make("figcaption", {}, caption));
   }
 
   // What is shown.
 
   recolour() {
     this.colours = new Colours(this.root);
-    new Pixels(this.find(".colours"), 1, 257).draw(steps(), 1, this.colours.table);
-    this.cards.forEach((card, r) => card.style.setProperty("--chip", this.colours.rules[r % this.colours.rules.length]));
+    new Pixels(this.find(".colours"), 1, 257).draw(steps(), 1, this.colours.linear);
+    this.cards.forEach(({ card }, r) => card.style.setProperty("--chip", this.colours.rules[r % this.colours.rules.length]));
   }
 
-  /** Give every map whole device pixels for each cell, if there are enough. */
+  /** Give every map whole device pixels for each cell, where there are enough. */
   layout() {
     const ratio = window.devicePixelRatio || 1;
-    for (const { name, frame, rows } of this.maps) {
-      const room = frame.parentElement.clientWidth;
-      if (!room) continue;
+    const rooms = this.maps.map(({ frame }) => frame.parentElement.clientWidth); // read first, then write
+    this.maps.forEach(({ name, frame, rows }, n) => {
+      if (!rooms[n]) return;
       const most = name === "large" || name === "z" ? BIG : SMALL;
-      const exact = Math.min((room * ratio) / this.K, (most * ratio) / this.V);
+      const exact = Math.min((rooms[n] * ratio) / this.K, (most * ratio) / this.V);
       const cell = (exact >= 1 ? Math.floor(exact) : exact) / ratio;
       frame.style.width = `${cell * this.K}px`;
-      frame.style.height = name === "z" ? `${Math.max(8, Math.min(cell, 16))}px` : `${cell * rows}px`;
+      frame.style.height = `${name === "z" ? Math.max(8, Math.min(cell, 16)) : cell * rows}px`;
       frame.style.setProperty("--cell", `${cell}px`);
       frame.classList.toggle("meshed", cell >= 7);
-    }
-    this.place();
+      if (name === "large") frame.closest(".large").style.setProperty("--width", frame.style.width);
+    });
+    this.centres = this.tokens?.map((token) => token.offsetLeft + token.offsetWidth / 2);
     this.centre();
+    this.place();
   }
 
-  /** Show token t, and the large maps at the moment at hand. */
-  show(t, always = false) {
-    t = Math.min(Math.max(Math.round(t), 0), this.T - 1);
-    if (t === this.t && !always) return;
-    this.t = t;
-    positions.set(this.key, { t, asked: this.asked });
-    for (const memory of this.memories) memory.seek(t);
-    this.limit = this.find(".limit").value === "token" ? this.memories.reduce((peak, { peaks }) => larger(peak, peaks[t]), 0) : this.peak;
+  /** Show token t, if it is not shown already. */
+  show(t) {
+    if (this.clamped(t) !== this.t) this.go(t);
+  }
+
+  clamped(t) {
+    return Math.min(Math.max(Math.round(t), 0), this.T - 1);
+  }
+
+  /** Show token t, or the last one before it. */
+  go(t) {
+    this.t = this.clamped(t);
+    positions.set(this.key, { t: this.t, asked: this.asked });
+    for (const memory of this.memories) memory.seek(this.t);
     this.draw();
     this.say();
   }
 
   draw() {
-    const { t } = this;
+    const { t, K } = this;
+    const [over, bend] = this.find(".limit").value.split(" ");
+    const limit = over === "token" ? this.memories.reduce((peak, { peaks }) => larger(peak, peaks[t]), 0) : this.peak;
+    if (limit !== this.limit || bend !== this.bend || over !== this.over) this.rescale(limit, bend, over);
+    const table = this.colours[bend];
     for (const { r, name, pixels } of this.maps) {
-      const memory = this.memories[r];
-      if (name === "z") pixels.draw(memory.z.subarray((t + 1) * this.K, (t + 2) * this.K), this.zPeak(r), this.colours.table);
-      else pixels.draw(memory.maps[name === "large" ? this.moment : name], this.limit, this.colours.table);
+      const { maps, z, zPeak } = this.memories[r];
+      if (name === "z") pixels.draw(z.subarray((t + 1) * K, (t + 2) * K), zPeak, table);
+      else pixels.draw(maps[name === "large" ? this.moment : name], limit, table);
     }
   }
 
-  zPeak(r) {
-    return this.memories[r].z.reduce(larger, 0);
+  rescale(limit, bend, over) {
+    Object.assign(this, { limit, bend, over });
+    this.unit = `memory weight, no unit; ends: largest |entry| of all rules, ${over === "token" ? "this token" : "all tokens"}`;
+    this.find(".unit").textContent = this.unit;
+    this.find(".ticks").replaceChildren(...ticks(limit, bend).map((x) => make("span", {}, number(x, 2))));
+    const range = `Colour scale from ${number(-limit)} to ${number(limit)}, zero in the middle`;
+    this.find(".colours").setAttribute("aria-label", `${range}; ${this.unit}`);
   }
 
+  /** The numbers under a rule, by name. */
   numbers(memory) {
-    const { t } = this;
-    return [["|S|", memory.norm("S")], ["|u|", memory.norm("u")], ["|o|", memory.norm("o")], ...memory.numbers.map(([name, values]) => [name, values[t]])];
+    return [
+      ...Object.keys(NUMBERS).map((name) => [name, memory.norm(name)]),
+      ...memory.numbers.map(([name, values]) => [name, values[this.t]]),
+    ];
   }
 
   /** Bring every word and number up to date. */
   say() {
-    const { t, T } = this;
+    const { t, T, moment } = this;
     const label = this.labels[t];
     this.root.dataset.token = t;
     this.scrubber.value = t;
@@ -198,66 +234,70 @@ class Player {
     this.scrubber.setAttribute("aria-valuetext", `t = ${t} of 0 to ${T - 1}: ${label}`);
     this.find(".now .t").textContent = `t = ${t}`;
     this.find(".now .label").textContent = label;
-    const [low, , high] = this.find(".ticks").children;
-    low.textContent = number(-this.limit, 3);
-    high.textContent = number(this.limit, 3);
-    this.find(".colours").setAttribute("aria-label", `Colour scale from ${number(-this.limit)} to ${number(this.limit)}, zero in the middle; memory weights have no unit`);
     this.memories.forEach((memory, r) => {
-      const card = this.cards[r];
-      const say = (selector, text) => { card.querySelector(selector).textContent = text; };
-      say(".large-name", this.moment === "written" ? `S after token ${t}` : `${this.moment} at token ${t}`);
+      const { heading, zScale, gates, numbers } = this.cards[r];
+      heading.textContent = moment === "written" ? `S after token ${t}` : `${moment}, token ${t}`;
       const [least, most] = memory.decayRange(t);
-      say("[data-stage=decay] .gate", !memory.decays ? "none" : least === most ? `\u00d7 ${number(most, 3)}` : `\u00d7 ${number(least, 2)}\u2026${number(most, 2)}`);
-      say("[data-stage=erase] .gate", memory.erases ? "" : "none");
-      if (memory.z) say(".z-scale", `normaliser, own scale \u00b1${number(this.zPeak(r), 3)}`);
-      card.querySelector(".numbers").replaceChildren(...this.numbers(memory).map(([name, x]) =>
-        make("span", { "data-number": name, "data-value": x }, make("i", {}, name), ` ${number(x)}`)));
+      const decay = least === most ? number(most, 3) : `${number(least, 2)}\u2026${number(most, 2)}`;
+      gates.decay.textContent = memory.decays ? `\u00d7 ${decay}` : "none";
+      gates.erase.textContent = memory.erases ? "read k\u1d40" : "none";
+      gates.write.textContent = "(w v) k\u1d40";
+      if (memory.z) zScale.textContent = `normaliser, own scale \u00b1${number(memory.zPeak, 3)}`;
+      this.numbers(memory).forEach(([, x], n) => {
+        numbers[n].value.textContent = number(x);
+        numbers[n].value.dataset.value = x;
+      });
     });
-    for (const part of this.root.querySelectorAll(".part")) part.classList.toggle("shown", part.dataset.moment === this.moment);
-    const old = this.find(".token.here");
-    old?.classList.remove("here");
-    this.find(".tokens").children[t].classList.add("here");
+    if (this.shown !== moment) {
+      for (const part of this.root.querySelectorAll(".part")) part.classList.toggle("shown", part.dataset.moment === moment);
+      this.shown = moment;
+    }
+    this.here?.classList.remove("here");
+    this.here = this.tokens[t];
+    this.here.classList.add("here");
     this.centre();
     this.place();
   }
 
   /** Bring the current token to the middle of the strip. */
   centre() {
-    const token = this.find(".token.here");
-    if (token) token.parentElement.style.transform = `translateX(${-(token.offsetLeft + token.offsetWidth / 2)}px)`;
+    if (this.centres) this.find(".tokens").style.transform = `translateX(${-this.centres[this.t]}px)`;
   }
 
   // Stepping and playing.
 
+  /** Move by tokens, or by stages; tell whether there was room to. */
   step(by) {
-    if (this.staged) {
-      const order = ["decayed", "erased", "written"];
-      const place = order.indexOf(this.moment === "before" ? "decayed" : this.moment);
-      const next = 3 * this.t + (place < 0 ? 2 : place) + by;
-      const bounded = Math.min(Math.max(next, 0), 3 * this.T - 1);
-      this.moment = order[bounded % 3];
-      this.show(Math.floor(bounded / 3), true);
-      return bounded === next;
+    if (!this.staged) {
+      const next = this.t + by;
+      this.show(next);
+      return next === this.t;
     }
-    const next = this.t + by;
-    this.show(next);
-    return next >= 0 && next < this.T;
+    const stage = Math.max(AFTER.indexOf(this.moment), 0);
+    const next = 3 * this.t + stage + by;
+    const bounded = Math.min(Math.max(next, 0), 3 * this.T - 1);
+    this.moment = AFTER[bounded % 3];
+    this.go(Math.floor(bounded / 3));
+    return next === bounded;
+  }
+
+  rewind() {
+    if (this.staged) this.moment = AFTER[0];
+    this.go(0);
   }
 
   play() {
-    const done = this.t === this.T - 1 && (!this.staged || this.moment === "written");
-    if (done) this.rewind();
     clearTimeout(this.timer);
+    if (this.t === this.T - 1 && (!this.staged || this.moment === "written")) this.rewind();
     this.setPlaying(true);
     let last = performance.now();
     let owed = 0;
     const frame = (now) => {
-      if (!this.playing) return;
-      owed += (Math.min(now - last, 250) / 1000) * Number(this.find(".speed").value);
+      owed += (Math.min(Math.max(now - last, 0), 250) / 1000) * Number(this.find(".speed").value);
       last = now;
-      for (; owed >= 0.999; owed -= 1) {
+      for (; owed > 0.99; owed -= 1) {
         if (this.step(1)) continue;
-        if (this.find(".loop").getAttribute("aria-pressed") !== "true") return this.pause();
+        if (!this.looping) return this.pause();
         this.rewind();
       }
       this.request = requestAnimationFrame(frame);
@@ -265,13 +305,7 @@ class Player {
     this.request = requestAnimationFrame(frame);
   }
 
-  rewind() {
-    if (this.staged) this.moment = "decayed";
-    this.show(0, true);
-  }
-
   pause() {
-    if (!this.playing) return;
     this.setPlaying(false);
     this.rest(0);
   }
@@ -284,7 +318,7 @@ class Player {
     button.setAttribute("aria-label", playing ? "Pause" : "Play");
   }
 
-  /** Tell the server the token at rest, unless something moves before `delay` is over. */
+  /** Tell the server which token is at rest, unless something moves within `delay` ms. */
   rest(delay) {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => {
@@ -306,26 +340,32 @@ class Player {
   listen() {
     const { root, scrubber } = this;
     const on = (selector, type, act) => this.find(selector).addEventListener(type, act);
-    const stepped = (move) => () => {
+    const moved = (move) => {
       this.setPlaying(false);
       move();
       this.rest(REST);
     };
-    on(".first", "click", stepped(() => this.show(0)));
-    on(".back", "click", stepped(() => this.step(-1)));
-    on(".forward", "click", stepped(() => this.step(1)));
-    on(".last", "click", stepped(() => this.show(this.T - 1)));
+    on(".first", "click", () => moved(() => this.rewind()));
+    on(".back", "click", () => moved(() => this.step(-1)));
+    on(".forward", "click", () => moved(() => this.step(1)));
+    on(".last", "click", () => moved(() => this.show(this.T - 1)));
     on(".play", "click", () => (this.playing ? this.pause() : this.play()));
     on(".save", "click", () => this.save());
-    on(".limit", "change", () => this.show(this.t, true));
-    for (const name of [".loop", ".stages"]) {
-      on(name, "click", ({ currentTarget }) => {
-        const pressed = currentTarget.getAttribute("aria-pressed") !== "true";
-        currentTarget.setAttribute("aria-pressed", pressed);
-        this.staged = this.find(".stages").getAttribute("aria-pressed") === "true";
-        if (!this.staged) this.enlarge("written");
-      });
-    }
+    on(".limit", "change", () => this.draw());
+    on(".loop", "click", () => {
+      this.looping = !this.looping;
+      this.find(".loop").setAttribute("aria-pressed", this.looping);
+    });
+    on(".stages", "click", () => {
+      this.staged = !this.staged;
+      this.find(".stages").setAttribute("aria-pressed", this.staged);
+      if (!this.staged) this.enlarge("written");
+    });
+    on(".strip", "click", ({ target }) => {
+      const token = target.closest(".token");
+      if (token) moved(() => this.show(Number(token.dataset.t)));
+    });
+
     scrubber.addEventListener("pointerdown", () => { this.held = true; });
     for (const type of ["pointerup", "pointercancel"]) scrubber.addEventListener(type, () => { this.held = false; });
     scrubber.addEventListener("input", () => {
@@ -333,54 +373,68 @@ class Player {
       clearTimeout(this.timer);
       this.show(scrubber.valueAsNumber);
     });
-    scrubber.addEventListener("change", () => this.rest(this.byKey ? REST : 0));
-    scrubber.addEventListener("keydown", () => { this.byKey = true; });
-    scrubber.addEventListener("pointerdown", () => { this.byKey = false; });
-    on(".strip", "click", ({ target }) => target.dataset.t && stepped(() => this.show(Number(target.dataset.t)))());
-    root.addEventListener("keydown", (event) => this.key_(event));
+    scrubber.addEventListener("change", () => this.rest(this.steered ? REST : 0)); // a key is followed by others
+    scrubber.addEventListener("keydown", () => { this.steered = true; });
+    scrubber.addEventListener("pointerdown", () => { this.steered = false; });
+    root.addEventListener("keydown", (event) => {
+      if (!event.altKey && !event.ctrlKey && !event.metaKey && this.press(event, moved)) event.preventDefault();
+    });
 
     const rules = this.find(".rules");
-    rules.addEventListener("pointermove", (event) => this.point(event));
-    rules.addEventListener("pointerdown", (event) => this.point(event));
-    rules.addEventListener("pointerleave", () => this.aim(null));
-    rules.addEventListener("focusout", () => this.aim(null));
+    for (const type of ["pointermove", "pointerdown"]) rules.addEventListener(type, (event) => this.point(event));
+    for (const type of ["pointerleave", "focusout"]) rules.addEventListener(type, () => this.aim(null));
     rules.addEventListener("click", ({ target }) => {
       const part = target.closest(".part");
       if (part) this.enlarge(part.dataset.moment);
     });
-    document.addEventListener("scroll", () => this.aim(null), { capture: true, passive: true });
   }
 
   enlarge(moment) {
     this.moment = moment;
-    this.show(this.t, true);
+    this.go(this.t);
   }
 
-  key_(event) {
-    if (event.altKey || event.ctrlKey || event.metaKey || event.target.closest("select")) return;
-    const onMaps = event.target.closest(".maps");
-    const onScrubber = event.target === this.scrubber;
-    const onButton = event.target.closest("button");
-    const jump = Math.max(1, Math.round(this.T / 10));
-    const steps = { ArrowLeft: -1, ArrowRight: 1, PageUp: jump, PageDown: -jump, Home: -this.T, End: this.T };
-    if (event.key === " ") {
-      if (onButton) return;
+  /** Act on a key pressed inside the player; tell whether it meant something. */
+  press({ key, target }, moved) {
+    if (target.closest("select")) return false;
+    if (key === "Escape" && this.cell) {
+      this.aim(null);
+      return true;
+    }
+    if (key === " ") {
+      if (target.closest("button")) return false;
       if (this.playing) this.pause();
       else this.play();
-    } else if (event.key === "Escape" && this.cell) {
-      this.aim(null);
-    } else if (onMaps && this.moveCell(event.key, Number(onMaps.dataset.r))) {
-      // the cell moved
-    } else if (onMaps) {
-      return;
-    } else if (event.key in steps && (!onScrubber || this.staged)) {
-      this.setPlaying(false);
-      this.step(steps[event.key]);
-      this.rest(REST);
-    } else {
-      return;
+      return true;
     }
-    event.preventDefault();
+    const maps = target.closest(".maps");
+    if (maps) return this.read(key, Number(maps.dataset.r));
+    const page = Math.max(1, Math.round(this.T / 10));
+    const steps = { ArrowLeft: -1, ArrowRight: 1, PageUp: page, PageDown: -page, Home: -Infinity, End: Infinity };
+    if (!(key in steps) || (target === this.scrubber && !this.staged)) return false; // the scrubber knows its keys
+    moved(() => this.step(Math.min(Math.max(steps[key], -3 * this.T), 3 * this.T)));
+    return true;
+  }
+
+  /** Move over the entries of rule r by keys, and say them. */
+  read(key, r) {
+    const moves = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+    const began = this.cell?.r === r;
+    const here = began ? this.cell : { r, map: "large", i: 0, j: 0 };
+    if (key in moves) {
+      const [down, right] = began ? moves[key] : [0, 0];
+      const i = Math.min(Math.max(here.i + down, 0), here.map === "z" ? 0 : this.V - 1);
+      const j = Math.min(Math.max(here.j + right, 0), this.K - 1);
+      this.aim({ ...here, i, j });
+    } else if (key === "m" || key === "M") {
+      const names = this.maps.filter((map) => map.r === r).map(({ name }) => name);
+      const map = names[(names.indexOf(here.map) + 1) % names.length];
+      this.aim({ ...here, map, i: map === "z" ? 0 : here.i });
+    } else {
+      return false;
+    }
+    this.find(".said").textContent = [...this.tip.querySelectorAll("p")].map((p) => p.textContent).join(", ");
+    return true;
   }
 
   // The cell at hand.
@@ -390,27 +444,10 @@ class Player {
     if (!frame) return this.aim(null);
     const { left, top, width, height } = frame.getBoundingClientRect();
     const map = frame.dataset.map;
-    const j = Math.min(Math.floor(((clientX - left) / width) * this.K), this.K - 1);
-    const i = map === "z" ? 0 : Math.min(Math.floor(((clientY - top) / height) * this.V), this.V - 1);
-    this.aim({ r: Number(frame.dataset.r), map, i: Math.max(i, 0), j: Math.max(j, 0) });
-  }
-
-  moveCell(key, r) {
-    const moves = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
-    const here = this.cell?.r === r ? this.cell : { r, map: "large", i: 0, j: 0 };
-    if (key in moves) {
-      const [down, right] = this.cell?.r === r ? moves[key] : [0, 0];
-      const i = Math.min(Math.max(here.i + down, 0), this.V - 1);
-      const j = Math.min(Math.max(here.j + right, 0), this.K - 1);
-      this.aim({ ...here, i, j });
-    } else if (key.toLowerCase() === "m") {
-      const names = this.maps.filter((map) => map.r === r).map(({ name }) => name);
-      this.aim({ ...here, map: names[(names.indexOf(here.map) + 1) % names.length] });
-    } else {
-      return false;
-    }
-    this.find(".said").textContent = this.tip.innerText.split("\n").slice(0, 3).join(", ");
-    return true;
+    const rows = map === "z" ? 1 : this.V;
+    const inside = (x, size) => Math.min(Math.max(Math.floor(x * size), 0), size - 1);
+    const [i, j] = [inside((clientY - top) / height, rows), inside((clientX - left) / width, this.K)];
+    this.aim({ r: Number(frame.dataset.r), map, i, j });
   }
 
   aim(cell) {
@@ -419,48 +456,56 @@ class Player {
     this.place();
   }
 
-  /** Put the tooltip beside the cell at hand, inside the window, and mark the cell in every map. */
+  /** Mark the cell at hand in every map, and put its numbers beside its map, inside the window. */
   place() {
-    const { cell, tip, K, t } = this;
+    const { cell, tip, marked, K, t } = this;
+    if (!cell && !marked) return;
+    this.marked = !!cell;
+    const z = cell?.map === "z";
     for (const { name, spot, rows } of this.maps) {
-      const marked = cell && (name === "z" ? cell.map === "z" : cell.map !== "z");
-      spot.hidden = !marked;
-      if (marked) Object.assign(spot.style, { left: `${(100 * cell.j) / K}%`, top: `${(100 * cell.i) / rows}%`, width: `${100 / K}%`, height: `${100 / rows}%` });
+      spot.style.display = cell && (name === "z") === z ? "block" : "none";
+      if (!cell) continue;
+      spot.style.left = `${(100 * cell.j) / K}%`;
+      spot.style.top = `${(100 * cell.i) / rows}%`;
+      spot.style.width = `${100 / K}%`;
+      spot.style.height = `${100 / rows}%`;
     }
     tip.hidden = !cell;
     if (!cell) return;
+
     const memory = this.memories[cell.r];
     const n = cell.i * K + cell.j;
     const moment = cell.map === "large" ? this.moment : cell.map;
-    const z = moment === "z";
     const value = z ? memory.z[(t + 1) * K + cell.j] : memory.maps[moment][n];
-    const place = z ? `key channel ${cell.j}` : `value channel ${cell.i}, key channel ${cell.j}`;
-    const chain = z ? [] : MOMENTS.map(({ name, sign }) =>
-      make("li", { class: name === moment ? "this" : "" }, make("span", {}, sign), make("span", {}, name), make("span", {}, number(memory.maps[name][n]))));
+    const chain = MOMENTS.map(({ name, sign }) =>
+      make("li", { class: name === moment ? "this" : "" },
+        make("span", {}, sign), make("span", {}, name), make("span", {}, number(memory.maps[name][n]))));
     tip.replaceChildren(
       make("p", { class: "tip-rule" }, `${memory.title} \u00b7 ${z ? "normaliser z" : moment}`),
       make("p", { class: "tip-value", "data-value": value }, number(value)),
-      make("p", { class: "tip-place" }, place),
-      make("ul", {}, ...chain),
+      make("p", { class: "tip-place" }, `${z ? "" : `value channel ${cell.i}, `}key channel ${cell.j}`),
+      ...(z ? [] : [make("ul", {}, ...chain)]),
     );
-    const frame = this.maps.find(({ r, name }) => r === cell.r && name === cell.map).frame.getBoundingClientRect();
-    const rows = z ? 1 : this.V;
-    const x = frame.left + ((cell.j + 1) / K) * frame.width;
-    const y = frame.top + ((cell.i + 0.5) / rows) * frame.height;
-    const { offsetWidth: width, offsetHeight: height } = tip;
-    const right = x + 14 + width <= document.documentElement.clientWidth - 8;
-    const left = right ? x + 14 : x - frame.width / K - 14 - width;
-    const edge = document.documentElement.clientWidth - width - 8;
-    tip.style.left = `${Math.max(8, Math.min(left, edge))}px`;
-    tip.style.top = `${Math.max(8, Math.min(y - height / 2, window.innerHeight - height - 8))}px`;
+    const { frame } = this.maps.find(({ r, name }) => r === cell.r && name === cell.map);
+    const { left, right, top, bottom } = frame.getBoundingClientRect();
+    const [width, height] = [document.documentElement.clientWidth - 8, window.innerHeight - 8];
+    let x = right + 10;
+    let y = top + ((cell.i + 0.5) / (z ? 1 : this.V)) * (bottom - top) - tip.offsetHeight / 2;
+    if (x + tip.offsetWidth > width) x = left - 10 - tip.offsetWidth;
+    if (x < 8) {
+      // no room at either side
+      x = left;
+      y = top - 10 - tip.offsetHeight < 8 ? bottom + 10 : top - 10 - tip.offsetHeight;
+    }
+    tip.style.left = `${Math.max(8, Math.min(x, width - tip.offsetWidth))}px`;
+    tip.style.top = `${Math.max(8, Math.min(y, height - tip.offsetHeight))}px`;
   }
 
   save() {
-    const { memories, V, K, T, t, limit, colours } = this;
-    const limitWords = this.find(".limit").selectedOptions[0].textContent;
-    const canvas = picture({ memories, V, K, T, t, label: this.labels[t], limit, limitWords, colours, numbers: (memory) => this.numbers(memory) });
-    canvas.toBlob((blob) => {
-      const link = make("a", { href: URL.createObjectURL(blob), download: `memory-${memories.map(({ slug }) => slug).join("-")}-t${t}.png` });
+    const { memories, t } = this;
+    const numbers = (memory) => this.numbers(memory).map(([name, x]) => `${NUMBERS[name] ?? name} ${number(x)}`);
+    picture({ ...this, label: this.labels[t], numbers }).toBlob((blob) => {
+      const link = make("a", { href: URL.createObjectURL(blob), download: `${memories.map(({ slug }) => slug).join("-")}-t${t}.png` });
       link.click();
       setTimeout(() => URL.revokeObjectURL(link.href), 10000);
     });
@@ -471,7 +516,7 @@ export default function ({ data, parentElement, setStateValue }) {
   const root = parentElement.querySelector(".player");
   if (!players.has(root)) players.set(root, new Player(root));
   const player = players.get(root);
-  const call = Symbol("call"); // a call that was overtaken is cleaned up after its successor has begun
+  const call = Symbol("call"); // a call that was overtaken may be cleaned up after its successor has begun
   player.call = call;
   player.receive(decode(data), setStateValue);
   return () => {
