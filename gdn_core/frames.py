@@ -35,8 +35,11 @@ def read_frame(stream: IO[bytes]) -> tuple[Header, Arrays]:
         EOFError: if the stream ends before the frame does.
         ValueError: if what comes is not a frame.
     """
-    (size,) = LENGTH.unpack(_fill(stream, bytearray(LENGTH.size)))
-    header = json.loads(_fill(stream, bytearray(size)))
+    length = bytearray(LENGTH.size)
+    _fill(stream, length)
+    head = bytearray(*LENGTH.unpack(length))
+    _fill(stream, head)
+    header = json.loads(head)
     arrays: Arrays = {}
     for name, dtype, shape in header.pop("arrays"):
         if dtype not in DTYPES:
@@ -46,7 +49,7 @@ def read_frame(stream: IO[bytes]) -> tuple[Header, Arrays]:
     return header, arrays
 
 
-def _fill(stream: IO[bytes], data: bytearray | memoryview) -> bytearray | memoryview:
+def _fill(stream: IO[bytes], data: bytearray | memoryview) -> None:
     """Read as many bytes as ``data`` holds into it."""
     view = memoryview(data)
     filled = 0
@@ -55,4 +58,3 @@ def _fill(stream: IO[bytes], data: bytearray | memoryview) -> bytearray | memory
         if not count:
             raise EOFError
         filled += count
-    return data
