@@ -1,0 +1,221 @@
+"""The chunk form, forward and backward, of every rule with a scalar decay and one beta, from the kernels beside it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+import triton
+from torch import Tensor
+
+from gdn_core.kernels.chunk_blocks import Blocks, batch, cut, cut_batch
+from gdn_core.kernels.chunk_compose import chunk_compose
+from gdn_core.kernels.chunk_gradients import chunk_gradients
+from gdn_core.kernels.chunk_prepare import CHUNK, Prepared, chunk_prepare
+from gdn_core.kernels.chunk_scan import scan_maps, scan_outputs, scan_states, scan_tiles
+from gdn_core.kernels.chunk_scan_backward import scan_added_gradients, scan_gradients
+
+
+class Saved(NamedTuple):
+    """What the backward pass needs of the forward one.
+
+    Args:
+        q: queries, [B, T, H, K].
+        k: keys, [B, T, H, K].
+        v: values, [B, T, HV, V].
+        g: log decay in nats, [B, T, HV]; None for no decay.
+        beta: erase and write gate, [B, T, HV]; None where nothing is erased.
+        initial_state: memory before each sequence, float32, or None for zero.
+        gates: from ``chunk_prepare``.
+        solve: from ``chunk_prepare``.
+        reads: from ``chunk_prepare``.
+        starts: memory before each segment, [segment, HV, V, K] float32, where sequences were split; else None.
+        maps: M^T of each segment, [segment, HV, K, K] float32, where sequences were split; else None.
+        cu_seqlens: where each packed sequence starts, [N + 1]; None for B sequences of T tokens.
+        scale: factor of the queries.
+        state_v_first: states are [N, HV, V, K], not [N, HV, K, V].
+        length: chunks a segment.
+    """
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    g: Tensor | None
+    beta: Tensor | None
+    initial_state: Tensor | None
+    gates: Tensor
+    solve: Tensor
+    reads: Tensor
+    starts: Tensor | None
+    maps: Tensor | None
+    cu_seqlens: Tensor | None
+    scale: float
+    state_v_first: bool
+    length: int
+
+
+@lru_cache
+def multiprocessors(device: torch.device) -> int:
+    """Count the multiprocessors of a device; 1 for a CPU, where nothing runs side by side."""
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
+
+
+def segment_length(*, sequences: int, total: int, heads: int, row_blocks: int, processors: int) -> int:
+    """Choose how many chunks a segment has, so that few heads still fill the chip.
+
+    A split scan runs every segment twice, for its map and for its outputs, so it pays where the chip is mostly empty.
+
+    Args:
+        sequences: how many sequences there are.
+        total: tokens of all sequences together.
+        heads: value heads.
+        row_blocks: programs that share one head's memory.
+        processors: multiprocessors of the device.
+
+    Returns:
+        Chunks a segment; at least those of the whole stream where nothing is to be split.
+    """
+    whole = triton.cdiv(total, CHUNK) + 1
+    programs = sequences * heads * row_blocks
+    if 3 * programs > processors:
+        return whole
+    each = triton.cdiv(total, CHUNK * sequences)  # chunks of a sequence, on the average
+    length = triton.cdiv(each, triton.cdiv(2 * processors, programs))
+    return max(8, length) if each > 16 else whole
+
+
+def tables(q: Tensor, cu_seqlens: Tensor | None, length: int) -> tuple[Tensor, Blocks, Blocks]:
+    """Return where sequences start, and the sequences cut into chunks and into segments of ``length`` chunks."""
+    B, T = q.shape[:2]
+    if cu_seqlens is None:
+        chunks = cut_batch(B, T, CHUNK, q.device)
+        return batch(B, T, q.device), chunks, cut_batch(B, T, CHUNK * length, q.device)
+    total = B * T
+    return (
+        cu_seqlens,
+        cut(cu_seqlens, total=total, size=CHUNK),
+        cut(cu_seqlens, total=total, size=CHUNK * length),
+    )
+
+
+def as_kv(state: Tensor | None, state_v_first: bool) -> Tensor | None:
+    """View a state as [N, HV, K, V], whatever its layout."""
+    return state.transpose(-1, -2) if state is not None and state_v_first else state
+
+
+def as_given(ends: Tensor, state_v_first: bool) -> Tensor:
+    """Bring states [N, HV, V, K] to the caller's layout, contiguous."""
+    return ends if state_v_first else ends.transpose(-1, -2).contiguous()
+
+
+def forward(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    g: Tensor | None,
+    beta: Tensor | None,
+    *,
+    scale: float,
+    initial_state: Tensor | None = None,
+    state_v_first: bool = False,
+    cu_seqlens: Tensor | None = None,
+    output_final_state: bool = False,
+    save_for_backward: bool = False,
+    length: int | None = None,
+) -> tuple[Tensor, Tensor | None, Saved | None]:
+    """Run the chunk form.
+
+    Args:
+        q: queries, [B, T, H, K], contiguous.
+        k: keys, [B, T, H, K], contiguous.
+        v: values, [B, T, HV, V], contiguous, HV a multiple of H.
+        g: log decay in nats, [B, T, HV], <= 0, contiguous; None for no decay.
+        beta: erase and write gate, [B, T, HV], contiguous; None where nothing is erased and all is written.
+        scale: factor of the queries.
+        initial_state: memory before each sequence, [N, HV, K, V] float32; None for zero.
+        state_v_first: states are [N, HV, V, K].
+        cu_seqlens: where each packed sequence starts, and the last one ends, [N + 1]; then B is 1.
+        output_final_state: return the memory after each sequence.
+        save_for_backward: return what ``backward`` needs.
+        length: chunks a segment, for sequences scanned in segments; by default as ``segment_length`` says.
+
+    Returns:
+        The outputs [B, T, HV, V] in the dtype of v; the memories after each sequence, float32, or None; what
+        ``backward`` needs, or None.
+    """
+    B, T, _, K = q.shape
+    HV, V = v.shape[-2:]
+    N = B if cu_seqlens is None else cu_seqlens.shape[0] - 1
+    if length is None:
+        length = segment_length(
+            sequences=N, total=B * T, heads=HV, row_blocks=triton.cdiv(V, scan_tiles(K, V, k.dtype).BV),
+            processors=multiprocessors(q.device),
+        )  # fmt: skip
+    starts_at, chunks, segments = tables(q, cu_seqlens, length)
+    prepared = chunk_prepare(q, k, g, beta, HV=HV, scale=scale, cu_seqlens=starts_at, chunks=chunks)
+    state, starts, maps = as_kv(initial_state, state_v_first), None, None
+    if segments.count > N:
+        maps, added = scan_maps(q, k, v, prepared, segments=segments)
+        starts = chunk_compose(maps, added, state, V=V, segments=segments)
+        state = starts.transpose(-1, -2)
+    o, ends = scan_outputs(q, k, v, prepared, state, segments=segments)
+    final_state = None
+    if output_final_state:
+        last = ends if segments.count == N else ends[segments.offsets[1:] - 1]
+        final_state = as_given(last, state_v_first)
+    saved = None
+    if save_for_backward:
+        saved = Saved(
+            q, k, v, g, beta, initial_state, prepared.gates, prepared.solve, prepared.reads, starts, maps, cu_seqlens,
+            scale, state_v_first, length,
+        )  # fmt: skip
+    return o, final_state, saved
+
+
+def backward(
+    saved: Saved, do: Tensor, dfinal_state: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    """Run the chunk form backwards; the memories are computed again, and not kept from the forward pass.
+
+    Args:
+        saved: from ``forward``.
+        do: gradient of the outputs, [B, T, HV, V], contiguous.
+        dfinal_state: gradient of the memory after each sequence, float32 in the layout of the states; None for zero.
+
+    Returns:
+        dq, dk, dv, dg, dbeta in the dtypes of what they are of, and the gradient of the initial state, float32 in its
+        layout; each None where there is no such input.
+    """
+    q, k, v, g, beta = saved.q, saved.k, saved.v, saved.g, saved.beta
+    starts_at, chunks, segments = tables(q, saved.cu_seqlens, saved.length)
+    prepared = Prepared(
+        saved.gates,
+        saved.solve,
+        saved.reads,
+        starts_at,
+        chunks,
+        saved.scale,
+        decay=g is not None,
+        erase=beta is not None,
+    )
+    state, dstate = as_kv(saved.initial_state, saved.state_v_first), as_kv(dfinal_state, saved.state_v_first)
+    if saved.starts is not None and saved.maps is not None:
+        added = scan_added_gradients(q, k, do, prepared, segments=segments)
+        state = saved.starts.transpose(-1, -2)
+        dstate = chunk_compose(saved.maps, added, dstate, V=v.shape[-1], segments=segments, reverse=True)
+        dstate = dstate.transpose(-1, -2)
+    errors, states = scan_states(q, k, v, prepared, state, segments=segments)
+    dv, dstates, dends = scan_gradients(q, k, do, prepared, dstate, segments=segments)
+    dq, dk, dg, dbeta = chunk_gradients(q, k, errors, do, dv, prepared, states, dstates)
+    dinitial_state = None
+    if saved.initial_state is not None:
+        dinitial_state = as_given(dends if saved.starts is None else dends[segments.offsets[:-1]], saved.state_v_first)
+    return (
+        dq,
+        dk,
+        dv,
+        dg.to(g.dtype) if dg is not None and g is not None else None,
+        dbeta.to(beta.dtype) if dbeta is not None and beta is not None else None,
+        dinitial_state,
+    )

@@ -1,0 +1,78 @@
+"""Compose the affine maps of segments: what each makes of any memory, so that all may be scanned at once."""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from gdn_core.kernels.chunk_blocks import Blocks
+
+
+@triton.jit(do_not_specialize=["HV"])
+def chunk_compose_kernel(
+    maps, added, state, starts, segment_offsets, HV,
+    stride_n, stride_h, stride_k, stride_v, stride_map, stride_added,
+    K: tl.constexpr, V: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr,
+    STATE: tl.constexpr, REVERSE: tl.constexpr,
+):  # fmt: skip
+    """Carry BV rows of one head's memory from segment to segment: S M^T + N, or its transpose for gradients."""
+    NV: tl.constexpr = (V + BV - 1) // BV
+    i_v = tl.program_id(0) % NV
+    i_n = (tl.program_id(0) // NV // HV).to(tl.int64)
+    i_hv = tl.program_id(0) // NV % HV
+    first = tl.load(segment_offsets + i_n).to(tl.int64)
+    stop = tl.load(segment_offsets + i_n + 1).to(tl.int64)
+    o_k = tl.arange(0, BK)
+    o_v = i_v * BV + tl.arange(0, BV)
+    m_S = (o_v < V)[:, None] & (o_k < K)[None, :]
+    o_S = o_v[:, None] * K + o_k[None, :]
+    m_M = (o_k < K)[:, None] & (o_k < K)[None, :]
+    if STATE:
+        p_S = state + i_n * stride_n + i_hv * stride_h + o_v[:, None] * stride_v + o_k[None, :] * stride_k
+        b_S = tl.load(p_S, mask=m_S, other=0.0).to(tl.float32)
+    else:
+        b_S = tl.zeros((BV, BK), tl.float32)
+    for i in range((stop - first).to(tl.int32)):
+        i_block = ((stop - 1 - i) if REVERSE else (first + i)) * HV + i_hv
+        tl.store(starts + i_block * (V * K) + o_S, b_S, mask=m_S)
+        # Rows are [V, K], so the map stands on the right: S M^T forward, and its transpose for gradients.
+        if REVERSE:
+            o_M = o_k[None, :] * K + o_k[:, None]
+        else:
+            o_M = o_k[:, None] * K + o_k[None, :]
+        b_M = tl.load(maps + i_block * stride_map + o_M, mask=m_M, other=0.0)
+        b_S = tl.load(added + i_block * stride_added + o_S, mask=m_S, other=0.0) + tl.dot(
+            b_S, b_M, input_precision="tf32x3"
+        )
+
+
+def chunk_compose(
+    maps: Tensor, added: Tensor, state: Tensor | None, *, V: int, segments: Blocks, reverse: bool = False
+) -> Tensor:
+    """Return the memory before each segment, or with ``reverse`` the gradient of the memory after each.
+
+    Args:
+        maps: M^T of each segment, [segment, HV, K, K] float32, its blocks contiguous.
+        added: N of each segment, [segment, HV, >= V, K] float32, its blocks contiguous.
+        state: the memory before the first segment of each sequence, or with ``reverse`` the gradient of the memory
+            after the last, [N, HV, K, V] float32 with any strides; None for zero.
+        V: value channels.
+        segments: the sequences cut into segments.
+        reverse: compose the transposed maps, last segment first.
+
+    Returns:
+        [segment, HV, V, K] float32.
+    """
+    count, HV, K = maps.shape[0], maps.shape[1], maps.shape[-1]
+    starts = torch.empty(count, HV, V, K, dtype=torch.float32, device=maps.device)
+    strides = state.stride() if state is not None else (0, 0, 0, 0)
+    BV = 16
+    N = segments.offsets.shape[0] - 1
+    chunk_compose_kernel[(triton.cdiv(V, BV) * N * HV,)](
+        maps, added, state, starts, segments.offsets, HV, *strides, maps.stride(1), added.stride(1),
+        K=K, V=V, BK=max(16, triton.next_power_of_2(K)), BV=BV, STATE=state is not None, REVERSE=reverse,
+        num_warps=4, num_stages=2,
+    )  # fmt: skip
+    return starts

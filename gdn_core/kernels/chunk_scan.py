@@ -1,0 +1,234 @@
+"""Carry the memory from chunk to chunk: every error of a chunk at once, one write, one read."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from gdn_core.kernels.chunk_blocks import Blocks
+from gdn_core.kernels.chunk_prepare import CHUNK, Prepared, precision
+
+
+@triton.jit(do_not_specialize=["N", "H", "HV", "LENGTH"])
+def chunk_scan_kernel(
+    q, k, v, gates, solve, reads, state, o, errors, states, ends,
+    cu_seqlens, chunk_offsets, segment_offsets, segment_owner, scale, N, H, HV, LENGTH,
+    stride_n, stride_h, stride_k, stride_v,
+    K: tl.constexpr, V: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, C: tl.constexpr,
+    DECAY: tl.constexpr, ERASE: tl.constexpr, STATE: tl.constexpr, MAP: tl.constexpr,
+    WRITE_O: tl.constexpr, WRITE_STATES: tl.constexpr, PREC: tl.constexpr,
+):  # fmt: skip
+    """Scan the chunks of one segment for BV rows of one head's memory, as in gdn_core.reference.chunk.
+
+    The memory is held as [V, K], so that a row block is the left operand of every product and stays in registers.
+    """
+    NV: tl.constexpr = (V + BV - 1) // BV
+    BLOCKS: tl.constexpr = NV + (BK + BV - 1) // BV if MAP else NV
+    i_v = tl.program_id(0) % BLOCKS  # row blocks of one head are neighbours: they read the same keys
+    i_s = (tl.program_id(0) // BLOCKS // HV).to(tl.int64)
+    i_hv = tl.program_id(0) // BLOCKS % HV
+    i_h = i_hv // (HV // H)
+    i_n = tl.load(segment_owner + i_s)
+    if i_n >= N:
+        return
+    first = (i_s - tl.load(segment_offsets + i_n)) * LENGTH  # chunk of the sequence
+    start = tl.load(cu_seqlens + i_n).to(tl.int64) + first * C
+    stop = tl.minimum(start + LENGTH * C, tl.load(cu_seqlens + i_n + 1).to(tl.int64))
+    i_c = tl.load(chunk_offsets + i_n) + first
+
+    DTYPE: tl.constexpr = k.dtype.element_ty
+    o_c = tl.arange(0, C)
+    o_k = tl.arange(0, BK)
+    o_v = i_v * BV + tl.arange(0, BV)
+    m_v = o_v < V
+    m_k = o_k < K
+    if STATE:
+        p_S = state + i_s * stride_n + i_hv * stride_h + o_v[:, None] * stride_v + o_k[None, :] * stride_k
+        b_S = tl.load(p_S, mask=m_v[:, None] & m_k[None, :], other=0.0).to(tl.float32)
+    elif MAP:  # the rows past V follow the identity: what the segment makes of any memory
+        b_S = tl.where((o_v - NV * BV)[:, None] == o_k[None, :], 1.0, 0.0)
+    else:
+        b_S = tl.zeros((BV, BK), tl.float32)
+
+    for i in range(tl.cdiv(tl.maximum(stop - start, 0), C).to(tl.int32)):
+        i_block = (i_c + i) * HV + i_hv
+        o_t = start + i * C + o_c
+        m_t = o_t < stop
+        o_vo = (o_t[None, :] * HV + i_hv) * V + o_v[:, None]
+        m_vo = m_v[:, None] & m_t[None, :]
+        o_qk = (o_t[:, None] * H + i_h) * K + o_k[None, :]
+        m_qk = m_t[:, None] & m_k[None, :]
+        o_cc = i_block * (C * C) + o_c[:, None] * C + o_c[None, :]
+        b_k = tl.load(k + o_qk, mask=m_qk, other=0.0)
+        b_v = tl.load(v + o_vo, mask=m_vo, other=0.0)
+        if DECAY:
+            b_G = tl.load(gates + i_block * (2 * C) + o_c)
+            b_last = tl.load(gates + i_block * (2 * C) + C - 1)
+            b_gamma = tl.exp(b_G)
+        b_Sd = b_S.to(DTYPE)
+        if WRITE_STATES:
+            p_h = states + i_block * (V * K) + o_v[:, None] * K + o_k[None, :]
+            tl.store(p_h, b_Sd, mask=m_v[:, None] & m_k[None, :])
+
+        if ERASE:  # error: w v - S (decayed) (b k), for all the chunk at once
+            b_read = tl.dot(b_Sd, tl.trans(b_k), input_precision=PREC)
+            if DECAY:
+                b_read = b_read * b_gamma[None, :]
+            b_x = (b_v.to(tl.float32) - b_read).to(DTYPE)
+            b_T = tl.load(solve + o_cc)
+            b_e = tl.dot(b_x, tl.trans(b_T), input_precision=PREC)
+            b_beta = tl.load(gates + i_block * (2 * C) + C + o_c)
+            if WRITE_STATES:
+                tl.store(errors + o_vo, b_e.to(DTYPE), mask=m_vo)
+            b_u = b_e * b_beta[None, :]
+        else:
+            b_u = b_v.to(tl.float32)
+
+        if WRITE_O:
+            b_q = tl.load(q + o_qk, mask=m_qk, other=0.0)
+            b_o = tl.dot(b_Sd, tl.trans(b_q), input_precision=PREC)
+            b_o *= (b_gamma * scale)[None, :] if DECAY else scale
+
+        # decay, then write
+        if DECAY:
+            b_w = (b_u * tl.exp(b_last - b_G)[None, :]).to(DTYPE)
+            b_S = tl.dot(b_w, b_k, b_S * tl.exp(b_last), input_precision=PREC)
+        else:
+            b_S = tl.dot(b_u.to(DTYPE), b_k, b_S, input_precision=PREC)
+
+        if WRITE_O:  # read
+            b_P = tl.load(reads + o_cc)
+            b_o = tl.dot(b_u.to(DTYPE), tl.trans(b_P), b_o, input_precision=PREC)
+            tl.store(o + o_vo, b_o.to(o.dtype.element_ty), mask=m_vo)
+
+    ROWS: tl.constexpr = NV * BV + BK if MAP else V
+    p_end = ends + (i_s * HV + i_hv) * (ROWS * K) + o_v[:, None] * K + o_k[None, :]
+    tl.store(p_end, b_S, mask=(o_v < ROWS)[:, None] & m_k[None, :])
+
+
+class Tiles(NamedTuple):
+    """How a kernel is cut: what may change its speed, and never its meaning.
+
+    Args:
+        BV: rows of the memory a program holds.
+        num_warps: warps a program.
+        num_stages: chunks in flight.
+    """
+
+    BV: int
+    num_warps: int
+    num_stages: int
+
+
+def scan_tiles(K: int, V: int, dtype: torch.dtype) -> Tiles:
+    """Choose the tiles of a scan: 64 rows of memory fill one matrix instruction."""
+    BV = min(64, max(16, triton.next_power_of_2(V)))
+    wide = K > 128 or dtype is torch.float32
+    return Tiles(BV=min(32, BV) if wide and dtype is torch.float32 else BV, num_warps=4, num_stages=1 if wide else 2)
+
+
+def _launch(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    prepared: Prepared,
+    state: Tensor | None,
+    segments: Blocks,
+    tiles: Tiles | None,
+    *,
+    o: Tensor | None = None,
+    errors: Tensor | None = None,
+    states: Tensor | None = None,
+    maps: bool = False,
+) -> Tensor:
+    """Scan every segment from its own memory, write what is given, and return the memories after each."""
+    H, K = k.shape[-2:]
+    HV, V = v.shape[-2:]
+    tiles = tiles or scan_tiles(K, V, k.dtype)
+    BK, NV = max(16, triton.next_power_of_2(K)), triton.cdiv(V, tiles.BV)
+    rows = NV * tiles.BV + BK if maps else V
+    ends = torch.empty(segments.count, HV, rows, K, dtype=torch.float32, device=k.device)
+    strides = state.stride() if state is not None else (0, 0, 0, 0)
+    row_blocks = NV + triton.cdiv(BK, tiles.BV) if maps else NV
+    x = prepared
+    chunk_scan_kernel[(row_blocks * segments.count * HV,)](
+        q, k, v, x.gates, x.solve, x.reads, state, o, errors, states, ends,
+        x.cu_seqlens, x.chunks.offsets, segments.offsets, segments.owner, x.scale,
+        x.cu_seqlens.shape[0] - 1, H, HV, segments.size // CHUNK, *strides,
+        K=K, V=V, BK=BK, BV=tiles.BV, C=CHUNK, DECAY=x.decay, ERASE=x.erase, STATE=state is not None, MAP=maps,
+        WRITE_O=o is not None, WRITE_STATES=states is not None, PREC=precision(k.dtype),
+        num_warps=tiles.num_warps, num_stages=tiles.num_stages,
+    )  # fmt: skip
+    return ends
+
+
+def scan_outputs(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    prepared: Prepared,
+    state: Tensor | None,
+    *,
+    segments: Blocks,
+    tiles: Tiles | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Scan every segment from its own memory, for the outputs.
+
+    Args:
+        q: queries, [..., H, K], contiguous.
+        k: keys, [..., H, K], contiguous.
+        v: values, [..., HV, V], contiguous.
+        prepared: from ``chunk_prepare``.
+        state: memory before each segment, [segment, HV, K, V] float32 with any strides; None for zero.
+        segments: the sequences cut into segments of whole chunks.
+        tiles: how the kernel is cut; by default as ``scan_tiles`` says.
+
+    Returns:
+        The outputs [..., HV, V], and the memories after each segment [segment, HV, V, K] float32.
+    """
+    o = torch.empty_like(v)
+    return o, _launch(q, k, v, prepared, state, segments, tiles, o=o)
+
+
+def scan_states(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    prepared: Prepared,
+    state: Tensor | None,
+    *,
+    segments: Blocks,
+    tiles: Tiles | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Scan every segment from its own memory, for what the gradients are made of.
+
+    Takes what ``scan_outputs`` takes.
+
+    Returns:
+        The errors before their gate [..., HV, V], which are the values where nothing is erased, and the memory before
+        each chunk [chunk, HV, V, K], in the dtype of k.
+    """
+    errors = torch.empty_like(v) if prepared.erase else v
+    states = torch.empty(prepared.chunks.count, *v.shape[-2:], k.shape[-1], dtype=k.dtype, device=k.device)
+    _launch(q, k, v, prepared, state, segments, tiles, errors=errors, states=states)
+    return errors, states
+
+
+def scan_maps(
+    q: Tensor, k: Tensor, v: Tensor, prepared: Prepared, *, segments: Blocks, tiles: Tiles | None = None
+) -> tuple[Tensor, Tensor]:
+    """Scan every segment for the affine map that it is: it takes a memory S, [V, K], to S M^T + N.
+
+    Takes what ``scan_outputs`` takes.
+
+    Returns:
+        M^T [segment, HV, K, K] and N [segment, HV, V, K], float32, as views whose last two axes are contiguous.
+    """
+    K, V = k.shape[-1], v.shape[-1]
+    ends = _launch(q, k, v, prepared, None, segments, tiles, maps=True)
+    first = ends.shape[2] - max(16, triton.next_power_of_2(K))
+    return ends[:, :, first : first + K], ends[:, :, :V]

@@ -1,0 +1,189 @@
+"""The chunk kernels against the token-by-token scan in float64, gradients through it included."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+CUDA = torch.cuda.is_available()
+if not CUDA:  # read when a kernel is decorated, so before the import
+    os.environ["TRITON_INTERPRET"] = "1"
+
+chunk = pytest.importorskip("gdn_core.kernels.chunk", reason="Triton has no wheel for this platform")
+DEVICE = torch.device("cuda" if CUDA else "cpu")
+SCALE = 0.3
+
+
+class Problem(NamedTuple):
+    """Packed sequences; g or beta None where the rule has none."""
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    g: Tensor | None
+    beta: Tensor | None
+    state: Tensor
+    cu_seqlens: Tensor
+
+    def in_double(self) -> Problem:
+        given = (x if x is None else x.double().requires_grad_() for x in self[:6])
+        return Problem(*given, self.cu_seqlens)
+
+
+def problem(
+    lengths: Sequence[int], *, H: int = 1, HV: int = 2, K: int = 20, V: int = 24, decay: bool = True, erase: bool = True
+) -> Problem:
+    """Draw a problem whose keys are correlated, whose beta reaches 2, and whose decays reach both ends."""
+    torch.manual_seed(sum(lengths) + 7 * K + V)
+    T, N = sum(lengths), len(lengths)
+    k = torch.randn(1, T, H, K) + 0.7
+    g = -torch.rand(1, T, HV).square() * 0.5
+    g[:, ::50] = 0.0
+    g[:, 7::61] = -200.0
+    beta = 2 * torch.rand(1, T, HV).sqrt()
+    starts = torch.tensor([0, *lengths]).cumsum(0).to(torch.int32)
+    drawn = Problem(
+        torch.randn(1, T, H, K),
+        k / k.norm(dim=-1, keepdim=True),
+        torch.randn(1, T, HV, V),
+        g if decay else None,
+        beta if erase else None,
+        torch.randn(N, HV, K, V),
+        starts,
+    )
+    return Problem(*(x if x is None else x.to(DEVICE) for x in drawn))
+
+
+def scan(x: Problem) -> tuple[Tensor, Tensor]:
+    """Decay, error, write, read: token by token, in the dtype of the problem."""
+    group = x.v.shape[2] // x.q.shape[2]
+    q, k = x.q[0].repeat_interleave(group, 1), x.k[0].repeat_interleave(group, 1)
+    starts = x.cu_seqlens.tolist()
+    outputs, states = [], []
+    for n, S in enumerate(x.state):
+        for t in range(starts[n], starts[n + 1]):
+            if x.g is not None:
+                S = x.g[0, t].exp()[:, None, None] * S
+            u = x.v[0, t]
+            if x.beta is not None:
+                u = x.beta[0, t][:, None] * (u - torch.einsum("hkv,hk->hv", S, k[t]))
+            S = S + k[t][:, :, None] * u[:, None, :]
+            outputs.append(SCALE * torch.einsum("hkv,hk->hv", S, q[t]))
+        states.append(S)
+    return torch.stack(outputs)[None], torch.stack(states)
+
+
+def run(x: Problem, **options: object) -> tuple[Tensor, Tensor, object]:
+    options = {"initial_state": x.state, "cu_seqlens": x.cu_seqlens, "output_final_state": True, **options}
+    return chunk.forward(*x[:5], scale=SCALE, save_for_backward=True, **options)
+
+
+def assert_close(got: Tensor, want: Tensor, name: str) -> None:
+    assert got.shape == want.shape, name
+    error = (got.double() - want).abs().max().item()
+    assert error <= 1e-5 * want.abs().max().item() + 1e-12, f"{name}: off by {error:.1e}"  # False for NaN too
+
+
+CASES = {
+    "ragged, with lengths 0 and 1": {"lengths": [70, 1, 0, 130]},
+    "one short chunk": {"lengths": [5], "K": 7, "V": 3},
+    "whole chunks, no decay": {"lengths": [64, 128], "H": 2, "K": 16, "V": 40, "decay": False},
+    "nothing erased": {"lengths": [70], "erase": False},
+    "neither": {"lengths": [70], "HV": 1, "erase": False, "decay": False},
+    "wider than one row block": {"lengths": [66], "HV": 1, "K": 33, "V": 70},
+}
+
+
+@pytest.mark.parametrize("segments", [None, 1], ids=["whole", "in segments"])
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_outputs_states_and_gradients_are_those_of_the_scan(case: dict, segments: int | None) -> None:
+    x = problem(**case)
+    exact = x.in_double()
+    want_o, want_state = scan(exact)
+    do, dstate = torch.randn_like(x.v), torch.randn_like(x.state)
+    ((want_o * do).sum() + (want_state * dstate).sum()).backward()
+
+    o, state, saved = run(x, length=segments)
+    assert_close(o, want_o, "o")
+    assert_close(state, want_state, "final state")
+    gradients = chunk.backward(saved, do, dstate)
+    for name, gradient, given in zip(Problem._fields, gradients, exact, strict=False):
+        if given is not None:
+            assert_close(gradient, given.grad, f"d{name}")
+        else:
+            assert gradient is None, name
+
+
+def test_packed_sequences_equal_separate_ones_bit_for_bit() -> None:
+    lengths = [70, 1, 65]
+    x = problem(lengths)
+    o, state, saved = run(x, length=100)
+    do = torch.randn_like(o)
+    packed = chunk.backward(saved, do, None)
+    for n, (start, stop) in enumerate(zip(x.cu_seqlens.tolist(), x.cu_seqlens.tolist()[1:], strict=False)):
+        alone = Problem(*(t[:, start:stop].contiguous() for t in x[:5]), x.state[n : n + 1], None)
+        alone_o, alone_state, alone_saved = run(alone, length=100)
+        assert torch.equal(alone_o, o[:, start:stop]) and torch.equal(alone_state[0], state[n])
+        separate = chunk.backward(alone_saved, do[:, start:stop].contiguous(), None)
+        for whole, part in zip(packed[:5], separate[:5], strict=True):
+            assert torch.equal(whole[:, start:stop], part)
+        assert torch.equal(packed[5][n], separate[5][0])
+
+
+def test_both_layouts_of_the_state_hold_the_same_memory() -> None:
+    x = problem([40])
+    o, state, saved = run(x)
+    turned = x._replace(state=x.state.transpose(-1, -2).contiguous())
+    turned_o, turned_state, turned_saved = run(turned, state_v_first=True)
+    assert torch.equal(o, turned_o) and torch.equal(state, turned_state.transpose(-1, -2))
+    do = torch.randn_like(o)
+    dstate = chunk.backward(saved, do, state)[5]
+    assert torch.equal(dstate, chunk.backward(turned_saved, do, turned_state)[5].transpose(-1, -2))
+
+
+def test_the_past_does_not_see_the_future() -> None:
+    x = problem([100])
+    o = run(x)[0]
+    changed = x._replace(**{name: getattr(x, name).clone() for name in ("q", "k", "v", "g", "beta")})
+    for name in ("q", "k", "v", "g", "beta"):
+        getattr(changed, name)[:, 40:] *= 0.5
+    assert torch.equal(run(changed)[0][:, :40], o[:, :40])
+
+
+def test_a_batch_is_its_sequences_packed() -> None:
+    x = problem([70, 70])
+    o, state, _ = run(x)
+    B = Problem(*(t.view(2, 70, *t.shape[2:]) for t in x[:5]), x.state, None)
+    batched_o, batched_state, _ = run(B)
+    assert torch.equal(batched_o.view_as(o), o) and torch.equal(batched_state, state)
+
+
+def test_nan_in_gives_nan_out() -> None:
+    for name in ("q", "k", "v", "g", "beta"):
+        x = problem([70])
+        getattr(x, name)[0, 10, 0] = float("nan")
+        o, state, _ = run(x)
+        assert o[0, 10, 0].isnan().all(), name
+        if name != "q":
+            assert state[0, 0].isnan().any() and o[0, 69, 0].isnan().any(), name
+
+
+@pytest.mark.skipif(not CUDA, reason="the interpreter has no bfloat16")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_narrow_inputs_stay_within_their_rounding(dtype: torch.dtype) -> None:
+    x = problem([300, 500], H=2, HV=4, K=128, V=128)
+    x = Problem(*(t.to(dtype) for t in x[:3]), *x[3:])
+    exact = x.in_double()
+    want, _ = scan(exact)
+    do = torch.randn_like(x.v)
+    (want * do.double()).sum().backward()
+    o, _, saved = run(x)
+    assert (o.double() - want).norm() <= 4 * torch.finfo(dtype).eps * want.norm()
+    for name, gradient, given in zip(Problem._fields, chunk.backward(saved, do, None), exact, strict=False):
+        error = (gradient.double() - given.grad).norm() / given.grad.norm()
+        assert error <= 4 * torch.finfo(dtype).eps, f"d{name}: {error:.1e}"
