@@ -77,6 +77,8 @@ def test_the_exponential_turns_sums_into_products():
     assert not series.exp(A * D + R) - series.exp(A * D) * series.exp(R)
     assert not series.exp(A) * series.exp(-A) - 1
     assert series.exp(A) * series.exp(-R) - 1
+    assert not (series.exp(D) + 1) * (series.exp(D) - 1) - (series.exp(2 * D) - 1)
+    assert not 1 / (A * series.exp(D)) - series.exp(-D) / A
 
 
 def test_poles_are_seen_and_removable_ones_are_not_poles():
