@@ -129,7 +129,7 @@ def _header(place: str, text: str) -> tuple[np.dtype, tuple[int, ...], Literal["
         raise TypeError(f"{place}: expected float16, float32 or float64, got {_named(descr[2])}")
     sizes = [part for part in re.split(r"[,\s]+", shape[1]) if part]
     if len(sizes) > 8 or any(len(part) > 18 for part in sizes):
-        raise ValueError(f"{place}: expected a shape of at most four axes, got ({shown(shape[1])})")
+        raise ValueError(f"{place}: expected a shape of at most eight axes, got ({shown(shape[1])})")
     return np.dtype(descr[2]), tuple(map(int, sizes)), "F" if order[1] == "True" else "C"
 
 
