@@ -68,6 +68,8 @@ def refused(name: str, data, sentence: str, kind: type[Exception] = ValueError) 
 
 
 class TestWhatIsWrittenComesBack:
+    """Every kind of file, to the bit."""
+
     @given(ANY, st.booleans())
     def test_from_npy_in_either_order_of_bytes_and_axes(self, x, fortran):
         given_ = np.asfortranarray(x) if fortran else x
@@ -124,6 +126,8 @@ class TestWhatIsWrittenComesBack:
 
 
 class TestFiles:
+    """What is refused before its kind matters."""
+
     def test_another_ending_is_refused(self):
         refused("x.pkl", b"x", "'x.pkl': expected a file that ends in .npz, .npy, .csv, .safetensors")
         refused("npz", b"x", "'npz': expected a file that ends in .npz, .npy, .csv, .safetensors")
@@ -155,6 +159,8 @@ class TestFiles:
 
 
 class TestNpy:
+    """One array of NumPy, its header, and pickles that pose as one."""
+
     class Bomb:
         def __reduce__(self):
             return Path.touch, (Path("pickle-was-run"),)
@@ -205,9 +211,9 @@ class TestNpy:
             ("(-1, 3)", "expected a header with descr, fortran_order and shape, got "
              '"{\'descr\': \'<f8\', \'fortran_order\': False, \'shape\': (-1, 3), }"'),
             ("(99999999999, 3)", "expected at most 64 MB of numbers, got a shape [99999999999, 3]"),
-            ("(99999999999, 0)", "expected 0 bytes for shape [99999999999, 0] of float64, got 120: the file is damaged"),
+            ("(99999999, 0)", "expected 0 bytes for shape [99999999, 0] of float64, got 120: the file is damaged"),
             (f"({'9' * 30},)", f"expected a shape of at most eight axes, got ('{'9' * 30},')"),
-            ("(1, 1, 1, 1, 1, 1, 1, 1, 15)", "expected a shape of at most eight axes, got ('1, 1, 1, 1, 1, 1, 1, 1, 15')"),
+            ("(1,1,1,1,1,1,1,1,15)", "expected a shape of at most eight axes, got ('1,1,1,1,1,1,1,1,15')"),
         ],
     )  # fmt: skip
     def test_an_absurd_shape_is_refused_before_anything_is_allocated(self, shape, sentence):
@@ -225,6 +231,8 @@ class TestNpy:
 
 
 class TestNpz:
+    """Archives: their members, their promises, and bombs."""
+
     @pytest.mark.parametrize(
         "name", ["/etc/k.npy", "../k.npy", "a/k.npy", "a\\k.npy", "k.npz", "k", ".npy", "k\n.npy", "k" * 200 + ".npy"]
     )
@@ -233,12 +241,8 @@ class TestNpz:
             read("x.npz", zipped({name: npy(X)}))
 
     def test_two_members_of_one_name_are_refused(self):
-        with pytest.warns(UserWarning, match="Duplicate"):
-            stream = io.BytesIO()
-            with zipfile.ZipFile(stream, "w") as archive:
-                archive.writestr("k.npy", npy(X))
-                archive.writestr("k.npy", npy(-X))
-        refused("x.npz", stream.getvalue(), "'x.npz', 'k.npy': expected each array once, got 2 of this name")
+        data = zipped({"k.npy": npy(X), "v.npy": npy(-X)}).replace(b"v.npy", b"k.npy")
+        refused("x.npz", data, "'x.npz', 'k.npy': expected each array once, got 2 of this name")
 
     def test_an_archive_without_arrays_is_refused(self):
         refused("x.npz", zipped({}), "'x.npz': expected at least one array, got none")
@@ -291,6 +295,8 @@ class TestNpz:
 
 
 class TestSafetensors:
+    """Damage, and dtypes that are no floats."""
+
     @pytest.mark.parametrize(
         "data",
         [
@@ -329,6 +335,8 @@ class TestSafetensors:
 
 
 class TestCsv:
+    """Lines and columns that cannot be read."""
+
     @pytest.mark.parametrize(
         ("data", "sentence"),
         [
@@ -384,8 +392,8 @@ def test_any_damage_gives_an_array_or_a_sentence(name, data):
         what = data.draw(st.binary(max_size=4) | st.just(b"\xff\xff\xff\xff"))
         damaged[at : at + data.draw(st.integers(0, 8))] = what
     try:
-        for x in read(name, bytes(damaged)).values():
-            assert x.dtype in (np.float16, np.float32, np.float64)
+        dtypes, sentence = {x.dtype.name for x in read(name, bytes(damaged)).values()}, ""
     except (TypeError, ValueError) as error:
-        assert str(error).startswith(f"'{name}'")
-        assert ": expected " in str(error)
+        dtypes, sentence = set(), str(error)
+    assert dtypes <= {"float16", "float32", "float64"}
+    assert not sentence or (sentence.startswith(f"'{name}'") and ": expected " in sentence)

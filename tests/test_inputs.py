@@ -43,6 +43,8 @@ def stream(**changed) -> Stream:
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 class TestLayout:
+    """Named arrays of NumPy and of torch."""
+
     def test_sizes_come_back_named(self, make):
         assert inputs.check_layout(layout(make)) == Sizes(B=B, T=T, H=H, HV=HV, K=K, V=V)
 
@@ -140,6 +142,8 @@ def test_the_place_of_a_bad_number_is_that_of_numpy(a, b, c, data):
 
 
 class TestStream:
+    """A whole stream, with and without the lab's limits."""
+
     def test_a_stream_passes_at_every_width_of_its_gates(self):
         inputs.check_stream(stream(), LIMITS)
         wide = {"g": np.zeros((T, K)), "beta": np.ones((T, K)), "w": np.ones((T, V)), "delta": np.ones((T, V))}
@@ -174,6 +178,8 @@ class TestStream:
 
 
 class TestNumbers:
+    """Single values, and how sentences show them."""
+
     @pytest.mark.parametrize("value", [3, np.int32(3)])
     def test_an_integer_of_any_library_becomes_pythons(self, value):
         assert type(inputs.check_integer("dk", value, 1, 4)) is int
