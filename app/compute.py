@@ -6,9 +6,9 @@ import gc
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -17,7 +17,9 @@ import numpy as np
 from app.player import payload
 from app.state import TEXTS, Choice, File, Row, Source, Stage, named
 from gdn_core import arrays, metrics, scenarios
+from gdn_core.equation import tex, tex_gates
 from gdn_core.isolation import LaunchError, pool
+from gdn_core.rules import RULES, Discretisation, Gate
 from gdn_core.scenarios import COLUMNS, Scenario
 from gdn_core.trajectory import Trajectory, trajectory
 
@@ -58,6 +60,18 @@ class Picture:
     def titles(self) -> list[str]:
         """The titles of the rules, in order."""
         return [rule.title for rule in self.trajectory.rules]
+
+
+def equations(choice: Choice) -> list[str]:
+    """Return the equation of each rule, in TeX, as the choice discretises it."""
+    found = []
+    for rule in (RULES[slug] for slug in choice.rules):
+        if rule.discretisation and choice.discretisation:
+            keys_of_their_own = choice.discretisation is Discretisation.ZOH
+            write = Gate.MATRIX if keys_of_their_own else Gate.VALUE
+            rule = replace(rule, discretisation=choice.discretisation, write=write)
+        found.append(r",\quad ".join(filter(None, (tex(rule), tex_gates(rule)))))
+    return found
 
 
 class Once:
@@ -102,7 +116,11 @@ class Once:
                 del self._running[key]
             mine.set_exception(error)
             raise
-        size = _bytes(value)
+        leaves = list(_leaves(value))
+        for leaf in leaves:
+            if isinstance(leaf, np.ndarray):
+                leaf.flags.writeable = False  # other visitors see the same array
+        size = sum(leaf.nbytes if isinstance(leaf, np.ndarray) else len(leaf) for leaf in leaves)
         with self._lock:
             del self._running[key]
             self._kept[key] = (value, size)
@@ -207,19 +225,15 @@ def spectrum(choice: Choice, picture: Picture) -> np.ndarray:
     return _once.get((choice.numbers(), "spectrum"), lambda: metrics.spectrum(picture.trajectory))
 
 
-def _bytes(value: Any) -> int:
-    """Add up the arrays and buffers in a value."""
-    if isinstance(value, np.ndarray):
-        return value.nbytes
-    if isinstance(value, bytes):
-        return len(value)
-    if isinstance(value, list | tuple):
-        return sum(map(_bytes, value))
-    if isinstance(value, dict):
-        return sum(map(_bytes, value.values()))
-    if hasattr(value, "__dataclass_fields__"):
-        return sum(_bytes(getattr(value, name)) for name in value.__dataclass_fields__)
-    return 64
+def _leaves(value: Any) -> Iterator[np.ndarray | bytes]:
+    """Yield the arrays and buffers in a value."""
+    if isinstance(value, np.ndarray | bytes):
+        yield value
+    elif is_dataclass(value):
+        yield from _leaves([getattr(value, f.name) for f in fields(value)])
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _leaves(part)
 
 
 @cache

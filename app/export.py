@@ -18,16 +18,15 @@ def npz(picture: compute.Picture) -> bytes:
     """Return every array of a picture as an .npz file.
 
     The stream stands under the names that an upload has (q, k, v, g, beta, w, delta), so the file can be uploaded
-    again. ``states`` [R, T + 1, V, K] begins before the first token; ``<slug>/decay`` and so on are what the kernel
-    was given for one rule.
+    again. What belongs to a rule stands under its slug: ``deltanet/states`` [T + 1, V, K] begins before the first
+    token, ``deltanet/decay`` is what the kernel was given.
     """
     run = picture.trajectory
     arrays: dict[str, np.ndarray] = {f.name: getattr(run.stream, f.name) for f in fields(run.stream)}
-    arrays |= {name: getattr(run, name) for name in ("states", "normaliser", "read", "u", "wv", "o")}
-    arrays["rules"] = np.array([rule.slug for rule in run.rules])
-    arrays["labels"] = np.array(picture.scenario.labels)
-    for rule, operands in zip(run.rules, run.operands, strict=True):
-        arrays |= {f"{rule.slug}/{f.name}": getattr(operands, f.name) for f in fields(operands)}
+    for r, (rule, operands) in enumerate(zip(run.rules, run.operands, strict=True)):
+        recorded = {name: getattr(run, name)[r] for name in ("states", "normaliser", "read", "u", "wv", "o")}
+        given = {f.name: getattr(operands, f.name) for f in fields(operands) if f.name not in recorded}
+        arrays |= {f"{rule.slug}/{name}": x for name, x in (recorded | given).items()}
     file = io.BytesIO()
     np.savez_compressed(file, allow_pickle=False, **arrays)
     return file.getvalue()

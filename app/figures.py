@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -57,6 +58,7 @@ THEMED = Palette(
     zero="#000038",
     faint="#8a94a3",
 )
+MATRIX = {"autorange": "reversed", "showgrid": False, "zeroline": False, "constrain": "domain"}  # row 0 on top
 DASHES = ("solid", "dash", "dot", "dashdot")  # beside the colours, for those who cannot use them
 
 
@@ -87,7 +89,7 @@ def memories(
         "cmin": -limit,
         "cmax": limit,
         "colorscale": palette.symmetric(),
-        "colorbar": {"title": {"text": "entry", "side": "right"}},
+        "colorbar": {"title": {"text": "entry, linear scale", "side": "right"}},
     }
     return go.Figure(traces, layout)
 
@@ -116,6 +118,13 @@ def recall(errors: Floats, titles: Sequence[str], labels: Sequence[str], *, pale
         for i, title in enumerate(titles)
     ]
     layout = _row_of_panels(titles, palette, x="key of token", y="after token", square=True)
+    every = range(0, len(names), max(1, len(names) // 4))
+    for i in range(len(titles)):
+        layout[_axes(i)["xaxis"].replace("x", "xaxis")] |= {
+            "tickvals": [names[j] for j in every],
+            "ticktext": [str(j) for j in every],
+        }
+    layout["plot_bgcolor"] = "rgba(128, 128, 128, 0.18)"  # what was not yet written differs from an error of 0
     layout["coloraxis"] = {
         "cmin": 0,
         "cmax": min(max(worst, 1.0), 2.0),
@@ -155,7 +164,7 @@ def sizes(norm: Floats, rank: Floats, titles: Sequence[str], *, palette: Palette
         "xaxis": {"matches": "x2", "showticklabels": False, "anchor": "y"},
         "xaxis2": {"title": {"text": "token"}, "anchor": "y2"},
         "yaxis": {"title": {"text": "Frobenius norm"}, "rangemode": "tozero", "domain": [0.54, 1.0]},
-        "yaxis2": {"title": {"text": "effective rank"}, "rangemode": "tozero", "domain": [0.0, 0.46]},
+        "yaxis2": {"title": {"text": "effective rank, directions"}, "rangemode": "tozero", "domain": [0.0, 0.46]},
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"},
         "height": 460,
         "margin": {"t": 40, "b": 40},
@@ -167,27 +176,38 @@ def spectrum(eigenvalues: Sequence[Floats], titles: Sequence[str], *, palette: P
     """Draw the eigenvalues of each token's transition: 1 keeps a direction, 0 erases it, below 0 turns it round.
 
     Args:
-        eigenvalues: [T, N] for each rule.
+        eigenvalues: [T, N] for each rule, ascending in the last axis.
         titles: of the rules.
         palette: the colours.
     """
     traces = []
     for i, (values, title) in enumerate(zip(eigenvalues, titles, strict=True)):
-        t, _ = np.indices(values.shape)
-        traces.append(
-            go.Scatter(
-                x=t.ravel(),
-                y=values.ravel(),
-                name=title,
-                mode="markers",
-                marker={"color": palette.rules[i], "size": 4, "opacity": 0.7},
-                hovertemplate=f"{title}<br>token %{{x}}: eigenvalue %{{y:.4g}}<extra></extra>",
-                **_axes(i),
+        last = values.shape[1] - 1
+        for name, part, dash in QUARTERS:
+            traces.append(
+                go.Scatter(
+                    y=values[:, round(part * last / 4)],
+                    name=name,
+                    mode="lines",
+                    line={"color": palette.rules[i], "width": 2 if dash == "solid" else 1, "dash": dash},
+                    fill="tonexty" if name == "largest" else None,
+                    fillcolor="rgba(128, 128, 128, 0.15)",
+                    hovertemplate=f"{title}, token %{{x}}<br>{name} of {last + 1}: %{{y:.4g}}<extra></extra>",
+                    **_axes(i),
+                )
             )
-        )
     layout = _row_of_panels(titles, palette, x="token", y="eigenvalue", square=False)
     layout["showlegend"] = False
     return go.Figure(traces, layout)
+
+
+QUARTERS = (  # which eigenvalues are drawn, in which dash; the two ends follow each other, since one fills to the other
+    ("smallest", 0, "solid"),
+    ("largest", 4, "solid"),
+    ("lower quarter", 1, "dot"),
+    ("median", 2, "dash"),
+    ("upper quarter", 3, "dot"),
+)
 
 
 def _axes(i: int) -> dict[str, str]:
@@ -195,12 +215,12 @@ def _axes(i: int) -> dict[str, str]:
     return {"xaxis": f"x{n}", "yaxis": f"y{n}"}
 
 
-def _row_of_panels(titles: Sequence[str], palette: Palette, *, x: str, y: str, square: bool) -> dict[str, object]:
+def _row_of_panels(titles: Sequence[str], palette: Palette, *, x: str, y: str, square: bool) -> dict[str, Any]:
     """Lay panels out in one row, the first row of each array on top, all zoomed together."""
     count = len(titles)
     gap = 0.06
     width = (1 - gap * (count - 1)) / count
-    layout: dict[str, object] = {"height": 420 if count < 3 else 340, "margin": {"t": 48, "b": 48}}
+    layout: dict[str, Any] = {"height": 420 if count < 3 else 340, "margin": {"t": 48, "b": 48}}
     annotations = []
     for i, title in enumerate(titles):
         n = "" if i == 0 else str(i + 1)
@@ -217,12 +237,8 @@ def _row_of_panels(titles: Sequence[str], palette: Palette, *, x: str, y: str, s
         layout[f"yaxis{n}"] = {
             "anchor": f"x{n}",
             "title": {"text": y if i == 0 else ""},
-            "autorange": "reversed",
-            "showgrid": False,
-            "zeroline": False,
-            "constrain": "domain",
             "showticklabels": i == 0,
-            **({"scaleanchor": f"x{n}"} if square else {}),
+            **(MATRIX | {"scaleanchor": f"x{n}"} if square else {"zeroline": True}),
             **({} if i == 0 else {"matches": "y"}),
         }
         annotations.append(

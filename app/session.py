@@ -204,8 +204,9 @@ def _values(choice: Choice) -> dict[str, Any]:
     """Return the value of every widget."""
     values: dict[str, Any] = {f.name: getattr(choice.settings, f.name) for f in fields(Settings)}
     values |= {n: getattr(choice, n) for n in ("preset", "text", *state.WINDOW)}
-    values |= {n: getattr(choice, n) for n in ("source", "panel", "stage", "discretisation")}
+    values |= {n: getattr(choice, n) for n in ("source", "panel", "stage")}
     values["rules"] = list(choice.rules)
+    values["discretisation"] = choice.discretisation.value if choice.discretisation else ""
     values |= (
         {"write": choice.settings.beta, "write_is_beta": True}
         if choice.settings.write is None

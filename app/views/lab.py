@@ -20,7 +20,6 @@ from app.state import (
     Stage,
     named,
 )
-from gdn_core.equation import tex
 from gdn_core.inputs import LIMITS
 from gdn_core.rules import RULES, Discretisation, Gate, WriteRule
 from gdn_core.scenarios import PRESETS
@@ -42,9 +41,9 @@ STAGES = {
     Stage.WRITTEN: "written",
 }
 DISCRETISATIONS = {
-    None: "each as published",
-    Discretisation.ZOH: "zero-order hold",
-    Discretisation.MAMBA: "Mamba's own, Δ B",
+    "": "each as published",
+    Discretisation.ZOH.value: "zero-order hold, both",
+    Discretisation.MAMBA.value: "Mamba's own (Δ B), both",
 }
 ABOUT_ARRAYS = (
     "k, and any of q, v, g, beta, w and delta, as [B, T, H, K], [T, H, K] or [T, K]. Several .npy make one upload."
@@ -79,7 +78,10 @@ def view(choice: Choice) -> None:
         sorry(error)
         return
     st.markdown(f"### {picture.scenario.title}\n{picture.scenario.look_for}")
-    for note in (*picture.scenario.notes, *choice.left_out()):
+    notes = [*picture.scenario.notes, *choice.left_out()]
+    if choice.token >= len(picture.scenario.labels):
+        notes.append(f"There is no token {choice.token} here: the player stands at the last.")
+    for note in notes:
         st.caption(note)
     watch(choice, picture)
 
@@ -250,13 +252,14 @@ def _discretisation(rules: list[WriteRule]) -> Discretisation | None:
     """Show how the continuous rules are discretised, where there is one."""
     if not any(rule.discretisation for rule in rules):
         return session.current().discretisation
-    return st.selectbox(
-        "S4 and Mamba discretised by",
+    method = st.selectbox(
+        "S4 and Mamba discretised",
         list(DISCRETISATIONS),
         format_func=lambda method: DISCRETISATIONS[method],
         key=session.key("discretisation"),
         on_change=session.touch,
     )
+    return Discretisation(method) if method else None
 
 
 def _slider(name: str, low: float, high: float, step: float, *, on: bool, label: str, hide: bool = False) -> float:
@@ -333,7 +336,8 @@ def watch(choice: Choice, picture: compute.Picture) -> None:
         st.caption(
             f"{run.seconds * 1e3:.0f} ms for {len(picture.titles)} rules, {T} tokens, memories of {V} x {K}, float32"
         )
-    st.markdown("\n\n".join(f"**{rule.title}** $\\quad {tex(rule)}$" for rule in picture.trajectory.rules))
+    written = zip(picture.titles, compute.equations(choice), strict=True)
+    st.markdown("\n\n".join(f"**{title}** $\\quad {equation}$" for title, equation in written))
     panel = st.segmented_control(
         "Below",
         list(PANELS),
