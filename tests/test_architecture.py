@@ -104,14 +104,6 @@ def session_outside_its_module(name: str, source: str) -> Iterator[Finding]:
             yield name, node.lineno, f"only app/session.py touches {node.attr}"
 
 
-def streamlit_where_none_belongs(name: str, source: str) -> Iterator[Finding]:
-    if name not in ("app/state.py", "app/figures.py", "app/player/payload.py"):
-        return
-    for line, module in imported(ast.parse(source)):
-        if of_package("streamlit", module):
-            yield name, line, "state and figures are plain Python: no Streamlit"
-
-
 def arithmetic_in_a_view(name: str, source: str) -> Iterator[Finding]:
     if not name.startswith("app/views/") or not name.endswith(".py"):
         return
@@ -169,7 +161,6 @@ CHECKS: tuple[Check, ...] = (
     forbidden_names,
     code_from_outside,
     session_outside_its_module,
-    streamlit_where_none_belongs,
     arithmetic_in_a_view,
     asks_which_rule,
     refers_outside,
@@ -205,8 +196,6 @@ def test_no_source_breaks(check: Check) -> None:
         (code_from_outside, "gdn_core/scenarios.py", "np.load(file, allow_pickle=chosen)"),
         (session_outside_its_module, "app/main.py", "st.session_state['x'] = 1"),
         (session_outside_its_module, "app/views/lab.py", "st.query_params.clear()"),
-        (streamlit_where_none_belongs, "app/state.py", "import streamlit as st"),
-        (streamlit_where_none_belongs, "app/figures.py", "from streamlit import cache_data"),
         (arithmetic_in_a_view, "app/views/lab.py", "import numpy as np"),
         (arithmetic_in_a_view, "app/views/lab.py", "from torch import linalg"),
         (asks_which_rule, "gdn_core/streams.py", f"if rule.slug == {next(iter(RULES))!r}: pass"),
