@@ -27,7 +27,9 @@ def _mount() -> ComponentRenderer:
     )
 
 
-def player(payload: bytes, *, key: str, token: int | None = None, on_rest: Callable[[], None] | None = None) -> int:
+def player(
+    payload: bytes, *, key: str, token: int = 0, visit: int = 0, on_rest: Callable[[], None] | None = None
+) -> int:
     """Show the memories of one to four rules and scrub through their tokens, without asking the server.
 
     Moving, playing and stepping happen in the browser. The page is rerun once the player comes to rest at another
@@ -36,18 +38,18 @@ def player(payload: bytes, *, key: str, token: int | None = None, on_rest: Calla
     Args:
         payload: what :func:`app.player.payload.of` or :func:`app.player.payload.encode` made.
         key: the element's name, unique in the page; the player keeps its token while payloads come and go under it.
-        token: the token to show, from 0, as a link has it. The player goes there when it first appears, and again
-            whenever the page asks for another one. Its own report, handed back, moves nothing, but makes the server
-            send the buffer once more: rather leave this as the link had it.
+        token: where the player begins, from 0, as a link has it. It is not read again until ``visit`` changes; if it
+            changes all the same, the server sends the buffer once more for nothing.
+        visit: any number; another one than the last sends the player to ``token``.
         on_rest: called before the rerun in which the token at rest is another one.
 
     Returns:
         The token at rest, from 0 to T - 1.
     """
     last = header(payload)["T"] - 1
-    start = 0 if token is None else min(max(token, 0), last)
+    start = min(max(token, 0), last)
     result = _mount()(
-        data=payload + struct.pack("<i", -1 if token is None else start) + key.encode(),
+        data=payload + struct.pack("<ii", start, visit) + key.encode(),
         key=key,
         default={"token": start},
         on_token_change=on_rest or (lambda: None),

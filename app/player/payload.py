@@ -25,7 +25,7 @@ from gdn_core.trajectory import Trajectory
 
 VERSION = 1
 MAX_RULES = 4
-# Four rules at T = 256, V = K = 64 take 1.6 MB; 14.3 MB if two of them are S4 and Mamba, both under exact ZOH with a
+# Four rules at T = 256, V = K = 64 take 1.3 MB; 13.8 MB if two of them are S4 and Mamba, both under exact ZOH with a
 # step for each channel, since keys and decays then differ in every entry of the memory.
 MAX_BYTES = 16 * 2**20
 

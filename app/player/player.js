@@ -34,7 +34,6 @@ class Player {
     this.moment = "written"; // what the large maps show
     this.playing = false;
     this.told = 0; // the token that the server knows
-    this.pending = []; // tokens told and not yet handed back
     this.cell = null; // what is pointed at: { r, map, i, j }
     this.scrubber = this.find(".scrubber");
     this.tip = this.find(".tip");
@@ -50,7 +49,7 @@ class Player {
 
   // What comes from the page.
 
-  receive({ header, floats, asked, key }, report) {
+  receive({ header, floats, token, visit, key }, report) {
     this.report = report;
     const first = this.digest === undefined;
     if (header.digest !== this.digest) this.load(header, floats);
@@ -58,14 +57,9 @@ class Player {
 
     const known = first ? positions.get(key) : this;
     this.key = key;
-    if (first) this.told = Math.max(asked, 0);
-    let t = known ? known.t : 0;
-    if (asked >= 0 && asked !== known?.asked) {
-      const echo = this.pending.indexOf(asked);
-      if (echo < 0) t = asked;
-      else this.pending.splice(0, echo + 1);
-    }
-    this.asked = asked;
+    if (first) this.told = token;
+    const t = known?.visit === visit ? known.t : token;
+    this.visit = visit;
     this.go(t);
     this.observer.observe(this.find(".rules-box")); // and lay out, now that there is something to
     this.root.dataset.ready = header.digest;
@@ -188,7 +182,7 @@ class Player {
   /** Show token t, or the last one before it. */
   go(t) {
     this.t = this.clamped(t);
-    positions.set(this.key, { t: this.t, asked: this.asked });
+    positions.set(this.key, { t: this.t, visit: this.visit });
     for (const memory of this.memories) memory.seek(this.t);
     this.draw();
     this.say();
@@ -324,7 +318,6 @@ class Player {
     this.timer = setTimeout(() => {
       if (this.t === this.told) return;
       this.told = this.t;
-      this.pending = [...this.pending, this.t].slice(-32);
       this.report("token", this.t);
     }, delay);
   }

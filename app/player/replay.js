@@ -6,14 +6,15 @@
 const fround = Math.fround;
 const MAX_KEPT = 16 * 2 ** 20; // floats of states kept, 64 MB; beyond that every nth state, and the rest on demand
 
-/** Read a buffer that app.player.payload.encode made; behind it the token asked for, or -1, and the player's key. */
+/** Read a buffer that app.player.payload.encode made, and what app.player.player put behind it. */
 function decode(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const text = (start, end) => new TextDecoder().decode(bytes.subarray(start, end));
   const start = 4 + view.getUint32(0, true);
-  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, start)));
+  const header = JSON.parse(text(4, start));
   const end = start + 4 * header.floats;
   const floats = new Float32Array(bytes.slice(start, end).buffer); // a copy, so that it is aligned
-  return { header, floats, asked: view.getInt32(end, true), key: new TextDecoder().decode(bytes.subarray(end + 4)) };
+  return { header, floats, token: view.getInt32(end, true), visit: view.getInt32(end + 4, true), key: text(end + 8) };
 }
 
 /** One rule's memory at every token. */

@@ -1,0 +1,462 @@
+"""The player in a real Chromium: its numbers, its pixels, its keys, and what the server hears of it."""
+
+from __future__ import annotations
+
+import base64
+import re
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from app.player import payload
+from app.player.component import HERE as PLAYER
+from gdn_core.rules import RULES
+from gdn_core.streams import Stream
+from gdn_core.trajectory import Trajectory, trajectory
+from tests.browser.conftest import ROOT, wait_until_healthy
+
+T, V, K = 24, 6, 10
+FOUR = ("linear-attention-normalised", "mamba", "gated-deltanet", "gated-deltanet-2")
+MOMENTS = ("before", "decayed", "taken", "erased", "added", "written")
+
+
+def run(rules: tuple[str, ...], *, seed: int = 0, T: int = T, V: int = V, K: int = K) -> Trajectory:
+    rng = np.random.default_rng(seed)
+    k = rng.standard_normal((T, K))
+    stream = Stream(
+        q=rng.standard_normal((T, K)),
+        k=k / np.linalg.norm(k, axis=1, keepdims=True),
+        v=rng.standard_normal((T, V)),
+        g=-rng.uniform(0.0, 0.5, (T, K)),
+        beta=rng.uniform(0.0, 1.5, (T, K)),
+        w=rng.uniform(0.0, 1.0, (T, V)),
+        delta=rng.uniform(0.0, 1.0, (T, V)),
+        A=-rng.uniform(0.1, 2.0, (V, K)),
+    )
+    start = rng.standard_normal((V, K))
+    return trajectory(rules, stream, initial_state=start, backend="torch")
+
+
+@pytest.fixture(scope="module")
+def ran() -> Trajectory:
+    """The run behind the buffer named "four"."""
+    return run(FOUR)
+
+
+@pytest.fixture(scope="module")
+def url(chromium_path: str, ran: Trajectory, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server of a page with nothing but the player."""
+    folder = tmp_path_factory.mktemp("buffers")
+    labels = [f"word {t} → مرحبا 🦉" for t in range(T)]
+    infinite = run(("deltanet",))
+    infinite.wv[0, 3, 1] = infinite.u[0, 3, 1] = np.inf
+    for name, data in {
+        "four": payload.of(ran, labels, {"recall error": np.linspace(0, 1, 4 * T).reshape(4, T)}),
+        "other": payload.of(run(FOUR, seed=1), labels),
+        "short": payload.of(run(FOUR, T=5), labels[:5]),
+        "one": payload.of(run(("deltanet",), T=1), ["only"]),
+        "infinite": payload.of(infinite, labels),
+    }.items():
+        (folder / f"{name}.bin").write_bytes(data)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = folder / "log.txt"
+    script = [str(ROOT / "tests/browser/player_page.py"), f"--server.port={port}", "--server.headless=true"]
+    with log.open("w") as output:
+        command = [sys.executable, "-m", "streamlit", "run", *script, "--", str(folder)]
+        server = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        wait_until_healthy(address, server, log)
+        yield address
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+
+
+@pytest.fixture
+def context(browser: Browser, url: str) -> Iterator[BrowserContext]:
+    context = browser.new_context(base_url=url, viewport={"width": 1440, "height": 900}, accept_downloads=True)
+    context.set_default_timeout(30_000)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    """A page in a fresh profile that must end without an error of its own."""
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    assert errors == []
+
+
+def open_player(page: Page, query: str = "") -> Page:
+    page.goto(f"/{query}")
+    page.wait_for_selector(".player[data-ready]")
+    expect(page.get_by_text("at rest:")).to_be_visible()
+    return page
+
+
+def token(page: Page) -> int:
+    return int(page.locator(".player").get_attribute("data-token"))
+
+
+def at_rest(page: Page, token: int) -> None:
+    """Wait until the server knows the token."""
+    expect(page.get_by_text(re.compile(rf"^at rest: {token};"))).to_be_visible()
+
+
+def runs(page: Page) -> int:
+    return int(page.get_by_text("at rest:").inner_text().split()[-1])
+
+
+def numbers(page: Page, rule: str, moment: str) -> np.ndarray:
+    """What the player holds behind a map; float32 numbers pass exactly through the decimals of JSON."""
+    flat = page.locator(".player").evaluate(f"player => [...player.numbers('{rule}', '{moment}')]")
+    return np.array(flat, np.float64).astype(np.float32).reshape(V, K)
+
+
+def seek(page: Page, t: int) -> None:
+    page.locator(".player").evaluate("(player, t) => player.seek(t)", t)
+
+
+def test_the_numbers_behind_the_maps_are_the_trajectory_to_the_bit(page: Page, ran: Trajectory) -> None:
+    open_player(page)
+    for t in (0, 1, 2, T - 1, 7, 8, 3):  # forwards by one, and leaps both ways
+        seek(page, t)
+        for r, rule in enumerate(FOUR):
+            want = ran.moments(r, t)
+            x = ran.operands[r]
+            k = np.broadcast_to(x.k, (T, *x.k.shape[1:]))[t, :V]
+            expected = want._asdict() | {"taken": ran.read[r, t][:, None] * k, "added": ran.wv[r, t][:, None] * k}
+            for moment in MOMENTS:
+                np.testing.assert_array_equal(numbers(page, rule, moment), np.broadcast_to(expected[moment], (V, K)))
+
+
+def test_states_kept_only_now_and_then_give_the_same_numbers(browser: Browser, ran: Trajectory) -> None:
+    page = browser.new_page()
+    page.add_script_tag(content=(PLAYER / "replay.js").read_text(encoding="utf-8"))
+    data = payload.of(ran, [""] * T) + struct.pack("<ii", 5, 7) + b"key"
+    states = page.evaluate(
+        """data => {
+            const shifted = Uint8Array.from(" " + atob(data), (c) => c.charCodeAt(0)); // misaligned, as protobuf may
+            const { header, floats, token, visit, key } = decode(shifted.subarray(1));
+            if (token !== 5 || visit !== 7 || key !== "key") throw new Error("the tail was read wrongly");
+            const memory = new Memory(header.rules[2], header, floats, 4 * header.V * header.K);
+            if (memory.kept.length > 4 * header.V * header.K) throw new Error("more states were kept than asked for");
+            return [23, 0, 11, 12, 13, 5].map((t) => { memory.seek(t); return [t, [...memory.maps.written]]; });
+        }""",
+        base64.b64encode(data).decode(),
+    )
+    page.close()
+    for t, flat in states:
+        np.testing.assert_array_equal(np.float32(flat).reshape(V, K), ran.states[2, t + 1])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_colours_tell_the_sign_and_fade_into_the_page(page: Page, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme)
+    open_player(page, "?token=9")
+    for moment in ("large", "erased", "added"):
+        frame = page.locator(f"[data-rule=gated-deltanet] [data-map={moment}]")
+        pixels = np.array(
+            frame.locator("canvas").evaluate("c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]")
+        ).reshape(V, K, 4)
+        values = numbers(page, "gated-deltanet", "written" if moment == "large" else moment)
+        red, blue = pixels[..., 0].astype(int), pixels[..., 2].astype(int)
+        clear = np.abs(values) > 0.02
+        assert clear.sum() > 10
+        assert (np.sign(red - blue)[clear] == np.sign(values)[clear]).all()
+        assert (pixels[..., 3] == 255).all()
+    background = page.locator(".player").evaluate("p => getComputedStyle(p).getPropertyValue('--st-background-color')")
+    zero = page.locator("[data-rule=mamba] [data-map=taken] canvas").evaluate(
+        "c => [...c.getContext('2d').getImageData(2, 2, 1, 1).data].slice(0, 3)"
+    )  # a rule that erases nothing
+    assert "#" + "".join(f"{x:02x}" for x in zero) == background.strip()
+    assert (sum(zero) > 384) == (scheme == "light")
+
+
+def test_all_maps_share_one_symmetric_scale(page: Page, ran: Trajectory) -> None:
+    open_player(page)
+    largest = 0.0
+    for r in range(len(FOUR)):
+        for t in range(T):
+            want, wv = ran.moments(r, t), ran.wv[r, t]
+            x = ran.operands[r]
+            k = np.broadcast_to(x.k, (T, *x.k.shape[1:]))[t, :V]
+            rank_one = [ran.read[r, t][:, None] * k, wv[:, None] * k]
+            largest = max(largest, *(float(np.abs(m).max()) for m in [*want[:4], *rank_one]))
+    ticks = page.locator(".ticks span").all_inner_texts()
+    ends = [float(ticks[n].replace("−", "-")) for n in (0, 2, 4)]
+    assert ends == [-float(f"{largest:.2g}"), 0, float(f"{largest:.2g}")]
+    page.locator(".limit").select_option("token linear")
+    assert page.locator(".unit").inner_text().endswith("this token")
+    assert float(page.locator(".ticks span").last.inner_text()) < largest
+
+
+def test_keys_step_inside_the_player_and_nowhere_else(page: Page) -> None:
+    open_player(page)
+    scrubber = page.get_by_role("slider", name="Token")
+    scrubber.focus()
+    for key, want in [("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1), ("End", T - 1), ("Home", 0)]:
+        page.keyboard.press(key)
+        assert token(page) == want
+    assert scrubber.get_attribute("aria-valuetext") == f"t = 0 of 0 to {T - 1}: word 0 → مرحبا 🦉"
+    page.get_by_role("button", name="Step forward").focus()
+    for key, want in [("ArrowRight", 1), ("PageUp", 3), ("PageDown", 1), ("End", T - 1), ("ArrowRight", T - 1)]:
+        page.keyboard.press(key)
+        assert token(page) == want
+    at_rest(page, T - 1)
+    page.get_by_label("go to").focus()
+    for key in ("Home", "ArrowLeft", " "):
+        page.keyboard.press(key)
+    page.get_by_role("combobox", name="Speed").focus()
+    page.keyboard.press("ArrowUp")
+    assert token(page) == T - 1
+    assert page.get_by_role("button", name="Play", exact=True).is_visible()
+
+
+def test_space_plays_and_the_pause_is_reported(page: Page) -> None:
+    open_player(page)
+    page.locator(".speed").select_option("16")
+    page.get_by_role("slider", name="Token").focus()
+    page.keyboard.press(" ")
+    page.wait_for_function("() => [...document.querySelectorAll('*')].some(e => e.shadowRoot?.querySelector("
+                           "'.player')?.dataset.token >= 5)")  # fmt: skip
+    before = runs(page)
+    page.keyboard.press(" ")
+    reached = token(page)
+    assert 5 <= reached < T - 1
+    at_rest(page, reached)
+    assert runs(page) == before + 1
+    page.wait_for_timeout(300)
+    assert token(page) == reached
+
+
+def test_playing_ends_at_the_last_token_and_loops_when_told_to(page: Page) -> None:
+    open_player(page, f"?token={T - 3}")
+    page.locator(".speed").select_option("60")
+    page.get_by_role("button", name="Play", exact=True).click()
+    at_rest(page, T - 1)
+    page.get_by_role("button", name="Loop").click()
+    page.get_by_role("button", name="Play", exact=True).click()
+    seen = {token(page) for _ in range(60) if page.wait_for_timeout(20) is None}
+    assert len(seen) > 3
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+
+
+def test_scrubbing_sends_nothing_until_it_is_let_go(page: Page) -> None:
+    sent: list[object] = []
+    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
+    open_player(page)
+    page.wait_for_timeout(500)
+    box = page.locator(".scrubber").bounding_box()
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + 10, middle)
+    page.mouse.down()
+    sent.clear()
+    seen = set()
+    for step in range(40):
+        page.mouse.move(box["x"] + 10 + step * (box["width"] - 300) / 40, middle)
+        seen.add(token(page))
+    page.wait_for_timeout(600)
+    assert len(seen) > 10
+    assert sent == []
+    page.mouse.up()
+    at_rest(page, token(page))
+    assert len(sent) == 1
+
+
+def test_a_burst_of_steps_is_one_report(page: Page) -> None:
+    open_player(page)
+    before = runs(page)
+    for _ in range(6):
+        page.get_by_role("button", name="Step forward").click()
+    at_rest(page, 6)
+    page.wait_for_timeout(500)
+    assert runs(page) == before + 1
+
+
+def test_a_rerun_with_the_same_numbers_touches_nothing(page: Page) -> None:
+    open_player(page, "?token=4")
+    page.locator(".player").evaluate("p => { p.querySelector('canvas').marked = true; }")
+    page.get_by_role("button", name="Step forward").click()
+    at_rest(page, 5)
+    before = runs(page)
+    page.get_by_role("button", name="run again").click()
+    page.wait_for_function(f"() => document.body.innerText.includes('runs: {before + 1}')")
+    assert token(page) == 5
+    assert page.locator(".player").evaluate("p => p.querySelector('canvas').marked === true")
+
+
+def test_other_numbers_keep_the_token_and_fewer_tokens_bring_the_last(page: Page) -> None:
+    open_player(page, "?token=17")
+    first = numbers(page, "gated-deltanet", "written")
+    page.get_by_role("button", name="other numbers").click()
+    expect(page.get_by_text(re.compile("runs: 2$"))).to_be_visible()
+    assert token(page) == 17
+    other = run(FOUR, seed=1)
+    np.testing.assert_array_equal(numbers(page, "gated-deltanet", "written"), other.states[2, 18])
+    assert not np.array_equal(first, other.states[2, 18])
+    page.get_by_role("button", name="fewer tokens").click()
+    at_rest(page, 4)
+    assert token(page) == 4
+    assert page.locator(".token").count() == 5
+
+
+def test_the_page_can_send_the_player_to_a_token_and_back(page: Page) -> None:
+    open_player(page, "?token=3")
+    at_rest(page, 3)
+    asked = page.get_by_label("go to")
+    for there in (9, 3, 9):
+        asked.fill(str(there))
+        asked.press("Enter")
+        at_rest(page, there)
+        assert token(page) == there
+
+
+def test_its_own_report_handed_back_moves_nothing(page: Page) -> None:
+    open_player(page)
+    page.get_by_text("hand the token at rest back").click()
+    expect(page.get_by_text(re.compile("runs: 2$"))).to_be_visible()
+    forward = page.get_by_role("button", name="Step forward")
+    for _ in range(12):  # slower than the rest time: reports and steps interleave
+        forward.click()
+        page.wait_for_timeout(330)
+    assert token(page) == 12
+    at_rest(page, 12)
+    page.wait_for_timeout(500)
+    assert token(page) == 12
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_every_cell_has_its_number_in_a_tip_inside_the_window(page: Page, ran: Trajectory, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
+    open_player(page, "?token=9")
+    for r, rule in ((0, FOUR[0]), (3, FOUR[3])):
+        for moment in ("large", "before", "erased"):
+            frame = page.locator(f"[data-rule={rule}] [data-map={moment}]")
+            frame.scroll_into_view_if_needed()
+            page.locator(".player").evaluate("p => p.querySelector('.transport').style.position = 'static'")
+            size = frame.bounding_box()
+            for i, j in ((0, 0), (V - 1, K - 1), (2, 7)):
+                frame.hover(position={"x": (j + 0.5) / K * size["width"], "y": (i + 0.5) / V * size["height"]})
+                tip = page.locator(".tip")
+                want = ran.moments(r, 9)._asdict()["written" if moment == "large" else moment][i, j]
+                value = tip.locator(".tip-value")
+                assert np.float32(float(value.get_attribute("data-value"))) == want
+                assert float(value.inner_text().replace("−", "-")) == float(f"{want:.4g}")
+                assert tip.locator(".tip-place").inner_text() == f"value channel {i}, key channel {j}"
+                assert tip.locator(".tip-rule").inner_text().startswith(RULES[rule].title)
+                box = tip.bounding_box()
+                assert box["x"] >= 0 and box["x"] + box["width"] <= width
+                assert box["y"] >= 0 and box["y"] + box["height"] <= 844
+    page.mouse.move(0, 0)
+    expect(page.locator(".tip")).to_be_hidden()
+
+
+def test_keys_read_the_entries_aloud(page: Page, ran: Trajectory) -> None:
+    open_player(page, "?token=9")
+    page.locator("[data-rule=gated-deltanet] .maps").focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown", "m"):
+        page.keyboard.press(key)
+    said = page.locator(".said").inner_text()
+    value = f"{ran.moments(2, 9).before[1, 1]:.4g}".replace("-", "−")
+    assert said == f"Gated DeltaNet · before, {value}, value channel 1, key channel 1"
+    assert token(page) == 9
+    page.keyboard.press("Escape")
+    expect(page.locator(".tip")).to_be_hidden()
+
+
+def test_the_numbers_in_words_are_those_of_the_token(page: Page, ran: Trajectory) -> None:
+    open_player(page, "?token=9")
+    for r, rule in enumerate(FOUR):
+        line = page.locator(f"[data-rule={rule}] .numbers")
+        shown = {
+            name: float(line.locator(f"[data-number='{name}']").get_attribute("data-value"))
+            for name in ("S", "u", "o", "recall error")
+        }
+        want = {"S": ran.states[r, 10], "u": ran.u[r, 9], "o": ran.o[r, 9]}
+        for name, array in want.items():
+            np.testing.assert_allclose(shown[name], np.linalg.norm(array.astype(float)), rtol=1e-12)
+        np.testing.assert_allclose(shown["recall error"], (r * T + 9) / (4 * T - 1), rtol=1e-6)
+    assert page.locator("[data-rule=linear-attention-normalised] [data-map=z]").count() == 1
+    assert page.locator("[data-map=z]").count() == 1
+
+
+def test_stages_take_the_large_map_through_decay_erase_and_write(page: Page) -> None:
+    open_player(page, "?token=3")
+    page.get_by_role("button", name="Stages").click()
+    forward = page.get_by_role("button", name="Step forward")
+    heading = page.locator("[data-rule=gated-deltanet] .large-name")
+    for want in ("decayed, token 4", "erased, token 4", "S after token 4", "decayed, token 5"):
+        forward.click()
+        assert heading.inner_text() == want
+    page.get_by_role("button", name="Step back").click()
+    assert heading.inner_text() == "S after token 4"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_all_of_it_without_scrolling_sideways(page: Page, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": 390, "height": 844})
+    open_player(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    inside = page.locator(".player").evaluate(
+        "p => [...p.querySelectorAll('.frame, button, select, input, .numbers, .unit')]"
+        ".every(e => { const r = e.getBoundingClientRect(); return r.width === 0 || (r.left >= 0 && r.right <= 390); })"
+    )
+    assert inside
+    assert page.locator(".scrubber").bounding_box()["y"] < 844  # it stays in view above what scrolls
+
+
+def test_the_picture_is_saved_as_png(page: Page, tmp_path: Path) -> None:
+    open_player(page, "?token=9")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save PNG").click()
+    assert download.value.suggested_filename == f"{'-'.join(FOUR)}-t9.png"
+    download.value.save_as(tmp_path / "picture.png")
+    data = (tmp_path / "picture.png").read_bytes()
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    width, height = struct.unpack(">II", data[16:24])
+    assert width > 2000
+    assert height > 600
+    assert len(data) > 20_000
+
+
+def test_everything_that_can_be_pushed_has_a_name(page: Page) -> None:
+    open_player(page)
+    nameless = page.locator(".player").evaluate(
+        """player => [...player.querySelectorAll('button, select, input, canvas, [tabindex], [role]')]
+            .filter(e => !(e.getAttribute('aria-label') || e.closest('label') || e.textContent.trim())
+                && e.getAttribute('role') !== 'tooltip')
+            .map(e => e.outerHTML)"""
+    )
+    assert nameless == []
+    ids = page.locator(".player").evaluate("p => [...p.querySelectorAll('[id]')].map(e => e.id)")
+    assert len(ids) == len(set(ids))
+    small = page.locator(".player").evaluate(
+        "p => [...p.querySelectorAll('.transport button')].filter(e => e.getBoundingClientRect().height < 24).length"
+    )
+    assert small == 0
+
+
+def test_one_token_and_numbers_that_are_not_finite_are_shown_all_the_same(page: Page) -> None:
+    open_player(page, "?payload=one")
+    page.get_by_role("button", name="Play", exact=True).click()
+    expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
+    assert token(page) == 0
+    open_player(page, "?payload=infinite&token=5")
+    line = page.locator("[data-rule=deltanet] [data-number=S]")
+    assert line.inner_text() in ("—", "∞")
+    assert all("∞" not in tick and "—" not in tick for tick in page.locator(".ticks span").all_inner_texts())
