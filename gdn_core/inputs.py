@@ -267,7 +267,9 @@ AXES = {
 }
 
 
-def check_values(name: str, x: Array, low: float = -math.inf, high: float = math.inf, *, meaning: str = "") -> None:
+def check_values(
+    name: str, x: Array, low: float = -math.inf, high: float = math.inf, *, meaning: str = "", start: int = 0
+) -> None:
     """Check that every number of x is finite and lies in low to high.
 
     Args:
@@ -276,6 +278,7 @@ def check_values(name: str, x: Array, low: float = -math.inf, high: float = math
         low: the smallest number allowed.
         high: the largest number allowed.
         meaning: what the numbers are, for the sentence.
+        start: where x begins, on its first axis, in what the caller gave.
 
     Raises:
         ValueError: at the first number that is NaN, infinite or out of range, with its place.
@@ -291,7 +294,10 @@ def check_values(name: str, x: Array, low: float = -math.inf, high: float = math
         bad = ~inside
         wanted = f"{of.strip()}, at most {high:g}" if math.isinf(low) else f"{of.strip()} from {low:g} to {high:g}"
     place = _unravel(int((bad.reshape(-1) * 1).argmax()), [int(n) for n in x.shape])
-    raise ValueError(f"{name}: expected {wanted}, got {float(x[tuple(place)]):g} at {place}")
+    number = float(x[tuple(place)])
+    if place:
+        place[0] += start
+    raise ValueError(f"{name}: expected {wanted}, got {number:g} at {place}")
 
 
 def _unravel(index: int, shape: Sequence[int]) -> list[int]:
@@ -315,15 +321,19 @@ RANGES: dict[str, tuple[float, float, str]] = {
 }
 
 
-def check_ranges(arrays: Mapping[str, Array]) -> None:
+def check_ranges(arrays: Mapping[str, Array], *, start: int = 0) -> None:
     """Check the numbers of named arrays against what they mean: g a log decay, beta an erase gate, and so on.
+
+    Args:
+        arrays: arrays by the names of the API's layout, or A.
+        start: the token they begin at, where they are a window.
 
     Raises:
         ValueError: at the first number that is NaN, infinite or out of its range, with its place.
     """
     for name, x in arrays.items():
         low, high, meaning = RANGES[name]
-        check_values(name, x, low, high, meaning=meaning)
+        check_values(name, x, low, high, meaning=meaning, start=start)
 
 
 def check_stream(stream: Stream, limits: Limits | None = None) -> None:

@@ -207,17 +207,17 @@ def _or(value: float | None, otherwise: float) -> float:
 
 def _label(row: Row) -> str:
     """Name a token by its key and value."""
-    named = [_short(cell) for cell in (row.key, row.value)]
+    named = [short(cell) for cell in (row.key, row.value)]
     if row.key is None:
-        return "nothing" if row.query is None else f"{_short(row.query)}?"
+        return "nothing" if row.query is None else f"{short(row.query)}?"
     return named[0] if row.value is None else f"{named[0]} → {named[1]}"
 
 
-def _short(cell: Cell) -> str:
-    """Name a cell in a label."""
+def short(cell: Cell, most: int = 24) -> str:
+    """Name a cell in a label, in no more than so many characters."""
     if not isinstance(cell, str):
         return "[...]"
-    return cell if len(cell) <= 24 else f"{cell[:23]}…"
+    return cell if len(cell) <= most else f"{cell[: most - 1]}…"
 
 
 def many(count: int, what: str) -> str:

@@ -25,9 +25,9 @@ from gdn_core.inputs import (
     shown,
 )
 from gdn_core.presets import PRESETS, Preset
-from gdn_core.rows import ASKING, COLUMNS, Cell, Row, Scenario, Settings, diagonal, many, scenario_of
+from gdn_core.rows import ASKING, COLUMNS, Cell, Row, Scenario, Settings, diagonal, many, scenario_of, short
 from gdn_core.streams import Stream
-from gdn_core.words import normal, words
+from gdn_core.words import normal, visible, words
 
 __all__ = [
     "COLUMNS",
@@ -191,7 +191,7 @@ def from_arrays(
         shared = sizes.HV // sizes.H if name in ("q", "k") else 1
         x = x[batch, start : start + length, head // shared].astype(float)
         window[name] = x[:, :kept] if x.ndim == 2 else x
-    check_ranges(window)
+    check_ranges(window, start=start)
     notes += _notes_of_window(sizes.T, start, length, kept, sizes.K, sizes.V)
     K, V = window["k"].shape[1], window["v"].shape[1]
     check_window(T=length, K=K, V=V)
@@ -277,7 +277,7 @@ def _row(number: int, cells: Mapping[str, Any], settings: Settings) -> Row:
     if read["key"] is None and read["value"] is not None:
         raise ValueError(f"row {number}, key: expected a name or {settings.dk} numbers beside the value, got nothing")
     label = cells.get("label")
-    return Row(**read, label="" if _blank(label) else normal(str(label)))
+    return Row(**read, label="" if _blank(label) else short(visible(str(label)), 60))
 
 
 # Numbers as text: [ and ] around anything, or two or more numbers between commas.

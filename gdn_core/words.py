@@ -39,10 +39,15 @@ def direction(seed: int, role: str, name: str, size: int) -> np.ndarray:
 
 
 def normal(text: str) -> str:
-    """Return a text as names are compared: NFC, case folded, one space between parts, nothing invisible."""
-    kept = "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in text if not _invisible(c))
-    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFD", kept).casefold())
+    """Return a text as names are compared: visible, case folded, NFC."""
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFD", visible(text)).casefold())
     return " ".join(folded.split())
+
+
+def visible(text: str) -> str:
+    """Return a text without control characters and marks of direction, with one space between parts."""
+    kept = (" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in text if not _invisible(c))
+    return " ".join("".join(kept).split())
 
 
 def words(text: str) -> list[str]:
