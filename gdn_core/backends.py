@@ -9,11 +9,6 @@ Backend = Literal["triton", "interpreter", "torch"]
 Form = Literal["trajectory"]
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
-WORDS: dict[Backend, str] = {
-    "triton": "the kernel compiled for the GPU",
-    "interpreter": "the same kernel in Triton's interpreter",
-    "torch": "the reference in PyTorch",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +42,7 @@ def refusal(backend: Backend, request: Request) -> str | None:
     if request.dtype != "float32":
         return f"{name} does not take it: the {request.form} kernel computes in float32, not in {request.dtype}"
     if not request.triton:
-        return f"{name} does not run: {request.refused or 'Triton is not installed, and is published for Linux only'}"
+        return f"{name} does not run: {request.refused or 'it is not installed, and is published for Linux only'}"
     if backend == "triton" and not request.cuda:
         return f"{name} does not compile: {request.refused or 'it needs an NVIDIA GPU, and there is none here'}"
     if backend == "interpreter" and request.cuda:

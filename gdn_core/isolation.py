@@ -48,7 +48,12 @@ class _Worker:
     def start(self) -> subprocess.Popen[bytes]:
         """Start the process if there is none, and do not wait until it is ready."""
         if self.process is None:
-            self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=self.env)
+            try:
+                self.process = subprocess.Popen(
+                    self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=self.env
+                )
+            except OSError as error:
+                raise LaunchError(f"the process that runs the kernels did not start: {error}") from error
         return self.process
 
     def ready(self) -> Header:
@@ -133,6 +138,7 @@ class Pool:
         path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
         threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         self._patience = patience
+        self._closed = False
         self._workers = [
             _Worker(command, {**os.environ, **threads, "PYTHONPATH": path, **(env or {})}) for _ in range(workers)
         ]
@@ -143,16 +149,22 @@ class Pool:
 
     def warm(self) -> None:
         """Start every worker that is idle, and do not wait for it."""
-        taken = []
+        idle = self._take_idle()
+        try:
+            for worker in idle:
+                worker.start()
+        finally:
+            for worker in idle:
+                self._idle.put(worker)
+
+    def _take_idle(self) -> list[_Worker]:
+        """Take every worker that nobody uses, the one used longest ago first."""
+        taken: list[_Worker] = []
         try:
             while True:
-                taken.append(self._idle.get_nowait())
-                taken[-1].start()
+                taken.insert(0, self._idle.get_nowait())
         except queue.Empty:
-            pass
-        finally:
-            for worker in reversed(taken):
-                self._idle.put(worker)
+            return taken
 
     def facts(self) -> Header:
         """Return what a worker says this machine can run, starting one if need be.
@@ -178,25 +190,42 @@ class Pool:
 
     def _on_a_worker(self, act: Callable[[_Worker], _Answer]) -> _Answer:
         """Act on a worker that nobody else uses, twice if it crashes."""
+        if self._closed:
+            raise LaunchError("the workers have been ended, as at the end of the program")
         try:
             worker = self._idle.get(timeout=self._patience)
         except queue.Empty:
             raise LaunchError(f"no worker came free within {self._patience:g} s; try again in a while") from None
         try:
-            try:
-                return act(worker)
-            except _Crash:
-                return act(worker)
-        except _Crash as crash:
-            raise LaunchError(f"the process that runs the kernels ended twice under this launch ({crash})") from crash
+            return self._twice(worker, act)
+        except BaseException:
+            worker.stop()  # an answer may still come, and must not be taken for the next one's
+            raise
         finally:
             self._idle.put(worker)
 
+    def _twice(self, worker: _Worker, act: Callable[[_Worker], _Answer]) -> _Answer:
+        """Act on a worker, and again if it crashes."""
+        try:
+            return act(worker)
+        except _Crash as crash:
+            if self._closed:
+                raise LaunchError("the workers were ended under this launch") from crash
+        try:
+            return act(worker)
+        except _Crash as crash:
+            raise LaunchError(f"the process that runs the kernels ended twice under this launch ({crash})") from crash
+
     def close(self) -> None:
-        """End the workers; a later call starts them again."""
+        """End the workers, those too that are in a launch."""
+        self._closed = True
         atexit.unregister(self.close)
+        idle = self._take_idle()
         for worker in self._workers:
-            worker.stop()
+            if worker in idle:
+                worker.stop()
+            elif worker.process:
+                worker.process.kill()  # whoever waits for it sees the end of its answers
 
 
 @functools.cache
