@@ -93,7 +93,7 @@ class Model:
     uses=("zoh_solves_the_held_equation",),
 )
 def state_space_model_is_a_write_rule() -> Any:
-    """A diagonal state space model is a matrix memory: states are rows, B is the key, C the query, Delta in the gates."""
+    """A diagonal state space model is a matrix memory: its rows are states, B is the key, C the query, Delta a gate."""
     return [Model(3, 2, 2).residual(method) for method in Discretisation]
 
 
