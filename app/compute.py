@@ -142,7 +142,8 @@ def upload(given: Iterable[tuple[str, bytes]]) -> Upload:
         TypeError: if an array holds something other than numbers.
         ValueError: with a sentence that says what was expected and what came.
     """
-    files, found = [], {}
+    files: list[File] = []
+    found: dict[str, np.ndarray] = {}
     for name, data in given:
         name = name.replace("/", "_")[-200:]
         files.append(File(name, hashlib.sha256(data).hexdigest()[:16]))
@@ -220,8 +221,8 @@ def sizes(choice: Choice, picture: Picture) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def spectrum(choice: Choice, picture: Picture) -> np.ndarray:
-    """Return the eigenvalues of the transition of each token."""
+def spectrum(choice: Choice, picture: Picture) -> tuple[np.ndarray, ...]:
+    """Return the eigenvalues of the transition of each token, [T, N] for each rule."""
     return _once.get((choice.numbers(), "spectrum"), lambda: metrics.spectrum(picture.trajectory))
 
 
@@ -265,9 +266,12 @@ def rows(cells: Iterable[Mapping[str, Any]]) -> tuple[Row, ...]:
     """Return the rows that a visitor filled in a table; a cell may be blank, and a blank row is left out."""
     filled = []
     for cell in cells:
-        texts = {name: str(cell.get(name) or "").strip() for name in TEXTS}
-        gates = {name: cell.get(name) for name in COLUMNS if name not in TEXTS}
-        row = Row(**texts, **{n: None if x is None or x != x else float(x) for n, x in gates.items()})
+        read: dict[str, Any] = {name: str(cell.get(name) or "").strip() for name in TEXTS}
+        for name in COLUMNS:
+            if name not in TEXTS:
+                gate = cell.get(name)
+                read[name] = None if gate is None or gate != gate else float(gate)
+        row = Row(**read)
         if row != Row(label=row.label):
             filled.append(row)
     return tuple(filled)

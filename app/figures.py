@@ -20,25 +20,24 @@ class Palette:
         rules: one colour for each rule compared, told apart with any common colour deficiency.
         diverging: an even number of colours, from the most negative to the most positive.
         zero: the middle of the diverging scale and the low end of a sequential one: the page's background.
-        faint: reference lines.
     """
 
     rules: tuple[str, ...]
     diverging: tuple[str, ...]
     zero: str
-    faint: str
 
     def symmetric(self) -> list[list[float | str]]:
         """Return the diverging scale with an empty zero, as Plotly wants it."""
         half = len(self.diverging) // 2
-        below = [[0.5 * i / half, colour] for i, colour in enumerate(self.diverging[:half])]
-        above = [[0.5 + 0.5 * (i + 1) / half, colour] for i, colour in enumerate(self.diverging[half:])]
-        return [*below, [0.5, self.zero], *above]
+        return _scale((*self.diverging[:half], self.zero, *self.diverging[half:]))
 
     def sequential(self) -> list[list[float | str]]:
         """Return the positive half of the diverging scale, from the background up."""
-        colours = (self.zero, *self.diverging[len(self.diverging) // 2 :])
-        return [[i / (len(colours) - 1), colour] for i, colour in enumerate(colours)]
+        return _scale((self.zero, *self.diverging[len(self.diverging) // 2 :]))
+
+
+def _scale(colours: Sequence[str]) -> list[list[float | str]]:
+    return [[i / (len(colours) - 1), colour] for i, colour in enumerate(colours)]
 
 
 LIGHT = Palette(
@@ -48,7 +47,6 @@ LIGHT = Palette(
         "#fbe2cd", "#f4b684", "#e2813c", "#bd550f", "#7a3202",
     ),
     zero="#ffffff",
-    faint="#8a94a3",
 )  # fmt: skip
 
 # Streamlit's page replaces these by the colours of its theme, and again when a visitor changes from light to dark.
@@ -56,7 +54,6 @@ THEMED = Palette(
     rules=("#000001", "#000002", "#000003", "#000004"),
     diverging=tuple(f"#0000{i}" for i in range(21, 31)),
     zero="#000038",
-    faint="#8a94a3",
 )
 MATRIX = {"autorange": "reversed", "showgrid": False, "zeroline": False, "constrain": "domain"}  # row 0 on top
 DASHES = ("solid", "dash", "dot", "dashdot")  # beside the colours, for those who cannot use them

@@ -207,10 +207,5 @@ def _values(choice: Choice) -> dict[str, Any]:
     values |= {n: getattr(choice, n) for n in ("source", "panel", "stage")}
     values["rules"] = list(choice.rules)
     values["discretisation"] = choice.discretisation.value if choice.discretisation else ""
-    values |= (
-        {"write": choice.settings.beta, "write_is_beta": True}
-        if choice.settings.write is None
-        else {"write_is_beta": False}
-    )
     values |= {"decay_as": "alpha" if choice.half_life is None else "half-life", "half_life": choice.half_life}
     return values

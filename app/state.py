@@ -279,7 +279,7 @@ def starting(source: Source, preset: str) -> Choice:
     """Return the choice that a source, or a preset, starts from."""
     if source is Source.PRESET:
         return Choice(preset=preset, rules=PRESETS[preset].rules, settings=PRESETS[preset].settings)
-    return Choice(source=source, preset=preset, rules=STARTING_RULES, settings=Settings(T=64))
+    return Choice(source=source, preset=preset, rules=STARTING_RULES, settings=Settings())
 
 
 def named(files: Sequence[File]) -> str:

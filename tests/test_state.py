@@ -18,13 +18,15 @@ from gdn_core.scenarios import PRESETS, Settings
 
 names = st.text(st.characters(exclude_characters="/", exclude_categories=("Cs",)), min_size=1, max_size=20)
 gates = st.none() | st.floats(0, 2)
-rows = st.builds(Row, key=st.text(max_size=5), value=st.text(max_size=5), label=st.text(max_size=5), alpha=gates, beta=gates)
+rows = st.builds(
+    Row, key=st.text(max_size=5), value=st.text(max_size=5), label=st.text(max_size=5), alpha=gates, beta=gates
+)
 settings = st.builds(
     Settings,
     dk=st.integers(1, LIMITS.channels),
     T=st.integers(1, LIMITS.tokens),
     alpha=st.floats(state.LEAST_ALPHA, 1),
-    write=gates,
+    write=st.floats(0, 2),
     noise=st.floats(0, 1),
     seed=st.integers(0, LIMITS.seed),
 )
@@ -181,7 +183,15 @@ def test_a_discretisation_counts_where_a_rule_has_one() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"preset": "x"}, {"rules": ()}, {"rules": ("x",)}, {"head": -1}, {"token": -2}, {"half_life": 0.0}, {"text": "x" * 10**6}],
+    [
+        {"preset": "x"},
+        {"rules": ()},
+        {"rules": ("x",)},
+        {"head": -1},
+        {"token": -2},
+        {"half_life": 0.0},
+        {"text": "x" * 10**6},
+    ],
     ids=str,
 )
 def test_a_choice_out_of_range_cannot_be_made(change: dict[str, object]) -> None:

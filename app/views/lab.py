@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -73,7 +74,8 @@ def page() -> None:
 def view(choice: Choice) -> None:
     """Show a choice: its tokens under its rules, and the figures of what they left."""
     try:
-        picture = compute.picture(choice, session.upload())
+        with st.spinner("Running the kernel; the first time its processes have to start."):
+            picture = compute.picture(choice, session.upload())
     except compute.REFUSALS as error:
         sorry(error)
         return
@@ -89,20 +91,12 @@ def view(choice: Choice) -> None:
 def sorry(error: Exception | str) -> None:
     """Say what is wrong; the controls stay as the visitor left them."""
     text = str(error)
-    st.error(text[:1].upper() + text[1:] + ("" if text.endswith((".", "?")) else "."), icon=":material/error:")
+    st.error(text + ("" if text.endswith(".") else "."), icon=":material/error:")
 
 
 def controls(choice: Choice) -> dict[str, Any]:
     """Show the controls, and return the fields of a choice that they say."""
-    source = st.segmented_control(
-        "Tokens from",
-        list(SOURCES),
-        format_func=lambda source: SOURCES[source],
-        required=True,
-        key=session.key("source"),
-        on_change=session.start_source,
-        width="stretch",
-    )
+    source = Source(_one_of("Tokens from", SOURCES, "source", session.start_source, width="stretch"))
     given: dict[str, Any] = {"source": source, **_source(source)}
     given["rules"] = tuple(
         st.multiselect(
@@ -200,14 +194,13 @@ def _gates(rules: list[WriteRule]) -> tuple[float | None, dict[str, Any]]:
     """Show the gates of all tokens; one that no chosen rule has is greyed out. Return the half-life and the gates."""
     gates: dict[str, Any] = {}
     decays = any(rule.decay is not Gate.NONE and not rule.discretisation for rule in rules)
-    given_as = st.segmented_control(
+    given_as = _one_of(
         "Decay of a token, given as",
-        ["alpha", "half-life"],
-        required=True,
-        key=session.key("decay_as"),
-        on_change=session.switch_decay,
-        disabled=not decays,
+        {"alpha": "alpha", "half-life": "half-life"},
+        "decay_as",
+        session.switch_decay,
         width="stretch",
+        disabled=not decays,
         help="What is left of the memory after one token, or after how many tokens half of it is left.",
     )
     half_life = None
@@ -219,10 +212,7 @@ def _gates(rules: list[WriteRule]) -> tuple[float | None, dict[str, Any]]:
     erases = any(rule.erase is not Gate.NONE for rule in rules)
     gates["beta"] = _slider("beta", 0.0, LIMITS.gate, 0.05, on=erases, label="Erase gate β")
     writes = any(rule.write is not Gate.NONE and not rule.tied and not rule.discretisation for rule in rules)
-    gates["write"] = session.current().settings.write
-    if writes:
-        same = st.checkbox("Write gate w = β", key=session.key("write_is_beta"), on_change=session.touch)
-        gates["write"] = None if same else _slider("write", 0.0, LIMITS.gate, 0.05, on=True, label="Write gate w")
+    gates["write"] = _slider("write", 0.0, LIMITS.gate, 0.05, on=writes, label="Write gate w")
     steps = any(rule.discretisation for rule in rules)
     wide = any(gate in (Gate.KEY, Gate.VALUE, Gate.MATRIX) for r in rules for gate in (r.decay, r.erase, r.write))
     left, right = st.columns(2)
@@ -240,7 +230,7 @@ def _sizes(source: Source) -> dict[str, Any]:
     sizes: dict[str, Any] = {}
     with left:
         sizes["dk"] = _whole("dk", 1, LIMITS.channels, on=made, label="Key channels dₖ")
-        sizes["T"] = _whole("T", 1, LIMITS.tokens, on=source in (Source.PRESET, Source.TEXT), label="Tokens T")
+        sizes["T"] = _whole("T", 1, LIMITS.tokens, on=source is Source.PRESET, label="Tokens T")
         sizes["noise"] = _number("noise", 0.0, LIMITS.noise, 0.05, on=made, label="Noise")
     with right:
         sizes["dv"] = _whole("dv", 1, LIMITS.channels, on=made, label="Value channels dᵥ")
@@ -260,6 +250,18 @@ def _discretisation(rules: list[WriteRule]) -> Discretisation | None:
         on_change=session.touch,
     )
     return Discretisation(method) if method else None
+
+
+def _one_of(label: str, options: Mapping[Any, str], name: str, changed: Callable[[], None], **looks: Any) -> Any:
+    return st.segmented_control(
+        label,
+        list(options),
+        format_func=lambda option: options[option],
+        required=True,
+        key=session.key(name),
+        on_change=changed,
+        **looks,
+    )
 
 
 def _slider(name: str, low: float, high: float, step: float, *, on: bool, label: str, hide: bool = False) -> float:
@@ -300,7 +302,10 @@ def _whole(name: str, low: int, high: int, *, on: bool, label: str) -> int:
 
 def table() -> tuple[Row, ...]:
     """Show the table of tokens, and return what the visitor made of it."""
-    gate = {"min_value": 0.0, "step": 0.001}
+
+    def gate(label: str, most: float) -> Any:
+        return st.column_config.NumberColumn(label, min_value=0.0, max_value=most, step=0.001)
+
     name_or_numbers = "A name, the same one always the same vector; or numbers in brackets."
     cells = st.data_editor(
         [vars(row) for row in session.table()],
@@ -311,10 +316,10 @@ def table() -> tuple[Row, ...]:
             "key": st.column_config.TextColumn("key", help=name_or_numbers),
             "value": st.column_config.TextColumn("value", help=f"{name_or_numbers} Blank: only erase."),
             "query": st.column_config.TextColumn("query", help=f"{name_or_numbers} Blank: the token's own key."),
-            "alpha": st.column_config.NumberColumn("decay α", max_value=1.0, **gate),
-            "beta": st.column_config.NumberColumn("erase β", max_value=LIMITS.gate, **gate),
-            "write": st.column_config.NumberColumn("write w", max_value=LIMITS.gate, **gate),
-            "delta": st.column_config.NumberColumn("step Δ", max_value=LIMITS.delta, **gate),
+            "alpha": gate("decay α", 1.0),
+            "beta": gate("erase β", LIMITS.gate),
+            "write": gate("write w", LIMITS.gate),
+            "delta": gate("step Δ", LIMITS.delta),
             "label": st.column_config.TextColumn("label"),
         },
         height="content" if len(session.table()) < 9 else 320,
@@ -338,15 +343,7 @@ def watch(choice: Choice, picture: compute.Picture) -> None:
         )
     written = zip(picture.titles, compute.equations(choice), strict=True)
     st.markdown("\n\n".join(f"**{title}** $\\quad {equation}$" for title, equation in written))
-    panel = st.segmented_control(
-        "Below",
-        list(PANELS),
-        format_func=lambda panel: PANELS[panel],
-        required=True,
-        key=session.key("panel"),
-        on_change=session.touch,
-        label_visibility="collapsed",
-    )
+    panel = Panel(_one_of("Below the player", PANELS, "panel", session.touch, label_visibility="collapsed"))
     shown: dict[str, Any] = {"panel": panel}
     if panel is Panel.MOMENT:
         shown["stage"] = _moment(picture, token)
@@ -362,14 +359,8 @@ def watch(choice: Choice, picture: compute.Picture) -> None:
 
 
 def _moment(picture: compute.Picture, token: int) -> Stage:
-    stage = st.segmented_control(
-        f"Token {token}, {picture.scenario.labels[token]}: the memory",
-        list(STAGES),
-        format_func=lambda stage: STAGES[stage],
-        required=True,
-        key=session.key("stage"),
-        on_change=session.touch,
-    )
+    label = f"Token {token}, {picture.scenario.labels[token]}: the memory"
+    stage = Stage(_one_of(label, STAGES, "stage", session.touch))
     figure = figures.memories(
         compute.stage(picture, token, stage),
         picture.titles,

@@ -6,7 +6,7 @@ import streamlit as st
 
 from app import session
 from gdn_core.equation import tex, tex_gates, tex_output
-from gdn_core.rules import LINEAGE, Architecture, Gate, WriteRule
+from gdn_core.rules import LINEAGE, Architecture, Gate, KVCache, WriteRule
 
 WIDTHS = {
     Gate.NONE: "none",
@@ -52,6 +52,6 @@ def _row(row: Architecture) -> None:
                 f"gates {'fixed' if row.clock.value == 'fixed' else 'from the token'} · "
                 f"memory: {row.floats(1, 32, 32):,} numbers at 32 x 32, at every token"
             )
-        else:
+        elif isinstance(row, KVCache):
             st.markdown("Outside the family: its memory is the cache of all keys and values.")
             st.caption(f"memory: {row.floats(64, 32, 32):,} numbers after 64 tokens at 32 x 32, and growing")
