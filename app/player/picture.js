@@ -70,6 +70,12 @@ class Pixels {
   }
 }
 
+/** How many times as wide, or as high, a cell is drawn, so that a long thin memory is not a line: [across, down]. */
+function stretch(V, K) {
+  const times = (long, short) => Math.min(Math.max(Math.floor(long / short / 2), 1), 4);
+  return [times(V, K), times(K, V)];
+}
+
 /** Four significant digits, with a proper minus sign. */
 function number(x, digits = 4) {
   if (Number.isNaN(x)) return "\u2014";
@@ -85,14 +91,18 @@ function picture({ memories, V, K, T, t, label, limit, bend, unit, colours, numb
   const column = 272;
   const gap = 28;
   const margin = 32;
-  const cell = Math.max(1, Math.floor(Math.min(column / K, 340 / V)));
-  const shrink = Math.min(1, column / (cell * K), 340 / (cell * V));
-  const [bigWidth, bigHeight] = [cell * K * shrink, cell * V * shrink];
-  const ratio = Math.min((column - 32) / 3 / K, 150 / V);
-  const [smallWidth, smallHeight] = [ratio * K, ratio * V];
+  const [across, down] = stretch(V, K);
+  const fit = (width, height) => {
+    const exact = Math.min(width / (K * across), height / (V * down));
+    const cell = exact >= 1 ? Math.floor(2 * exact) / 2 : exact;
+    return [cell * K * across, cell * V * down];
+  };
+  const [bigWidth, bigHeight] = fit(column, 340);
+  const [smallWidth, smallHeight] = fit((column - 32) / 3, 150);
   const width = 2 * margin + memories.length * column + (memories.length - 1) * gap;
   const top = 84;
-  const below = top + 44 + bigHeight + 30;
+  const strip = memories.some(({ z }) => z) ? 30 : 0;
+  const below = top + 44 + bigHeight + 30 + strip;
   const height = below + 2 * (smallHeight + 26) + 100;
 
   const canvas = document.createElement("canvas");
@@ -112,9 +122,9 @@ function picture({ memories, V, K, T, t, label, limit, bend, unit, colours, numb
     c.fillText(text, x, y, room);
     c.globalAlpha = 1;
   };
-  const matrix = (values, x, y, w, h) => {
+  const matrix = (values, x, y, w, h, rows = V, end = limit) => {
     const source = document.createElement("canvas");
-    new Pixels(source, V, K).draw(values, limit, colours[bend]);
+    new Pixels(source, rows, K).draw(values, end, colours[bend]);
     c.drawImage(source, x, y, w, h);
     c.strokeStyle = colours.border;
     c.strokeRect(x - 0.5, y - 0.5, w + 1, h + 1);
@@ -141,8 +151,12 @@ function picture({ memories, V, K, T, t, label, limit, bend, unit, colours, numb
     write(memory.title, x + 17, top + 18, { size: 15, weight: 600, room: column - 17 });
     matrix(memory.maps.written, x, top + 34, bigWidth, bigHeight);
     write("S\u209c   \u2193 value channel   \u2192 key channel", x, top + 34 + bigHeight + 17, { size: 11, alpha: 0.65 });
+    if (memory.z) {
+      matrix(memory.z.subarray((t + 1) * K, (t + 2) * K), x, top + 34 + bigHeight + 26, bigWidth, 8, 1, memory.zPeak);
+      write(`normaliser z, own scale \u00b1${number(memory.zPeak, 3)}`, x, top + 34 + bigHeight + 46, { size: 10.5, alpha: 0.65 });
+    }
     MOMENTS.forEach(({ name, sign }, m) => {
-      const left = x + Math.floor(m / 2) * (smallWidth + 16);
+      const left = x + Math.floor(m / 2) * ((column - 32) / 3 + 16);
       const y = below + (m % 2) * (smallHeight + 26);
       matrix(memory.maps[name], left, y + 12, smallWidth, smallHeight);
       write(`${sign} ${name}`.trim(), left, y + smallHeight + 26, { size: 11 });

@@ -7,7 +7,7 @@ const STAGES = [
 ];
 const AFTER = ["decayed", "erased", "written"]; // the memory after each stage
 const REST = 300; // ms without a step after which the player is at rest
-const BIG = 400; // CSS pixels, the most that a memory is high
+const BIG = { alone: 400, beside: 330 }; // CSS pixels, the most that a memory is high
 const SMALL = 170;
 const NUMBERS = { S: "|S|", u: "|u|", o: "|o|" }; // Euclidean lengths, of all entries of S for a memory
 const MEANING = {
@@ -38,6 +38,8 @@ class Player {
     this.scrubber = this.find(".scrubber");
     this.tip = this.find(".tip");
     this.observer = new ResizeObserver(() => this.layout());
+    this.scrolled = () => this.aim(null);
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches) this.find(".speed").value = "1";
     this.listen();
     root.numbers = (rule, moment) => this.memories.find(({ slug }) => slug === rule).maps[moment].slice();
     root.seek = (t) => this.show(t);
@@ -62,6 +64,7 @@ class Player {
     this.visit = visit;
     this.go(t);
     this.observer.observe(this.find(".rules-box")); // and lay out, now that there is something to
+    document.addEventListener("scroll", this.scrolled, { capture: true, passive: true });
     this.root.dataset.ready = header.digest;
     if (this.t !== this.told && !this.playing && !this.held) this.rest(REST);
   }
@@ -100,6 +103,7 @@ class Player {
     const large = make("div", { class: "large" }, axis("value", this.V), this.map(r, "large"), axis("key", this.K));
     const zScale = make("p", { class: "z-scale" });
     if (memory.z) large.append(make("div", { class: "z-name", "aria-hidden": "true" }, "z"), this.map(r, "z"), zScale);
+    else if (this.memories.some(({ z }) => z)) large.append(make("div", { class: "z-none" })); // keeps the rows in line
 
     const gates = {};
     const stages = STAGES.map(({ name, parts }) => {
@@ -153,17 +157,22 @@ class Player {
   /** Give every map whole device pixels for each cell, where there are enough. */
   layout() {
     const ratio = window.devicePixelRatio || 1;
+    const [across, down] = stretch(this.V, this.K);
     const rooms = this.maps.map(({ frame }) => frame.parentElement.clientWidth); // read first, then write
     this.maps.forEach(({ name, frame, rows }, n) => {
       if (!rooms[n]) return;
-      const most = name === "large" || name === "z" ? BIG : SMALL;
-      const exact = Math.min((rooms[n] * ratio) / this.K, (most * ratio) / this.V);
+      const high = name !== "large" && name !== "z" ? SMALL : this.cards.length === 1 ? BIG.alone : BIG.beside;
+      const exact = Math.min((rooms[n] * ratio) / (this.K * across), (high * ratio) / (this.V * down));
       const cell = (exact >= 1 ? Math.floor(exact) : exact) / ratio;
-      frame.style.width = `${cell * this.K}px`;
-      frame.style.height = `${name === "z" ? Math.max(8, Math.min(cell, 16)) : cell * rows}px`;
-      frame.style.setProperty("--cell", `${cell}px`);
+      frame.style.width = `${cell * across * this.K}px`;
+      frame.style.height = name === "z" ? "" : `${cell * down * rows}px`;
+      frame.style.setProperty("--cell", `${cell * across}px ${cell * down}px`);
       frame.classList.toggle("meshed", cell >= 7);
-      if (name === "large") frame.closest(".large").style.setProperty("--width", frame.style.width);
+      if (name !== "large") return;
+      const large = frame.closest(".large");
+      large.style.setProperty("--width", frame.style.width);
+      large.classList.toggle("narrow", cell * across * this.K < 110);
+      large.classList.toggle("low", cell * down * rows < 96);
     });
     this.centres = this.tokens?.map((token) => token.offsetLeft + token.offsetWidth / 2);
     this.centre();
@@ -326,6 +335,7 @@ class Player {
     this.setPlaying(false);
     clearTimeout(this.timer);
     this.observer.disconnect();
+    document.removeEventListener("scroll", this.scrolled, { capture: true });
   }
 
   // What a person does.
@@ -375,7 +385,8 @@ class Player {
 
     const rules = this.find(".rules");
     for (const type of ["pointermove", "pointerdown"]) rules.addEventListener(type, (event) => this.point(event));
-    for (const type of ["pointerleave", "focusout"]) rules.addEventListener(type, () => this.aim(null));
+    rules.addEventListener("pointerleave", ({ pointerType }) => pointerType === "touch" || this.aim(null));
+    rules.addEventListener("focusout", () => this.aim(null));
     rules.addEventListener("click", ({ target }) => {
       const part = target.closest(".part");
       if (part) this.enlarge(part.dataset.moment);
