@@ -99,24 +99,18 @@ def trajectory(
         stream: T tokens of a memory of V value channels by K key channels.
         initial_state: memory before the first token, [V, K] for every rule or [R, V, K]; zeros by default. The
             normaliser of a normalised rule always starts at zero.
-        discretisation: replaces the own one of the rules that have one.
+        discretisation: replaces the own one of the rules that have one; the others are discrete from the start.
         backend: "triton", "interpreter" or "torch"; by default the first that this machine can take.
 
     Raises:
         TypeError: if a field of the stream is no array of floating-point numbers.
         ValueError: if a number or size of the stream is out of range, a rule is unknown, the initial state does not
-            fit, no rule takes the discretisation, or the backend cannot run here.
+            fit, or the backend cannot run here.
         gdn_core.isolation.LaunchError: if the launch gave no result.
     """
     inputs.check_stream(stream)
     chosen = _chosen(rules)
     start = _initial_state(initial_state, len(chosen), *stream.sizes[1:])
-    takes = [rule for rule in chosen if rule.discretisation]
-    if discretisation and not takes:
-        titles = ", ".join(rule.title for rule in chosen)
-        raise ValueError(
-            f"discretisation: expected None, since {titles} are discrete from the start, got {discretisation.value}"
-        )
     tokens = tuple(
         streams.tokens(rule, stream, discretisation=discretisation if rule.discretisation else None) for rule in chosen
     )

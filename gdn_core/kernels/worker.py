@@ -111,14 +111,14 @@ def reference(_: Header, arrays: Arrays) -> Answer:
 OPERATIONS: dict[str, Operation] = {"trajectory": trajectory, "reference": reference}
 
 
-def serve(operations: dict[str, Operation]) -> None:
-    """Answer frames, one at a time, until the input ends."""
+def serve(operations: dict[str, Operation], *, describe: Callable[[], Header] = facts) -> None:
+    """Say what this process can run, then answer frames, one at a time, until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program in front; its end is ours
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what anything prints must not reach the pipe
     requests: queue.SimpleQueue[tuple[Header, Arrays]] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(requests,), daemon=True).start()
-    write_frame(answers, facts() | {"pid": os.getpid()}, {})
+    write_frame(answers, describe() | {"pid": os.getpid()}, {})
     gc.collect()
     gc.freeze()  # half a million objects of torch and Triton, not to be walked again
     while True:
