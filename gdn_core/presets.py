@@ -78,7 +78,7 @@ def _collision(settings: Settings) -> tuple[list[Row], list[str]]:
 
 def _overwrite(settings: Settings) -> tuple[list[Row], list[str]]:
     """Write one key twice, the other keys at right angles to it."""
-    again = max(1, settings.T // 2)
+    again = settings.T // 2
     key = direction(settings.seed, "key", "the key", settings.dk)
     others = _at_right_angles(settings.seed, settings.T, settings.dk, first=key)
     cell = tuple(key.tolist())

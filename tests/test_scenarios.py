@@ -554,7 +554,8 @@ class TestTable:
         same(made.stream, scenarios.from_table(scenarios.table_of(made), made.settings).stream)
 
     def test_arrays_as_a_table_give_the_same_tokens(self):
-        given_ = {"k": RANDOM.standard_normal((6, 3)), "v": RANDOM.standard_normal((6, 2)), "g": -RANDOM.random(6)}
+        given_ = {name: RANDOM.standard_normal((6, 3)) for name in "qk"}
+        given_ |= {"v": RANDOM.standard_normal((6, 2)), "g": -RANDOM.random(6)}
         chosen = Settings(dk=3, dv=2, spread=0.0)
         made = scenarios.from_arrays(given_, chosen)
         again = scenarios.from_table(scenarios.table_of(made), chosen).stream
