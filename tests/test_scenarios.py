@@ -16,7 +16,7 @@ import gdn_core
 from gdn_core import arrays, inputs, scenarios, streams
 from gdn_core.inputs import LIMITS
 from gdn_core.reference import moments
-from gdn_core.rules import RULES
+from gdn_core.rules import RULES, Discretisation
 from gdn_core.scenarios import PRESETS, Row, Settings
 from gdn_core.words import direction, gaussians, normal, words
 
@@ -720,8 +720,9 @@ class TestPython:
         """Run a script with a trajectory that only notes what it was given."""
 
         class Noted:
-            def __init__(self, rules, stream):
+            def __init__(self, rules, stream, discretisation=None):
                 self.rules, self.stream, self.states = rules, stream, stream.k
+                self.discretisation = discretisation
 
         monkeypatch.setattr(gdn_core, "trajectory", Noted, raising=False)
 
@@ -739,6 +740,12 @@ class TestPython:
         run = ran(scenarios.python_source(made, ["deltanet", "mamba"]))
         same(run.stream, made.stream)
         assert run.rules == [RULES["deltanet"], RULES["mamba"]]
+        assert run.discretisation is None
+
+    @pytest.mark.parametrize("method", Discretisation)
+    def test_a_discretisation(self, method, ran):
+        made = scenarios.from_preset("ignore")
+        assert ran(scenarios.python_source(made, ["mamba"], discretisation=method)).discretisation is method
 
     @pytest.mark.parametrize(
         "text", ["to be or not to be", 'a = 1\n\'"\\ = """2"""', "😀 \ud800 \0 שלום ' {settings} %s"]
