@@ -51,23 +51,24 @@ def chunk_gradients_kernel(
     for i_r in range(HV // H):
         i_hv = i_h * (HV // H) + i_r
         i_block = i_c * HV + i_hv
+        p_gates = gates + i_block * (4 * C) + o_c
         b_dG = tl.zeros((C,), tl.float32)
         b_dbeta = tl.zeros((C,), tl.float32)
         b_dlast = tl.zeros((C,), tl.float32)
         b_dP = tl.zeros((C, C), tl.float32)
         b_dA = tl.zeros((C, C), tl.float32)
         if DECAY:
-            b_G = tl.load(gates + i_block * (2 * C) + o_c)
-            b_last = tl.load(gates + i_block * (2 * C) + C - 1)
+            b_G = tl.load(p_gates)
+            b_all = tl.load(gates + i_block * (4 * C) + 2 * C - 1)
             b_decay = tl.exp(tl.where(m_lower, b_G[:, None] - b_G[None, :], float("-inf")))
-            b_gamma = tl.exp(b_G)
-            b_rest = tl.exp(b_last - b_G)
+            b_gamma = tl.load(p_gates + C)
+            b_rest = tl.load(p_gates + 2 * C)
         else:
             b_decay = tl.where(m_lower, 1.0, 0.0)
             b_gamma = tl.full((C,), 1.0, tl.float32)
             b_rest = tl.full((C,), 1.0, tl.float32)
         if ERASE:
-            b_beta = tl.load(gates + i_block * (2 * C) + C + o_c)
+            b_beta = tl.load(p_gates + 3 * C)
         else:
             b_beta = tl.full((C,), 1.0, tl.float32)
 
@@ -96,7 +97,7 @@ def chunk_gradients_kernel(
                 b_dG -= b_row * b_beta
                 b_dlast += b_row * b_beta
                 b_dlast += tl.sum(tl.sum(b_S.to(tl.float32) * b_dS.to(tl.float32), 1), 0) * tl.where(
-                    o_c == 0, tl.exp(b_last), 0.0
+                    o_c == 0, b_all, 0.0
                 )
             if ERASE:  # error
                 b_dx = tl.load(dv + o_vo, mask=m_vo, other=0.0)

@@ -65,10 +65,11 @@ def chunk_scan_kernel(
         o_cc = i_block * (C * C) + o_c[:, None] * C + o_c[None, :]
         b_k = tl.load(k + o_qk, mask=m_qk, other=0.0)
         b_v = tl.load(v + o_vo, mask=m_vo, other=0.0)
+        p_gates = gates + i_block * (4 * C) + o_c
         if DECAY:
-            b_G = tl.load(gates + i_block * (2 * C) + o_c)
-            b_last = tl.load(gates + i_block * (2 * C) + C - 1)
-            b_gamma = tl.exp(b_G)
+            b_gamma = tl.load(p_gates + C)
+            b_rest = tl.load(p_gates + 2 * C)
+            b_all = tl.load(gates + i_block * (4 * C) + 2 * C - 1)
         b_Sd = b_S.to(DTYPE)
         if WRITE_STATES:
             p_h = states + i_block * (V * K) + o_v[:, None] * K + o_k[None, :]
@@ -81,7 +82,7 @@ def chunk_scan_kernel(
             b_x = (b_v.to(tl.float32) - b_read).to(DTYPE)
             b_T = tl.load(solve + o_cc)
             b_e = tl.dot(b_x, tl.trans(b_T), input_precision=PREC)
-            b_beta = tl.load(gates + i_block * (2 * C) + C + o_c)
+            b_beta = tl.load(p_gates + 3 * C)
             if WRITE_STATES:
                 tl.store(errors + o_vo, b_e.to(DTYPE), mask=m_vo)
             b_u = b_e * b_beta[None, :]
@@ -95,8 +96,8 @@ def chunk_scan_kernel(
 
         # decay, then write
         if DECAY:
-            b_w = (b_u * tl.exp(b_last - b_G)[None, :]).to(DTYPE)
-            b_S = tl.dot(b_w, b_k, b_S * tl.exp(b_last), input_precision=PREC)
+            b_w = (b_u * b_rest[None, :]).to(DTYPE)
+            b_S = tl.dot(b_w, b_k, b_S * b_all, input_precision=PREC)
         else:
             b_S = tl.dot(b_u.to(DTYPE), b_k, b_S, input_precision=PREC)
 

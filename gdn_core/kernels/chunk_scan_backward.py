@@ -66,15 +66,15 @@ def chunk_scan_backward_kernel(
         if WRITE:
             tl.store(dstates + i_block * (V * K) + o_v[:, None] * K + o_k[None, :], b_dSd, mask=m_S)
 
+        p_gates = gates + i_block * (4 * C) + o_c
         b_du = tl.dot(b_dSd, tl.trans(b_k), input_precision=PREC)
         if DECAY:
-            b_G = tl.load(gates + i_block * (2 * C) + o_c)
-            b_last = tl.load(gates + i_block * (2 * C) + C - 1)
-            b_gamma = tl.exp(b_G)
-            b_du *= tl.exp(b_last - b_G)[None, :]
+            b_gamma = tl.load(p_gates + C)
+            b_du *= tl.load(p_gates + 2 * C)[None, :]
+            b_all = tl.load(gates + i_block * (4 * C) + 2 * C - 1)
         b_du = tl.dot(b_do, b_P, b_du, input_precision=PREC)
         if ERASE:
-            b_beta = tl.load(gates + i_block * (2 * C) + C + o_c)
+            b_beta = tl.load(p_gates + 3 * C)
             b_T = tl.load(solve + o_cc)
             b_dv = tl.dot((b_du * b_beta[None, :]).to(DTYPE), b_T, input_precision=PREC)
         else:
@@ -84,7 +84,7 @@ def chunk_scan_backward_kernel(
 
         b_r = b_do.to(tl.float32) * scale
         if DECAY:
-            b_dS *= tl.exp(b_last)
+            b_dS *= b_all
             b_r *= b_gamma[None, :]
         b_dS = tl.dot(b_r.to(DTYPE), b_q, b_dS, input_precision=PREC)
         if ERASE:
