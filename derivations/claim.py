@@ -333,6 +333,10 @@ class Step:
         """Whether it is run once for each rule."""
         return "rule" in inspect.signature(self.run).parameters
 
+    def cases(self, among: Iterable[WriteRule]) -> tuple[WriteRule | None, ...]:
+        """Return the rules that it is run for, or None alone where it takes no rule."""
+        return tuple(rule for rule in among if self.rules(rule)) if self.per_rule else (None,)
+
 
 @dataclass(eq=False)
 class Claim:
@@ -442,33 +446,40 @@ class Claim:
 
         Args:
             seed: of the random points; a step's points depend on its name and on nothing else that ran.
-            rules: the rules to run it for, those it is stated for among them; all of the lineage by default.
+            rules: run only what is run for a rule, and for these; by default everything, for the whole lineage.
         """
         started = time.perf_counter()
         among = tuple(RULES.values() if rules is None else rules)
-        steps = [done for step in self.steps for done in self._run(step, seed, among, mutant=False)]
-        mutants = [done for step in self.mutants for done in self._run(step, seed, among, mutant=True)]
+
+        def run(steps: list[Step]) -> list[Checked]:
+            return [
+                self.check_step(step, seed=seed, rule=rule)
+                for step in steps
+                if step.per_rule or rules is None
+                for rule in step.cases(among)
+            ]
+
+        steps, mutants = run(self.steps), run(self.mutants)
         if not self.mutants:
             mutants = [Checked("none stated", Verdict.FAILS, "", 0.0)]
         return Result(self.name, self.subject, tuple(steps), tuple(mutants), time.perf_counter() - started, seed)
 
-    def _run(self, step: Step, seed: int, among: tuple[WriteRule, ...], *, mutant: bool) -> Iterator[Checked]:
-        asked = inspect.signature(step.run).parameters
-        for rule in [rule for rule in among if step.rules(rule)] if step.per_rule else [None]:
-            arguments: dict[str, Any] = {"rule": rule} if rule else {}
-            if "rng" in asked:
-                arguments["rng"] = random.Random(f"{seed} {self.name} {step.run.__name__} {rule.slug if rule else ''}")
-            started = time.perf_counter()
-            verdict, text = _verdict(step.run, arguments, mutant=mutant)
-            yield Checked(
-                name=step.name,
-                verdict=verdict,
-                residual=text,
-                seconds=time.perf_counter() - started,
-                engine=step.engine,
-                scope=str(step.scope or ""),
-                rule=rule.slug if rule else "",
-            )
+    def check_step(self, step: Step, *, seed: int = 0, rule: WriteRule | None = None) -> Checked:
+        """Run one step or mutant, for a rule if it takes one."""
+        arguments: dict[str, Any] = {"rule": rule} if rule else {}
+        if "rng" in inspect.signature(step.run).parameters:
+            arguments["rng"] = random.Random(f"{seed} {self.name} {step.run.__name__} {rule.slug if rule else ''}")
+        started = time.perf_counter()
+        verdict, text = _verdict(step.run, arguments, mutant=not step.engine)
+        return Checked(
+            name=step.name,
+            verdict=verdict,
+            residual=text,
+            seconds=time.perf_counter() - started,
+            engine=step.engine,
+            scope=str(step.scope or ""),
+            rule=rule.slug if rule else "",
+        )
 
 
 def _verdict(run: Callable[..., Residual], arguments: dict[str, Any], *, mutant: bool) -> tuple[Verdict, str]:

@@ -1,0 +1,261 @@
+"""The command line: which claims to check, and how the outcome is shown."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ClassVar, TextIO
+
+from derivations.claim import ENGINES, Claim, Verdict, load
+from derivations.reports import (
+    append_github_summary,
+    as_json,
+    as_junit,
+    github_annotations,
+    name_of,
+    summary,
+)
+from derivations.run import Progress, run
+
+HOLDS, FAILS, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Returns:
+        0 where all holds, 1 where something fails, 2 where the call is wrong, 130 where it was interrupted.
+    """
+    parser = _parser()
+    try:
+        options = parser.parse_args(arguments)
+        return options.command(options)
+    except Wrong as wrong:
+        sys.stderr.write(f"{parser.prog}: {wrong}\n")
+        return WRONG_CALL
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted\n")
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return HOLDS
+
+
+class Wrong(ValueError):
+    """A call that cannot be carried out, with the sentence for it."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m derivations", description="Check the claims of the derivations by machine."
+    )
+    commands = parser.add_subparsers(required=True, metavar="check | list | show")
+
+    check = commands.add_parser("check", help="check claims; exit 0 if all hold, 1 if not, 2 if the call is wrong")
+    check.set_defaults(command=_check)
+    _add_selection(check)
+    check.add_argument("--json", metavar="FILE", type=Path, help="write verdicts, scopes, engines, times and versions")
+    check.add_argument("--junit", metavar="FILE", type=Path, help="write JUnit XML")
+    check.add_argument("--github", action="store_true", help="print GitHub annotations, and write the job's summary")
+    check.add_argument("--jobs", metavar="N", type=int, help="worker processes; by default one a core")
+    check.add_argument("--seed", metavar="N", type=int, default=0, help="of the random points; by default 0")
+    check.add_argument(
+        "--mutants",
+        action=argparse.BooleanOptionalAction,
+        help="break the code in every small way and look for a claim that notices; by default where all are checked",
+    )
+
+    listing = commands.add_parser("list", help="list the claims by subject, with their scope")
+    listing.set_defaults(command=_list)
+    _add_selection(listing)
+
+    show = commands.add_parser("show", help="show a claim: statement, assumptions, scope, steps, source, code, mutants")
+    show.set_defaults(command=_show)
+    show.add_argument("names", nargs="+", metavar="NAME", help="a claim")
+    return parser
+
+
+def _add_selection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="NAME", help="claims; all by default")
+    parser.add_argument(
+        "-k",
+        metavar="EXPRESSION",
+        help="claims whose name, subject or engines hold these words: 'chunk and not field', 'delta or (scan)'",
+    )
+
+
+def selected(names: Sequence[str], expression: str | None) -> list[str]:
+    """Return the names of the claims that are asked for, in the order of the subjects.
+
+    Raises:
+        Wrong: if a name is no claim's, or the expression is none, or nothing is left.
+    """
+    claims = load()
+    for name in names:
+        if name not in claims:
+            near = difflib.get_close_matches(name, claims, n=3)
+            raise Wrong(f"{name}: no claim has this name" + (f"; did you mean {', '.join(near)}?" if near else ""))
+    holds = matcher(expression) if expression is not None else lambda text: True
+    found = [name for name, made in claims.items() if (not names or name in names) and holds(_searched(made))]
+    if not found:
+        raise Wrong(f"-k {expression}: no claim matches" if expression is not None else "there are no claims")
+    return found
+
+
+def _searched(made: Claim) -> str:
+    return " ".join([made.name, made.module, made.subject, *(step.engine for step in made.steps)]).lower()
+
+
+def matcher(expression: str) -> Callable[[str], bool]:
+    """Read an expression of words, ``and``, ``or``, ``not`` and parentheses; a word holds where the text contains it.
+
+    Raises:
+        Wrong: if it is not an expression.
+    """
+    left = re.findall(r"[()]|[^\s()]+", expression.lower())
+
+    def disjunction() -> Callable[[str], bool]:
+        terms = [conjunction()]
+        while left and left[0] == "or":
+            left.pop(0)
+            terms.append(conjunction())
+        return lambda text: any(term(text) for term in terms)
+
+    def conjunction() -> Callable[[str], bool]:
+        terms = [negation()]
+        while left and left[0] == "and":
+            left.pop(0)
+            terms.append(negation())
+        return lambda text: all(term(text) for term in terms)
+
+    def negation() -> Callable[[str], bool]:
+        word = left.pop(0) if left else ""
+        if word == "not":
+            inner = negation()
+            return lambda text: not inner(text)
+        if word == "(":
+            inner = disjunction()
+            if not left or left.pop(0) != ")":
+                raise Wrong(f"-k {expression}: expected a closing parenthesis")
+            return inner
+        if word in ("", ")", "and", "or"):
+            raise Wrong(f"-k {expression}: expected a word, got {word or 'the end'}")
+        return lambda text: word in text
+
+    found = disjunction()
+    if left:
+        raise Wrong(f"-k {expression}: expected 'and' or 'or' before {left[0]}")
+    return found
+
+
+# check
+
+
+def _check(options: argparse.Namespace) -> int:
+    names = selected(options.names, options.k)
+    jobs = (os.cpu_count() or 1) if options.jobs is None else options.jobs
+    if jobs < 1:
+        raise Wrong(f"--jobs: expected at least 1, got {jobs}")
+    for path in (options.json, options.junit):
+        if path and not path.parent.is_dir():
+            raise Wrong(f"{path}: there is no folder {path.parent}")
+    mutate = (not options.names and options.k is None) if options.mutants is None else options.mutants
+    screen = Screen(sys.stdout)
+    report = run(names, mutate=mutate, jobs=jobs, seed=options.seed, show=screen.show)
+    screen.clear()
+    if options.json:
+        options.json.write_text(as_json(report), encoding="utf-8")
+    if options.junit:
+        options.junit.write_text(as_junit(report), encoding="utf-8")
+    if options.github:
+        for line in github_annotations(report):
+            screen.print(line)
+        append_github_summary(report)
+    for fault in report.faults:
+        screen.print(fault, "red")
+    screen.print(summary(report), "red" if report.faults else "green")
+    return FAILS if report.faults else HOLDS
+
+
+class Screen:
+    """A terminal with a bar on its last line, or a pipe with a line for each claim."""
+
+    _CODES: ClassVar[dict[str, str]] = {"red": "31", "green": "32", "dim": "2"}
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._bar = out.isatty() and os.environ.get("TERM") != "dumb"
+        self._colour = self._bar and not os.environ.get("NO_COLOR")
+
+    def show(self, progress: Progress) -> None:
+        """Print a claim that has been checked, and move the bar."""
+        if result := progress.result:
+            self.clear()
+            scope = "; ".join(str(scope) for scope in load()[result.claim].scopes)
+            verdict = self._painted(f"{result.verdict.value:5}", "green" if result.verdict is Verdict.HOLDS else "red")
+            self.print(f"{verdict} {result.seconds:6.2f} s  {result.claim}  {self._painted(scope, 'dim')}")
+        if self._bar:
+            width = 30
+            full = width * progress.done // progress.total
+            what = "" if result else " mutants of the code"
+            self._out.write(f"\r\x1b[K[{'#' * full}{'.' * (width - full)}] {progress.done}/{progress.total}{what}")
+        self._out.flush()
+
+    def clear(self) -> None:
+        """Take the bar away."""
+        if self._bar:
+            self._out.write("\r\x1b[K")
+
+    def print(self, text: str, colour: str = "") -> None:
+        """Print a line, in colour where there is one."""
+        self._out.write(self._painted(text, colour) + "\n")
+
+    def _painted(self, text: str, colour: str) -> str:
+        return f"\x1b[{self._CODES[colour]}m{text}\x1b[0m" if self._colour and colour else text
+
+
+# list and show
+
+
+def _list(options: argparse.Namespace) -> int:
+    lines: list[str] = []
+    subject = ""
+    for name in selected(options.names, options.k):
+        made = load()[name]
+        if made.subject != subject:
+            subject = made.subject
+            lines += [""] * bool(lines) + [subject]
+        lines += [f"  {name}", f"      {made.words}", *(f"      - {scope}" for scope in made.scopes)]
+    sys.stdout.write("\n".join(lines) + "\n")
+    return HOLDS
+
+
+def _show(options: argparse.Namespace) -> int:
+    sys.stdout.write("\n\n".join(shown(load()[name]) for name in selected(options.names, None)) + "\n")
+    return HOLDS
+
+
+def shown(made: Claim) -> str:
+    """Print a claim in full."""
+    source = ", ".join(part for part in (made.source.title, made.source.paper, made.source.place) if part)
+    used_by = [name for name, other in load().items() if made.name in other.uses]
+    lines = [made.name, f"  {made.words}", "", f"  subject      {made.subject}", f"  statement    {made.tex}"]
+    lines += [f"  assumption   {assumption}" for assumption in made.assumptions]
+    lines += [f"  scope        {scope}" for scope in made.scopes]
+    lines += [f"  source       {source}"]
+    lines += [f"  code         {name_of(code)}" for code in made.code]
+    lines += [f"  uses         {name}" for name in made.uses]
+    lines += [f"  used by      {name}" for name in used_by]
+    for step in made.steps:
+        each = ", for each rule" if step.per_rule else ""
+        lines += ["", f"  step         {step.name}{each}", f"               {step.words}"]
+        lines += [f"               {step.scope}", f"               by {step.engine}: {ENGINES[step.engine]}"]
+    for mutant in made.mutants:
+        each = ", for each rule" if mutant.per_rule else ""
+        lines += ["", f"  mutant       {mutant.name}{each}", f"               {mutant.words}"]
+    return "\n".join(lines)

@@ -1,0 +1,161 @@
+"""A run of the claims as files that other programs read: JSON, JUnit XML, GitHub's annotations and summary."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from derivations.claim import Checked, Claim, Result, Verdict, load
+from derivations.run import Report
+
+FORMAT = 1  # of the JSON; counted up when a field changes its meaning
+
+
+def as_json(report: Report) -> str:
+    """Print a run as JSON: each verdict with its scope, engine, seconds and residual, and the versions."""
+    mutation = report.mutation
+    return json.dumps(
+        {
+            "format": FORMAT,
+            "holds": not report.faults,
+            "seconds": round(report.seconds, 3),
+            "seed": report.seed,
+            "jobs": report.jobs,
+            "versions": report.versions,
+            "faults": report.faults,
+            "claims": [_claim(load()[result.claim], result) for result in report.results],
+            "mutation": mutation
+            and {
+                "seconds": round(mutation.seconds, 3),
+                "refuted": [asdict(mutant) for mutant in mutation.refuted],
+                "survivors": [asdict(mutant) for mutant in mutation.survivors],
+                "equivalent": [{"key": key, "reason": reason} for key, reason in mutation.equivalent.items()],
+                "stale": mutation.stale,
+            },
+        },
+        indent=1,
+    )
+
+
+def _claim(made: Claim, result: Result) -> dict[str, Any]:
+    return {
+        "name": made.name,
+        "subject": made.subject,
+        "verdict": result.verdict.value,
+        "seconds": round(result.seconds, 4),
+        "words": made.words,
+        "statement": made.tex,
+        "assumptions": made.assumptions,
+        "scope": [str(scope) for scope in made.scopes],
+        "proof": [scope.proof for scope in made.scopes],
+        "source": {**asdict(made.source), "url": made.source.url},
+        "code": [name_of(code) for code in made.code],
+        "uses": made.uses,
+        "steps": [_checked(step) for step in result.steps],
+        "mutants": [_checked(mutant) for mutant in result.mutants],
+    }
+
+
+def _checked(checked: Checked) -> dict[str, Any]:
+    return {**asdict(checked), "verdict": checked.verdict.value, "seconds": round(checked.seconds, 4)}
+
+
+def name_of(code: Any) -> str:
+    """Return the dotted name of an object of the code."""
+    return f"{getattr(code, '__module__', '')}.{getattr(code, '__qualname__', code)}".lstrip(".")
+
+
+def as_junit(report: Report) -> str:
+    """Print a run as JUnit XML: a suite a subject, a case a claim, and one for the mutants of the code."""
+    root = ElementTree.Element("testsuites", name="derivations", time=f"{report.seconds:.3f}")
+    suites: dict[str, ElementTree.Element] = {}
+
+    def add(subject: str, name: str, seconds: float, faults: tuple[str, ...], *, error: bool) -> None:
+        if subject not in suites:
+            suites[subject] = ElementTree.SubElement(root, "testsuite", name=subject)
+        case = ElementTree.SubElement(suites[subject], "testcase", classname=subject, name=name, time=f"{seconds:.3f}")
+        if faults:
+            found = ElementTree.SubElement(case, "error" if error else "failure", message=_xml(faults[0]))
+            found.text = _xml("\n".join(faults))
+
+    for result in report.results:
+        error = result.verdict is Verdict.ERROR
+        add(result.subject, result.claim, result.seconds, result.faults, error=error)
+    if report.mutation:
+        add("The code", "every mutant is refuted", report.mutation.seconds, report.mutation.faults, error=False)
+    for suite in suites.values():
+        suite.set("tests", str(len(suite)))
+        for kind, name in (("failure", "failures"), ("error", "errors")):
+            suite.set(name, str(len(suite.findall(f"testcase/{kind}"))))
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _xml(text: str) -> str:
+    """Leave out the control characters that XML cannot hold."""
+    return "".join(c for c in text if c >= " " or c in "\n\t")
+
+
+def github_annotations(report: Report) -> Iterator[str]:
+    """Yield a workflow command for everything that went wrong, at the place of the claim."""
+    for result in report.results:
+        for fault in result.faults:
+            run = load()[result.claim].run
+            path = Path(inspect.getsourcefile(run) or "").resolve()
+            place = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+            line = inspect.getsourcelines(run)[1]
+            yield f"::error file={_property(str(place))},line={line},title={_property(result.claim)}::{_data(fault)}"
+    for fault in report.mutation.faults if report.mutation else ():
+        yield f"::error title=mutants::{_data(fault)}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def github_summary(report: Report) -> str:
+    """Print a run as the Markdown of a job summary."""
+    lines = ["## Derivations", "", _sentence(report), ""]
+    if report.faults:
+        lines += [*(f"- {_cell(fault)}" for fault in report.faults), ""]
+    lines += ["| Claim | Verdict | Scope | Seconds |", "|---|---|---|---:|"]
+    for result in report.results:
+        scope = "; ".join(str(scope) for scope in load()[result.claim].scopes)
+        lines.append(f"| `{result.claim}` | {result.verdict.value} | {_cell(scope)} | {result.seconds:.2f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def _sentence(report: Report) -> str:
+    return f"{summary(report)} Versions: {', '.join(f'{name} {version}' for name, version in report.versions.items())}."
+
+
+def summary(report: Report) -> str:
+    """Say in a sentence how a run came out."""
+    held = sum(result.verdict is Verdict.HOLDS for result in report.results)
+    text = f"{held} of {len(report.results)} claims hold"
+    if mutation := report.mutation:
+        broken = len(mutation.refuted) + len(mutation.survivors)
+        text += f"; {len(mutation.refuted)} of {broken} mutants of the code are refuted"
+        text += f", {len(mutation.equivalent)} more change nothing"
+    return f"{text}; {report.seconds:.1f} s on {report.jobs} {'process' if report.jobs == 1 else 'processes'}."
+
+
+def append_github_summary(report: Report) -> None:
+    """Append the summary to the file that GitHub names, where it names one."""
+    if path := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(github_summary(report))
