@@ -248,17 +248,24 @@ def _csv(file: str, data: bytes) -> dict[str, np.ndarray]:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{place}: expected UTF-8 text, got byte {data[error.start]:#04x} at {error.start}") from error
-    first = next((line for line in text.splitlines() if line.strip()), "")
+    there = text.splitlines()
+    if len(there) > LIMITS.csv_lines:
+        raise ValueError(f"{place}: expected at most {LIMITS.csv_lines:,} lines, got {len(there):,}")
+    first = next((line for line in there if line.strip()), "")
     separator = max((",", ";", "\t"), key=first.count)
     lines = _lines(place, text, separator)
     try:
         number, header = next(lines)
     except StopIteration:
         raise ValueError(f"{place}: expected a line for each token, got no line with anything in it") from None
+    if len(header) > LIMITS.csv_columns:
+        raise ValueError(f"{place}: expected at most {LIMITS.csv_columns:,} columns, got {len(header):,}")
     numbers = array("d")
     columns: list[Column]
     if all(_is_number(cell) for cell in header):
-        columns = [(_stem(file), channel) for channel in range(len(header))]
+        stem = _stem(file)
+        alone = len(header) == 1 and stem not in ("q", "k", "v")
+        columns = [(stem, None if alone else channel) for channel in range(len(header))]
         numbers.extend(_numbers(place, number, header, columns))
     else:
         columns = [_column(f"{place}, line {number}", cell) for cell in header]

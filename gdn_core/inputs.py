@@ -28,6 +28,8 @@ class Limits:
         characters: characters of a text.
         file_bytes: bytes of an uploaded file.
         csv_bytes: bytes of an uploaded .csv file, whose numbers are read one by one.
+        csv_lines: lines of a .csv file.
+        csv_columns: columns of a .csv file.
         unpacked_bytes: bytes of all arrays of a file together, after decompression.
         arrays: arrays in a file.
         gate: erase and write gates, from 0.
@@ -42,6 +44,8 @@ class Limits:
     characters: int = 200_000
     file_bytes: int = 32 * 2**20
     csv_bytes: int = 4 * 2**20
+    csv_lines: int = 100_000
+    csv_columns: int = 4096
     unpacked_bytes: int = 64 * 2**20
     arrays: int = 64
     gate: float = 2.0

@@ -45,8 +45,20 @@ def normal(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Return a text without control characters and marks of direction, with one space between parts."""
-    kept = (" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in text if not _invisible(c))
+    """Return a text without control characters and marks of direction, with one space between parts.
+
+    Of more than 30 marks on one letter the rest is left out: to bring them into order takes time that grows with the
+    square of their number. Source: Unicode Standard Annex 15, Stream-Safe Text Format.
+    """
+    kept, marks = [], 0
+    for c in text:
+        shown, mark = _shown(c)
+        if mark:
+            marks += 1
+        elif shown:
+            marks = 0
+        if marks <= 30:
+            kept.append(shown)
     return " ".join("".join(kept).split())
 
 
@@ -59,19 +71,30 @@ def words(text: str) -> list[str]:
     word a run. Everything else separates.
     """
     text = normal(text)
-    classes = "".join(_CLASS.get(c) or _class(c) for c in text)
+    classes = "".join(map(_class, text))
     return [text[match.start() : match.end()] for match in _WORD.finditer(classes)]
 
 
-def _invisible(c: str) -> bool:
-    """Whether a character only formats: a soft hyphen, a mark of direction, a variant; joiners and tags spell."""
-    formats = unicodedata.category(c) == "Cf" and c not in _JOINERS and ord(c) not in _TAGS
-    return formats or 0xFE00 <= ord(c) <= 0xFE0F
+@lru_cache(maxsize=4096)
+def _shown(c: str) -> tuple[str, bool]:
+    """Return what is kept of a character, and whether it is a mark on the letter before it.
+
+    What only formats goes: a soft hyphen, a mark of direction, a variant; joiners and tags spell, and stay.
+    """
+    category = unicodedata.category(c)
+    if category in ("Cc", "Cs"):
+        return " ", False
+    if (category == "Cf" and c not in _JOINERS and ord(c) not in _TAGS) or 0xFE00 <= ord(c) <= 0xFE0F:
+        return "", False
+    return c, unicodedata.combining(c) > 0
 
 
+@lru_cache(maxsize=4096)
 def _class(c: str) -> str:
     """Return the letter that :data:`_WORD` knows a character by."""
     o, category = ord(c), unicodedata.category(c)
+    if c in _INSIDE:
+        return "I"
     if c in _JOINERS:
         return "J"
     if category[0] == "M" or o in _SKIN_TONES or o in _TAGS:
@@ -96,7 +119,7 @@ _UNSPACED = (  # Han and Hiragana
     range(0xF900, 0xFB00),
     range(0x20000, 0x40000),
 )
-_CLASS = {"'": "I", "\u2019": "I", "\u00b7": "I", ".": "I", " ": " "}
+_INSIDE = "'.\u00b7\u2019"
 _WORD = re.compile(
     "FF"  # a flag
     "|[PF]E*(?:J[PF]E*)*"  # an emoji: its skin tone and tags, and the emoji joined to it

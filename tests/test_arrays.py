@@ -124,6 +124,10 @@ class TestWhatIsWrittenComesBack:
     def test_one_array_is_called_as_its_file_or_k(self, file, name):
         assert list(read(file, npy(X))) == [name]
 
+    def test_from_csv_of_one_gate_as_one_number_a_token(self):
+        assert read("g.csv", b"-1\n-2\n")["g"].tolist() == [-1, -2]
+        assert read("k.csv", b"-1\n-2\n")["k"].tolist() == [[-1], [-2]]
+
 
 class TestFiles:
     """What is refused before its kind matters."""
@@ -367,6 +371,10 @@ class TestCsv:
     )
     def test_what_cannot_be_read_is_said_with_its_line(self, data, sentence):
         refused("t.csv", data, f"'t.csv'{sentence}")
+
+    def test_too_many_lines_or_columns_are_refused(self):
+        refused("t.csv", b"1\n" * 100_001, "'t.csv': expected at most 100,000 lines, got 100,001")
+        refused("t.csv", b"1," * 4096 + b"1", "'t.csv': expected at most 4,096 columns, got 4,097")
 
     def test_a_cell_without_end_is_refused(self):
         with pytest.raises(ValueError, match=r"^'t.csv', line 2: expected cells of numbers, got a damaged one"):

@@ -3,6 +3,7 @@
 import io
 import math
 import re
+import time
 import unicodedata
 from dataclasses import replace
 from pathlib import Path
@@ -445,6 +446,12 @@ class TestText:
     )  # fmt: skip
     def test_a_text_without_tokens_is_refused(self, text, sentence):
         refused(sentence, lambda: scenarios.from_text(text, Settings()))
+
+    def test_marks_without_end_take_no_time(self):
+        began = time.perf_counter()
+        made = scenarios.from_text("a" + "\u0301\u0316\u202e" * 60_000 + " b", Settings())
+        assert time.perf_counter() - began < 5  # in the order that they must be brought into it would be minutes
+        assert made.stream.sizes == (1, 16, 16)
 
     def test_bytes_are_no_text(self):
         refused("text: expected text, got bytes", lambda: scenarios.from_text(b"a b", Settings()), TypeError)
