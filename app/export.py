@@ -50,4 +50,6 @@ def csv(choice: Choice, picture: compute.Picture) -> bytes:
 def python(choice: Choice, picture: compute.Picture) -> bytes:
     """Return the Python that makes the numbers of a picture again."""
     files = [file.name for file in choice.files]
-    return scenarios.python_source(picture.scenario, choice.rules, files=files).encode()
+    return scenarios.python_source(
+        picture.scenario, choice.rules, files=files, discretisation=choice.discretisation
+    ).encode()
