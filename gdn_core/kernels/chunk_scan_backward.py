@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
@@ -10,17 +12,22 @@ from torch import Tensor
 from gdn_core.kernels.chunk_blocks import Blocks
 from gdn_core.kernels.chunk_prepare import CHUNK, Prepared, precision
 from gdn_core.kernels.chunk_scan import Tiles, scan_tiles
+from gdn_core.kernels.tensor_maps import fits_tensor_maps, rows_of
 
 
 @triton.jit(do_not_specialize=["N", "H", "HV", "LENGTH"])
 def chunk_scan_backward_kernel(
-    q, k, do, gates, solve, reads, dstate, dv, dstates, dends,
+    q, k, do, gates, solve, reads, dstate, dv, d_dv, dstates, d_dstates, dends,
     cu_seqlens, chunk_offsets, segment_offsets, segment_owner, scale, N, H, HV, LENGTH,
     stride_n, stride_h, stride_k, stride_v,
     K: tl.constexpr, V: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, C: tl.constexpr,
-    DECAY: tl.constexpr, ERASE: tl.constexpr, STATE: tl.constexpr, WRITE: tl.constexpr, PREC: tl.constexpr,
+    DECAY: tl.constexpr, ERASE: tl.constexpr, STATE: tl.constexpr, WRITE: tl.constexpr,
+    TMA: tl.constexpr, PREC: tl.constexpr,
 ):  # fmt: skip
-    """Run the stages of chunk_scan_kernel backwards for BV rows of one head's memory; WRITE keeps what they give."""
+    """Run the stages of chunk_scan_kernel backwards for BV rows of one head's memory; WRITE keeps what they give.
+
+    With TMA, q, k, do, solve, reads and every d_ are descriptors.
+    """
     NV: tl.constexpr = (V + BV - 1) // BV
     i_v = tl.program_id(0) % NV
     i_s = (tl.program_id(0) // NV // HV).to(tl.int64)
@@ -34,7 +41,7 @@ def chunk_scan_backward_kernel(
     stop = tl.minimum(start + LENGTH * C, tl.load(cu_seqlens + i_n + 1).to(tl.int64))
     i_c = tl.load(chunk_offsets + i_n) + first
 
-    DTYPE: tl.constexpr = k.dtype.element_ty
+    DTYPE: tl.constexpr = k.dtype if TMA else k.dtype.element_ty
     o_c = tl.arange(0, C)
     o_k = tl.arange(0, BK)
     o_v = i_v * BV + tl.arange(0, BV)
@@ -58,12 +65,23 @@ def chunk_scan_backward_kernel(
         o_qk = (o_t[:, None] * H + i_h) * K + o_k[None, :]
         m_qk = m_t[:, None] & m_k[None, :]
         o_cc = i_block * (C * C) + o_c[:, None] * C + o_c[None, :]
-        b_k = tl.load(k + o_qk, mask=m_qk, other=0.0)
-        b_q = tl.load(q + o_qk, mask=m_qk, other=0.0)
-        b_do = tl.load(do + o_vo, mask=m_vo, other=0.0)
-        b_P = tl.load(reads + o_cc)
+        i_t = (start + i * C).to(tl.int32)
+        i_r = i_block.to(tl.int32) * C
+        whole = i_t + C <= stop
+        if TMA:
+            b_k = k.load([i_t, i_h * K])
+            b_q = q.load([i_t, i_h * K])
+            b_do = tl.where(m_t[None, :], tl.trans(do.load([i_t, i_hv * V + i_v * BV])), 0.0)
+            b_P = reads.load([i_r, 0])
+        else:
+            b_k = tl.load(k + o_qk, mask=m_qk, other=0.0)
+            b_q = tl.load(q + o_qk, mask=m_qk, other=0.0)
+            b_do = tl.load(do + o_vo, mask=m_vo, other=0.0)
+            b_P = tl.load(reads + o_cc)
         b_dSd = b_dS.to(DTYPE)
-        if WRITE:
+        if WRITE and TMA:
+            d_dstates.store([i_block.to(tl.int32) * V + i_v * BV, 0], b_dSd)
+        elif WRITE:
             tl.store(dstates + i_block * (V * K) + o_v[:, None] * K + o_k[None, :], b_dSd, mask=m_S)
 
         p_gates = gates + i_block * (4 * C) + o_c
@@ -75,12 +93,18 @@ def chunk_scan_backward_kernel(
         b_du = tl.dot(b_do, b_P, b_du, input_precision=PREC)
         if ERASE:
             b_beta = tl.load(p_gates + 3 * C)
-            b_T = tl.load(solve + o_cc)
+            if TMA:
+                b_T = solve.load([i_r, 0])
+            else:
+                b_T = tl.load(solve + o_cc)
             b_dv = tl.dot((b_du * b_beta[None, :]).to(DTYPE), b_T, input_precision=PREC)
         else:
             b_dv = b_du
         if WRITE:
-            tl.store(dv + o_vo, b_dv.to(dv.dtype.element_ty), mask=m_vo)
+            if TMA and whole:
+                d_dv.store([i_t, i_hv * V + i_v * BV], tl.trans(b_dv).to(DTYPE))
+            else:
+                tl.store(dv + o_vo, b_dv.to(DTYPE), mask=m_vo)
 
         b_r = b_do.to(tl.float32) * scale
         if DECAY:
@@ -152,12 +176,22 @@ def _launch(
     dends = torch.empty(segments.count, HV, V, K, dtype=torch.float32, device=k.device)
     strides = dstate.stride() if dstate is not None else (0, 0, 0, 0)
     x = prepared
+    BK = max(16, triton.next_power_of_2(K))
+    tma = fits_tensor_maps(K, V, BK, tiles.BV, k)
+    tokens: list[Any] = [q, k, do]
+    blocks: list[Any] = [x.solve, x.reads]
+    d_dv, d_dstates = None, None
+    if tma:
+        tokens = [rows_of(q, H * K, (CHUNK, K)), rows_of(k, H * K, (CHUNK, K)), rows_of(do, HV * V, (CHUNK, tiles.BV))]
+        blocks = [rows_of(block, CHUNK, (CHUNK, CHUNK)) for block in blocks]
+        d_dv = rows_of(dv, HV * V, (CHUNK, tiles.BV)) if dv is not None else None
+        d_dstates = rows_of(dstates, K, (tiles.BV, K)) if dstates is not None else None
     chunk_scan_backward_kernel[(triton.cdiv(V, tiles.BV) * segments.count * HV,)](
-        q, k, do, x.gates, x.solve, x.reads, dstate, dv, dstates, dends,
+        *tokens, x.gates, *blocks, dstate, dv, d_dv, dstates, d_dstates, dends,
         x.cu_seqlens, x.chunks.offsets, segments.offsets, segments.owner, x.scale,
         x.cu_seqlens.shape[0] - 1, H, HV, segments.size // CHUNK, *strides,
-        K=K, V=V, BK=max(16, triton.next_power_of_2(K)), BV=tiles.BV, C=CHUNK, DECAY=x.decay, ERASE=x.erase,
-        STATE=dstate is not None, WRITE=dv is not None, PREC=precision(k.dtype),
+        K=K, V=V, BK=BK, BV=tiles.BV, C=CHUNK, DECAY=x.decay, ERASE=x.erase,
+        STATE=dstate is not None, WRITE=dv is not None, TMA=tma, PREC=precision(k.dtype),
         num_warps=tiles.num_warps, num_stages=tiles.num_stages,
     )  # fmt: skip
     return dends
