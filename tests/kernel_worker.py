@@ -86,7 +86,7 @@ def poisoned(header: Header, arrays: Arrays) -> worker.Answer:
     out = within_poison(np.full((R, T, V, 2), np.nan, np.float32))
     x, v, wide, table, rows = (within_poison(arrays[name]) for name in ("x", "v", "wide", "table", "rows"))
     block = [1 << (n - 1).bit_length() for n in (R, V, K)]
-    trajectory.trajectory_kernel[(1,)](x, v, wide, table, rows, S, out, T, V, K, R, *block, wide_decay, wide_key)
+    trajectory.trajectory_kernel[(1,)](x, v, wide, table, rows, S, out, T, V, K, R, *block, wide_decay, wide_key, T)
     clean = all(
         bool(room[:4096].isnan().all() and room[-4096:].isnan().all())
         for room in (torch.empty(0).set_(held.untyped_storage()) for held in (S, out))
