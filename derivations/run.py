@@ -18,7 +18,7 @@ from derivations.claim import Result, load
 from derivations.mutants import EQUIVALENT, Mutant, Refutation, attempts, mutants, refute
 from gdn_core.rules import WriteRule
 
-TRIED = 0.6  # seconds: a step that took longer is not tried on every mutant
+TRIED = 3.0  # seconds: a step that took longer is not tried on every mutant
 BATCH = 12  # mutants a task
 
 

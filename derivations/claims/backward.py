@@ -12,7 +12,7 @@ import numpy as np
 from derivations.claim import OverField, Sizes, claim, every_rule
 from derivations.engines.field import Dual, Field, dual_exp, stack
 from derivations.engines.ring import Ring
-from derivations.engines.tokens import shapes
+from derivations.engines.tokens import Shapes, every_width, shapes
 from derivations.mutants import planted
 from gdn_core import chunk_backward, reference
 from gdn_core.reference import Token
@@ -26,14 +26,9 @@ REAL = OverField(degree=10 * 64, C=64, dk=128, dv=144)
 SMALL = OverField(degree=10 * 9, C=9, dk=12, dv=10)
 
 
-def derivative_of_symbols(rule: WriteRule, T: int, V: int, K: int, backward: Callable[..., Any] | None = None) -> Any:
-    """Differentiate ``sum(do * o) + sum(dS * S_T)`` of the recurrence by every letter; take off the code's gradients.
-
-    The gates stay free of the rule, at its widths: a gradient is of the code, which does not know that two are tied.
-    """
-    sizes = shapes(rule, T, V, K)
-    rows = sizes["S"][0]
-    ring = Ring(exponentials={"a": sizes["g"]}, **sizes, do=(T, rows), dS=sizes["S"])
+def derivative_of_symbols(sizes: Shapes, backward: Callable[..., Any] | None = None) -> Any:
+    """Differentiate ``sum(do * o) + sum(dS * S_T)`` of the recurrence by every letter, less the code's gradients."""
+    ring = Ring(exponentials={"a": sizes["g"]}, **sizes, do=sizes["v"], dS=sizes["S"])
     ring.let_exp(ring["g"], "a")
     x = Token(**{name: ring[name] for name in ("q", "k", "v", "g", "b", "w")})
     options: dict[str, Any] = {"exp": ring.exp, "stack": np.stack}
@@ -89,13 +84,19 @@ def derivative_at_points(rule: WriteRule, scope: OverField, rng: random.Random) 
 )
 def chunk_backward_is_the_derivative(rule: WriteRule) -> Any:
     """The hand-derived gradients of a chunk are the derivatives of the recurrence, at every gate width."""
-    return derivative_of_symbols(rule, 2, 2, 3)
+    return derivative_of_symbols(shapes(rule, 2, 2, 3))
+
+
+@chunk_backward_is_the_derivative.step(engine="ring", scope=Sizes(C=2, dk=3, dv=2))
+def gradients_at_every_combination_of_widths() -> Any:
+    """The gradients are the derivatives, whatever the widths of decay, erase gate, write gate and keys."""
+    return [derivative_of_symbols(sizes) for sizes in every_width(2, 2, 3)]
 
 
 @chunk_backward_is_the_derivative.step(engine="ring", scope=Sizes(C=3, dk=3, dv=2))
 def gradients_of_the_gated_delta_rule_on_symbols() -> Any:
     """The gradients of Gated DeltaNet are the derivatives of its recurrence."""
-    return derivative_of_symbols(GATED_DELTANET, 3, 2, 3)
+    return derivative_of_symbols(shapes(GATED_DELTANET, 3, 2, 3))
 
 
 @chunk_backward_is_the_derivative.step(engine="field", scope=SMALL)
@@ -113,7 +114,7 @@ def gradients_of_the_gated_delta_rule_at_real_sizes(rng: random.Random) -> Any:
 def misprinted(right: str, wrong: str) -> Any:
     """Plant a misprint in the backward pass."""
     backward = planted(chunk_backward.chunk_backward, right, wrong)
-    return derivative_of_symbols(GATED_DELTANET, 2, 2, 3, backward)
+    return derivative_of_symbols(shapes(GATED_DELTANET, 2, 2, 3), backward)
 
 
 @chunk_backward_is_the_derivative.refute

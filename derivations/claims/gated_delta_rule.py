@@ -10,7 +10,7 @@ import numpy as np
 
 from derivations.claim import EverySize, EveryWidth, OverField, Sizes, claim, every_rule
 from derivations.engines import arrays
-from derivations.engines.tokens import Case, points, symbols, vectors
+from derivations.engines.tokens import Case, every_width, free_symbols, points, symbols, vectors
 from derivations.engines.trees import Block, Expr
 from derivations.engines.words import Algebra, equation
 from derivations.mutants import planted
@@ -436,6 +436,12 @@ def decays_between_tokens_taken_from_the_start(rule: WriteRule) -> Any:
 def every_rule_has_a_chunk_form(rule: WriteRule) -> Any:
     """The reference's chunk is the reference's recurrence, for every width that a gate of the family may have."""
     return chunk_against_recurrence(symbols(rule, 3, 2, 3))
+
+
+@every_rule_has_a_chunk_form.step(engine="ring", scope=Sizes(C=3, dk=3, dv=2))
+def chunk_at_every_combination_of_widths() -> Any:
+    """The reference's chunk is its recurrence, whatever the widths of decay, erase gate, write gate and keys."""
+    return [chunk_against_recurrence(free_symbols(sizes)) for sizes in every_width(3, 2, 3)]
 
 
 @every_rule_has_a_chunk_form.step(engine="field", scope=SHORT_CHUNKS)

@@ -122,12 +122,8 @@ class Field:
             if _is_prime(self.q) and _is_prime(self.p):
                 break
         base = pow(rng.randrange(2, self.p - 1), 2, self.p)  # a square other than 1 has order q
-        small, large = [1], [1]
-        for _ in range(1 << _HALF):
-            small.append(small[-1] * base % self.p)
-        for _ in range(1 << _HALF):
-            large.append(large[-1] * small[-1] % self.p)
-        self._small, self._large = np.array(small), np.array(large)
+        self._small = _powers(base, self.p)
+        self._large = _powers(pow(base, 1 << _HALF, self.p), self.p)
         self._numbers = np.random.default_rng(rng.getrandbits(64))
 
     def draw(self, *shape: int) -> Residues:
@@ -228,10 +224,19 @@ def stack(arrays: Sequence[Any]) -> Any:
     return Residues(np.stack([a.values for a in arrays]), first.modulus)
 
 
+def _powers(base: int, modulus: int) -> np.ndarray:
+    """Return the powers 0 to 2^15 - 1 of a residue."""
+    powers = np.ones(1, dtype=np.int64)
+    for n in range(_HALF):
+        powers = np.concatenate([powers, powers * pow(base, 1 << n, modulus) % modulus])
+    return powers
+
+
 def _is_prime(n: int) -> bool:
     """Decide primality for n < 2^32: Miller and Rabin with witnesses 2, 7, 61 make no mistake there."""
-    if n % 2 == 0:
-        return n == 2
+    for small in (2, 3, 5, 7, 11, 13, 17, 19, 23):
+        if n % small == 0:
+            return n == small
     odd, twos = n - 1, 0
     while odd % 2 == 0:
         odd, twos = odd // 2, twos + 1

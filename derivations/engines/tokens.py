@@ -6,8 +6,9 @@ values, feature maps and discretisations make them.
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,21 +18,37 @@ from derivations.engines import field, gram, ring
 from gdn_core.reference import Array, Exp, Stack, Token
 from gdn_core.rules import Clock, Gate, WriteRule
 
+Shapes = dict[str, tuple[int, ...]]
 
-def shapes(rule: WriteRule, T: int, V: int, K: int) -> dict[str, tuple[int, ...]]:
+
+def shapes(rule: WriteRule, T: int, V: int, K: int) -> Shapes:
     """Return the shapes of the letters of a memory ``S`` and of a stream of T tokens.
 
     Of a gate that the rule does not have, the letter is there at scalar width, and :func:`tokens` fixes it.
     """
     V += rule.normalised  # the normaliser is one more value channel; its value 1 is a special case of a letter
+    return _shapes(rule.decay, rule.erase, rule.write, T, V, K)
+
+
+def every_width(T: int, V: int, K: int) -> Iterator[Shapes]:
+    """Yield the shapes for every combination of the widths that the gates of the family have.
+
+    A gate that is absent is a scalar one at a value of its own, and needs no shapes of its own.
+    """
+    erase, write = (Gate.SCALAR, Gate.KEY), (Gate.SCALAR, Gate.VALUE, Gate.MATRIX)
+    decay = (Gate.SCALAR, Gate.KEY, Gate.VALUE, Gate.MATRIX)
+    return (_shapes(*widths, T, V, K) for widths in itertools.product(decay, erase, write))
+
+
+def _shapes(decay: Gate, erase: Gate, write: Gate, T: int, V: int, K: int) -> Shapes:
     return {
         "S": (V, K),
         "q": (T, K),
-        "k": (T, V, K) if rule.write is Gate.MATRIX else (T, K),
+        "k": (T, V, K) if write is Gate.MATRIX else (T, K),  # a key for each value channel
         "v": (T, V),
-        "g": (T, *rule.decay.shape(V, K)),
-        "b": (T, rule.erase.shape(V, K)[1]),
-        "w": (T, 1 if rule.write is Gate.MATRIX else rule.write.shape(V, K)[0]),
+        "g": (T, *decay.shape(V, K)),
+        "b": (T, erase.shape(V, K)[1]),
+        "w": (T, V if write is Gate.VALUE else 1),
     }
 
 
@@ -87,13 +104,18 @@ class Case:
         return {name: self.residual(one, other) for name, one, other in zip("So", left, right, strict=True)}
 
 
-def symbols(rule: WriteRule, T: int, V: int, K: int) -> Case:
-    """Return a stream of the rule whose every entry is a letter."""
-    sizes = shapes(rule, T, V, K)
+def free_symbols(sizes: Shapes) -> Case:
+    """Return a stream of these shapes whose every entry is a letter."""
     letters = ring.Ring(exponentials={"a": sizes["g"]}, **sizes)
     letters.let_exp(letters["g"], "a")
-    x = tokens(rule, {name: letters[name] for name in sizes})
+    x = Token(**{name: letters[name] for name in sizes if name != "S"})
     return Case(letters["S"], x, letters.exp, np.stack, letters.residual)
+
+
+def symbols(rule: WriteRule, T: int, V: int, K: int) -> Case:
+    """Return a stream of the rule whose every entry is a letter."""
+    case = free_symbols(shapes(rule, T, V, K))
+    return replace(case, x=tokens(rule, vars(case.x)))
 
 
 def points(rule: WriteRule, T: int, V: int, K: int, rng: random.Random) -> Case:
@@ -112,8 +134,7 @@ def vectors(rule: WriteRule, T: int) -> Case:
     if not scalar_gates(rule):
         raise ValueError(f"{rule.title} has a gate for each channel: its keys are not known by their inner products")
     numbers = gram.Gram(T, tied=rule.tied)
-    letters = {name: getattr(numbers.x, name) for name in ("q", "k", "v", "g", "b", "w")}
-    return Case(numbers.S, tokens(rule, letters), numbers.exp, gram.stack, numbers.residual)
+    return Case(numbers.S, tokens(rule, vars(numbers.x)), numbers.exp, gram.stack, numbers.residual)
 
 
 def scalar_gates(rule: WriteRule) -> bool:
