@@ -41,22 +41,26 @@ class Preset:
         return scenario_of(rows, settings, title=self.title, look_for=self.look_for, notes=notes, call=call)
 
 
-def _at_right_angles(seed: int, count: int, size: int, first: np.ndarray | None = None) -> list[tuple[float, ...]]:
-    """Return unit vectors, each at right angles to ``first`` and to those before it while there is room.
+def _axis(i: int, size: int) -> np.ndarray:
+    """Return the i-th axis of key space: a key that is written to one column of the memory alone."""
+    return np.eye(size)[i]
 
-    Where no direction is left a new block begins, at right angles among itself and to ``first``.
+
+def _at_right_angles(seed: int, count: int, size: int, start: int = 0) -> list[tuple[float, ...]]:
+    """Return unit keys at right angles to the first ``start`` axes, and to those before them while there is room.
+
+    The first are the other axes, so that each pair can be seen in a column of its own. Where no direction is left a
+    new block begins, turned at random, at right angles among itself.
     """
     found: list[tuple[float, ...]] = []
-    basis = np.zeros((size, size))
-    start = 0
-    if first is not None:
-        basis[0], start = first, 1
+    basis = np.eye(size)
     used = start
     for i in range(count):
         if used == size:
             used = start
-        x = direction(seed, "key", f"direction {i}", size)
-        if used < size:  # not so where ``first`` is the only direction there is
+        axis = start + i
+        x = _axis(axis, size) if axis < size else direction(seed, "key", f"direction {i}", size)
+        if used < size:  # not so where the first axes are all there are
             for _ in range(2):  # once more against rounding
                 x = x - (basis[:used] @ x) @ basis[:used]
             x = x / np.sqrt((x * x).sum())
@@ -79,9 +83,8 @@ def _collision(settings: Settings) -> tuple[list[Row], list[str]]:
 def _overwrite(settings: Settings) -> tuple[list[Row], list[str]]:
     """Write one key twice, the other keys at right angles to it."""
     again = settings.T // 2
-    key = direction(settings.seed, "key", "the key", settings.dk)
-    others = _at_right_angles(settings.seed, settings.T, settings.dk, first=key)
-    cell = tuple(key.tolist())
+    others = _at_right_angles(settings.seed, settings.T, settings.dk, start=1)
+    cell = tuple(_axis(0, settings.dk).tolist())
     rows = [
         Row(key=other, value=f"value {i}", query=cell, label=f"other key → value {i}") for i, other in enumerate(others)
     ]
@@ -125,8 +128,8 @@ def _reset(settings: Settings) -> tuple[list[Row], list[str]]:
 
 def _correlated(settings: Settings) -> tuple[list[Row], list[str]]:
     """Store pairs whose keys share most of their direction."""
-    common = direction(settings.seed, "key", "common", settings.dk)
-    own = _at_right_angles(settings.seed, settings.T, settings.dk, first=common)
+    common = _axis(0, settings.dk)
+    own = _at_right_angles(settings.seed, settings.T, settings.dk, start=1)
     rows = []
     for i, x in enumerate(own, start=1):
         key = math.sqrt(SHARED) * common + math.sqrt(1 - SHARED) * np.array(x)
@@ -168,9 +171,9 @@ PRESETS: dict[str, Preset] = {
         Preset(
             slug="collision",
             title="More pairs than dk",
-            look_for="The first dk keys are at right angles: linear attention and DeltaNet answer every one of them "
-            "exactly. From then on no direction is free: linear attention blurs all keys, the newest too, while "
-            "DeltaNet with beta = 1 answers the newest exactly and older ones worse.",
+            look_for="The first dk keys are the axes: each pair fills a column of its own, and linear attention and "
+            "DeltaNet answer every one of them exactly. From then on no direction is free: linear attention blurs all "
+            "keys, the newest too, while DeltaNet with beta = 1 answers the newest exactly and older ones worse.",
             settings=Settings(dk=16, dv=16, T=32, alpha=0.98),
             rules=("linear-attention", "mamba-2", "deltanet", "gated-deltanet"),
             rows=_collision,
@@ -178,9 +181,10 @@ PRESETS: dict[str, Preset] = {
         Preset(
             slug="overwrite",
             title="The same key written twice",
-            look_for="At the second write linear attention answers the sum of both values, Mamba-2 the second value "
-            "plus what its decay has left of the first. DeltaNet and Gated DeltaNet with beta = 1 answer the second "
-            "value alone: they take away what the key answered before they write.",
+            look_for="Watch column 0, where the key of token 0 is written: at the second write linear attention holds "
+            "the sum of both values, Mamba-2 the second value plus what its decay has left of the first. DeltaNet and "
+            "Gated DeltaNet with beta = 1 hold the second value alone: they take away what the key answered before "
+            "they write.",
             settings=Settings(dk=16, dv=16, T=16, alpha=0.95),
             rules=("linear-attention", "mamba-2", "deltanet", "gated-deltanet"),
             rows=_overwrite,
@@ -188,8 +192,8 @@ PRESETS: dict[str, Preset] = {
         Preset(
             slug="recency",
             title="Recency",
-            look_for="The keys are at right angles, so nothing collides: linear attention and DeltaNet answer all of "
-            "them exactly. Under RetNet and Gated DeltaNet an answer shrinks by alpha at every token after its own, "
+            look_for="The keys are the axes, a column each, so nothing collides: linear attention and DeltaNet answer "
+            "all of them exactly. Under RetNet and Gated DeltaNet an answer shrinks by alpha at every token after its own, "
             "whatever it says: new pairs outweigh old ones.",
             settings=Settings(dk=16, dv=16, T=16, alpha=0.8),
             rules=("linear-attention", "retnet", "deltanet", "gated-deltanet"),
@@ -218,8 +222,8 @@ PRESETS: dict[str, Preset] = {
         Preset(
             slug="correlated",
             title="Correlated keys",
-            look_for="Any two keys share most of their direction. Linear attention answers every key with nearly the "
-            "same sum of all values. DeltaNet writes only what the key does not answer yet: the newest pair is exact, "
+            look_for="Any two keys share most of their direction, column 0. Linear attention answers every key with "
+            "nearly the same sum of all values. DeltaNet writes only what the key does not answer yet: the newest pair is exact, "
             "and the older ones are far closer than linear attention's.",
             settings=Settings(dk=16, dv=16, T=12, alpha=0.98),
             rules=("linear-attention", "mamba-2", "deltanet", "gated-deltanet"),
