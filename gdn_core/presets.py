@@ -193,8 +193,8 @@ PRESETS: dict[str, Preset] = {
             slug="recency",
             title="Recency",
             look_for="The keys are the axes, a column each, so nothing collides: linear attention and DeltaNet answer "
-            "all of them exactly. Under RetNet and Gated DeltaNet an answer shrinks by alpha at every token after its own, "
-            "whatever it says: new pairs outweigh old ones.",
+            "all of them exactly. Under RetNet and Gated DeltaNet an answer shrinks by alpha at every token after its "
+            "own, whatever it says: new pairs outweigh old ones.",
             settings=Settings(dk=16, dv=16, T=16, alpha=0.8),
             rules=("linear-attention", "retnet", "deltanet", "gated-deltanet"),
             rows=_recency,
@@ -223,8 +223,8 @@ PRESETS: dict[str, Preset] = {
             slug="correlated",
             title="Correlated keys",
             look_for="Any two keys share most of their direction, column 0. Linear attention answers every key with "
-            "nearly the same sum of all values. DeltaNet writes only what the key does not answer yet: the newest pair is exact, "
-            "and the older ones are far closer than linear attention's.",
+            "nearly the same sum of all values. DeltaNet writes only what the key does not answer yet: the newest pair "
+            "is exact, and the older ones are far closer than linear attention's.",
             settings=Settings(dk=16, dv=16, T=12, alpha=0.98),
             rules=("linear-attention", "mamba-2", "deltanet", "gated-deltanet"),
             rows=_correlated,
