@@ -143,11 +143,18 @@ def test_the_numbers_behind_the_maps_are_the_trajectory_to_the_bit(page: Page, r
                 np.testing.assert_array_equal(numbers(page, rule, moment), np.broadcast_to(expected[moment], (V, K)))
 
 
-def test_states_kept_only_now_and_then_give_the_same_numbers(browser: Browser, ran: Trajectory) -> None:
+@pytest.fixture
+def script(browser: Browser) -> Iterator[Page]:
+    """An empty page that has the player's replay, and nothing else of it."""
     page = browser.new_page()
     page.add_script_tag(content=(PLAYER / "replay.js").read_text(encoding="utf-8"))
+    yield page
+    page.close()
+
+
+def test_states_kept_only_now_and_then_give_the_same_numbers(script: Page, ran: Trajectory) -> None:
     data = payload.of(ran, [""] * T) + struct.pack("<ii", 5, 7) + b"key"
-    states = page.evaluate(
+    states = script.evaluate(
         """data => {
             const shifted = Uint8Array.from(" " + atob(data), (c) => c.charCodeAt(0)); // misaligned, as protobuf may
             const { header, floats, token, visit, key } = decode(shifted.subarray(1));
@@ -158,9 +165,28 @@ def test_states_kept_only_now_and_then_give_the_same_numbers(browser: Browser, r
         }""",
         base64.b64encode(data).decode(),
     )
-    page.close()
     for t, flat in states:
         np.testing.assert_array_equal(np.float32(flat).reshape(V, K), ran.states[2, t + 1])
+
+
+def test_the_scale_reaches_the_largest_entry_of_every_moment(script: Page) -> None:
+    """One key again and again, erased half as much again as it holds: what is taken away is larger than any memory."""
+    flat = np.ones((3, V))
+    key = np.ones((3, K)) / np.sqrt(K)
+    stream = Stream(
+        q=key, k=key, v=-flat, g=np.zeros(3), beta=np.full(3, 1.5), w=np.ones(3), delta=np.ones(3), A=-np.ones(K)
+    )
+    ran = trajectory("deltanet", stream, backend="torch")
+    taken = ran.read[0, 1][:, None] * key[1].astype(np.float32)
+    assert np.abs(taken).max() > np.abs(ran.states[0]).max()
+    peaks = script.evaluate(
+        """data => {
+            const { header, floats } = decode(Uint8Array.from(atob(data), (c) => c.charCodeAt(0)));
+            return [...new Memory(header.rules[0], header, floats, Infinity).peaks];
+        }""",
+        base64.b64encode(payload.of(ran, [""] * 3) + bytes(8)).decode(),
+    )
+    np.testing.assert_array_equal(np.float32(peaks)[1], np.abs(taken).max())
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -221,7 +247,7 @@ def test_keys_step_inside_the_player_and_nowhere_else(page: Page) -> None:
     for key in ("Home", "ArrowLeft", " "):
         page.keyboard.press(key)
     page.get_by_role("combobox", name="Speed").focus()
-    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowLeft")
     assert token(page) == T - 1
     assert page.get_by_role("button", name="Play", exact=True).is_visible()
 
@@ -287,16 +313,26 @@ def test_a_burst_of_steps_is_one_report(page: Page) -> None:
     assert runs(page) == before + 1
 
 
+def mark(page: Page) -> None:
+    page.locator(".player").evaluate(
+        "p => { p.querySelector('canvas').marked = p.querySelector('.token').marked = true; }"
+    )
+
+
+def untouched(page: Page) -> bool:
+    return page.locator(".player").evaluate("p => p.querySelector('canvas').marked && p.querySelector('.token').marked")
+
+
 def test_a_rerun_with_the_same_numbers_touches_nothing(page: Page) -> None:
     open_player(page, "?token=4")
-    page.locator(".player").evaluate("p => { p.querySelector('canvas').marked = true; }")
+    mark(page)
     page.get_by_role("button", name="Step forward").click()
     at_rest(page, 5)
     before = runs(page)
     page.get_by_role("button", name="run again").click()
     page.wait_for_function(f"() => document.body.innerText.includes('runs: {before + 1}')")
     assert token(page) == 5
-    assert page.locator(".player").evaluate("p => p.querySelector('canvas').marked === true")
+    assert untouched(page)
 
 
 def test_other_numbers_keep_the_token_and_fewer_tokens_bring_the_last(page: Page) -> None:
@@ -329,6 +365,7 @@ def test_its_own_report_handed_back_moves_nothing(page: Page) -> None:
     open_player(page)
     page.get_by_text("hand the token at rest back").click()
     expect(page.get_by_text(re.compile("runs: 2$"))).to_be_visible()
+    mark(page)
     forward = page.get_by_role("button", name="Step forward")
     for _ in range(12):  # slower than the rest time: reports and steps interleave
         forward.click()
@@ -337,6 +374,7 @@ def test_its_own_report_handed_back_moves_nothing(page: Page) -> None:
     at_rest(page, 12)
     page.wait_for_timeout(500)
     assert token(page) == 12
+    assert untouched(page)  # the buffer came again, with another end
 
 
 @pytest.mark.parametrize("width", [1440, 390])
@@ -361,6 +399,8 @@ def test_every_cell_has_its_number_in_a_tip_inside_the_window(page: Page, ran: T
                 box = tip.bounding_box()
                 assert box["x"] >= 0 and box["x"] + box["width"] <= width
                 assert box["y"] >= 0 and box["y"] + box["height"] <= 844
+                beside = box["x"] + box["width"] <= size["x"] or box["x"] >= size["x"] + size["width"]
+                assert beside or box["y"] + box["height"] <= size["y"] or box["y"] >= size["y"] + size["height"]
     page.mouse.move(0, 0)
     expect(page.locator(".tip")).to_be_hidden()
 
