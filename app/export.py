@@ -18,15 +18,15 @@ def npz(picture: compute.Picture) -> bytes:
     """Return every array of a picture as an .npz file.
 
     The stream stands under the names that an upload has (q, k, v, g, beta, w, delta), so the file can be uploaded
-    again. What belongs to a rule stands under its slug: ``deltanet/states`` [T + 1, V, K] begins before the first
-    token, ``deltanet/decay`` is what the kernel was given.
+    again. What belongs to a rule stands under its slug: ``deltanet.states`` [T + 1, V, K] begins before the first
+    token, ``deltanet.decay`` is what the kernel was given.
     """
     run = picture.trajectory
     arrays: dict[str, np.ndarray] = {f.name: getattr(run.stream, f.name) for f in fields(run.stream)}
     for r, (rule, operands) in enumerate(zip(run.rules, run.operands, strict=True)):
         recorded = {name: getattr(run, name)[r] for name in ("states", "normaliser", "read", "u", "wv", "o")}
         given = {f.name: getattr(operands, f.name) for f in fields(operands) if f.name not in recorded}
-        arrays |= {f"{rule.slug}/{name}": x for name, x in (recorded | given).items()}
+        arrays |= {f"{rule.slug}.{name}": x for name, x in (recorded | given).items()}
     file = io.BytesIO()
     np.savez_compressed(file, allow_pickle=False, **arrays)
     return file.getvalue()
@@ -51,5 +51,5 @@ def python(choice: Choice, picture: compute.Picture) -> bytes:
     """Return the Python that makes the numbers of a picture again."""
     files = [file.name for file in choice.files]
     return scenarios.python_source(
-        picture.scenario, choice.rules, files=files, discretisation=choice.discretisation
+        picture.scenario, choice.rules, files=files, discretisation=choice.numbers().discretisation
     ).encode()

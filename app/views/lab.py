@@ -61,6 +61,7 @@ def page() -> None:
     with st.sidebar:
         given = controls(choice)
     if given["source"] is Source.TABLE:
+        st.markdown("### Your tokens\nOne a row, in order; each token's own gates act at that token alone.")
         given["table"] = table()
     try:
         choice = replace(session.current(), **given)
@@ -79,7 +80,8 @@ def view(choice: Choice) -> None:
     except compute.REFUSALS as error:
         sorry(error)
         return
-    st.markdown(f"### {picture.scenario.title}\n{picture.scenario.look_for}")
+    if choice.source is not Source.TABLE:
+        st.markdown(f"### {picture.scenario.title}\n{picture.scenario.look_for}")
     notes = [*picture.scenario.notes, *choice.left_out()]
     if choice.token >= len(picture.scenario.labels):
         notes.append(f"There is no token {choice.token} here: the player stands at the last.")
@@ -140,7 +142,7 @@ def _source(source: Source) -> dict[str, Any]:
         return {"text": text}
     if source is Source.ARRAYS:
         return _arrays()
-    st.caption("Edit the tokens in the table beside: one a row, in order. A gate left empty is the one set below.")
+    st.caption("Edit the tokens in the table. A gate left empty there is the one set below.")
     return {}
 
 
@@ -304,7 +306,7 @@ def table() -> tuple[Row, ...]:
     """Show the table of tokens, and return what the visitor made of it."""
 
     def gate(label: str, most: float) -> Any:
-        return st.column_config.NumberColumn(label, min_value=0.0, max_value=most, step=0.001)
+        return st.column_config.NumberColumn(label, min_value=0.0, max_value=most, format="plain")
 
     name_or_numbers = "A name, the same one always the same vector; or numbers in brackets."
     cells = st.data_editor(
@@ -312,6 +314,7 @@ def table() -> tuple[Row, ...]:
         key=session.table_key(),
         on_change=session.touch,
         num_rows="dynamic",
+        placeholder="",
         column_config={
             "key": st.column_config.TextColumn("key", help=name_or_numbers),
             "value": st.column_config.TextColumn("value", help=f"{name_or_numbers} Blank: only erase."),

@@ -1,0 +1,377 @@
+"""The lab as a visitor uses it, in a real Chromium: what is seen is what the reference computes."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import parse_qs, urlparse
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Download, Locator, Page, expect
+
+from gdn_core import reference, scenarios, streams
+from gdn_core.rules import RULES
+
+ROOT = Path(__file__).resolve().parents[2]
+STAGES = ("before", "decayed", "erased", "written")
+RUNNING = "[data-testid=stStatusWidget]"
+
+
+def settle(page: Page) -> Locator:
+    """Wait until the page has stopped changing, and return the player."""
+    player = page.locator("section.player[data-ready]")
+    player.wait_for(timeout=90_000)  # the first visit starts the kernel's processes
+    page.wait_for_timeout(150)  # for a change just made to reach the server
+    expect(page.locator(RUNNING)).to_have_count(0)
+    return player
+
+
+def visit(page: Page, query: str = "") -> Locator:
+    page.goto(f"/?{query}" if query else "/")
+    return settle(page)
+
+
+def numbers(player: Locator, rule: str, stage: str) -> np.ndarray:
+    """Read the numbers behind a heatmap."""
+    return np.array(player.evaluate("(p, [rule, stage]) => Array.from(p.numbers(rule, stage))", [rule, stage]))
+
+
+def moments(stream: streams.Stream, rule: str, t: int) -> reference.Moments:
+    """Compute one moment by the float64 reference."""
+    tokens = streams.tokens(RULES[rule], stream)
+    S = np.zeros((tokens.v.shape[1], tokens.q.shape[1]))
+    for i in range(t):
+        S = reference.moments(S, tokens[i]).written
+    return reference.moments(S, tokens[t])
+
+
+def check(player: Locator, scenario: scenarios.Scenario, rules: tuple[str, ...], t: int) -> None:
+    """Compare every matrix that the player holds with the reference."""
+    expect(player).to_have_attribute("data-token", str(t))
+    V = scenario.stream.v.shape[1]
+    for rule in rules:
+        want = moments(scenario.stream, rule, t)
+        for stage in STAGES:
+            expected = getattr(want, stage)[:V]
+            np.testing.assert_allclose(numbers(player, rule, stage), expected.ravel(), atol=2e-5)
+
+
+def query(page: Page) -> dict[str, str]:
+    return {name: values[-1] for name, values in parse_qs(urlparse(page.url).query).items()}
+
+
+def choose(page: Page, label: str, option: str) -> None:
+    page.get_by_test_id("stSelectbox").filter(has_text=label).get_by_role("combobox").click()
+    page.get_by_role("option", name=option, exact=True).click()
+
+
+def fill(page: Page, label: str, value: str) -> None:
+    box = page.get_by_test_id("stNumberInput").filter(has_text=label).get_by_role("spinbutton")
+    box.fill(value)
+    box.press("Enter")
+
+
+def number(page: Page, label: str) -> Locator:
+    return page.get_by_test_id("stNumberInput").filter(has_text=label).get_by_role("spinbutton")
+
+
+def press(page: Page, option: str) -> None:
+    page.get_by_role("radio", name=option, exact=True).click()
+
+
+def save(page: Page, label: str) -> bytes:
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name=label).click()
+    download: Download = waiting.value
+    return Path(download.path()).read_bytes()
+
+
+def npz(**arrays: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, **arrays)
+    return file.getvalue()
+
+
+def give(page: Page, name: str, data: bytes) -> None:
+    file = {"name": name, "mimeType": "application/octet-stream", "buffer": data}
+    page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files([file])
+
+
+@pytest.fixture
+def errors(page: Page) -> list[str]:
+    """What the page's console complains about, but for addresses that only the internet has."""
+    found: list[str] = []
+    page.on("pageerror", lambda error: found.append(str(error)))
+    page.on("console", lambda said: found.append(said.text) if said.type == "error" else None)
+    return found
+
+
+def ours(errors: list[str]) -> list[str]:
+    return [text for text in errors if not re.search(r"ERR_(NAME_NOT_RESOLVED|INTERNET_DISCONNECTED)", text)]
+
+
+def test_a_preset_is_chosen_and_scrubbed_and_the_numbers_are_the_reference_s(page: Page, errors: list[str]) -> None:
+    visit(page)
+    choose(page, "Preset", "A token to be ignored")
+    preset = scenarios.PRESETS["ignore"]
+    expect(page.get_by_text(preset.look_for)).to_be_visible()
+    player = settle(page)
+    scenario = preset.build()
+    scrubber = player.locator(".scrubber")
+    scrubber.focus()
+    scrubber.press("Home")
+    check(player, scenario, preset.rules, 0)
+    for _ in range(8):
+        scrubber.press("ArrowRight")
+    check(player, scenario, preset.rules, 8)
+    scrubber.press("End")
+    check(player, scenario, preset.rules, len(scenario.labels) - 1)
+    assert ours(errors) == []
+
+
+def test_scrubbing_asks_the_server_only_once_it_rests(page: Page) -> None:
+    frames: list[str | bytes] = []
+    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: frames.append(frame)))
+    player = visit(page, "preset=long")
+    page.wait_for_timeout(500)
+    scrubber = player.locator(".scrubber")
+    scrubber.focus()
+    before = len(frames)
+    for _ in range(30):
+        scrubber.press("ArrowLeft")
+    assert len(frames) <= before + 1  # a slow machine may rest between two presses
+    expect(page.get_by_text("Token 225,")).to_be_visible()
+    assert len(frames) <= before + 3
+
+
+def test_the_figure_and_the_link_follow_the_token_at_rest(page: Page) -> None:
+    player = visit(page, "preset=overwrite&rules=deltanet.retnet")
+    scrubber = player.locator(".scrubber")
+    scrubber.focus()
+    scrubber.press("Home")
+    for _ in range(3):
+        scrubber.press("ArrowRight")
+    expect(page.get_by_text("Token 3,")).to_be_visible()
+    press(page, "erased")
+    settle(page)
+    scenario = scenarios.from_preset("overwrite")
+    page.wait_for_function("document.querySelector('.js-plotly-plot')?._fullData?.[1]?.z")
+    drawn = page.evaluate(
+        "document.querySelector('.js-plotly-plot')._fullData.map(({z}) => Array.from(z, r => [...r]))"
+    )
+    for rule, z in zip(("deltanet", "retnet"), drawn, strict=True):
+        np.testing.assert_allclose(z, moments(scenario.stream, rule, 3).erased, atol=2e-5)
+    assert query(page)["t"] == "3"
+    assert query(page)["stage"] == "erased"
+
+
+def test_a_reload_and_the_link_elsewhere_show_the_same(page: Page, browser: Browser, app_url: str) -> None:
+    player = visit(page)
+    fill(page, "Key channels", "7")
+    settle(page)
+    fill(page, "Tokens", "11")
+    settle(page)
+    player.locator(".scrubber").focus()
+    player.locator(".scrubber").press("Home")
+    player.locator(".scrubber").press("ArrowRight")
+    expect(page.get_by_text("Token 1,")).to_be_visible()
+    settle(page)
+    assert query(page) == {"dk": "7", "T": "11", "t": "1"}
+    preset = next(iter(scenarios.PRESETS.values()))
+    scenario = preset.build(scenarios.Settings(**{**vars(preset.settings), "dk": 7, "T": 11}))
+
+    page.reload()
+    again = settle(page)
+    expect(number(page, "Key channels")).to_have_value("7")
+    check(again, scenario, preset.rules, 1)
+
+    elsewhere = browser.new_context(base_url=app_url).new_page()
+    elsewhere.goto(page.url)
+    check(settle(elsewhere), scenario, preset.rules, 1)
+    elsewhere.context.close()
+
+
+def test_back_and_forward_move_through_the_changes(page: Page) -> None:
+    player = visit(page, "dk=6&dv=5&T=9")
+    fill(page, "Seed", "1")
+    settle(page)
+    fill(page, "Seed", "2")
+    settle(page)
+    pictures = {}
+    for step, seed in ((page.go_back, "1"), (page.go_back, "0"), (page.go_forward, "1"), (page.go_forward, "2")):
+        step()
+        expect(number(page, "Seed")).to_have_value(seed)
+        settle(page)
+        assert query(page).get("seed", "0") == seed
+        pictures.setdefault(seed, player.get_attribute("data-ready"))
+        assert pictures[seed] == player.get_attribute("data-ready")
+    assert len(set(pictures.values())) == 3
+    fill(page, "Seed", "5")
+    settle(page)
+    assert query(page)["seed"] == "5"
+
+
+def test_looking_at_the_lineage_loses_nothing(page: Page) -> None:
+    visit(page, "preset=parity&T=9&dk=4")
+    page.get_by_role("link", name="The lineage").click()
+    expect(page.get_by_role("heading", name="The lineage")).to_be_visible()
+    for rule in RULES.values():
+        expect(page.get_by_text(rule.words)).to_be_visible()
+    page.get_by_role("link", name="Write-rule lab").click()
+    settle(page)
+    expect(number(page, "Tokens")).to_have_value("9")
+    assert query(page) == {"preset": "parity", "T": "9", "dk": "4"}
+    fill(page, "Tokens", "8")
+    settle(page)
+    page.go_back()
+    expect(number(page, "Tokens")).to_have_value("9")
+    assert query(page) == {"preset": "parity", "T": "9", "dk": "4"}
+
+
+def test_one_s_own_text_is_shown_and_travels_in_the_link(page: Page) -> None:
+    visit(page)
+    press(page, "Text")
+    box = page.get_by_role("textbox", name="Your text")
+    box.fill("sun = hot\nمرحبا = 👋\nsun = gone")
+    box.press("Control+Enter")
+    expect(page.get_by_text("sun → gone").first).to_be_attached()
+    player = settle(page)
+    labels = player.locator(".now .label")
+    page.reload()
+    player = settle(page)
+    expect(page.get_by_role("textbox", name="Your text")).to_have_value("sun = hot\nمرحبا = 👋\nsun = gone")
+    player.locator(".scrubber").focus()
+    player.locator(".scrubber").press("Home")
+    player.locator(".scrubber").press("ArrowRight")
+    expect(labels).to_contain_text("👋")
+
+
+def test_a_cell_of_the_table_is_edited_and_counts_after_a_reload(page: Page) -> None:
+    visit(page, "from=table")
+    editor = page.get_by_test_id("stDataFrame")
+    editor.wait_for()
+    box = editor.bounding_box()
+    assert box
+    for text in ("cherry", "grape"):  # every change counts, the second too
+        page.mouse.click(box["x"] + 120, box["y"] + 52)
+        page.wait_for_timeout(500)  # a second click too soon would be a double one, and open the cell as it is
+        page.keyboard.type(text, delay=20)
+        page.keyboard.press("Enter")
+        expect(page.get_by_text(f"{text} → red").first).to_be_attached()
+        settle(page)
+    page.reload()
+    settle(page)
+    expect(page.get_by_text("grape → red").first).to_be_attached()
+
+
+def test_an_upload_is_shown_and_comes_out_of_the_download_as_it_went_in(page: Page) -> None:
+    rng = np.random.default_rng(3)
+    given = {
+        "q": rng.normal(size=(7, 4)), "k": rng.normal(size=(7, 4)) / 2, "v": rng.normal(size=(7, 3)),
+        "g": -rng.uniform(0, 1, 7), "beta": rng.uniform(0, 1, 7),
+    }  # fmt: skip
+    page.goto("/?from=arrays")
+    expect(page.get_by_text("Choose a file of arrays")).to_be_visible()
+    give(page, "mine.npz", npz(**given))
+    player = settle(page)
+    check(player, scenarios.from_arrays(given, scenarios.Settings()), ("deltanet", "gated-deltanet"), 6)
+    press(page, "Numbers and files")
+    settle(page)
+    data = save(page, "Every array (NPZ)")
+    with np.load(io.BytesIO(data)) as saved:
+        for name, array in given.items():
+            np.testing.assert_array_equal(saved[name], array)
+        for stage, t in (("before", 6), ("written", 7)):
+            held = numbers(player, "gated-deltanet", stage)
+            np.testing.assert_array_equal(saved["gated-deltanet.states"][t].ravel(), held)
+
+    shown = player.get_attribute("data-ready")
+    page.goto("/?from=arrays&see=numbers")
+    give(page, "again.npz", data)
+    assert settle(page).get_attribute("data-ready") == shown
+
+
+def test_the_python_that_is_downloaded_makes_the_numbers_again(page: Page, tmp_path: Path) -> None:
+    player = visit(page, "preset=recency&dk=5&T=6&see=numbers&disc=zoh&rules=mamba.deltanet")
+    code = save(page, "The Python that makes them").decode() + "\nimport sys\nrun.states.tofile(sys.argv[1])\n"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "states")], cwd=ROOT, check=True, timeout=120)
+    states = np.fromfile(tmp_path / "states", np.float32).reshape(2, 7, -1)
+    for states_of_rule, rule in zip(states, ("mamba", "deltanet"), strict=True):
+        np.testing.assert_array_equal(states_of_rule[6], numbers(player, rule, "written").astype(np.float32))
+
+
+def test_the_table_of_numbers_is_downloaded_as_csv(page: Page) -> None:
+    visit(page, "dk=5&T=6&see=numbers&rules=deltanet.retnet")
+    lines = save(page, "Numbers of each token (CSV)").decode().splitlines()
+    assert lines[0].startswith("rule,token,label")
+    assert len(lines) == 1 + 2 * 6
+
+
+BAD = {
+    "a damaged file": ("bad.npz", b"PK\x03\x04 nothing here", "bad.npz"),
+    "infinity": ("bad.npz", npz(k=np.full((3, 2), np.inf)), "finite"),
+    "ragged rows": ("bad.csv", b"k0,k1\n1,2\n3\n", "bad.csv"),
+}
+
+
+@pytest.mark.parametrize(("name", "data", "says"), BAD.values(), ids=BAD)
+def test_a_bad_upload_is_a_sentence_and_the_page_goes_on(page: Page, name: str, data: bytes, says: str) -> None:
+    page.goto("/?from=arrays")
+    expect(page.get_by_text("Choose a file of arrays")).to_be_visible()
+    give(page, name, data)
+    expect(page.get_by_test_id("stAlert").filter(has_text=says).first).to_be_visible()
+    expect(page.get_by_text("Traceback")).to_have_count(0)
+    press(page, "Preset")
+    settle(page)
+
+
+def test_a_huge_upload_is_refused_before_it_is_read(page: Page, tmp_path: Path) -> None:
+    huge = tmp_path / "huge.npz"
+    with huge.open("wb") as file:
+        file.truncate(200 * 10**6)
+    page.goto("/?from=arrays")
+    expect(page.get_by_text("Choose a file of arrays")).to_be_visible()
+    page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(huge)
+    expect(page.get_by_text("32.0MB or smaller")).to_be_visible()
+    press(page, "Preset")
+    settle(page)
+
+
+def test_an_absurd_link_is_a_sentence_and_the_page_goes_on(page: Page) -> None:
+    visit(page, "dk=zebra&colour=red&T=9")
+    warnings = page.get_by_test_id("stAlert")
+    expect(warnings).to_have_count(2)
+    expect(warnings.filter(has_text="zebra")).to_be_visible()
+    expect(number(page, "Tokens")).to_have_value("9")
+    fill(page, "Seed", "4")
+    settle(page)
+    expect(warnings).to_have_count(0)
+    assert query(page) == {"T": "9", "seed": "4"}
+
+
+@pytest.mark.parametrize(("scheme", "curve"), [("light", "rgb(27, 95, 166)"), ("dark", "rgb(90, 168, 238)")])
+def test_curves_have_the_colours_of_the_theme(browser: Browser, app_url: str, scheme: str, curve: str) -> None:
+    context = browser.new_context(base_url=app_url, color_scheme=scheme)  # type: ignore[arg-type]
+    page = context.new_page()
+    visit(page, "see=size&T=9")
+    line = page.locator(".js-plotly-plot .scatterlayer .trace path.js-line").first
+    line.wait_for()
+    assert line.evaluate("path => getComputedStyle(path).stroke") == curve
+    context.close()
+
+
+@pytest.mark.parametrize("width", [360, 768, 1360])
+def test_nothing_is_wider_than_the_page(browser: Browser, app_url: str, width: int) -> None:
+    context = browser.new_context(base_url=app_url, viewport={"width": width, "height": 800})
+    page = context.new_page()
+    visit(page, "preset=overwrite")
+    page.locator(".js-plotly-plot").wait_for()
+    too_wide = page.evaluate("document.scrollingElement.scrollWidth - document.documentElement.clientWidth")
+    assert too_wide <= 0
+    main = page.locator("[data-testid=stMain]")
+    assert main.evaluate("e => e.scrollWidth - e.clientWidth") <= 0
+    context.close()
