@@ -111,7 +111,8 @@ ERRATA: dict[str, Erratum] = {
             name="decays_count_once_in_w",
             title="W is made with the decayed inverse of U, and decayed again.",
             printed=r"\overleftarrow{W} = \operatorname{diag}(\gamma) \bigl(I + "
-            r"\operatorname{tril}(\operatorname{diag}(\beta) (K K^\top \odot \Gamma), -1)\bigr)^{-1} \operatorname{diag}(\beta) K",
+            r"\operatorname{tril}(\operatorname{diag}(\beta) (K K^\top \odot \Gamma), -1)\bigr)^{-1} "
+            r"\operatorname{diag}(\beta) K",
             right=r"\overleftarrow{W} = \operatorname{diag}(\gamma) \bigl(I + "
             r"\operatorname{tril}(\operatorname{diag}(\beta) K K^\top, -1)\bigr)^{-1} \operatorname{diag}(\beta) K",
             seen=(Source("github.com/NeuraLegion/shainet", "pull request 170, which mends it"),),

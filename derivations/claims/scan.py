@@ -86,7 +86,7 @@ class Model:
         r"$\bar B = \Delta \varphi_1(\Delta A) B$ (zero-order hold) gives each channel a key of its own; "
         r"$\bar B = \Delta B$ (Mamba's code) gives all of them the key $B$ and a write gate.",
     ),
-    scope=Sizes(T=3, V=2, K=2),
+    scope=Sizes(T=3, V=2, K=3),
     engine="ring",
     source=MAMBA,
     code=(ssm.tokens, reference.recurrent, reference.step),
@@ -94,13 +94,19 @@ class Model:
 )
 def state_space_model_is_a_write_rule() -> Any:
     """A diagonal state space model is a matrix memory: its rows are states, B is the key, C the query, Delta a gate."""
-    return [Model(3, 2, 2).residual(method) for method in Discretisation]
+    return [Model(3, 2, 3).residual(method) for method in Discretisation]
 
 
-@state_space_model_is_a_write_rule.step(engine="ring", scope=Sizes(T=2, V=3, K=2))
+@state_space_model_is_a_write_rule.step(engine="ring", scope=Sizes(T=2, V=2, K=3))
 def with_delta_and_a_shared_by_the_channels() -> Any:
     """The same where Delta and A are given once for all channels."""
-    return [Model(2, 3, 2, shared=True).residual(method) for method in Discretisation]
+    return [Model(2, 2, 3, shared=True).residual(method) for method in Discretisation]
+
+
+@state_space_model_is_a_write_rule.step(engine="ring", scope=Sizes(T=1, V=2, K=1))
+def with_one_token_and_one_state() -> Any:
+    """The same for a single token and a single state, where an axis is easily taken for another."""
+    return [Model(1, 2, 1, shared=True).residual(method) for method in Discretisation]
 
 
 @state_space_model_is_a_write_rule.refute
