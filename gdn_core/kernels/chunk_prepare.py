@@ -79,6 +79,7 @@ def chunk_prepare_kernel(
     DTYPE: tl.constexpr = k.dtype.element_ty
     NARROW: tl.constexpr = tl.float32 if DTYPE == tl.float32 else tl.bfloat16
     b_k = tl.load(k + o_qk, mask=m_k, other=0.0)
+    b_q = tl.load(q + o_qk, mask=m_k, other=0.0)
     m_lower = o_c[:, None] >= o_c[None, :]
 
     if DECAY:
@@ -92,6 +93,8 @@ def chunk_prepare_kernel(
         b_decay = tl.exp(tl.where(m_lower, b_G[:, None] - b_G[None, :], float("-inf")))
     else:
         b_decay = tl.where(m_lower, 1.0, 0.0)
+    b_P = tl.dot(b_q, tl.trans(b_k), input_precision=PREC) * (b_decay * scale)
+    tl.store(reads + o_cc, b_P.to(reads.dtype.element_ty))
     if ERASE:
         b_beta = tl.load(beta + o_t * HV + i_hv, mask=m_t, other=0.0).to(tl.float32)
         tl.store(p_gates + 3 * C, b_beta)
@@ -99,9 +102,6 @@ def chunk_prepare_kernel(
         b_A = tl.where(o_c[:, None] > o_c[None, :], b_A, 0.0)
         b_T = unit_lower_inverse(b_A, o_c[:, None], o_c[None, :], NARROW, PREC, REFINE)
         tl.store(solve + o_cc, b_T.to(solve.dtype.element_ty))
-    b_q = tl.load(q + o_qk, mask=m_k, other=0.0)
-    b_P = tl.dot(b_q, tl.trans(b_k), input_precision=PREC) * (b_decay * scale)
-    tl.store(reads + o_cc, b_P.to(reads.dtype.element_ty))
 
 
 @dataclass(frozen=True)

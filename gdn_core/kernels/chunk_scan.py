@@ -133,10 +133,11 @@ def chunk_scan_kernel(
             else:
                 b_P = tl.load(reads + o_cc)
             b_o = tl.dot(b_u.to(DTYPE), tl.trans(b_P), b_o, input_precision=PREC)
+            b_o = b_o.to(DTYPE)
             if TMA and whole:
-                d_o.store([i_t, i_hv * V + i_v * BV], tl.trans(b_o).to(DTYPE))
+                d_o.store([i_t, i_hv * V + i_v * BV], tl.trans(b_o))
             else:
-                tl.store(o + o_vo, b_o.to(DTYPE), mask=m_vo)
+                tl.store(o + o_vo, b_o, mask=m_vo)
 
     ROWS: tl.constexpr = NV * BV + BK if MAP else V
     p_end = ends + (i_s * HV + i_hv) * (ROWS * K) + o_v[:, None] * K + o_k[None, :]
