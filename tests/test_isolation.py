@@ -133,7 +133,7 @@ def test_a_hang_is_cut_and_the_next_launch_runs(op: str, bare: Pool) -> None:
     began = time.monotonic()
     with pytest.raises(LaunchError, match=r"took longer than 0.5 s and was stopped"):
         bare.call({"op": op, "seconds": 60}, {}, limit=0.5)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 5  # a worker that is left alone ends itself later than that
     assert answers(bare)
 
 
@@ -142,6 +142,15 @@ def test_an_error_in_a_launch_is_told_and_costs_no_worker(bare: Pool) -> None:
     before = pids(bare)
     with pytest.raises(LaunchError, match="a launch failed: ValueError: no such memory"):
         bare.call({"op": "fail"}, {})
+    assert pids(bare) == before
+
+
+def test_ctrl_c_is_for_the_program_and_not_for_its_workers(bare: Pool) -> None:
+    bare.facts()
+    before = pids(bare)
+    for pid in before:
+        os.kill(pid, signal.SIGINT)
+    assert answers(bare)
     assert pids(bare) == before
 
 
