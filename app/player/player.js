@@ -38,7 +38,7 @@ class Player {
     this.scrubber = this.find(".scrubber");
     this.tip = this.find(".tip");
     this.observer = new ResizeObserver(() => this.layout());
-    this.scrolled = () => this.aim(null);
+    this.away = () => this.aim(null);
     if (matchMedia("(prefers-reduced-motion: reduce)").matches) this.find(".speed").value = "1";
     this.listen();
     root.numbers = (rule, moment) => this.memories.find(({ slug }) => slug === rule).maps[moment].slice();
@@ -64,7 +64,7 @@ class Player {
     this.visit = visit;
     this.go(t);
     this.observer.observe(this.find(".rules-box")); // and lay out, now that there is something to
-    document.addEventListener("scroll", this.scrolled, { capture: true, passive: true });
+    for (const type of ["scroll", "pointerdown"]) document.addEventListener(type, this.away, { capture: true, passive: true });
     this.root.dataset.ready = header.digest;
     if (this.t !== this.told && !this.playing && !this.held) this.rest(REST);
   }
@@ -335,7 +335,7 @@ class Player {
     this.setPlaying(false);
     clearTimeout(this.timer);
     this.observer.disconnect();
-    document.removeEventListener("scroll", this.scrolled, { capture: true });
+    for (const type of ["scroll", "pointerdown"]) document.removeEventListener(type, this.away, { capture: true });
   }
 
   // What a person does.

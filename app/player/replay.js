@@ -39,7 +39,7 @@ class Memory {
     const size = V * K;
     this.every = Math.max(1, Math.ceil(((T + 1) * size) / share));
     this.kept = new Float32Array((Math.floor(T / this.every) + 1) * size);
-    this.peaks = new Float32Array(T); // largest finite |entry| of all moments of a token
+    this.peaks = new Float32Array(T); // the largest finite |entry| of all moments of a token
     const state = arrays.initial ? view(arrays.initial).slice() : new Float32Array(size);
     this.kept.set(state);
     for (let t = 0; t < T; t++) {
@@ -48,28 +48,33 @@ class Memory {
     }
     this.maps = Object.fromEntries(MOMENTS.map(({ name }) => [name, new Float32Array(size)]));
     this.at = null;
+    for (let t = 0; t < T; t++) {
+      if (Number.isFinite(this.peaks[t])) continue;
+      this.seek(t);
+      this.peaks[t] = Object.values(this.maps).reduce((peak, map) => map.reduce(larger, peak), 0);
+    }
   }
 
-  /** Let token t act on the state, in place, and return the largest finite |entry| on the way. */
+  /** Let token t act on the state, in place, and return the largest |entry| on the way; NaN if one is. */
   advance(state, t) {
     const { V, K, decay, key, read, u, wv } = this;
     let peak = 0;
     for (let v = 0, n = 0; v < V; v++) {
       const r = read[t * V + v];
       const e = u[t * V + v];
-      const w = wv[t * V + v];
       let a = t * decay.t + v * decay.v;
       let k = t * key.t + v * key.v;
+      let longest = 0; // |entry| of the key
       for (let j = 0; j < K; j++, n++, a += decay.k, k += key.k) {
+        const x = key.data[k];
         const before = state[n];
         const decayed = fround(decay.data[a] * before);
-        const x = key.data[k];
-        const taken = fround(r * x);
         const written = fround(decayed + fround(e * x));
         state[n] = written;
-        peak = larger(larger(larger(peak, before), larger(decayed, taken)), larger(decayed - taken, written));
-        peak = larger(peak, w * x);
+        peak = Math.max(peak, Math.abs(before), Math.abs(decayed), Math.abs(decayed - fround(r * x)), Math.abs(written));
+        longest = Math.max(longest, Math.abs(x));
       }
+      peak = Math.max(peak, Math.abs(r) * longest, Math.abs(wv[t * V + v]) * longest); // rank one
     }
     return peak;
   }
@@ -139,6 +144,7 @@ const MOMENTS = [
   { name: "written", sign: "=", of: "erased + (w v) k\u1d40" },
 ];
 
+/** The larger of a peak and |x|, unless x is not finite. */
 function larger(peak, x) {
   const size = x < 0 ? -x : x;
   return size > peak && size < Infinity ? size : peak;

@@ -405,6 +405,17 @@ def test_every_cell_has_its_number_in_a_tip_inside_the_window(page: Page, ran: T
     expect(page.locator(".tip")).to_be_hidden()
 
 
+def test_a_touch_shows_the_number_until_the_next(browser: Browser, url: str) -> None:
+    context = browser.new_context(base_url=url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = open_player(context.new_page(), "?token=9")
+    page.locator("[data-rule=mamba] [data-map=large]").tap()
+    page.wait_for_timeout(200)
+    expect(page.locator(".tip")).to_be_visible()
+    page.locator(".now").tap()
+    expect(page.locator(".tip")).to_be_hidden()
+    context.close()
+
+
 def test_keys_read_the_entries_aloud(page: Page, ran: Trajectory) -> None:
     open_player(page, "?token=9")
     page.locator("[data-rule=gated-deltanet] .maps").focus()
