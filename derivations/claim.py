@@ -14,7 +14,8 @@
 
 The claim's own function is its first step. A step or a mutant may ask for ``rng``, a seeded ``random.Random``, and in
 a claim that is stated for many rules for ``rule``: then it is run for each of them. A residual is exact: a truth
-value, a float or None is refused, because each can pass without having compared anything.
+value, a float or None is refused, because each can pass without having compared anything. A step of many residuals
+may yield them: then the first that is not zero ends it.
 """
 
 from __future__ import annotations
@@ -485,11 +486,21 @@ class Claim:
 def _verdict(run: Callable[..., Residual], arguments: dict[str, Any], *, mutant: bool) -> tuple[Verdict, str]:
     try:
         residual = run(**arguments)
+        if isinstance(residual, Iterator):
+            residual = _first_not_zero(residual)
         zero = is_zero(residual)
         text = "" if zero else describe(residual)
     except Exception as error:  # noqa: BLE001 - it runs code that may be wrong in any way; whatever it raises is its verdict
         return Verdict.ERROR, f"{type(error).__name__}: {error}"
     return Verdict.HOLDS if zero is not mutant else Verdict.FAILS, text
+
+
+def _first_not_zero(residuals: Iterator[Residual]) -> Residual:
+    residual = None  # refused, where there was nothing to compare
+    for residual in residuals:
+        if not is_zero(residual):
+            break
+    return residual
 
 
 CLAIMS: dict[str, Claim] = {}

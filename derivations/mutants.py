@@ -27,8 +27,10 @@ from gdn_core.rules import RULES
 
 MODULES = ("gdn_core.reference", "gdn_core.ssm", "gdn_core.chunk_backward")
 
+# Mutants that change nothing, each by its function, its statement and the mutated statement, with the reason.
+_ONE_ROW = "A row is a memory of one value channel, so its first entry is its last."
+_ONE_DECAY = "A stream whose decays differ by value channel has been cut into rows before, so there is one to take."
 EQUIVALENT: dict[tuple[str, str, str], str] = {}
-"""Mutants that change nothing, each by function, line and mutated line, with the reason."""
 
 
 @cache

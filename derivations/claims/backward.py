@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -42,12 +42,11 @@ def derivative_of_symbols(sizes: Shapes, backward: Callable[..., Any] | None = N
     return {f"d{name}": ring.residual(got[name], want[name]) for name in got}
 
 
-def derivative_at_points(rule: WriteRule, scope: OverField, rng: random.Random) -> Any:
+def derivative_at_points(rule: WriteRule, scope: OverField, rng: random.Random) -> Iterator[Any]:
     """Differentiate the recurrence along a random direction by dual numbers; take off the code's gradients along it."""
     sizes = dict(scope.sizes)
     drawn = shapes(rule, sizes["C"], sizes["dv"], sizes["dk"])
     names = [field.name for field in fields(Token)]
-    found = []
     for _ in range(scope.primes):
         numbers = Field(rng)
         at, along = numbers.letters(drawn), {name: numbers.draw(*shape) for name, shape in drawn.items()}
@@ -64,8 +63,7 @@ def derivative_at_points(rule: WriteRule, scope: OverField, rng: random.Random) 
             raise ValueError(f"expected gradients of the shapes of their fields, but not so d{', d'.join(wrong)}")
         for name, gradient in gradients.items():
             want = want - (gradient * along[name]).sum()
-        found.append(want)
-    return found
+        yield want
 
 
 @claim(
@@ -90,7 +88,7 @@ def chunk_backward_is_the_derivative(rule: WriteRule) -> Any:
 @chunk_backward_is_the_derivative.step(engine="ring", scope=Sizes(C=2, dk=3, dv=2))
 def gradients_at_every_combination_of_widths() -> Any:
     """The gradients are the derivatives, whatever the widths of decay, erase gate, write gate and keys."""
-    return [derivative_of_symbols(sizes) for sizes in every_width(2, 2, 3)]
+    return (derivative_of_symbols(sizes) for sizes in every_width(2, 2, 3))
 
 
 @chunk_backward_is_the_derivative.step(engine="ring", scope=Sizes(C=3, dk=3, dv=2))

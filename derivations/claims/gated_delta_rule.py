@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -27,15 +27,13 @@ ONE_CHUNK = OverField(degree=10 * 64, C=64, dk=128, dv=144)
 SHORT_CHUNKS = OverField(degree=5 * 21, C=8, dk=12, dv=10, T=21)
 
 
-def chunks_against_recurrence(rule: WriteRule, rng: random.Random, scope: OverField) -> list[Any]:
+def chunks_against_recurrence(rule: WriteRule, rng: random.Random, scope: OverField) -> Iterator[Any]:
     """Compare the chunks of a rule with its recurrence at the sizes of a scope, mod its primes."""
     sizes = dict(scope.sizes)
-    found = []
     for _ in range(scope.primes):
         case = points(rule, sizes["T"], sizes["dv"], sizes["dk"], rng)
         chunks = case.run(reference.chunkwise, chunk_size=sizes["C"])
-        found.append(case.compare(chunks, case.run(reference.recurrent)))
-    return found
+        yield case.compare(chunks, case.run(reference.recurrent))
 
 
 def chunk_against_recurrence(case: Case, chunk: Callable[..., Any] | None = None) -> dict[str, Any]:
@@ -292,8 +290,8 @@ def matrix_form_is_the_code() -> Any:
 @ut_transform_is_the_gated_triangular_system.step(engine="field", scope=ONE_CHUNK)
 def matrix_form_is_the_code_at_real_sizes(rng: random.Random) -> Any:
     """The reference's chunk is the matrix form with this U and W."""
-    cases = [points(GATED_DELTANET, 64, 144, 128, rng) for _ in range(ONE_CHUNK.primes)]
-    return [case.compare(case.run(reference.chunk), case.run(matrix_form)) for case in cases]
+    cases = (points(GATED_DELTANET, 64, 144, 128, rng) for _ in range(ONE_CHUNK.primes))
+    return (case.compare(case.run(reference.chunk), case.run(matrix_form)) for case in cases)
 
 
 @ut_transform_is_the_gated_triangular_system.refute
@@ -441,7 +439,7 @@ def every_rule_has_a_chunk_form(rule: WriteRule) -> Any:
 @every_rule_has_a_chunk_form.step(engine="ring", scope=Sizes(C=3, dk=3, dv=2))
 def chunk_at_every_combination_of_widths() -> Any:
     """The reference's chunk is its recurrence, whatever the widths of decay, erase gate, write gate and keys."""
-    return [chunk_against_recurrence(free_symbols(sizes)) for sizes in every_width(3, 2, 3)]
+    return (chunk_against_recurrence(free_symbols(sizes)) for sizes in every_width(3, 2, 3))
 
 
 @every_rule_has_a_chunk_form.step(engine="field", scope=SHORT_CHUNKS)
@@ -632,8 +630,8 @@ def code_is_effective_attention() -> Any:
 @outputs_are_effective_attention.step(engine="field", scope=ONE_CHUNK)
 def code_is_effective_attention_at_real_sizes(rng: random.Random) -> Any:
     """The reference's outputs are A V."""
-    cases = [points(GATED_DELTANET, 64, 144, 128, rng).from_zero() for _ in range(ONE_CHUNK.primes)]
-    return [attention_against_recurrence(case) for case in cases]
+    cases = (points(GATED_DELTANET, 64, 144, 128, rng).from_zero() for _ in range(ONE_CHUNK.primes))
+    return (attention_against_recurrence(case) for case in cases)
 
 
 @outputs_are_effective_attention.refute
