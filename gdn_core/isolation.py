@@ -10,11 +10,12 @@ from __future__ import annotations
 import atexit
 import functools
 import os
-import queue
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
 
@@ -116,6 +117,52 @@ class _Worker:
         return f"exit status {process.returncode}"
 
 
+class _Line:
+    """The workers that nobody uses, and the callers who wait for one: first come, first served."""
+
+    def __init__(self, workers: Sequence[_Worker]) -> None:
+        self._lock = threading.Lock()
+        self.idle = list(reversed(workers))  # the last one given back is the next one taken: it is warm
+        self._waiting: deque[Future[_Worker]] = deque()
+
+    def take(self, patience: float) -> _Worker:
+        """Take a worker, waiting behind those who came before.
+
+        Raises:
+            LaunchError: if none comes free in time.
+        """
+        with self._lock:
+            if self.idle:
+                return self.idle.pop()
+            turn: Future[_Worker] = Future()
+            self._waiting.append(turn)
+        try:
+            return turn.result(patience)
+        except BaseException as error:
+            with self._lock:
+                if turn in self._waiting:
+                    self._waiting.remove(turn)
+            if turn.done():  # it came at the last moment
+                self.give(turn.result())
+            if isinstance(error, TimeoutError):
+                raise LaunchError(f"no worker came free within {patience:g} s; try again in a while") from None
+            raise
+
+    def give(self, worker: _Worker) -> None:
+        """Hand a worker to the first who waits, or keep it."""
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().set_result(worker)
+            else:
+                self.idle.append(worker)
+
+    def take_all(self) -> list[_Worker]:
+        """Take every worker that nobody uses."""
+        with self._lock:
+            taken, self.idle = self.idle, []
+        return taken
+
+
 class Pool:
     """Worker processes that launch kernels for any number of threads.
 
@@ -142,29 +189,18 @@ class Pool:
         self._workers = [
             _Worker(command, {**os.environ, **threads, "PYTHONPATH": path, **(env or {})}) for _ in range(workers)
         ]
-        self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()  # the last one used is the one that is warm
-        for worker in reversed(self._workers):
-            self._idle.put(worker)
+        self._line = _Line(self._workers)
         atexit.register(self.close)
 
     def warm(self) -> None:
         """Start every worker that is idle, and do not wait for it."""
-        idle = self._take_idle()
+        idle = self._line.take_all()
         try:
             for worker in idle:
                 worker.start()
         finally:
             for worker in idle:
-                self._idle.put(worker)
-
-    def _take_idle(self) -> list[_Worker]:
-        """Take every worker that nobody uses, the one used longest ago first."""
-        taken: list[_Worker] = []
-        try:
-            while True:
-                taken.insert(0, self._idle.get_nowait())
-        except queue.Empty:
-            return taken
+                self._line.give(worker)
 
     def facts(self) -> Header:
         """Return what a worker says this machine can run, starting one if need be.
@@ -192,17 +228,14 @@ class Pool:
         """Act on a worker that nobody else uses, twice if it crashes."""
         if self._closed:
             raise LaunchError("the workers have been ended, as at the end of the program")
-        try:
-            worker = self._idle.get(timeout=self._patience)
-        except queue.Empty:
-            raise LaunchError(f"no worker came free within {self._patience:g} s; try again in a while") from None
+        worker = self._line.take(self._patience)
         try:
             return self._twice(worker, act)
         except BaseException:
             worker.stop()  # an answer may still come, and must not be taken for the next one's
             raise
         finally:
-            self._idle.put(worker)
+            self._line.give(worker)
 
     def _twice(self, worker: _Worker, act: Callable[[_Worker], _Answer]) -> _Answer:
         """Act on a worker, and again if it crashes."""
@@ -220,7 +253,7 @@ class Pool:
         """End the workers, those too that are in a launch."""
         self._closed = True
         atexit.unregister(self.close)
-        idle = self._take_idle()
+        idle = self._line.take_all()
         for worker in self._workers:
             if worker in idle:
                 worker.stop()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from gdn_core import isolation, streams
-from gdn_core.isolation import LaunchError, Pool
+from gdn_core.isolation import LaunchError, Pool, _Line
 from gdn_core.rules import RULES
 from gdn_core.trajectory import Trajectory, trajectory
 
@@ -163,11 +163,31 @@ def test_who_waits_too_long_for_a_worker_is_told() -> None:
     pool.facts()
     with ThreadPoolExecutor(1) as threads:
         busy = threads.submit(pool.call, {"op": "sleep", "seconds": 1}, {})
-        assert soon(pool._idle.empty)
+        assert soon(lambda: not pool._line.idle)
         with pytest.raises(LaunchError, match=r"no worker came free within 0.1 s"):
             pool.call({"op": "echo"}, {})
         busy.result()
     pool.close()
+
+
+def test_who_comes_first_is_served_first() -> None:
+    (worker,) = Pool(1, command=BARE)._workers
+    line = _Line([worker])
+    line.take(0)
+    with ThreadPoolExecutor(2) as threads:
+        waiting = []
+        for number in (1, 2):
+            waiting.append(threads.submit(line.take, 60))
+            assert soon(lambda number=number: len(line._waiting) == number)
+        line.give(worker)
+        with pytest.raises(LaunchError, match="no worker came free"):  # not past those who wait
+            line.take(0)
+        assert waiting[0].result() is worker
+        assert not waiting[1].done()
+        line.give(worker)
+        assert waiting[1].result() is worker
+    line.give(worker)
+    assert line.idle == [worker]
 
 
 def test_an_interrupted_launch_leaves_no_answer_behind(bare: Pool) -> None:
@@ -188,7 +208,7 @@ def test_a_closed_pool_starts_nothing() -> None:
     pool.facts()
     with ThreadPoolExecutor(1) as threads:
         busy = threads.submit(pool.call, {"op": "sleep", "seconds": 60}, {})
-        assert soon(pool._idle.empty)
+        assert soon(lambda: not pool._line.idle)
         pool.close()
         with pytest.raises(LaunchError, match="the workers were ended under this launch"):
             busy.result()
