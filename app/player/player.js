@@ -64,7 +64,7 @@ class Player {
     this.visit = visit;
     this.go(t);
     this.observer.observe(this.find(".rules-box")); // and lay out, now that there is something to
-    for (const type of ["scroll", "pointerdown"]) document.addEventListener(type, this.away, { capture: true, passive: true });
+    document.addEventListener("scroll", this.away, { capture: true, passive: true });
     this.root.dataset.ready = header.digest;
     if (this.t !== this.told && !this.playing && !this.held) this.rest(REST);
   }
@@ -335,7 +335,7 @@ class Player {
     this.setPlaying(false);
     clearTimeout(this.timer);
     this.observer.disconnect();
-    for (const type of ["scroll", "pointerdown"]) document.removeEventListener(type, this.away, { capture: true });
+    document.removeEventListener("scroll", this.away, { capture: true });
   }
 
   // What a person does.

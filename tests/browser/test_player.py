@@ -510,4 +510,11 @@ def test_one_token_and_numbers_that_are_not_finite_are_shown_all_the_same(page: 
     open_player(page, "?payload=infinite&token=5")
     line = page.locator("[data-rule=deltanet] [data-number=S]")
     assert line.inner_text() in ("—", "∞")
-    assert all("∞" not in tick and "—" not in tick for tick in page.locator(".ticks span").all_inner_texts())
+    page.locator(".limit").select_option("token linear")
+    held = page.locator(".player").evaluate(
+        "(player, moments) => moments.flatMap((moment) => [...player.numbers('deltanet', moment)].map(String))", MOMENTS
+    )
+    entries = np.array(held, dtype=float)
+    assert not np.isfinite(entries).all()
+    largest = np.abs(entries[np.isfinite(entries)]).max()
+    assert float(page.locator(".ticks span").last.inner_text()) == float(f"{largest:.2g}")
