@@ -18,7 +18,21 @@ import torch
 Tensor = torch.Tensor
 
 CHUNK_SIZE = 32  # least time on two cores at K = V = 128: larger costs products in C, smaller costs calls
-CHUNKS_AT_ONCE = 16
+CHUNKS_AT_ONCE = 4  # what a span of 8 heads holds then fits the cache of a core
+
+
+class Kept(NamedTuple):
+    """What the backward pass needs of the forward one beside the inputs, in memory that the caller provides."""
+
+    starts: Tensor  # [chunks of a sequence, X, K, V], the memory before each chunk
+    errors: Tensor  # [X, T, V], gated; the values where nothing is erased
+
+
+def room(v: Tensor, K: int, chunks: int) -> Kept:
+    """Make room for what is kept of a forward pass over values [B, T, HV, V] in so many chunks."""
+    B, T, HV, V = v.shape
+    dtype = torch.promote_types(v.dtype, torch.float32)
+    return Kept(v.new_empty(chunks, B * HV, K, V, dtype=dtype), v.new_empty(B * HV, T, V, dtype=dtype))
 
 
 class _Span(NamedTuple):
@@ -49,6 +63,11 @@ def _rows(x: Tensor, span: _Span, heads: int, dtype: torch.dtype) -> Tensor:
     return x.permute(0, 3, 1, 2, 4)[:, :, None].expand(B, H, heads // H, span.n, span.C, D)
 
 
+def _desk(x: Tensor, rows: int, dtype: torch.dtype) -> Tensor:
+    """Make room for rows of channels that every span lays its own on: fresh memory would cost more than the copying."""
+    return x.new_empty(rows, x.shape[-1], dtype=dtype)
+
+
 def _gates(x: Tensor, span: _Span, dtype: torch.dtype) -> Tensor:
     """Bring a span of [B, T, HV] to [X, n, C]."""
     return x[:, span.tokens].to(dtype).transpose(1, 2).reshape(-1, span.n, span.C)
@@ -73,11 +92,20 @@ class _Erase(NamedTuple):
 class _Prepared(NamedTuple):
     """What a span of chunks needs of its own tokens, before the memory is known."""
 
-    k: Tensor  # [X, n, C, K]
-    q: Tensor  # [X, n, C, K], scaled
+    both: Tensor  # [X, n, 2 C, K], keys above scaled queries, so that one product serves both
     attention: Tensor  # [X, n, C, C], q_i . k_j decayed, i >= j
     decay: _Decay | None
     erase: _Erase | None
+
+    @property
+    def k(self) -> Tensor:
+        """Keys, [X, n, C, K]."""
+        return self.both[:, :, : self.both.shape[2] // 2]
+
+    @property
+    def q(self) -> Tensor:
+        """Scaled queries, [X, n, C, K]."""
+        return self.both[:, :, self.both.shape[2] // 2 :]
 
 
 def _prepare(
@@ -87,14 +115,17 @@ def _prepare(
     beta: Tensor | None,
     scale: float,
     span: _Span,
+    desk: Tensor,
     heads: int,
     dtype: torch.dtype,
 ) -> _Prepared:
-    n, C, K = span.n, span.C, q.shape[-1]
-    both = torch.stack((_rows(k, span, heads, dtype), _rows(q, span, heads, dtype) * scale), dim=4)
-    both = both.reshape(-1, n, 2 * C, K)  # keys above queries, so that one product serves both
-    keys, queries = both[:, :, :C], both[:, :, C:]
-    products = both @ keys.transpose(2, 3)
+    B, _, H, K = q.shape
+    n, C = span.n, span.C
+    both = desk[: B * heads * n * 2 * C].view(B, H, heads // H, n, 2, C, K)
+    both[..., 0, :, :] = _rows(k, span, heads, dtype)
+    torch.mul(_rows(q, span, heads, dtype), scale, out=both[..., 1, :, :])
+    both = both.view(-1, n, 2 * C, K)
+    products = both @ both[:, :, :C].transpose(2, 3)
     gram, attention = products[:, :, :C], products[:, :, C:]
     lower = torch.ones(C, C, dtype=torch.bool, device=q.device).tril()
     decay = None
@@ -115,7 +146,7 @@ def _prepare(
             triangle *= decay.between
         identity = torch.eye(C, dtype=dtype, device=q.device).expand_as(triangle)
         erase = _Erase(b, gram, torch.linalg.solve_triangular(triangle, identity, upper=False, unitriangular=True))
-    return _Prepared(keys, queries, attention, decay, erase)
+    return _Prepared(both, attention, decay, erase)
 
 
 def _left(p: _Prepared) -> Tensor:
@@ -128,56 +159,64 @@ def _so_far(x: Tensor, p: _Prepared) -> Tensor:
     return x if p.decay is None else x * p.decay.so_far[..., None]
 
 
-def _forward(
+def forward(
     q: Tensor,
     k: Tensor,
     v: Tensor,
     g: Tensor | None,
     beta: Tensor | None,
+    *,
     scale: float,
     initial_state: Tensor | None,
-    chunk_size: int,
-    keep: bool,
-) -> tuple[Tensor, Tensor, list[Tensor], list[Tensor]]:
+    chunk_size: int = CHUNK_SIZE,
+    kept: Kept | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Run :func:`chunk` without recording gradients; what :func:`backward` needs is written to ``kept``."""
     B, T, HV, V = v.shape
     K = k.shape[-1]
     dtype = torch.promote_types(v.dtype, torch.float32)
     S = v.new_zeros(B * HV, K, V, dtype=dtype)
     if initial_state is not None:
         S += initial_state.reshape(S.shape)
-    o = torch.empty_like(v)
-    starts, errors = [], []
+    o = torch.empty(v.shape, dtype=v.dtype, device=v.device)
+    at_once = B * HV * min(T, chunk_size * CHUNKS_AT_ONCE)
+    desk, outs = _desk(k, 2 * at_once, dtype), _desk(v, at_once, dtype)
+    first = 0  # chunk
     for span in _spans(T, chunk_size):
         n, C = span.n, span.C
-        p = _prepare(q, k, g, beta, scale, span, HV, dtype)
+        p = _prepare(q, k, g, beta, scale, span, desk, HV, dtype)
         values = _rows(v, span, HV, dtype)[:, :, 0].reshape(-1, n, C, V)
-        reading = torch.cat((_so_far(p.k, p), _so_far(p.q, p)), dim=2)
-        writing = _left(p).transpose(2, 3)
+        writing = p.k.transpose(2, 3)
         solve = None if p.erase is None else p.erase.solve * p.erase.beta[..., None, :]
-        kept = S.new_empty(n, *S.shape) if keep else None
-        out = S.new_empty(B * HV, n, C, V)
-        u = values if solve is None else S.new_empty(B * HV, n, C, V)
+        out = outs[: B * HV * n * C].view(B * HV, n, C, V)
         for i in range(n):
             if kept is not None:
-                kept[i] = S
-            if solve is None:
-                answer = torch.bmm(reading[:, i, C:], S)
+                kept.starts[first + i] = S
+            read = torch.bmm(p.both[:, i] if p.erase else p.q[:, i], S)
+            answer = read[:, -C:]
+            u = values[:, i]
+            if p.decay is None:
+                if solve is not None:
+                    u = torch.bmm(solve[:, i], u - read[:, :C])  # error
+                S.baddbmm_(writing[:, i], u)  # write
             else:
-                read = torch.bmm(reading[:, i], S)
-                torch.bmm(solve[:, i], values[:, i] - read[:, :C], out=u[:, i])  # error
-                answer = read[:, C:]
-            if p.decay is not None:
+                so_far = p.decay.so_far[:, i, :, None]
+                if solve is not None:
+                    u = torch.bmm(solve[:, i], torch.addcmul(u, read[:, :C], so_far, value=-1))  # error
+                answer *= so_far
                 S *= p.decay.so_far[:, i, -1, None, None]  # decay
-            S.baddbmm_(writing[:, i], u[:, i])  # write
-            torch.baddbmm(answer, p.attention[:, i], u[:, i], out=out[:, i])  # read
+                S.baddbmm_(writing[:, i], u * p.decay.left[:, i, :, None])  # write
+            torch.baddbmm(answer, p.attention[:, i], u, out=out[:, i])  # read
+            if kept is not None:
+                kept.errors[:, span.start + i * C : span.start + (i + 1) * C] = u
         o[:, span.tokens] = out.view(B, HV, n * C, V).transpose(1, 2)
-        if kept is not None:
-            starts.append(kept)
-            errors.append(u)
-    return o, S.view(B, HV, K, V), starts, errors
+        first += n
+    return o, S.view(B, HV, K, V)
 
 
-class _Gradients(NamedTuple):
+class Gradients(NamedTuple):
+    """Gradients of the inputs, each in the dtype of what it is of, the memory's in that of the arithmetic."""
+
     q: Tensor
     k: Tensor
     v: Tensor
@@ -186,7 +225,7 @@ class _Gradients(NamedTuple):
     S: Tensor
 
 
-def _backward(
+def backward(
     do: Tensor,
     dS: Tensor | None,
     q: Tensor,
@@ -194,11 +233,11 @@ def _backward(
     v: Tensor,
     g: Tensor | None,
     beta: Tensor | None,
+    *,
     scale: float,
-    chunk_size: int,
-    starts: list[Tensor],
-    errors: list[Tensor],
-) -> _Gradients:
+    kept: Kept,
+    chunk_size: int = CHUNK_SIZE,
+) -> Gradients:
     """Run the chunks backwards: what each needs of its own tokens is made again, the errors were kept.
 
     With L the strict lower triangle of the solve, R = beta * (v - (decay * k) S) its right side and A the attention,
@@ -210,13 +249,17 @@ def _backward(
     dtype = torch.promote_types(v.dtype, torch.float32)
     X = B * HV
     dS = v.new_zeros(X, K, V, dtype=dtype) if dS is None else dS.to(dtype).reshape(X, K, V).clone()
-    dq, dk, dv = (torch.empty_like(x) for x in (q, k, v))
-    dg, dbeta = (None if x is None else torch.empty_like(x) for x in (g, beta))
+    dq, dk, dv = (torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in (q, k, v))
+    dg, dbeta = (None if x is None else torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in (g, beta))
     spans = list(_spans(T, chunk_size))
+    desk = _desk(k, 2 * X * min(T, chunk_size * CHUNKS_AT_ONCE), dtype)
+    first = sum(span.n for span in spans)  # chunk
     for span in reversed(spans):
         n, C = span.n, span.C
-        S, u = starts.pop(), errors.pop()  # [n, X, K, V], [X, n, C, V]
-        p = _prepare(q, k, g, beta, scale, span, HV, dtype)
+        first -= n
+        S = kept.starts[first : first + n]  # [n, X, K, V]
+        u = kept.errors[:, span.tokens].unflatten(1, (n, C))  # [X, n, C, V]
+        p = _prepare(q, k, g, beta, scale, span, desk, HV, dtype)
         dout = _rows(do, span, HV, dtype)[:, :, 0].reshape(-1, n, C, V)
         keys_left, queries_so_far = _left(p), _so_far(p.q, p)
         du = p.attention.transpose(2, 3) @ dout
@@ -267,7 +310,7 @@ def _backward(
             served = by_head.reshape(B, H, HV // H, n * C, K).sum(2) * factor
             gradient[:, span.tokens] = served.transpose(1, 2)
         dv[:, span.tokens] = d_values.reshape(B, HV, n * C, V).transpose(1, 2)
-    return _Gradients(dq, dk, dv, dg, dbeta, dS.view(B, HV, K, V))
+    return Gradients(dq, dk, dv, dg, dbeta, dS.view(B, HV, K, V))
 
 
 def _into(gradient: Tensor, values: Tensor, span: _Span) -> None:
@@ -280,18 +323,19 @@ class _Chunk(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:
         q, k, v, g, beta, initial_state, scale, chunk_size = inputs
-        keep = any(ctx.needs_input_grad)
-        o, S, starts, errors = _forward(q, k, v, g, beta, scale, initial_state, chunk_size, keep)
-        ctx.save_for_backward(q, k, v, g, beta, *starts, *errors)
+        kept = room(v, k.shape[-1], -(-v.shape[1] // chunk_size)) if any(ctx.needs_input_grad) else None
+        o, S = forward(
+            q, k, v, g, beta, scale=scale, initial_state=initial_state, chunk_size=chunk_size, kept=kept
+        )  # fmt: skip
+        ctx.save_for_backward(q, k, v, g, beta, *(kept or ()))
         ctx.scale, ctx.chunk_size, ctx.has_state = scale, chunk_size, initial_state is not None
         return o, S
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
         do, dS = gradients
-        q, k, v, g, beta, *kept = ctx.saved_tensors
-        half = len(kept) // 2
-        d = _backward(do, dS, q, k, v, g, beta, ctx.scale, ctx.chunk_size, kept[:half], kept[half:])
+        *inputs, starts, errors = ctx.saved_tensors
+        d = backward(do, dS, *inputs, scale=ctx.scale, kept=Kept(starts, errors), chunk_size=ctx.chunk_size)
         return d.q, d.k, d.v, d.g, d.beta, d.S if ctx.has_state else None, None, None
 
 
