@@ -88,7 +88,7 @@ function number(x, digits = 4) {
 
 /** Compose what the player shows at twice its size. */
 function picture({ memories, V, K, T, t, label, limit, bend, unit, colours, numbers }) {
-  const column = 272;
+  const [column, high, low] = memories.length === 1 ? [556, 520, 260] : [272, 340, 150];
   const gap = 28;
   const margin = 32;
   const [across, down] = stretch(V, K);
@@ -97,8 +97,8 @@ function picture({ memories, V, K, T, t, label, limit, bend, unit, colours, numb
     const cell = exact >= 1 ? Math.floor(2 * exact) / 2 : exact;
     return [cell * K * across, cell * V * down];
   };
-  const [bigWidth, bigHeight] = fit(column, 340);
-  const [smallWidth, smallHeight] = fit((column - 32) / 3, 150);
+  const [bigWidth, bigHeight] = fit(column, high);
+  const [smallWidth, smallHeight] = fit((column - 32) / 3, low);
   const width = 2 * margin + memories.length * column + (memories.length - 1) * gap;
   const top = 84;
   const strip = memories.some(({ z }) => z) ? 30 : 0;
@@ -142,7 +142,7 @@ function picture({ memories, V, K, T, t, label, limit, bend, unit, colours, numb
   ticks(limit, bend).forEach((x, n) => {
     write(number(x, 2), bar.x + (n / 4) * bar.width, bar.y + 24, { size: 11, align: ["left", "center", "center", "center", "right"][n] });
   });
-  write(unit, bar.x + bar.width, bar.y - 6, { size: 10.5, align: "right", alpha: 0.65 });
+  write(`${unit}; ${bend === "root" ? "square-root" : "linear"} colours`, bar.x + bar.width, bar.y - 6, { size: 10.5, align: "right", alpha: 0.65 });
 
   memories.forEach((memory, r) => {
     const x = margin + r * (column + gap);
