@@ -230,8 +230,8 @@ def costs(*, recurrence: Formula = of_recurrence, chunk: Formula = of_chunk) -> 
     statement=(
         r"\begin{aligned} \text{token by token} &: L\,(4 d_v d_k + d_v + d_k) \\ \text{all at once} &: "
         r"L^2 (2 d_k + d_v) + L\,(3 d_v d_k + d_v + 4 d_k) + d_v d_k \\ "
-        r"\text{chunks of } C &: \tfrac{L}{C} \text{ times the second at } L = C \\ \text{kept after } L \text{ tokens} &: d_v d_k \text{, against } L\,(d_k + d_v) "
-        r"\text{ in a KV cache} \end{aligned}"
+        r"\text{chunks of } C &: \tfrac{L}{C} \text{ times the second at } L = C \\ "
+        r"\text{kept after } L \text{ tokens} &: d_v d_k \text{, a KV cache } L\,(d_k + d_v) \end{aligned}"
     ),
     assumptions=(
         "Multiplications, counted by running the forms of the code under scalar gates on arrays that know their shape.",
