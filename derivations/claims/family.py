@@ -488,7 +488,7 @@ NON_EDGES: tuple[tuple[WriteRule, WriteRule, Invariant], ...] = (
     code=(reference.step,),
 )
 def narrower_rules_keep_what_wider_ones_break() -> Any:
-    """A narrower rule keeps, at all its gates, a relation that the next wider one breaks, and so does not contain it."""
+    """A narrower rule keeps, at all its gates, a relation that the next wider one breaks: so it does not contain it."""
     return {f"{narrow.slug}: {keeps.__name__}": keeps(*transition(narrow)) for narrow, _, keeps in NON_EDGES}
 
 

@@ -1,0 +1,157 @@
+"""Online learning: each rule writes the memory that minimises an objective of its token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from derivations.claim import EverySize, Sizes, claim, every_rule
+from derivations.engines import arrays
+from derivations.engines.ring import Ring
+from derivations.engines.tokens import shapes, tokens
+from derivations.engines.trees import Expr
+from derivations.engines.words import Algebra, trace
+from gdn_core import reference
+from gdn_core.reference import Array
+from gdn_core.rules import Gate, Source, WriteRule
+
+TABLE = Source("2412.06464", "table 1", "Gated Delta Networks: Improving Mamba2 with Delta Rule")
+
+
+class Objective:
+    """The objective of a rule of scalar gates, at a memory S, in words.
+
+    It is ``|S - A|^2 - 2 <S k, u>``, where A is what is to be kept of the memory M before, and u what is to be said.
+    """
+
+    def __init__(self) -> None:
+        a = self.algebra = Algebra("alpha beta")
+        self.alpha, self.beta = a.all_scalars()
+        self.S, self.M = a.matrix("S", "V", "K"), a.matrix("M", "V", "K", tex="S_{t-1}")
+        self.q, self.k, self.v = a.vector("q", "K"), a.vector("k", "K"), a.vector("v", "V")
+
+    def rows(self) -> dict[str, tuple[Expr, Expr, Expr]]:
+        """Return for each row of the table what is kept, what is said, and the memory that the code's step makes."""
+        M, k, v, alpha, beta = self.M, self.k, self.v, self.alpha, self.beta
+        return {
+            "linear attention": (M, v, self.step(1, 0, 1)),
+            "Mamba-2": (alpha * M, v, self.step(alpha, 0, 1)),
+            "DeltaNet": (M, beta * (v - M @ k), self.step(1, beta, beta)),
+            "Gated DeltaNet": (alpha * M, beta * (v - alpha * (M @ k)), self.step(alpha, beta, beta)),
+        }
+
+    def step(self, decay: Expr | int, erase: Expr | int, write: Expr | int) -> Expr:
+        """Run the code's step, and return the memory."""
+        x = arrays.token(q=self.q, k=self.k, v=self.v, decay=decay, erase=erase, write=write)
+        return reference.step(arrays.Array(self.M, 2), x, exp=arrays.exp)[0].word
+
+    def above_the_minimum(self, kept: Expr, said: Expr, minimiser: Expr) -> Any:
+        """Return F(S) - F(minimiser) - |S - minimiser|^2, which is 0 where ``minimiser`` is the only minimum."""
+
+        def squared(x: Expr) -> Expr:
+            return x @ x.T  # its trace is |x|^2
+
+        def value(x: Expr) -> Expr:
+            return squared(x - kept) - x @ self.k @ said.T - said @ (x @ self.k).T
+
+        return trace(value(self.S) - value(minimiser) - squared(self.S - minimiser))
+
+
+def _statement() -> str:
+    words = Objective()
+    _, said, _ = words.rows()["Gated DeltaNet"]
+    return (
+        rf"F(S) = \bigl\| S - {(words.alpha * words.M).tex()} \bigr\|_F^2 "
+        rf"- 2 \bigl\langle S k, {said.tex()} \bigr\rangle, "
+        r"\qquad F(S) = F(S_t) + \| S - S_t \|_F^2"
+    )
+
+
+@claim(
+    statement=_statement,
+    assumptions=(
+        "The rows of the table for linear attention, Mamba-2, DeltaNet and Gated DeltaNet; Longhorn's has a claim of "
+        "its own. The statement shows the last of them.",
+    ),
+    scope=EverySize("dk", "dv"),
+    engine="words",
+    source=TABLE,
+    code=(reference.step,),
+    uses=("longhorn_step_is_the_delta_rule_with_a_smaller_gate",),
+)
+def rules_minimise_their_published_objectives() -> Any:
+    """Each rule writes the one memory that minimises its objective: any other is worse by its squared distance."""
+    words = Objective()
+    return {name: words.above_the_minimum(*row) for name, row in words.rows().items()}
+
+
+def partial_derivatives(rule: WriteRule, *, keep: bool = True, gated: bool = True) -> Array:
+    """Differentiate a rule's objective by every entry of the memory, at the memory that the code's step makes.
+
+    The objective is the table's, with the gates at the rule's widths: ``|S - e^g * S'|^2 - 2 <S k, w * v - (e^g * S')
+    (b * k)>``, each row of the memory by its own key where the rule has one for each.
+    """
+    sizes = shapes(rule, 1, 2, 3)
+    ring = Ring(exponentials={"a": sizes["g"]}, **sizes, M=sizes["S"])
+    ring.let_exp(ring["g"], "a")
+    stream = tokens(rule, {name: ring[name] for name in sizes})
+    x = stream[0]
+    k = np.broadcast_to(x.k, sizes["S"])
+    kept = ring.exp(x.g) * ring["S"]
+    said = x.w * x.v - ((kept if gated else ring["S"]) * (x.b * k)).sum(1)
+    M = ring["M"]
+    objective = ((M - (kept if keep else ring["S"])) ** 2).sum() - 2 * ((M * k).sum(1) * said).sum()
+    written, _ = reference.recurrent(ring["S"], stream, exp=ring.exp)
+    at = list(zip(M.flat, written.flat, strict=True))
+    found = [objective.diff(letter).compose(at) for letter in M.flat]
+    return np.array(found, dtype=object).reshape(M.shape)
+
+
+@rules_minimise_their_published_objectives.refute
+def objective_of_mamba_2_for_gated_deltanet() -> Any:
+    """What Gated DeltaNet says is the value, and not the value less what is known of it."""
+    words = Objective()
+    kept, _, minimiser = words.rows()["Gated DeltaNet"]
+    return words.above_the_minimum(kept, words.beta * words.v, minimiser)
+
+
+@rules_minimise_their_published_objectives.refute
+def known_value_read_before_the_decay() -> Any:
+    """What is known of the value is read from the memory before the decay."""
+    words = Objective()
+    kept, _, minimiser = words.rows()["Gated DeltaNet"]
+    return words.above_the_minimum(kept, words.beta * (words.v - words.M @ words.k), minimiser)
+
+
+@claim(
+    statement=(
+        r"F(S) = \bigl\| S - e^{g} \odot S_{t-1} \bigr\|_F^2 - 2 \bigl\langle S k, w \odot v - (e^{g} \odot S_{t-1})"
+        r"(b \odot k) \bigr\rangle \;\Rightarrow\; \nabla F(S_t) = 0"
+    ),
+    assumptions=(
+        "The published objective of Gated DeltaNet with the gates of the rule; F is strictly convex, so its stationary "
+        "point is its only minimum.",
+    ),
+    scope=Sizes(dk=3, dv=2),
+    engine="ring",
+    source=TABLE,
+    code=(reference.step, reference.recurrent),
+    uses=("rules_minimise_their_published_objectives",),
+    rules=every_rule,
+)
+def every_rule_minimises_an_objective(rule: WriteRule) -> Any:
+    """The memory after a token is where every partial derivative of the rule's objective is zero."""
+    return partial_derivatives(rule)
+
+
+@every_rule_minimises_an_objective.refute(rules=lambda rule: rule.decay is not Gate.NONE)
+def memory_kept_as_it_was(rule: WriteRule) -> Any:
+    """The memory is to be kept as it was before the decay."""
+    return partial_derivatives(rule, keep=False)
+
+
+@every_rule_minimises_an_objective.refute(rules=lambda rule: Gate.NONE not in (rule.decay, rule.erase))
+def known_value_not_decayed(rule: WriteRule) -> Any:
+    """What is known of the value is read before the decay."""
+    return partial_derivatives(rule, gated=False)
