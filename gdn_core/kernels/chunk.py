@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import NamedTuple
 
-import torch
 import triton
 from torch import Tensor
 
 from gdn_core.kernels.chunk_blocks import Blocks, batch, cut, cut_batch
 from gdn_core.kernels.chunk_compose import chunk_compose
 from gdn_core.kernels.chunk_gradients import chunk_gradients
-from gdn_core.kernels.chunk_prepare import CHUNK, Prepared, chunk_prepare
-from gdn_core.kernels.chunk_scan import scan_maps, scan_outputs, scan_states, scan_tiles
+from gdn_core.kernels.chunk_prepare import CHUNK, Prepared, chunk_prepare, precision
+from gdn_core.kernels.chunk_scan import chip_of, scan_maps, scan_outputs, scan_states
 from gdn_core.kernels.chunk_scan_backward import scan_added_gradients, scan_gradients
 
 
@@ -55,13 +53,7 @@ class Saved(NamedTuple):
     length: int
 
 
-@lru_cache
-def multiprocessors(device: torch.device) -> int:
-    """Count the multiprocessors of a device; 1 for a CPU, where nothing runs side by side."""
-    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
-
-
-def segment_length(*, sequences: int, total: int, heads: int, row_blocks: int, processors: int) -> int:
+def segment_length(*, sequences: int, total: int, heads: int, V: int, processors: int) -> int:
     """Choose how many chunks a segment has, so that few heads still fill the chip.
 
     A split scan runs every segment twice, for its map and for its outputs, so it pays where the chip is mostly empty.
@@ -70,19 +62,17 @@ def segment_length(*, sequences: int, total: int, heads: int, row_blocks: int, p
         sequences: how many sequences there are.
         total: tokens of all sequences together.
         heads: value heads.
-        row_blocks: programs that share one head's memory.
+        V: value channels.
         processors: multiprocessors of the device.
 
     Returns:
         Chunks a segment; at least those of the whole stream where nothing is to be split.
     """
     whole = triton.cdiv(total, CHUNK) + 1
-    programs = sequences * heads * row_blocks
-    if 3 * programs > processors:
-        return whole
     each = triton.cdiv(total, CHUNK * sequences)  # chunks of a sequence, on the average
-    length = triton.cdiv(each, triton.cdiv(2 * processors, programs))
-    return max(8, length) if each > 16 else whole
+    if 2 * sequences * heads * triton.cdiv(V, 64) > processors or each < 32:
+        return whole
+    return max(8, triton.cdiv(each, processors // (sequences * heads)))
 
 
 def tables(q: Tensor, cu_seqlens: Tensor | None, length: int) -> tuple[Tensor, Blocks, Blocks]:
@@ -144,20 +134,18 @@ def forward(
         The outputs [B, T, HV, V] in the dtype of v; the memories after each sequence, float32, or None; what
         ``backward`` needs, or None.
     """
-    B, T, _, K = q.shape
+    B, T = q.shape[:2]
     HV, V = v.shape[-2:]
     N = B if cu_seqlens is None else cu_seqlens.shape[0] - 1
     if length is None:
-        length = segment_length(
-            sequences=N, total=B * T, heads=HV, row_blocks=triton.cdiv(V, scan_tiles(K, V, k.dtype).BV),
-            processors=multiprocessors(q.device),
-        )  # fmt: skip
+        processors = chip_of(q.device).processors
+        length = segment_length(sequences=N, total=B * T, heads=HV, V=V, processors=processors)
     starts_at, chunks, segments = tables(q, cu_seqlens, length)
     prepared = chunk_prepare(q, k, g, beta, HV=HV, scale=scale, cu_seqlens=starts_at, chunks=chunks)
     state, starts, maps = as_kv(initial_state, state_v_first), None, None
     if segments.count > N:
         maps, added = scan_maps(q, k, v, prepared, segments=segments)
-        starts = chunk_compose(maps, added, state, V=V, segments=segments)
+        starts = chunk_compose(maps, added, state, V=V, segments=segments, precision=precision(k.dtype))
         state = starts.transpose(-1, -2)
     o, ends = scan_outputs(q, k, v, prepared, state, segments=segments)
     final_state = None
@@ -203,7 +191,9 @@ def backward(
     if saved.starts is not None and saved.maps is not None:
         added = scan_added_gradients(q, k, do, prepared, segments=segments)
         state = saved.starts.transpose(-1, -2)
-        dstate = chunk_compose(saved.maps, added, dstate, V=v.shape[-1], segments=segments, reverse=True)
+        dstate = chunk_compose(
+            saved.maps, added, dstate, V=v.shape[-1], segments=segments, precision=precision(k.dtype), reverse=True
+        )
         dstate = dstate.transpose(-1, -2)
     errors, states = scan_states(q, k, v, prepared, state, segments=segments)
     dv, dstates, dends = scan_gradients(q, k, do, prepared, dstate, segments=segments)

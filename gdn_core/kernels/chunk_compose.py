@@ -15,7 +15,7 @@ def chunk_compose_kernel(
     maps, added, state, starts, segment_offsets, HV,
     stride_n, stride_h, stride_k, stride_v, stride_map, stride_added,
     K: tl.constexpr, V: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr,
-    STATE: tl.constexpr, REVERSE: tl.constexpr,
+    STATE: tl.constexpr, REVERSE: tl.constexpr, PREC: tl.constexpr,
 ):  # fmt: skip
     """Carry BV rows of one head's memory from segment to segment: S M^T + N, or its transpose for gradients."""
     NV: tl.constexpr = (V + BV - 1) // BV
@@ -43,13 +43,19 @@ def chunk_compose_kernel(
         else:
             o_M = o_k[:, None] * K + o_k[None, :]
         b_M = tl.load(maps + i_block * stride_map + o_M, mask=m_M, other=0.0)
-        b_S = tl.load(added + i_block * stride_added + o_S, mask=m_S, other=0.0) + tl.dot(
-            b_S, b_M, input_precision="tf32x3"
-        )
+        b_N = tl.load(added + i_block * stride_added + o_S, mask=m_S, other=0.0)
+        b_S = tl.dot(b_S, b_M, b_N, input_precision=PREC)
 
 
 def chunk_compose(
-    maps: Tensor, added: Tensor, state: Tensor | None, *, V: int, segments: Blocks, reverse: bool = False
+    maps: Tensor,
+    added: Tensor,
+    state: Tensor | None,
+    *,
+    V: int,
+    segments: Blocks,
+    precision: str,
+    reverse: bool = False,
 ) -> Tensor:
     """Return the memory before each segment, or with ``reverse`` the gradient of the memory after each.
 
@@ -60,6 +66,7 @@ def chunk_compose(
             after the last, [N, HV, K, V] float32 with any strides; None for zero.
         V: value channels.
         segments: the sequences cut into segments.
+        precision: of the products; float32 ones are exact enough for any input, tf32 ones for narrow inputs.
         reverse: compose the transposed maps, last segment first.
 
     Returns:
@@ -73,6 +80,6 @@ def chunk_compose(
     chunk_compose_kernel[(triton.cdiv(V, BV) * N * HV,)](
         maps, added, state, starts, segments.offsets, HV, *strides, maps.stride(1), added.stride(1),
         K=K, V=V, BK=max(16, triton.next_power_of_2(K)), BV=BV, STATE=state is not None, REVERSE=reverse,
-        num_warps=4, num_stages=2,
+        PREC=precision, num_warps=8, num_stages=2,
     )  # fmt: skip
     return starts

@@ -120,9 +120,10 @@ def chunk_key_gradients_kernel(
     o_qk = o_c[:, None] * (H * K) + o_k[None, :]
     b_k = tl.load(k + i_qk + o_qk, mask=m_qk, other=0.0)
     b_dk = tl.zeros((C, BK), tl.float32)
-    b_dqk = tl.zeros((C, C), tl.float32)
+    b_dqk = tl.zeros((C, C), tl.float32)  # its transpose: a row for each key
     b_dkk = tl.zeros((C, C), tl.float32)
-    m_lower = o_c[:, None] >= o_c[None, :]
+    m_strict = o_c[:, None] > o_c[None, :]
+    m_upper = o_c[:, None] <= o_c[None, :]
     for i_r in range(GROUP):
         i_hv = i_h * GROUP + i_r
         i_block = i_c * HV + i_hv
@@ -147,7 +148,7 @@ def chunk_key_gradients_kernel(
             b_z = tl.load(errors + i_vo + o_vo, mask=m_vo, other=0.0)
             b_do = tl.load(do + i_vo + o_vo, mask=m_vo, other=0.0)
             b_dS = tl.load(dstates + o_S, mask=m_S, other=0.0)
-            b_dP = tl.dot(b_do, tl.trans(b_z), b_dP, input_precision=PREC)
+            b_dP = tl.dot(b_z, tl.trans(b_do), b_dP, input_precision=PREC)
             b_part = tl.dot(b_z, b_dS, input_precision=PREC) * b_rest[:, None]  # write
             b_dk += b_part * b_beta[:, None]
             b_row += tl.sum(b_part * b_k.to(tl.float32), 1)
@@ -164,12 +165,14 @@ def chunk_key_gradients_kernel(
                     b_dG -= tl.sum(b_part * b_k.to(tl.float32), 1)
         if DECAY:
             b_G = tl.load(p_gates)
-            b_decay = tl.exp(tl.where(m_lower, b_G[:, None] - b_G[None, :], float("-inf")))
+            b_decay = tl.exp(tl.where(m_strict, b_G[:, None] - b_G[None, :], float("-inf")))
+            b_later = tl.exp(tl.where(m_upper, b_G[None, :] - b_G[:, None], float("-inf")))
         else:
-            b_decay = tl.where(m_lower, 1.0, 0.0)
-        b_dqk += b_dP * b_decay * (b_beta * scale)[None, :]
+            b_decay = tl.where(m_strict, 1.0, 0.0)
+            b_later = tl.where(m_upper, 1.0, 0.0)
+        b_dqk += b_dP * b_later * (b_beta * scale)[:, None]
         if ERASE:
-            b_dA *= tl.where(o_c[:, None] == o_c[None, :], 0.0, -b_decay)
+            b_dA *= -b_decay
             b_D = b_dA * tl.dot(b_k, tl.trans(b_k), input_precision=PREC)
             b_dkk += b_dA * b_beta[None, :]
             p_dbeta = dbeta + i_gate + o_c * HV
@@ -185,7 +188,7 @@ def chunk_key_gradients_kernel(
             b_dlast = tl.sum(b_row, 0) + b_all * tl.sum(b_SdS, 0)
             tl.store(p_dg, tl.cumsum(b_dG, 0, reverse=True) + b_dlast, mask=m_t)
     b_q = tl.load(q + i_qk + o_qk, mask=m_qk, other=0.0)
-    b_dk = tl.dot(tl.trans(b_dqk.to(DTYPE)), b_q, b_dk, input_precision=PREC)
+    b_dk = tl.dot(b_dqk.to(DTYPE), b_q, b_dk, input_precision=PREC)
     if ERASE:
         b_dk = tl.dot((b_dkk + tl.trans(b_dkk)).to(DTYPE), b_k, b_dk, input_precision=PREC)
     tl.store(dk + i_qk + o_qk, b_dk.to(dk.dtype.element_ty), mask=m_qk)

@@ -12,43 +12,46 @@ from torch import Tensor
 from gdn_core.kernels.chunk_blocks import Blocks
 
 CHUNK = 64  # tokens a chunk
-REFINE = {torch.bfloat16: 1, torch.float16: 2, torch.float32: 0}  # refinements of an inverse from bfloat16 products
+# Refinements of the inverse. Its products are in float16 for narrow inputs: 3 bits more than bfloat16, and range
+# enough, as beta |k|^2 <= 2 in a memory that does not explode. Where keys are all alike float16 alone leaves 4 times
+# the rounding of the result; one refinement takes that far below it.
+REFINE = {torch.bfloat16: 1, torch.float16: 1, torch.float32: 0}
 
 
 @triton.jit
-def merge_four(b_X, b_A, o_r, o_c, SIZE: tl.constexpr, DTYPE: tl.constexpr, PREC: tl.constexpr):
-    """Merge the inverses of four diagonal blocks of SIZE into one: (I - N)(I + N^2) X with N = X L."""
-    b_L = tl.where((o_r // (4 * SIZE) == o_c // (4 * SIZE)) & (o_r // SIZE != o_c // SIZE), b_A, 0.0)
+def merge_four(b_X, b_B, o_r, o_c, SIZE: tl.constexpr, DTYPE: tl.constexpr, PREC: tl.constexpr):
+    """Merge the inverses of four diagonal blocks of SIZE into one: X (I + M)(I + M^2) with M = L X."""
+    b_L = tl.where((o_r // (4 * SIZE) == o_c // (4 * SIZE)) & (o_r // SIZE != o_c // SIZE), b_B, 0.0)
     b_Xd = b_X.to(DTYPE)
-    b_N = tl.dot(b_Xd, b_L.to(DTYPE), input_precision=PREC).to(DTYPE)
-    b_NN = tl.dot(b_N, b_N, input_precision=PREC).to(DTYPE)
-    b_X = tl.dot(b_NN, b_Xd, b_X, input_precision=PREC)
-    return b_X - tl.dot(b_N, b_X.to(DTYPE), input_precision=PREC)
+    b_M = tl.dot(b_L.to(DTYPE), b_Xd, input_precision=PREC).to(DTYPE)
+    b_X = tl.dot(b_Xd, b_M, b_X, input_precision=PREC)
+    b_MM = tl.dot(b_M, b_M, input_precision=PREC).to(DTYPE)
+    return tl.dot(b_X.to(DTYPE), b_MM, b_X, input_precision=PREC)
 
 
 @triton.jit
-def unit_lower_inverse(b_A, o_r, o_c, DTYPE: tl.constexpr, PREC: tl.constexpr, REFINE: tl.constexpr):
-    """Return (I + A)^-1 for a strictly lower triangular A [64, 64], float32, from products in DTYPE.
+def unit_lower_inverse(b_B, o_r, o_c, DTYPE: tl.constexpr, PREC: tl.constexpr, REFINE: tl.constexpr):
+    """Return (I - B)^-1 for a strictly lower triangular B [64, 64], float32, from products in DTYPE.
 
-    Blocks of 4 are inverted by (I - L)(I + L^2), which is exact as L^4 = 0; four blocks of a size are merged into one
-    by (I - N)(I + N^2) X with N = X L, which is exact as N^4 = 0. Powers stay small, so nothing cancels as it would
-    in (I + A^2)(I + A^4)... A refinement X + X (I - (I + A) X) squares the error that narrow products leave.
+    Blocks of 4 are inverted by (I + L)(I + L^2), which is exact as L^4 = 0; four blocks of a size are merged into one
+    by X (I + M)(I + M^2) with M = L X, which is exact as M^4 = 0. Powers stay small, so nothing cancels as it would
+    in (I + B)(I + B^2)(I + B^4)... A refinement X + X (I - (I - B) X) squares the error that narrow products leave.
     """
-    b_I = tl.where(o_r == o_c, 1.0, 0.0)
-    b_L = tl.where(o_r // 4 == o_c // 4, b_A, 0.0)
-    b_X = b_I - b_L
+    b_L = tl.where(o_r // 4 == o_c // 4, b_B, 0.0)
     b_Ld = b_L.to(DTYPE)
     b_LL = tl.dot(b_Ld, b_Ld, input_precision=PREC).to(DTYPE)
+    b_X = tl.where(o_r == o_c, 1.0, b_L)
     b_X = tl.dot(b_X.to(DTYPE), b_LL, b_X, input_precision=PREC)
-    b_X = merge_four(b_X, b_A, o_r, o_c, 4, DTYPE, PREC)
-    b_X = merge_four(b_X, b_A, o_r, o_c, 16, DTYPE, PREC)
+    b_X = merge_four(b_X, b_B, o_r, o_c, 4, DTYPE, PREC)
+    b_X = merge_four(b_X, b_B, o_r, o_c, 16, DTYPE, PREC)
     for _ in tl.static_range(REFINE):
         b_Xd = b_X.to(DTYPE)
-        b_M = b_I + b_A
+        b_M = tl.where(o_r == o_c, -1.0, b_B)
         b_high = b_M.to(DTYPE)
         b_low = (b_M - b_high.to(tl.float32)).to(DTYPE)
-        b_R = tl.dot(b_high, b_Xd, input_precision=PREC)
-        b_R = b_I - tl.dot(b_low, b_Xd, b_R, input_precision=PREC)
+        b_R = tl.where(o_r == o_c, 1.0, 0.0)
+        b_R = tl.dot(b_high, b_Xd, b_R, input_precision=PREC)
+        b_R = tl.dot(b_low, b_Xd, b_R, input_precision=PREC)
         b_X = tl.dot(b_Xd, b_R.to(DTYPE), b_Xd.to(tl.float32), input_precision=PREC)
     return b_X
 
@@ -72,14 +75,20 @@ def chunk_prepare_kernel(
     o_k = tl.arange(0, BK)
     o_t = start + o_c
     m_t = o_t < stop
-    m_k = m_t[:, None] & (o_k < K)[None, :]
-    o_qk = (o_t[:, None] * H + i_h) * K + o_k[None, :]
     o_cc = (i_c * HV + i_hv) * (C * C) + o_c[:, None] * C + o_c[None, :]
     p_gates = gates + (i_c * HV + i_hv) * (4 * C) + o_c
     DTYPE: tl.constexpr = k.dtype.element_ty
-    NARROW: tl.constexpr = tl.float32 if DTYPE == tl.float32 else tl.bfloat16
-    b_k = tl.load(k + o_qk, mask=m_k, other=0.0)
-    b_q = tl.load(q + o_qk, mask=m_k, other=0.0)
+    NARROW: tl.constexpr = tl.float32 if tl.float32 == DTYPE else tl.float16
+    b_qk = tl.zeros((C, C), tl.float32)
+    b_kk = tl.zeros((C, C), tl.float32)
+    for i_k in range((K + BK - 1) // BK):
+        o_qk = (o_t[:, None] * H + i_h) * K + i_k * BK + o_k[None, :]
+        m_qk = m_t[:, None] & (i_k * BK + o_k < K)[None, :]
+        b_q = tl.load(q + o_qk, mask=m_qk, other=0.0)
+        b_k = tl.load(k + o_qk, mask=m_qk, other=0.0)
+        b_qk = tl.dot(b_q, tl.trans(b_k), b_qk, input_precision=PREC)
+        if ERASE:
+            b_kk = tl.dot(b_k, tl.trans(b_k), b_kk, input_precision=PREC)
     m_lower = o_c[:, None] >= o_c[None, :]
 
     if DECAY:
@@ -93,14 +102,12 @@ def chunk_prepare_kernel(
         b_decay = tl.exp(tl.where(m_lower, b_G[:, None] - b_G[None, :], float("-inf")))
     else:
         b_decay = tl.where(m_lower, 1.0, 0.0)
-    b_P = tl.dot(b_q, tl.trans(b_k), input_precision=PREC) * (b_decay * scale)
-    tl.store(reads + o_cc, b_P.to(reads.dtype.element_ty))
+    tl.store(reads + o_cc, (b_qk * b_decay * scale).to(reads.dtype.element_ty))
     if ERASE:
         b_beta = tl.load(beta + o_t * HV + i_hv, mask=m_t, other=0.0).to(tl.float32)
         tl.store(p_gates + 3 * C, b_beta)
-        b_A = tl.dot(b_k, tl.trans(b_k), input_precision=PREC) * b_decay * b_beta[None, :]
-        b_A = tl.where(o_c[:, None] > o_c[None, :], b_A, 0.0)
-        b_T = unit_lower_inverse(b_A, o_c[:, None], o_c[None, :], NARROW, PREC, REFINE)
+        b_B = tl.where(o_c[:, None] > o_c[None, :], -b_kk * b_decay * b_beta[None, :], 0.0)
+        b_T = unit_lower_inverse(b_B, o_c[:, None], o_c[None, :], NARROW, PREC, REFINE)
         tl.store(solve + o_cc, b_T.to(solve.dtype.element_ty))
 
 
@@ -164,9 +171,10 @@ def chunk_prepare(
     reads = torch.empty(chunks.count, HV, CHUNK, CHUNK, dtype=q.dtype, device=q.device)
     solve = torch.empty_like(reads) if beta is not None else reads
     decay, erase = g is not None, beta is not None
+    BK = min(max(16, triton.next_power_of_2(K)), 64 if q.dtype is torch.float32 else 128)
     chunk_prepare_kernel[(chunks.count * HV,)](
         q, k, g, beta, gates, solve, reads, cu_seqlens, chunks.offsets, chunks.owner, scale,
-        cu_seqlens.shape[0] - 1, H, HV, K=K, BK=max(16, triton.next_power_of_2(K)), C=CHUNK,
+        cu_seqlens.shape[0] - 1, H, HV, K=K, BK=BK, C=CHUNK,
         DECAY=decay, ERASE=erase, PREC=precision(q.dtype),
         REFINE=REFINE[q.dtype], num_warps=4, num_stages=1,
     )  # fmt: skip

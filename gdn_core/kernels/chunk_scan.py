@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from triton.runtime import driver
 
 from gdn_core.kernels.chunk_blocks import Blocks
 from gdn_core.kernels.chunk_prepare import CHUNK, Prepared, precision
@@ -158,11 +160,46 @@ class Tiles(NamedTuple):
     num_stages: int
 
 
-def scan_tiles(K: int, V: int, dtype: torch.dtype) -> Tiles:
-    """Choose the tiles of a scan: 64 rows of memory fill one matrix instruction."""
-    BV = min(64, max(16, triton.next_power_of_2(V)))
-    wide = K > 128 or dtype is torch.float32
-    return Tiles(BV=min(32, BV) if wide and dtype is torch.float32 else BV, num_warps=4, num_stages=1 if wide else 2)
+class Chip(NamedTuple):
+    """What the tiles of a kernel depend on.
+
+    Args:
+        processors: multiprocessors; 1 for a CPU, where nothing runs side by side.
+        shared: bytes of shared memory that one program may have.
+    """
+
+    processors: int
+    shared: int
+
+
+@lru_cache
+def chip_of(device: torch.device) -> Chip:
+    """Look a device up."""
+    if device.type != "cuda":
+        return Chip(processors=1, shared=0)
+    index = device.index if device.index is not None else torch.cuda.current_device()
+    properties = driver.active.utils.get_device_properties(index)
+    return Chip(properties["multiprocessor_count"], properties["max_shared_mem"])
+
+
+def scan_tiles(K: int, V: int, dtype: torch.dtype, *, memories: int, chip: Chip, deep: bool = False) -> Tiles:
+    """Choose the tiles of a scan: 64 rows of memory fill one matrix instruction, 128 share what they load.
+
+    Args:
+        K: key channels.
+        V: value channels.
+        dtype: of queries, keys and values.
+        memories: how many memories are scanned side by side: segments times value heads.
+        chip: what it runs on.
+        deep: keep three chunks in flight where they fit, and not two.
+    """
+    rows = max(16, triton.next_power_of_2(V))
+    if dtype is torch.float32 or K > 128:
+        return Tiles(BV=min(32 if dtype is torch.float32 else 64, rows), num_warps=4, num_stages=1)
+    stages = 1 if chip.shared < 160_000 else 3 if deep and chip.shared > 200_000 else 2
+    if rows >= 128 and 4 * memories * triton.cdiv(V, 128) >= 3 * chip.processors:
+        return Tiles(BV=128, num_warps=8, num_stages=min(2, stages))
+    return Tiles(BV=min(64, rows), num_warps=4, num_stages=stages)
 
 
 def _launch(
@@ -182,7 +219,10 @@ def _launch(
     """Scan every segment from its own memory, write what is given, and return the memories after each."""
     H, K = k.shape[-2:]
     HV, V = v.shape[-2:]
-    tiles = tiles or scan_tiles(K, V, k.dtype)
+    if tiles is None:
+        # Without outputs the products are few, and two small programs on a multiprocessor hide more than a large one.
+        memories = segments.count * HV if o is not None else 0
+        tiles = scan_tiles(K, V, k.dtype, memories=memories, chip=chip_of(k.device), deep=o is not None or maps)
     BK, NV = max(16, triton.next_power_of_2(K)), triton.cdiv(V, tiles.BV)
     rows = NV * tiles.BV + BK if maps else V
     ends = torch.empty(segments.count, HV, rows, K, dtype=torch.float32, device=k.device)

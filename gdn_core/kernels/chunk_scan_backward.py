@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gdn_core.kernels.chunk_blocks import Blocks
 from gdn_core.kernels.chunk_prepare import CHUNK, Prepared, precision
-from gdn_core.kernels.chunk_scan import Tiles, scan_tiles
+from gdn_core.kernels.chunk_scan import Tiles, chip_of, scan_tiles
 from gdn_core.kernels.tensor_maps import fits_tensor_maps, rows_of
 
 
@@ -172,7 +172,9 @@ def _launch(
 ) -> Tensor:
     H, K = k.shape[-2:]
     HV, V = do.shape[-2:]
-    tiles = tiles or scan_tiles(K, V, k.dtype)
+    if tiles is None:
+        memories = segments.count * HV if dv is not None else 0
+        tiles = scan_tiles(K, V, k.dtype, memories=memories, chip=chip_of(k.device))
     dends = torch.empty(segments.count, HV, V, K, dtype=torch.float32, device=k.device)
     strides = dstate.stride() if dstate is not None else (0, 0, 0, 0)
     x = prepared
