@@ -35,9 +35,9 @@ def spin(_: Header, __: Arrays) -> worker.Answer:
     return {}, {}
 
 
-def fail(_: Header, __: Arrays) -> worker.Answer:
-    """Raise."""
-    raise ValueError("no such memory")
+def fail(header: Header, _: Arrays) -> worker.Answer:
+    """Raise what a wrong argument raises, or what a GPU does."""
+    raise {"argument": ValueError, "device": RuntimeError}[header["of"]]("no such memory")
 
 
 def chatter(_: Header, __: Arrays) -> worker.Answer:

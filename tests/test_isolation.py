@@ -137,12 +137,16 @@ def test_a_hang_is_cut_and_the_next_launch_runs(op: str, bare: Pool) -> None:
     assert answers(bare)
 
 
-def test_an_error_in_a_launch_is_told_and_costs_no_worker(bare: Pool) -> None:
+@pytest.mark.parametrize(("of", "error", "kept"), [("argument", "ValueError", True), ("device", "RuntimeError", False)])
+def test_an_error_in_a_launch_is_told_and_costs_a_worker_only_if_the_device_failed(
+    of: str, error: str, kept: bool, bare: Pool
+) -> None:
     assert answers(bare)
     before = pids(bare)
-    with pytest.raises(LaunchError, match="a launch failed: ValueError: no such memory"):
-        bare.call({"op": "fail"}, {})
-    assert pids(bare) == before
+    with pytest.raises(LaunchError, match=f"a launch failed: {error}: no such memory"):
+        bare.call({"op": "fail", "of": of}, {})
+    assert answers(bare, 2)
+    assert (pids(bare) == before) == kept
 
 
 def test_ctrl_c_is_for_the_program_and_not_for_its_workers(bare: Pool) -> None:
@@ -302,3 +306,29 @@ def test_without_triton_the_reference_runs_in_pytorch(tmp_path: Path, monkeypatc
     assert found.backend == "torch"
     assert "not for this machine" in found.refusals["triton"]
     assert "not for this machine" in found.refusals["interpreter"]
+
+
+@pytest.mark.parametrize(("fails_on", "backend"), [(("cuda",), "interpreter"), (("cuda", "cpu"), "torch")])
+def test_a_device_that_fails_its_trial_is_given_up_and_says_why(
+    fails_on: tuple[str, ...], backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(f"""
+import torch
+
+move = torch.Tensor.to
+
+def fail(tensor, device, **rest):
+    if device in {fails_on}:
+        raise RuntimeError("no kernel image for " + device)
+    return move(tensor, device, **rest)
+
+torch.Tensor.to = fail
+torch.cuda.is_available = lambda: True
+""")
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    broken = Pool(1, env={"PYTHONPATH": path, "TRITON_INTERPRET": "0"})
+    monkeypatch.setattr(isolation, "pool", lambda **_: broken)
+    found = run(4).run
+    broken.close()
+    assert found.backend == backend
+    assert f"no kernel image for {fails_on[-1]}" in found.refusals["triton"]

@@ -16,11 +16,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gdn_core.frames import Arrays, Header, read_frame, write_frame
-from gdn_core.operands import Packed
+from gdn_core.operands import Operands, Packed
+from gdn_core.reference import Token, moments
+
+if TYPE_CHECKING:
+    import torch
 
 Answer = tuple[Header, Arrays]
 Operation = Callable[[Header, Arrays], Answer]
@@ -29,39 +34,40 @@ REFUSED = "GDN_CORE_GPU_REFUSED"  # why this process interprets although there i
 GRACE = 5.0  # seconds past a launch's limit after which this process ends itself: its parent may be gone
 
 
+class _StartOverError(Exception):
+    """This process has imported Triton as a compiler, and must become an interpreter."""
+
+
 def facts() -> Header:
     """Load what this machine has, choose between compiling and interpreting kernels, and try one launch.
 
     A GPU that cannot run the trial (no C compiler for Triton's launcher, too old a device) is given up: the process
-    starts over as an interpreter, and says why.
+    starts over as an interpreter, and says why. Where the interpreter cannot either, there is no Triton.
     """
     import torch
 
     torch.set_num_threads(1)  # a launch is one core's work
     np.seterr(all="ignore")  # a memory may overflow: that is an answer, not a warning
     refused = os.environ.get(REFUSED, "")
-    cuda = torch.cuda.is_available()
     if os.environ.get("TRITON_INTERPRET") == "1":
         refused = refused or "TRITON_INTERPRET=1 is set"
-    elif not cuda:
+    elif not torch.cuda.is_available():
         os.environ["TRITON_INTERPRET"] = "1"  # read once, when the kernel is decorated
         refused = "it needs an NVIDIA GPU, and PyTorch sees none here"
+    without = {"cuda": False, "triton": False, "device": _cpu()}
     try:
+        from triton.errors import TritonError
+
         from gdn_core.kernels.trajectory import launch
     except ImportError as error:
-        missing = f"Triton cannot be imported here ({error})"
-        return {"cuda": False, "triton": False, "refused": missing, "device": _cpu()}
+        return {**without, "refused": f"it cannot be imported here ({error})"}
     try:
-        one = np.zeros((1, 1, 1), np.float32)
-        packed = Packed(
-            np.zeros((1, 1, 4), np.float32), one, one[0, 0], np.zeros((1, 2, 4), int), np.ones(1, int), False, False
-        )
-        launch(packed, torch.from_numpy(one), device="cpu" if refused else "cuda")
-    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        launch(*_one_token(), device="cpu" if refused else "cuda")
+    except (TritonError, RuntimeError, OSError, subprocess.SubprocessError) as error:
         if refused:
-            raise
-        os.environ.update({REFUSED: f"a trial launch on the GPU failed: {error}", "TRITON_INTERPRET": "1"})
-        os.execv(sys.executable, sys.orig_argv)
+            return {**without, "refused": f"a trial launch failed ({error})"}
+        os.environ.update({REFUSED: f"a trial launch on the GPU failed ({error})", "TRITON_INTERPRET": "1"})
+        raise _StartOverError from error
     device = _cpu() if refused else torch.cuda.get_device_name()
     return {"cuda": not refused, "triton": True, "refused": refused, "device": device}
 
@@ -71,16 +77,29 @@ def _cpu() -> str:
     return f"CPU, {os.cpu_count()} cores"
 
 
+def _one_token() -> tuple[Packed, torch.Tensor]:
+    """Make the smallest launch."""
+    import torch
+
+    one = np.ones((1, 1))
+    operands = Operands.of(Token(q=one, k=one, v=one, g=-one[None], b=one, w=one))
+    return Packed.of([operands]), torch.zeros(1, 1, 1)
+
+
 def trajectory(header: Header, arrays: Arrays) -> Answer:
     """Launch the trajectory kernel."""
     import torch
+    from triton.errors import TritonError
 
     from gdn_core.kernels.trajectory import launch
 
     S = torch.from_numpy(arrays.pop("S"))
     packed = Packed(**arrays, wide_decay=header["wide_decay"], wide_key=header["wide_key"])
     began = time.perf_counter()
-    out, S = launch(packed, S, device="cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda")
+    try:
+        out, S = launch(packed, S, device="cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda")
+    except TritonError as error:
+        raise RuntimeError(f"Triton: {error}") from error
     return {"seconds": time.perf_counter() - began}, {"out": out.numpy(), "S": S.numpy()}
 
 
@@ -88,24 +107,23 @@ def reference(_: Header, arrays: Arrays) -> Answer:
     """Run rules through the reference on torch tensors, where there is no Triton."""
     import torch
 
-    from gdn_core.reference import Token, moments
-
     began = time.perf_counter()
-    S_end = torch.from_numpy(arrays["S"]).clone()
-    R, V, _K = S_end.shape
-    out = torch.zeros(R, len(arrays["q0"]), V, 2)
+    memories = torch.from_numpy(arrays["S"])
+    R, V, _K = memories.shape
+    T = len(arrays["q0"])
+    out = torch.zeros(R, T, V, 2)
     for r in range(R):
-        decay, k, b, wv, q = (torch.from_numpy(arrays[f"{name}{r}"]) for name in ("decay", "k", "b", "wv", "q"))
-        S = S_end[r, : wv.shape[1]]
-        one = torch.ones(1)
-        for t in range(len(q)):
-            at = (x[min(t, len(x) - 1)] for x in (decay, k, b))
-            g, key, gate = at
-            m = moments(S, Token(q=q[t], k=key, v=wv[t], g=g, b=gate, w=one), exp=lambda decay: decay)
-            out[r, t, : len(S), 0], out[r, t, : len(S), 1] = m.read, m.o
-            S = m.written
-        S_end[r, : len(S)] = S
-    return {"seconds": time.perf_counter() - began}, {"out": out.numpy(), "S": S_end.numpy()}
+        decay, k, b, wv, q = (
+            torch.from_numpy(arrays[f"{name}{r}"]).expand(T, *arrays[f"{name}{r}"].shape[1:])
+            for name in ("decay", "k", "b", "wv", "q")
+        )
+        x = Token(q=q, k=k, v=wv, g=decay, b=b, w=torch.ones(T, 1))
+        rows = wv.shape[1]
+        for t in range(T):
+            m = moments(memories[r, :rows], x[t], exp=lambda decay: decay)  # it is exp(g) already
+            out[r, t, :rows] = torch.stack([m.read, m.o], dim=-1)
+            memories[r, :rows] = m.written
+    return {"seconds": time.perf_counter() - began}, {"out": out.numpy(), "S": memories.numpy()}
 
 
 OPERATIONS: dict[str, Operation] = {"trajectory": trajectory, "reference": reference}
@@ -118,18 +136,25 @@ def serve(operations: dict[str, Operation], *, describe: Callable[[], Header] = 
     os.dup2(2, 1)  # what anything prints must not reach the pipe
     requests: queue.SimpleQueue[tuple[Header, Arrays]] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(requests,), daemon=True).start()
-    write_frame(answers, describe() | {"pid": os.getpid()}, {})
+    try:
+        write_frame(answers, describe() | {"pid": os.getpid()}, {})
+    except _StartOverError:
+        os.dup2(answers.fileno(), 1)
+        os.execv(sys.executable, sys.orig_argv)
     gc.collect()
-    gc.freeze()  # half a million objects of torch and Triton, not to be walked again
+    gc.freeze()  # the objects of torch and Triton are many, and stay
     while True:
         header, arrays = requests.get()
         _limit(header["limit"] + GRACE)
         try:
             answer, results = operations[header["op"]](header, arrays)
         except (ValueError, RuntimeError, MemoryError) as error:
-            answer, results = {"error": f"{type(error).__name__}: {error}"}, {}
+            write_frame(answers, {"error": f"{type(error).__name__}: {error}"}, {})
+            if isinstance(error, RuntimeError):
+                return  # after a failed launch a GPU gives this process nothing but errors; the next gets a new one
+        else:
+            write_frame(answers, answer, results)
         _limit(0)
-        write_frame(answers, answer, results)
 
 
 def _read(requests: queue.SimpleQueue[tuple[Header, Arrays]]) -> None:
