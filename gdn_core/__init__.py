@@ -1,10 +1,26 @@
-"""The write rules of the lineage from linear attention to Gated DeltaNet: as data, as one reference, as kernels."""
+"""The write rules of the lineage from linear attention to Gated DeltaNet: as data, as one reference, as kernels.
+
+The functions of :mod:`gdn_core.api` are here too, and PyTorch is imported when the first of them is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from gdn_core import metrics, scenarios
 from gdn_core.equation import tex
 from gdn_core.rules import LINEAGE, RULES, Discretisation, Gate, WriteRule
 from gdn_core.streams import Stream
 from gdn_core.trajectory import Trajectory, trajectory
+
+if TYPE_CHECKING:
+    from gdn_core.api import (
+        chunk_delta_rule,
+        chunk_gated_delta_rule,
+        chunk_linear_attn,
+        chunk_simple_gla,
+        fused_recurrent_gated_delta_rule,
+    )
 
 __all__ = [
     "LINEAGE",
@@ -14,8 +30,22 @@ __all__ = [
     "Stream",
     "Trajectory",
     "WriteRule",
+    "chunk_delta_rule",
+    "chunk_gated_delta_rule",
+    "chunk_linear_attn",
+    "chunk_simple_gla",
+    "fused_recurrent_gated_delta_rule",
     "metrics",
     "scenarios",
     "tex",
     "trajectory",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Fetch a function of the API, and PyTorch with it."""
+    if name not in __all__:
+        raise AttributeError(f"module 'gdn_core' has no attribute {name!r}")
+    from gdn_core import api
+
+    return getattr(api, name)

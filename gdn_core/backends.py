@@ -6,9 +6,21 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 Backend = Literal["triton", "interpreter", "torch"]
-Form = Literal["trajectory"]
+Form = Literal["trajectory", "chunk", "recurrent"]
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
+# The interpreter is how the trajectory runs without a GPU; the library's functions have a form that is fast there.
+ORDER: dict[Form, tuple[Backend, ...]] = {
+    "trajectory": BACKENDS,
+    "chunk": ("triton", "torch"),
+    "recurrent": ("triton", "torch"),
+}
+KERNEL_DTYPES: dict[Form, tuple[str, ...]] = {
+    "trajectory": ("float32",),
+    "chunk": ("bfloat16", "float16", "float32"),
+    "recurrent": ("bfloat16", "float16", "float32"),
+}
+MOST_CHANNELS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,12 +28,13 @@ class Request:
     """The facts that decide on a backend.
 
     Args:
-        form: what is to be run; "trajectory" records every token.
+        form: what is to be run; "trajectory" records every token, "chunk" and "recurrent" are those of the API.
         triton: whether Triton can be imported.
         cuda: whether kernels are compiled for an NVIDIA GPU here.
         refused: why they are not, in the words of the process that looked.
         dtype: of the tensors.
         needs_grad: whether gradients are wanted.
+        channels: key or value channels of a memory, whichever are more.
     """
 
     form: Form = "trajectory"
@@ -30,6 +43,7 @@ class Request:
     refused: str = ""
     dtype: str = "float32"
     needs_grad: bool = False
+    channels: int = 1
 
 
 def refusal(backend: Backend, request: Request) -> str | None:
@@ -37,10 +51,13 @@ def refusal(backend: Backend, request: Request) -> str | None:
     if backend == "torch":
         return None
     name = "Triton" if backend == "triton" else "Triton's interpreter"
-    if request.needs_grad:
+    if request.needs_grad and request.form != "chunk":
         return f"{name} does not take it: the {request.form} kernel has no gradients"
-    if request.dtype != "float32":
-        return f"{name} does not take it: the {request.form} kernel computes in float32, not in {request.dtype}"
+    if request.dtype not in (dtypes := KERNEL_DTYPES[request.form]):
+        takes = "computes in float32, not in" if len(dtypes) == 1 else f"takes {', '.join(dtypes)}, not"
+        return f"{name} does not take it: the {request.form} kernel {takes} {request.dtype}"
+    if request.channels > MOST_CHANNELS and request.form != "trajectory":
+        return f"{name} does not take it: a memory of at most {MOST_CHANNELS} channels fits, got {request.channels}"
     if not request.triton:
         return f"{name} does not run: {request.refused or 'it is not installed, and is published for Linux only'}"
     if backend == "triton" and not request.cuda:
@@ -57,7 +74,7 @@ def choose(request: Request) -> tuple[Backend, dict[Backend, str]]:
         The backend, and the sentences of those that were asked before it and refused.
     """
     refusals: dict[Backend, str] = {}
-    for backend in BACKENDS:
+    for backend in ORDER[request.form]:
         sentence = refusal(backend, request)
         if sentence is None:
             return backend, refusals

@@ -10,6 +10,7 @@ import math
 import numbers
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -248,6 +249,88 @@ def check_layout(arrays: Mapping[str, Array], *, ranks: Collection[int] = (4,)) 
     for name, x in arrays.items():
         check_shape(name, x, layouts_of(name, rank), sizes)
     return Sizes(**{"B": 1, "H": 1, "HV": 1, **sizes})
+
+
+def check_gates(arrays: Mapping[str, Array], sizes: Sizes) -> None:
+    """Check that gates are one number a token and head, as the scalar-gated rules have them.
+
+    Raises:
+        ValueError: if one has channels.
+    """
+    for name, x in arrays.items():
+        check_shape(name, x, (("B", "T", "HV"),), {"B": sizes.B, "T": sizes.T, "HV": sizes.HV})
+
+
+def check_same_dtype(arrays: Mapping[str, Array]) -> None:
+    """Check that all arrays have the dtype of the first.
+
+    Raises:
+        TypeError: if one has another.
+    """
+    (first, wanted), *_ = ((name, x.dtype) for name, x in arrays.items())
+    for name, x in arrays.items():
+        if x.dtype != wanted:
+            raise TypeError(f"{name}: expected {wanted}, the dtype of {first}, got {x.dtype}")
+
+
+def check_states(name: str, x: Array, sizes: Sizes, *, N: int, state_v_first: bool) -> None:
+    """Check memories before the first token, and tell a state of the other layout from one that fits nowhere.
+
+    Args:
+        name: what x is called.
+        x: one memory a sequence and head.
+        sizes: the sizes of the arrays it goes with.
+        N: how many sequences there are.
+        state_v_first: whether V comes before K.
+
+    Raises:
+        TypeError: if it is no array of floating-point numbers.
+        ValueError: if its shape is not that of the layout.
+    """
+    check_floating(name, x)
+    layouts = (("N", "HV", "K", "V"), ("N", "HV", "V", "K"))
+    wanted, other = reversed(layouts) if state_v_first else layouts
+    known = {"N": N, "HV": sizes.HV, "K": sizes.K, "V": sizes.V}
+    if sizes.K != sizes.V and [int(n) for n in x.shape] == [known[axis] for axis in other]:
+        raise ValueError(
+            f"{name}: expected [{', '.join(wanted)}] = {[known[axis] for axis in wanted]}, got the other layout, "
+            f"{[int(n) for n in x.shape]}: pass state_v_first={not state_v_first}, or transpose it"
+        )
+    check_shape(name, x, (wanted,), known)
+
+
+def check_packing(name: str, x: Array, sizes: Sizes) -> int:
+    """Check the bounds of packed sequences, as far as their shape tells, and return how many sequences there are.
+
+    Raises:
+        TypeError: if they are no array of integers.
+        ValueError: if there are not two of them at least, or a batch is packed.
+    """
+    if not hasattr(x, "shape") or not hasattr(x, "dtype"):
+        raise TypeError(f"{name}: expected an array of integers, got {type(x).__name__}")
+    if str(x.dtype).removeprefix("torch.") not in ("int32", "int64"):
+        raise TypeError(f"{name}: expected int32 or int64, got {x.dtype}")
+    shape = [int(n) for n in x.shape]
+    if len(shape) != 1 or shape[0] < 2:
+        raise ValueError(f"{name}: expected [N + 1], the bounds of at least one sequence, got {shape}")
+    if sizes.B != 1:
+        raise ValueError(f"{name}: expected B = 1 with packed sequences, got B = {sizes.B}: lay them end to end")
+    return shape[0] - 1
+
+
+def check_bounds(name: str, bounds: Sequence[int], T: int) -> None:
+    """Check the bounds of packed sequences: from 0, never down, to T.
+
+    Raises:
+        ValueError: at the first that is out of place.
+    """
+    if bounds[0] != 0:
+        raise ValueError(f"{name}: expected to begin with 0, got {bounds[0]}")
+    for i, (before, after) in enumerate(pairwise(bounds)):
+        if after < before:
+            raise ValueError(f"{name}: expected bounds that never go down, got {before}, {after} at {i}")
+    if bounds[-1] != T:
+        raise ValueError(f"{name}: expected to end with T = {T}, got {bounds[-1]}")
 
 
 def layouts_of(name: str, rank: int) -> list[tuple[str, ...]]:
