@@ -38,7 +38,7 @@ class Player {
     this.scrubber = this.find(".scrubber");
     this.tip = this.find(".tip");
     this.observer = new ResizeObserver(() => this.layout());
-    this.away = () => this.aim(null);
+    this.scrolled = () => this.follow();
     if (matchMedia("(prefers-reduced-motion: reduce)").matches) this.find(".speed").value = "1";
     this.listen();
     root.numbers = (rule, moment) => this.memories.find(({ slug }) => slug === rule).maps[moment].slice();
@@ -64,7 +64,7 @@ class Player {
     this.visit = visit;
     this.go(t);
     this.observer.observe(this.find(".rules-box")); // and lay out, now that there is something to
-    document.addEventListener("scroll", this.away, { capture: true, passive: true });
+    document.addEventListener("scroll", this.scrolled, { capture: true, passive: true });
     this.root.dataset.ready = header.digest;
     if (this.t !== this.told && !this.playing && !this.held) this.rest(REST);
   }
@@ -335,7 +335,7 @@ class Player {
     this.setPlaying(false);
     clearTimeout(this.timer);
     this.observer.disconnect();
-    document.removeEventListener("scroll", this.away, { capture: true });
+    document.removeEventListener("scroll", this.scrolled, { capture: true });
   }
 
   // What a person does.
@@ -460,6 +460,19 @@ class Player {
     this.place();
   }
 
+  /** Keep the numbers beside their map when the page scrolls, as long as it is in view. */
+  follow() {
+    if (!this.cell) return;
+    const { top, bottom } = this.frameAtHand().getBoundingClientRect();
+    if (bottom < 0 || top > window.innerHeight) this.aim(null);
+    else this.place();
+  }
+
+  frameAtHand() {
+    const { r, map } = this.cell;
+    return this.maps.find((other) => other.r === r && other.name === map).frame;
+  }
+
   /** Mark the cell at hand in every map, and put its numbers beside its map, inside the window. */
   place() {
     const { cell, tip, marked, K, t } = this;
@@ -490,8 +503,7 @@ class Player {
       make("p", { class: "tip-place" }, `${z ? "" : `value channel ${cell.i}, `}key channel ${cell.j}`),
       ...(z ? [] : [make("ul", {}, ...chain)]),
     );
-    const { frame } = this.maps.find(({ r, name }) => r === cell.r && name === cell.map);
-    const { left, right, top, bottom } = frame.getBoundingClientRect();
+    const { left, right, top, bottom } = this.frameAtHand().getBoundingClientRect();
     const [width, height] = [document.documentElement.clientWidth - 8, window.innerHeight - 8];
     let x = right + 10;
     let y = top + ((cell.i + 0.5) / (z ? 1 : this.V)) * (bottom - top) - tip.offsetHeight / 2;
