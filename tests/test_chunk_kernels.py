@@ -1,4 +1,4 @@
-"""The chunk kernels against the token-by-token scan in float64, gradients through it included."""
+"""The chunk and decoding kernels against the token-by-token scan in float64, gradients through it included."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ CUDA = torch.cuda.is_available()
 if not CUDA:  # read when a kernel is decorated, so before the import
     os.environ["TRITON_INTERPRET"] = "1"
 
-chunk = pytest.importorskip("gdn_core.kernels.chunk", reason="Triton has no wheel for this platform")
+WHY = "Triton has no wheel for this platform"
+chunk = pytest.importorskip("gdn_core.kernels.chunk", reason=WHY)
+decode = pytest.importorskip("gdn_core.kernels.recurrent_decode", reason=WHY)
+norm = pytest.importorskip("gdn_core.kernels.l2norm", reason=WHY)
 DEVICE = torch.device("cuda" if CUDA else "cpu")
 SCALE = 0.3
 
@@ -171,6 +174,48 @@ def test_nan_in_gives_nan_out() -> None:
         assert o[0, 10, 0].isnan().all(), name
         if name != "q":
             assert state[0, 0].isnan().any() and o[0, 69, 0].isnan().any(), name
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_decoding_gives_outputs_and_states_of_the_scan(case: dict) -> None:
+    x = problem(**{**case, "lengths": [4, 1, 0, 3]})
+    want_o, want_state = scan(x.in_double())
+    options = {"scale": SCALE, "cu_seqlens": x.cu_seqlens, "output_final_state": True}
+    o, state = decode.recurrent_decode(*x[:5], initial_state=x.state, **options)
+    assert_close(o, want_o, "o")
+    assert_close(state, want_state, "final state")
+    turned = x.state.transpose(-1, -2).contiguous()
+    turned_o, turned_state = decode.recurrent_decode(*x[:5], initial_state=turned, state_v_first=True, **options)
+    assert torch.equal(turned_o, o) and torch.equal(turned_state, state.transpose(-1, -2))
+
+
+def test_prefill_then_decode_is_one_prefill() -> None:
+    x = problem([70])
+    want_o, want_state, _ = run(x)
+    before = Problem(*(t[:, :66].contiguous() for t in x[:5]), x.state, None)
+    o, state, _ = run(before)
+    outputs = [o]
+    for t in range(66, 70):
+        token = (tensor[:, t : t + 1].contiguous() for tensor in x[:5])
+        o, state = decode.recurrent_decode(*token, scale=SCALE, initial_state=state, output_final_state=True)
+        outputs.append(o)
+    assert_close(torch.cat(outputs, 1), want_o.double(), "o")
+    assert_close(state, want_state.double(), "final state")
+
+
+def test_the_norm_and_its_gradient_are_those_of_autograd() -> None:
+    torch.manual_seed(0)
+    x, dy = torch.randn(3, 5, 2, 20, device=DEVICE), torch.randn(3, 5, 2, 20, device=DEVICE)
+    x[0, 0, 0] = 0.0
+    exact = x.double().requires_grad_()
+    want = exact / (exact.square().sum(-1, keepdim=True) + 1e-6).sqrt()
+    (want * dy).sum().backward()
+    assert_close(norm.l2norm(x), want, "y")
+    assert_close(norm.l2norm_backward(x, dy), exact.grad, "dx")
+    token = problem([3], H=2)
+    o, _ = decode.recurrent_decode(*token[:5], scale=SCALE, normalise=True)
+    same, _ = decode.recurrent_decode(norm.l2norm(token.q), norm.l2norm(token.k), *token[2:5], scale=SCALE)
+    assert_close(o, same.double(), "o of normalised queries and keys")
 
 
 @pytest.mark.skipif(not CUDA, reason="the interpreter has no bfloat16")

@@ -19,11 +19,13 @@ class Blocks:
     Args:
         offsets: the first block of each sequence, int32 [N + 1].
         owner: the sequence of each block, int32 [count]; N for the blocks past the last one.
+        spans: the first token of each block and the one past its last, int64 [count, 2]; both 0 past the last block.
         size: tokens a block.
     """
 
     offsets: Tensor
     owner: Tensor
+    spans: Tensor
     size: int
 
     @property
@@ -32,21 +34,27 @@ class Blocks:
         return self.owner.shape[0]
 
 
-def cut(cu_seqlens: Tensor, *, total: int, size: int) -> Blocks:
+def cut(cu_seqlens: Tensor, *, total: int, size: int, count: int | None = None) -> Blocks:
     """Cut packed sequences into blocks.
 
     Args:
         cu_seqlens: where each sequence starts, and the last one ends, [N + 1].
         total: tokens of all sequences together.
         size: tokens a block, >= 1.
+        count: how many blocks there are, where that is known.
     """
     lengths = cu_seqlens[1:] - cu_seqlens[:-1]
     ends = torch.cumsum((lengths + size - 1).div(size, rounding_mode="floor").clamp(min=1), 0)
     offsets = torch.nn.functional.pad(ends, (1, 0)).to(torch.int32)
-    # No sum of lengths rounded up is larger, so the count needs no look at the lengths.
-    count = total // size + lengths.shape[0]
-    owner = torch.searchsorted(ends, torch.arange(count, device=ends.device), right=True).to(torch.int32)
-    return Blocks(offsets, owner, size)
+    if count is None:  # no sum of lengths rounded up is larger, so this needs no look at the lengths
+        count = total // size + lengths.shape[0]
+    block = torch.arange(count, device=ends.device)
+    owner = torch.searchsorted(ends, block, right=True)
+    sequence = owner.clamp(max=lengths.shape[0] - 1)
+    starts = cu_seqlens[sequence] + (block - offsets[sequence]) * size
+    stops = torch.minimum(starts + size, cu_seqlens[sequence + 1])
+    spans = torch.stack([starts, stops], 1).to(torch.int64) * (owner < lengths.shape[0])[:, None]
+    return Blocks(offsets, owner.to(torch.int32), spans, size)
 
 
 @lru_cache(maxsize=64)
@@ -58,6 +66,4 @@ def batch(B: int, T: int, device: torch.device) -> Tensor:
 @lru_cache(maxsize=64)
 def cut_batch(B: int, T: int, size: int, device: torch.device) -> Blocks:
     """Cut B sequences of T tokens each into blocks; the tables of a shape are made once."""
-    each = max(1, -(-T // size))
-    owner = torch.arange(B, dtype=torch.int32, device=device).repeat_interleave(each)
-    return Blocks(torch.arange(0, (B + 1) * each, each, dtype=torch.int32, device=device), owner, size)
+    return cut(batch(B, T, device), total=B * T, size=size, count=B * max(1, -(-T // size)))

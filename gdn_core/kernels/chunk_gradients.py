@@ -11,10 +11,10 @@ from gdn_core.kernels.chunk_prepare import CHUNK, Prepared, precision
 from gdn_core.kernels.chunk_scan import Tiles
 
 
-@triton.jit(do_not_specialize=["N", "H", "HV"])
+@triton.jit(do_not_specialize=["H", "HV"])
 def chunk_query_gradients_kernel(
     q, k, errors, do, gates, states, dq, dg, dbeta,
-    cu_seqlens, chunk_offsets, chunk_owner, scale, N, H, HV,
+    spans, scale, H, HV,
     K: tl.constexpr, V: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, C: tl.constexpr,
     DECAY: tl.constexpr, ERASE: tl.constexpr, PREC: tl.constexpr,
 ):  # fmt: skip
@@ -23,11 +23,8 @@ def chunk_query_gradients_kernel(
     dg holds the gradient of the cumulated decay until chunk_key_gradients_kernel adds the rest.
     """
     i_c, i_h = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    i_n = tl.load(chunk_owner + i_c)
-    if i_n >= N:
-        return
-    start = tl.load(cu_seqlens + i_n).to(tl.int64) + (i_c - tl.load(chunk_offsets + i_n)) * C
-    stop = tl.load(cu_seqlens + i_n + 1)
+    start = tl.load(spans + 2 * i_c)
+    stop = tl.load(spans + 2 * i_c + 1)
     if start >= stop:  # an empty sequence has a chunk, and nobody wrote its memory
         return
     DTYPE: tl.constexpr = k.dtype.element_ty
@@ -89,10 +86,10 @@ def chunk_query_gradients_kernel(
     tl.store(dq + i_qk + o_qk, b_dq.to(dq.dtype.element_ty), mask=m_qk)
 
 
-@triton.jit(do_not_specialize=["N", "H", "HV"])
+@triton.jit(do_not_specialize=["H", "HV"])
 def chunk_key_gradients_kernel(
     q, k, errors, do, dv, gates, states, dstates, dk, dg, dbeta,
-    cu_seqlens, chunk_offsets, chunk_owner, scale, N, H, HV,
+    spans, scale, H, HV,
     K: tl.constexpr, V: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, C: tl.constexpr,
     DECAY: tl.constexpr, ERASE: tl.constexpr, PREC: tl.constexpr,
 ):  # fmt: skip
@@ -102,11 +99,8 @@ def chunk_key_gradients_kernel(
     so nothing is divided by beta.
     """
     i_c, i_h = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    i_n = tl.load(chunk_owner + i_c)
-    if i_n >= N:
-        return
-    start = tl.load(cu_seqlens + i_n).to(tl.int64) + (i_c - tl.load(chunk_offsets + i_n)) * C
-    stop = tl.load(cu_seqlens + i_n + 1)
+    start = tl.load(spans + 2 * i_c)
+    stop = tl.load(spans + 2 * i_c + 1)
     if start >= stop:
         return
     DTYPE: tl.constexpr = k.dtype.element_ty
@@ -198,7 +192,7 @@ def gradients_tiles(K: int, V: int, dtype: torch.dtype) -> Tiles:
     """Choose the tiles of the gradients: the whole of a memory of 128 rows where it fits."""
     wide = K > 128 or dtype is torch.float32
     BV = min(32 if wide else 64, max(16, triton.next_power_of_2(V)))
-    return Tiles(BV=BV, num_warps=8, num_stages=1)
+    return Tiles(BV=BV, num_warps=8, num_stages=1 if wide else 2)
 
 
 def chunk_gradients(
@@ -236,7 +230,7 @@ def chunk_gradients(
     dq, dk = torch.empty_like(q), torch.empty_like(k)
     dg = torch.empty(do.shape[:-1], dtype=torch.float32, device=q.device) if x.decay else None
     dbeta = torch.empty(do.shape[:-1], dtype=torch.float32, device=q.device) if x.erase else None
-    tables = x.cu_seqlens, x.chunks.offsets, x.chunks.owner, x.scale, x.cu_seqlens.shape[0] - 1, H, HV
+    tables = x.chunks.spans, x.scale, H, HV
     options = {
         "K": K, "V": V, "BK": max(16, triton.next_power_of_2(K)), "BV": tiles.BV, "C": CHUNK, "DECAY": x.decay,
         "ERASE": x.erase, "PREC": precision(k.dtype), "num_warps": tiles.num_warps, "num_stages": tiles.num_stages,

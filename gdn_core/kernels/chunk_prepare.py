@@ -56,9 +56,9 @@ def unit_lower_inverse(b_B, o_r, o_c, DTYPE: tl.constexpr, PREC: tl.constexpr, R
     return b_X
 
 
-@triton.jit(do_not_specialize=["N", "H", "HV"])
+@triton.jit(do_not_specialize=["H", "HV"])
 def chunk_prepare_kernel(
-    q, k, g, beta, gates, solve, reads, cu_seqlens, chunk_offsets, chunk_owner, scale, N, H, HV,
+    q, k, g, beta, gates, solve, reads, spans, scale, H, HV,
     K: tl.constexpr, BK: tl.constexpr, C: tl.constexpr,
     DECAY: tl.constexpr, ERASE: tl.constexpr, PREC: tl.constexpr, REFINE: tl.constexpr,
 ):  # fmt: skip
@@ -66,11 +66,10 @@ def chunk_prepare_kernel(
     i_c = (tl.program_id(0) // HV).to(tl.int64)
     i_hv = tl.program_id(0) % HV  # value heads are neighbours: they read the same keys
     i_h = i_hv // (HV // H)
-    i_n = tl.load(chunk_owner + i_c)
-    if i_n >= N:
+    start = tl.load(spans + 2 * i_c)
+    stop = tl.load(spans + 2 * i_c + 1)
+    if start >= stop:  # an empty sequence has a chunk that nobody reads
         return
-    start = tl.load(cu_seqlens + i_n).to(tl.int64) + (i_c - tl.load(chunk_offsets + i_n)) * C
-    stop = tl.load(cu_seqlens + i_n + 1)
     o_c = tl.arange(0, C)
     o_k = tl.arange(0, BK)
     o_t = start + o_c
@@ -173,8 +172,7 @@ def chunk_prepare(
     decay, erase = g is not None, beta is not None
     BK = min(max(16, triton.next_power_of_2(K)), 64 if q.dtype is torch.float32 else 128)
     chunk_prepare_kernel[(chunks.count * HV,)](
-        q, k, g, beta, gates, solve, reads, cu_seqlens, chunks.offsets, chunks.owner, scale,
-        cu_seqlens.shape[0] - 1, H, HV, K=K, BK=BK, C=CHUNK,
+        q, k, g, beta, gates, solve, reads, chunks.spans, scale, H, HV, K=K, BK=BK, C=CHUNK,
         DECAY=decay, ERASE=erase, PREC=precision(q.dtype),
         REFINE=REFINE[q.dtype], num_warps=4, num_stages=1,
     )  # fmt: skip
