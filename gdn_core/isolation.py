@@ -261,7 +261,11 @@ class Pool:
                 worker.process.kill()  # whoever waits for it sees the end of its answers
 
 
-@functools.cache
 def pool(*, interpret: bool = False) -> Pool:
     """Return this process's pool; with ``interpret``, one whose kernels are interpreted although there is a GPU."""
+    return _pool(interpret)
+
+
+@functools.cache
+def _pool(interpret: bool) -> Pool:
     return Pool(env={"TRITON_INTERPRET": "1"} if interpret else None)

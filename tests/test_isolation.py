@@ -231,6 +231,11 @@ def test_two_pools_share_nothing(bare: Pool) -> None:
     assert answers(bare, 3)
 
 
+def test_a_program_has_one_pool_however_it_is_asked_for() -> None:
+    assert isolation.pool() is isolation.pool(interpret=False)
+    assert isolation.pool() is not isolation.pool(interpret=True)
+
+
 def test_a_program_that_cannot_start_is_told() -> None:
     with pytest.raises(LaunchError, match=r"did not start: .* 'no-such-program'"):
         Pool(1, command=["no-such-program"]).facts()
