@@ -43,6 +43,16 @@ def elsewhere() -> None:
     st.session_state["page"] = "elsewhere"
 
 
+def linked_claim() -> str:
+    """Return the name of the claim that the link asks for, "" for none."""
+    return st.query_params.get("claim", "")
+
+
+def open_claim(name: str) -> None:
+    """Make the link ask for a claim, or for none where the name is empty."""
+    st.query_params.from_dict({"claim": name} if name else {})
+
+
 def sentences() -> list[str]:
     """Return what was wrong with the link, until the visitor changes something."""
     return st.session_state["sentences"]

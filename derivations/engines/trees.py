@@ -82,6 +82,8 @@ class Expr:
         raise ShapeError(f"{self} * {other}: expected a scalar, got {shape(self)} and {shape(other)}; products take @")
 
     def __rmul__(self, other: int) -> Expr:
+        if other in (1, -1):  # so that a sign is printed as one
+            return self if other == 1 else -self
         return self.algebra._expr(other) * self
 
     def __matmul__(self, other: Expr) -> Expr:

@@ -1,0 +1,214 @@
+"""The claims of the derivations, checked in processes of their own, and what came of it.
+
+SymPy and the claims take about a second to import, so they are imported when a page first asks for them.
+"""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from derivations.claim import Claim, Result
+    from derivations.errata import Erratum
+
+COMMAND = (sys.executable, "-P", "-m", "derivations.serve")
+LIMIT = 120.0  # seconds for a claim, or for a process to start
+
+
+class CheckError(RuntimeError):
+    """A check gave no result; the message says why."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim, checked.
+
+    Args:
+        result: what came of it.
+        when: seconds since the epoch.
+    """
+
+    result: Result
+    when: float
+
+
+@cache
+def claims() -> dict[str, Claim]:
+    """Return the claims by name, in the order of their subjects."""
+    from derivations.claim import load
+
+    loaded = load()
+    gc.collect()
+    gc.freeze()  # what was just imported stays, and Streamlit need not look through it after every run
+    return loaded
+
+
+@cache
+def engines() -> dict[str, str]:
+    """Return what each engine is, in words."""
+    from derivations.claim import ENGINES
+
+    return ENGINES
+
+
+@cache
+def used_by(name: str) -> tuple[str, ...]:
+    """Return the names of the claims that rest on a claim."""
+    return tuple(other for other, made in claims().items() if name in made.uses)
+
+
+@cache
+def source(name: str) -> tuple[tuple[str, str], ...]:
+    """Return the code that a claim is about, each object by its dotted name."""
+    found = []
+    for code in claims()[name].code:
+        found.append((f"{code.__module__}.{code.__qualname__}", inspect.getsource(code)))
+    return tuple(found)
+
+
+@cache
+def check_source(name: str) -> str:
+    """Return the source of a claim's own function, its first step."""
+    return inspect.getsource(claims()[name].run)
+
+
+def erratum(name: str) -> Erratum | None:
+    """Return the entry of the errata that a claim checks, if it checks one."""
+    from derivations.errata import ERRATA
+
+    return ERRATA.get(name)
+
+
+class Checker:
+    """A process that checks claims, for one caller at a time.
+
+    Args:
+        command: starts it.
+    """
+
+    def __init__(self, command: Sequence[str] = COMMAND) -> None:
+        self._command = command
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+
+    def check(self, name: str) -> Result:
+        """Check a claim.
+
+        Raises:
+            CheckError: if the process ended or took too long; the next call starts another.
+        """
+        with self._lock:
+            process = self._process or self._start()
+            try:
+                assert process.stdin
+                process.stdin.write(f"{name}\n")
+                process.stdin.flush()
+                return _decoded(self._answer(process))
+            except OSError as error:
+                self._end()
+                raise CheckError("the process that checks claims has ended; check again to start another") from error
+
+    def _start(self) -> subprocess.Popen[str]:
+        process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = process
+        self._answer(process)
+        return process
+
+    def _answer(self, process: subprocess.Popen[str]) -> str:
+        assert process.stdout
+        timer = threading.Timer(LIMIT, process.kill)
+        timer.daemon = True
+        timer.start()
+        line = process.stdout.readline()
+        timer.cancel()
+        if not line:
+            self._end()
+            raise CheckError(f"the process that checks claims ended, or took longer than {LIMIT:g} s; check again")
+        return line
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process:
+            process.kill()
+            process.wait()
+
+
+def _decoded(line: str) -> Result:
+    from derivations.serve import decode
+
+    return decode(line)
+
+
+class Ledger:
+    """What is known of the claims on this server: all are checked once in the background, and any again on demand."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: dict[str, Finding] = {}
+        self._left = 0
+        self._began = False
+        self._live, self._behind = Checker(), Checker()
+
+    def begin(self) -> None:
+        """Start to check what has not been checked, in the background; only the first call does."""
+        with self._lock:
+            if self._began:
+                return
+            self._began = True
+            self._left = len(claims())
+        threading.Thread(target=self._check_all, name="claims", daemon=True).start()
+
+    @property
+    def left(self) -> int:
+        """How many claims the background has still to check."""
+        return self._left
+
+    def finding(self, name: str) -> Finding | None:
+        """Return what is known of a claim."""
+        return self._found.get(name)
+
+    def check(self, name: str) -> Finding:
+        """Check a claim now.
+
+        Raises:
+            CheckError: if the check gave no result.
+        """
+        return self._keep(self._live.check(name))
+
+    def _check_all(self) -> None:
+        for name in claims():
+            if name not in self._found:
+                with suppress(CheckError):  # it stays unchecked, and the page says so
+                    self._keep(self._behind.check(name))
+            with self._lock:
+                self._left -= 1
+
+    def _keep(self, result: Result) -> Finding:
+        found = Finding(result, time.time())
+        self._found[result.claim] = found
+        return found
+
+
+@cache
+def ledger() -> Ledger:
+    """Return the one ledger of this server."""
+    return Ledger()
+
+
+def counted(findings: Sequence[Finding | None]) -> dict[str, int]:
+    """Count claims by verdict; "unchecked" are those of which nothing is known."""
+    counts: dict[str, int] = {}
+    for found in findings:
+        verdict: Any = found.result.verdict.value if found else "unchecked"
+        counts[verdict] = counts.get(verdict, 0) + 1
+    return counts

@@ -1,0 +1,257 @@
+"""The derivations: what is claimed of the code, for which sizes, how it was checked, and what the check refutes."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app import proofs, session
+
+if TYPE_CHECKING:
+    from derivations.claim import Checked, Claim, Result, Scope, Step
+
+PATH = "derivations"
+VERDICTS = {
+    "holds": ":green[:material/check_circle: holds]",
+    "fails": ":red[:material/cancel: fails]",
+    "error": ":red[:material/error: could not be checked]",
+    "unchecked": ":gray[:material/schedule: not checked yet]",
+}
+WIDEST = 92  # letters of a formula in one line
+REFRESH = 1.5  # seconds between looks at what the background has checked
+
+
+def page() -> None:
+    """Show the page."""
+    session.elsewhere()
+    view(session.linked_claim())
+
+
+def view(name: str) -> None:
+    """Show one claim, or all of them where the name is empty.
+
+    Args:
+        name: of a claim, as the link has it.
+    """
+    proofs.ledger().begin()
+    if name in proofs.claims():
+        _claim(proofs.claims()[name])
+        return
+    if name:
+        st.warning(f"The link asks for a claim named {name[:80]!r}, and there is none. Here are all of them.")
+    _overview()
+
+
+def _link(name: str, *, place: str, label: str = "", icon: str | None = None) -> None:
+    """Offer to go to a claim, or to all of them where the name is empty; the address follows."""
+    label = label or proofs.claims()[name].words
+    if st.button(label, key=f"{place}-{name}", type="tertiary", icon=icon, wrap=True):
+        session.open_claim(name)
+        st.rerun()
+
+
+# All claims.
+
+
+def _overview() -> None:
+    st.title("Derivations")
+    st.markdown(
+        "What is claimed of the code that this app runs, checked by machine on the code itself. Each claim says for "
+        "which sizes: a :green-badge[proof] covers everything that its scope names, a :orange-badge[check] is at "
+        "random points or single numbers and proves nothing beyond them. Every claim comes with wrong variants that "
+        "its check must refute."
+    )
+    running = proofs.ledger().left > 0
+    st.fragment(_list, run_every=REFRESH if running else None)(running)
+
+
+def _list(running: bool) -> None:
+    ledger = proofs.ledger()
+    found = {name: ledger.finding(name) for name in proofs.claims()}
+    if running and not ledger.left:
+        st.rerun()  # nothing is left to wait for
+    counts = proofs.counted(list(found.values()))
+    said = " · ".join(f"{n} {VERDICTS[verdict]}" for verdict, n in counts.items())
+    st.markdown(f"**{len(found)} claims**: {said}")
+    if ledger.left:
+        st.caption(f"This server is checking them now, {ledger.left} to go.")
+    subject = ""
+    for name, made in proofs.claims().items():
+        if made.subject != subject:
+            subject = made.subject
+            st.subheader(subject, divider="gray")
+        finding = found[name]
+        left, right = st.columns([5, 4], vertical_alignment="center")
+        with left:
+            _link(name, place="all")
+        with right:
+            verdict = VERDICTS[finding.result.verdict.value if finding else "unchecked"]
+            st.markdown(f"{verdict} &nbsp; {_scope(_widest(made))}")
+
+
+def _widest(made: Claim) -> Scope:
+    """The scope that says most: the first proof, or else the first of all."""
+    return next((scope for scope in made.scopes if scope.proof), made.scopes[0])
+
+
+def _scope(scope: Scope) -> str:
+    return f":green-badge[proof] {scope}" if scope.proof else f":orange-badge[check] {scope}"
+
+
+# One claim.
+
+
+def _claim(made: Claim) -> None:
+    _link("", place="top", label="All claims", icon=":material/arrow_back:")
+    st.header(made.words)
+    st.caption(f"{made.subject} · `{made.name}`")
+    st.latex(_lines(made.tex))
+    for scope in made.scopes:
+        st.markdown(_scope(scope))
+    finding = _verdict(made)
+    _assumptions(made)
+    _steps(made, finding.result if finding else None)
+    _mutants(made, finding.result if finding else None)
+    _places(made)
+    _code(made)
+    _relations(made)
+
+
+def _lines(tex: str) -> str:
+    """Break a long statement into lines, at the wide spaces that stand in no braces."""
+    parts, depth = [""], 0
+    for token in re.split(r"(\\q?quad\b|\\begin|\\end|[{}])", tex):
+        depth += {"{": 1, "}": -1, r"\begin": 1, r"\end": -1}.get(token, 0)
+        if token in (r"\quad", r"\qquad") and not depth:
+            parts.append("")
+        else:
+            parts[-1] += token
+    lines = [parts[0]]
+    for part in parts[1:]:
+        if _width(lines[-1]) + _width(part) < WIDEST:
+            lines[-1] += rf" \quad {part}"
+        else:
+            lines.append(part)
+    return r"\begin{gathered} " + r" \\ ".join(lines) + r" \end{gathered}" if len(lines) > 1 else tex
+
+
+def _width(tex: str) -> int:
+    """Guess how many letters wide a formula is printed."""
+    return len(re.sub(r"\\(begin|end)\{\w+\}|[{}_^\s]|\\(operatorname|bigl|bigr|Bigl|Bigr|text|frac)", "", re.sub(
+        r"\\(?!operatorname|text|frac|begin|end|[bB]ig)[A-Za-z]+", "x", tex)))
+
+
+def _verdict(made: Claim) -> proofs.Finding | None:
+    """Offer to check the claim, and say what is known of it."""
+    ledger = proofs.ledger()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if st.button("Check it now", icon=":material/play_arrow:", key=f"check-{made.name}", type="primary"):
+            try:
+                with st.spinner("Checking"):
+                    ledger.check(made.name)
+            except proofs.CheckError as error:
+                st.error(f"{str(error)[0].upper()}{str(error)[1:]}.")
+        finding = ledger.finding(made.name)
+        if finding:
+            ago = max(0, round(time.time() - finding.when))
+            since = "just now" if ago < 5 else f"{ago} s ago" if ago < 120 else f"{ago // 60} minutes ago"
+            refuted = sum(mutant.verdict.value == "holds" for mutant in finding.result.mutants)
+            st.markdown(
+                f"{VERDICTS[finding.result.verdict.value]} · {refuted} of {len(finding.result.mutants)} wrong variants "
+                f"refuted · {_seconds(finding.result.seconds)}, on this server, {since}"
+            )
+        else:
+            st.markdown(VERDICTS["unchecked"])
+    if finding:
+        for fault in finding.result.faults:
+            st.error(fault)
+    return finding
+
+
+def _assumptions(made: Claim) -> None:
+    if made.assumptions:
+        st.subheader("Assumed")
+        st.markdown("\n".join(f"- {assumption}" for assumption in made.assumptions))
+
+
+def _steps(made: Claim, result: Result | None) -> None:
+    st.subheader("Steps")
+    for step in made.steps:
+        with st.container(border=True):
+            st.markdown(step.words)
+            assert step.scope
+            st.markdown(f"{_scope(step.scope)}")
+            st.caption(f"by **{step.engine}**: {proofs.engines()[step.engine]}")
+            if result:
+                _outcome([done for done in result.steps if done.name == step.name])
+
+
+def _outcome(done: list[Checked]) -> None:
+    """Say how a step came out, over the rules that it was run for."""
+    wrong = [each for each in done if each.verdict.value != "holds"]
+    rules = f", for {len(done)} rules" if any(each.rule for each in done) else ""
+    verdict = VERDICTS[wrong[0].verdict.value if wrong else "holds"]
+    st.markdown(f"{verdict} in {_seconds(sum(each.seconds for each in done))}{rules}")
+    for each in wrong:
+        st.code(f"{each.rule}: {each.residual}".removeprefix(": "), language=None, wrap_lines=True)
+
+
+def _mutants(made: Claim, result: Result | None) -> None:
+    st.subheader("Wrong variants, and what refutes them")
+    for mutant in made.mutants:
+        done = [each for each in result.mutants if each.name == mutant.name] if result else []
+        with st.container(border=True):
+            st.markdown(f"**{_sentence(mutant.name)}.** {mutant.words}" if _has_words(mutant) else mutant.words)
+            if done:
+                missed = [each for each in done if each.verdict.value != "holds"]
+                shown = missed[0] if missed else done[0]
+                told = ":red[:material/cancel: not refuted]" if missed else ":green[:material/check_circle: refuted]"
+                st.markdown(f"{told}, its residual" + (f" under {shown.rule}" if shown.rule else "") + ":")
+                st.code(shown.residual or "0", language=None, wrap_lines=True)
+
+
+def _has_words(step: Step) -> bool:
+    return step.words != step.name
+
+
+def _sentence(words: str) -> str:
+    return words[0].upper() + words[1:]
+
+
+def _places(made: Claim) -> None:
+    st.subheader("Source")
+    where = made.source
+    title = where.title or where.paper
+    st.markdown(f"[{title}]({where.url}), {where.place}" if where.url else f"{title}, {where.place}")
+    entry = proofs.erratum(made.name)
+    if entry:
+        st.markdown(f"**Printed:** {entry.title}")
+        st.markdown(
+            "\n".join(f"- {place.title or place.paper}, {place.place}" for place in entry.seen)
+            or "It circulates; no single place is named."
+        )
+        st.markdown(f"In numbers, {entry.compared} is **{entry.gives}** and should be **{entry.should_give}**.")
+
+
+def _code(made: Claim) -> None:
+    st.subheader("The code it is about")
+    for name, source in proofs.source(made.name):
+        with st.expander(f"`{name}`"):
+            st.code(source, language="python")
+    with st.expander("The check itself"):
+        st.code(proofs.check_source(made.name), language="python")
+
+
+def _relations(made: Claim) -> None:
+    for title, names in (("It uses", made.uses), ("Used by", proofs.used_by(made.name))):
+        if names:
+            st.subheader(title)
+            for name in names:
+                _link(name, place=title)
+
+
+def _seconds(seconds: float) -> str:
+    return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
