@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app import compute
-from app.views import lab, rules
+from app.views import derivations, lab, rules
 
 # A wide picture needs the room that the page would leave empty around it.
 STYLE = "<style>.stMainBlockContainer { padding: 4.25rem 2.5rem 3rem; max-width: 1500px; }</style>"
@@ -18,6 +18,7 @@ def main() -> None:
     pages = [
         st.Page(lab.page, title="Write-rule lab", url_path="lab", icon=":material/play_circle:", default=True),
         st.Page(rules.page, title="The lineage", url_path="lineage", icon=":material/account_tree:"),
+        st.Page(derivations.page, title="Derivations", url_path=derivations.PATH, icon=":material/verified:"),
     ]
     page = st.navigation(pages, position="top")
     compute.settle()
