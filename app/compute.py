@@ -237,13 +237,17 @@ def _leaves(value: Any) -> Iterator[np.ndarray | bytes]:
             yield from _leaves(part)
 
 
+def start() -> None:
+    """Start the processes that run the kernels, and return at once."""
+    pool().warm()
+
+
 @cache
 def settle() -> None:
-    """Start the kernel's workers, and keep what was imported out of the garbage collector's way.
+    """Keep what was imported out of the garbage collector's way.
 
     Streamlit collects garbage after every run of a page, and goes through every object that is not frozen.
     """
-    pool().warm()
     gc.collect()
     gc.freeze()
 

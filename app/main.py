@@ -1,4 +1,11 @@
-"""The entry of the app: ``streamlit run app/main.py``."""
+"""The entry of the app: ``streamlit run app/main.py``.
+
+Streamlit finds the :class:`streamlit.App` below and serves it; every visit then runs this file again, as a script.
+"""
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
 
 import streamlit as st
 
@@ -21,10 +28,25 @@ def main() -> None:
         st.Page(derivations.page, title="Derivations", url_path=derivations.PATH, icon=":material/verified:"),
     ]
     page = st.navigation(pages, position="top")
-    compute.settle()
     page.run()
+    compute.settle()
 
 
-# A worker process that imports its parent's entry script must not run the app.
+@contextlib.asynccontextmanager
+async def serving(_: st.App) -> AsyncIterator[None]:
+    """Start the processes that run the kernels with the server, so that they are ready for the first visitor."""
+    compute.start()
+    yield
+
+
+def unexpected(error: Exception) -> bool:
+    """Say that an error of ours is one, where the page would show a traceback, and keep it for the log."""
+    logging.getLogger(__name__).error("a page failed", exc_info=error)
+    st.error("This page has failed, through no fault of yours: change a control, or open the page anew.")
+    return True
+
+
 if __name__ == "__main__":
     main()
+else:
+    app = st.App(__file__, lifespan=serving, on_script_error=unexpected)
