@@ -29,7 +29,8 @@ class Saved(NamedTuple):
         solve: from ``chunk_prepare``.
         reads: from ``chunk_prepare``.
         starts: memory before each segment, [segment, HV, V, K] float32, where sequences were split; else None.
-        maps: M^T of each segment, [segment, HV, K, K] float32, where sequences were split; else None.
+        maps: M^T of each segment but the first of a sequence, [segment, HV, K, K] float32, where sequences were
+            split; else None.
         cu_seqlens: where each packed sequence starts, [N + 1]; None for B sequences of T tokens.
         scale: factor of the queries.
         state_v_first: states are [N, HV, V, K], not [N, HV, K, V].
@@ -144,7 +145,7 @@ def forward(
     prepared = chunk_prepare(q, k, g, beta, HV=HV, scale=scale, cu_seqlens=starts_at, chunks=chunks)
     state, starts, maps = as_kv(initial_state, state_v_first), None, None
     if segments.count > N:
-        maps, added = scan_maps(q, k, v, prepared, segments=segments)
+        maps, added = scan_maps(q, k, v, prepared, state, segments=segments)
         starts = chunk_compose(maps, added, state, V=V, segments=segments, precision=precision(k.dtype))
         state = starts.transpose(-1, -2)
     o, ends = scan_outputs(q, k, v, prepared, state, segments=segments)

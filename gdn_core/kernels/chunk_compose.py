@@ -45,6 +45,8 @@ def chunk_compose_kernel(
         b_M = tl.load(maps + i_block * stride_map + o_M, mask=m_M, other=0.0)
         b_N = tl.load(added + i_block * stride_added + o_S, mask=m_S, other=0.0)
         b_S = tl.dot(b_S, b_M, b_N, input_precision=PREC)
+        if not REVERSE:  # the first segment was run from the memory before it, and has no map
+            b_S = tl.where(i > 0, b_S, b_N)
 
 
 def chunk_compose(
@@ -61,7 +63,8 @@ def chunk_compose(
 
     Args:
         maps: M^T of each segment, [segment, HV, K, K] float32, its blocks contiguous.
-        added: N of each segment, [segment, HV, >= V, K] float32, its blocks contiguous.
+        added: N of each segment, [segment, HV, >= V, K] float32, its blocks contiguous; forward, that of the first
+            segment of a sequence is the memory after it.
         state: the memory before the first segment of each sequence, or with ``reverse`` the gradient of the memory
             after the last, [N, HV, K, V] float32 with any strides; None for zero.
         V: value channels.

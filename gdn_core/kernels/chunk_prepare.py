@@ -175,5 +175,6 @@ def chunk_prepare(
         q, k, g, beta, gates, solve, reads, chunks.spans, scale, H, HV, K=K, BK=BK, C=CHUNK,
         DECAY=decay, ERASE=erase, PREC=precision(q.dtype),
         REFINE=REFINE[q.dtype], num_warps=4, num_stages=1,
+        **({} if q.dtype is torch.float32 else {"maxnreg": 168}),  # so that three programs fit a multiprocessor
     )  # fmt: skip
     return Prepared(gates, solve, reads, cu_seqlens, chunks, scale, decay, erase)

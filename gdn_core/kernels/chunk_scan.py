@@ -51,11 +51,21 @@ def chunk_scan_kernel(
     o_v = i_v * BV + tl.arange(0, BV)
     m_v = o_v < V
     m_k = o_k < K
-    if STATE:
-        p_S = state + i_s * stride_n + i_hv * stride_h + o_v[:, None] * stride_v + o_k[None, :] * stride_k
-        b_S = tl.load(p_S, mask=m_v[:, None] & m_k[None, :], other=0.0).to(tl.float32)
-    elif MAP:  # the rows past V follow the identity: what the segment makes of any memory
+    m_S = m_v[:, None] & m_k[None, :]
+    if MAP:
+        # What starts the first segment is known, and what the last one adds changes no other.
+        if (i_v >= NV) & (first == 0):
+            return
+        if (i_v < NV) & (i_s == tl.load(segment_offsets + i_n + 1) - 1):
+            return
+        # The rows past V follow the identity: what the segment makes of any memory.
         b_S = tl.where((o_v - NV * BV)[:, None] == o_k[None, :], 1.0, 0.0)
+        if STATE:
+            p_S = state + i_n * stride_n + i_hv * stride_h + o_v[:, None] * stride_v + o_k[None, :] * stride_k
+            b_S += tl.load(p_S, mask=m_S & (first == 0), other=0.0).to(tl.float32)
+    elif STATE:
+        p_S = state + i_s * stride_n + i_hv * stride_h + o_v[:, None] * stride_v + o_k[None, :] * stride_k
+        b_S = tl.load(p_S, mask=m_S, other=0.0).to(tl.float32)
     else:
         b_S = tl.zeros((BV, BK), tl.float32)
 
@@ -303,16 +313,24 @@ def scan_states(
 
 
 def scan_maps(
-    q: Tensor, k: Tensor, v: Tensor, prepared: Prepared, *, segments: Blocks, tiles: Tiles | None = None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    prepared: Prepared,
+    state: Tensor | None,
+    *,
+    segments: Blocks,
+    tiles: Tiles | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Scan every segment for the affine map that it is: it takes a memory S, [V, K], to S M^T + N.
 
-    Takes what ``scan_outputs`` takes.
+    Takes what ``scan_outputs`` takes, but for the memory, which is that before each sequence.
 
     Returns:
-        M^T [segment, HV, K, K] and N [segment, HV, V, K], float32, as views whose last two axes are contiguous.
+        M^T [segment, HV, K, K] and N [segment, HV, V, K], float32, as views whose last two axes are contiguous. For
+        the first segment of a sequence N is the memory after it, and M is not written; for the last, N is not.
     """
     K, V = k.shape[-1], v.shape[-1]
-    ends = _launch(q, k, v, prepared, None, segments, tiles, maps=True)
+    ends = _launch(q, k, v, prepared, state, segments, tiles, maps=True)
     first = ends.shape[2] - max(16, triton.next_power_of_2(K))
     return ends[:, :, first : first + K], ends[:, :, :V]
