@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -81,12 +82,12 @@ def memories(
         )
         for i, (S, title) in enumerate(zip(memories, titles, strict=True))
     ]
-    layout = _row_of_panels(titles, palette, x="key channel", y="value channel", square=True)
+    layout = _panels(titles, palette, x="key channel", y="value channel", square=True)
     layout["coloraxis"] = {
         "cmin": -limit,
         "cmax": limit,
         "colorscale": palette.symmetric(),
-        "colorbar": {"title": {"text": "entry, linear scale", "side": "right"}},
+        "colorbar": _bar("entry, on a linear scale"),
     }
     return go.Figure(traces, layout)
 
@@ -114,7 +115,7 @@ def recall(errors: Floats, titles: Sequence[str], labels: Sequence[str], *, pale
         )
         for i, title in enumerate(titles)
     ]
-    layout = _row_of_panels(titles, palette, x="key of token", y="after token", square=True)
+    layout = _panels(titles, palette, x="key of token", y="after token", square=True)
     every = range(0, len(names), max(1, len(names) // 4))
     for i in range(len(titles)):
         layout[_axes(i)["xaxis"].replace("x", "xaxis")] |= {
@@ -126,7 +127,7 @@ def recall(errors: Floats, titles: Sequence[str], labels: Sequence[str], *, pale
         "cmin": 0,
         "cmax": min(max(worst, 1.0), 2.0),
         "colorscale": palette.sequential(),
-        "colorbar": {"title": {"text": "relative error", "side": "right"}},
+        "colorbar": _bar("error of the answer, relative to the value"),
     }
     return go.Figure(traces, layout)
 
@@ -193,7 +194,7 @@ def spectrum(eigenvalues: Sequence[Floats], titles: Sequence[str], *, palette: P
                     **_axes(i),
                 )
             )
-    layout = _row_of_panels(titles, palette, x="token", y="eigenvalue", square=False)
+    layout = _panels(titles, palette, x="token", y="eigenvalue", square=False)
     layout["showlegend"] = False
     return go.Figure(traces, layout)
 
@@ -212,44 +213,61 @@ def _axes(i: int) -> dict[str, str]:
     return {"xaxis": f"x{n}", "yaxis": f"y{n}"}
 
 
-def _row_of_panels(titles: Sequence[str], palette: Palette, *, x: str, y: str, square: bool) -> dict[str, Any]:
-    """Lay panels out in one row, the first row of each array on top, all zoomed together."""
+def _panels(titles: Sequence[str], palette: Palette, *, x: str, y: str, square: bool) -> dict[str, Any]:
+    """Lay panels out in rows of two, which a phone has room for, all zoomed together."""
     count = len(titles)
-    gap = 0.06
-    width = (1 - gap * (count - 1)) / count
-    layout: dict[str, Any] = {"height": 420 if count < 3 else 340, "margin": {"t": 48, "b": 48}}
-    annotations = []
+    columns, rows = min(count, 2), -(-count // 2)
+    across, down = 0.1, 0.2 / rows  # gaps
+    width, height = (1 - across * (columns - 1)) / columns, (1 - down * (rows - 1)) / rows
+    each = 340 if square else 240  # pixels
+    layout: dict[str, Any] = {"height": 150 + each * rows, "margin": {"t": 64, "b": 48}, "annotations": []}
     for i, title in enumerate(titles):
         n = "" if i == 0 else str(i + 1)
-        start = i * (width + gap)
+        left, top = (i % 2) * (width + across), 1 - (i // 2) * (height + down)
+        lowest = i + 2 >= count
         layout[f"xaxis{n}"] = {
-            "domain": [start, start + width],
+            "domain": [left, left + width],
             "anchor": f"y{n}",
-            "title": {"text": x},
+            "title": {"text": x if lowest else ""},
             "showgrid": False,
             "zeroline": False,
             "constrain": "domain",
             **({} if i == 0 else {"matches": "x"}),
         }
         layout[f"yaxis{n}"] = {
+            "domain": [max(0.0, top - height), top],
             "anchor": f"x{n}",
-            "title": {"text": y if i == 0 else ""},
-            "showticklabels": i == 0,
+            "title": {"text": y if i % 2 == 0 else ""},
             **(MATRIX | {"scaleanchor": f"x{n}"} if square else {"zeroline": True}),
             **({} if i == 0 else {"matches": "y"}),
         }
-        annotations.append(
+        layout["annotations"].append(
             {
-                "text": title,
+                "text": "<br>".join(wrap(title, 20)),
                 "x": 0,
                 "y": 1.02,
                 "xref": f"x{n} domain",
                 "yref": f"y{n} domain",
                 "xanchor": "left",
                 "yanchor": "bottom",
+                "align": "left",
                 "showarrow": False,
                 "font": {"color": palette.rules[i], "size": 14, "weight": 600},
             }
         )
-    layout["annotations"] = annotations
     return layout
+
+
+def _bar(title: str) -> dict[str, Any]:
+    """Lay a colour scale under the panels, where it takes no width from them."""
+    return {
+        "title": {"text": title, "side": "bottom"},
+        "orientation": "h",
+        "thickness": 12,
+        "len": 0.7,
+        "x": 0.5,
+        "xanchor": "center",
+        "y": 0,
+        "yref": "container",
+        "yanchor": "bottom",
+    }
