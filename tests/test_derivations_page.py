@@ -1,0 +1,172 @@
+"""The page of the derivations by AppTest, and the processes that check claims for it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import proofs
+from app.views import derivations
+from derivations.claim import Verdict, load
+from derivations.errata import ERRATA
+from derivations.serve import decode, encode
+
+CLAIM = "zoh_of_an_invertible_matrix"
+
+
+class Here:
+    """A checker in this process."""
+
+    def check(self, name: str):
+        return load()[name].check()
+
+
+@pytest.fixture
+def ledger(monkeypatch: pytest.MonkeyPatch) -> proofs.Ledger:
+    """A ledger that checks in this process, and nothing in the background."""
+    made = proofs.Ledger()
+    made._live = Here()
+    monkeypatch.setattr(made, "begin", lambda: None)
+    monkeypatch.setattr(proofs, "ledger", lambda: made)
+    return made
+
+
+@pytest.fixture
+def opened(ledger: proofs.Ledger) -> Callable[[str], AppTest]:
+    def open_(name: str) -> AppTest:
+        at = AppTest.from_function(show, default_timeout=60)
+        if name:
+            at.query_params["claim"] = name
+        at.run()
+        assert not at.exception, at.exception
+        return at
+
+    return open_
+
+
+def show() -> None:
+    from app import session
+    from app.views import derivations
+
+    derivations.view(session.linked_claim())
+
+
+def text(at: AppTest) -> str:
+    return "\n".join(str(element.value) for element in (*at.title, *at.header, *at.markdown, *at.caption, *at.warning))
+
+
+def test_the_list_names_every_claim_with_its_scope_and_without_a_verdict_that_nobody_reached(opened):
+    at = opened("")
+    labels = [button.label for button in at.button]
+    assert labels == [made.words for made in load().values()]
+    assert text(at).count("not checked yet") == len(load()) + 1
+    assert ":green[" not in text(at)
+    assert text(at).count("-badge[proof] for every") > 10
+    assert "-badge[check] at" in text(at)
+
+
+def test_a_checked_claim_shows_its_verdict_in_the_list(opened, ledger):
+    ledger.check(CLAIM)
+    assert text(opened("")).count(derivations.VERDICTS["holds"]) == 2  # in the count, and at the claim
+
+
+def test_a_claim_opens_from_the_list_and_the_link_follows(opened):
+    at = opened("")
+    next(button for button in at.button if button.label == load()[CLAIM].words).click().run()
+    assert at.query_params["claim"] in (CLAIM, [CLAIM])
+    assert at.header[0].value == load()[CLAIM].words
+
+
+@pytest.mark.parametrize("name", [CLAIM, "every_token_is_an_affine_map", *ERRATA])
+def test_a_claim_shows_statement_steps_source_code_and_what_it_rests_on(opened, name):
+    at = opened(name)
+    made = load()[name]
+    assert len(at.latex) == 1
+    for step in (*made.steps, *made.mutants):
+        assert step.words in text(at)
+    assert made.source.place in text(at)
+    assert any("def " in code.value for code in at.code)
+    labels = [button.label for button in at.button]
+    assert all(load()[used].words in labels for used in made.uses)
+    assert all(load()[other].words in labels for other in proofs.used_by(name))
+
+
+def test_a_live_check_shows_the_verdict_the_time_and_the_residual_of_every_mutant(opened, ledger):
+    at = opened(CLAIM)
+    next(button for button in at.button if button.label == "Check it now").click().run()
+    assert not at.exception
+    found = ledger.finding(CLAIM)
+    assert found and found.result.verdict is Verdict.HOLDS
+    assert "just now" in text(at)
+    assert f"{len(found.result.mutants)} of {len(found.result.mutants)} wrong variants refuted" in text(at)
+    shown = [code.value for code in at.code]
+    assert all(mutant.residual in shown for mutant in found.result.mutants)
+
+
+def test_a_failing_claim_shows_its_residual(opened, ledger):
+    right = load()[CLAIM].check()
+    failed = replace(right.steps[0], verdict=Verdict.FAILS, residual="2*a + 1")
+    ledger._keep(replace(right, steps=(failed, *right.steps[1:])))
+    at = opened(CLAIM)
+    assert derivations.VERDICTS["fails"] in text(at)
+    assert "2*a + 1" in [code.value for code in at.code]
+    assert any("2*a + 1" in error.value for error in at.error)
+
+
+def test_a_link_to_no_claim_says_so_and_shows_them_all(opened):
+    at = opened("no_such_claim")
+    assert "no_such_claim" in at.warning[0].value
+    assert len(at.button) == len(load())
+
+
+def test_a_check_that_gives_no_result_is_a_sentence(opened, ledger):
+    ledger._live = proofs.Checker([sys.executable, "-c", "print('ready')"])
+    at = opened(CLAIM)
+    next(button for button in at.button if button.label == "Check it now").click().run()
+    assert not at.exception
+    assert "ended" in at.error[0].value
+
+
+def test_a_result_comes_back_from_the_process_as_it_was():
+    result = load()[CLAIM].check()
+    assert decode(encode(result)) == result
+
+
+def test_the_process_answers_one_name_after_the_other():
+    checker = proofs.Checker()
+    for name in (CLAIM, "every_token_is_an_affine_map"):
+        result = checker.check(name)
+        assert result.claim == name
+        assert result.verdict is Verdict.HOLDS
+    checker._end()
+
+
+def test_a_process_that_died_is_replaced_at_the_next_check():
+    checker = proofs.Checker()
+    checker.check(CLAIM)
+    checker._process.kill()
+    checker._process.wait()
+    with pytest.raises(proofs.CheckError, match="ended"):
+        checker.check(CLAIM)
+    assert checker.check(CLAIM).verdict is Verdict.HOLDS
+    checker._end()
+
+
+@pytest.mark.parametrize(
+    ("tex", "lines"),
+    [
+        (r"a = b, \quad c = d", 1),
+        (r"a = b, \quad " + "c" * 95, 2),
+        (r"\begin{bmatrix} " + "a" * 60 + r" \quad " + "b" * 60 + r" \end{bmatrix}", 1),
+        (r"\text{a \quad " + "b" * 99 + "}", 1),
+    ],
+)
+def test_a_long_statement_is_broken_where_no_brace_is_open(tex, lines):
+    broken = derivations._lines(tex)
+    assert (broken == tex) is (lines == 1)
+    assert broken.count(r" \\ ") == lines - 1
+    assert broken.count("{") == broken.count("}")
