@@ -53,7 +53,11 @@ def test_a_claim_is_read_checked_and_linked_to(browser: Browser, app_url: str, s
 
 @pytest.mark.parametrize(
     "name",
-    ["block_exponential_holds_both_matrices_of_zoh", "ut_transform_is_the_gated_triangular_system", "decays_count_once_in_w"],
+    [
+        "block_exponential_holds_both_matrices_of_zoh",
+        "ut_transform_is_the_gated_triangular_system",
+        "decays_count_once_in_w",
+    ],
 )
 def test_a_linked_claim_prints_its_formulas_whole(browser: Browser, app_url: str, name: str) -> None:
     page = browser.new_page(base_url=app_url, viewport={"width": 1280, "height": 900})
