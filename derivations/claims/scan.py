@@ -451,3 +451,52 @@ def second_segment_added_as_it_is() -> Any:
 def segments_exchanged() -> Any:
     """The segments are merged in the other order."""
     return Segments().residual(lambda a, b: (b[0] @ a[0], b[1] @ a[0] + a[1]))
+
+
+def prefixes(maps_: list[Any], compose: Callable[[Any, Any], Any]) -> list[Any]:
+    """Compose every prefix by doubling: after round n each entry holds the last 2^n maps up to its place."""
+    found, reach = list(maps_), 1
+    while reach < len(found):
+        found = [compose(found[i - reach], found[i]) if i >= reach else found[i] for i in range(len(found))]
+        reach *= 2
+    return found
+
+
+@claim(
+    statement=r"S_t = S_0 \cdot \bigl((M_1, X_1) \cdots (M_t, X_t)\bigr) \text{ for every } t, "
+    r"\text{ however the products are bracketed}",
+    scope=Sizes(T=4, V=3, K=2),
+    engine="ring",
+    source=Source("github.com/srush/annotated-mamba", "issue 5, on the order of the scan's products"),
+    code=(reference.recurrent,),
+    uses=("affine_maps_compose_associatively", "every_token_is_an_affine_map"),
+)
+def prefix_scan_is_the_recurrence() -> Any:
+    """A parallel prefix scan over the tokens' maps gives the memory after every token.
+
+    For every length this is associativity; here a scan by doubling is run beside the code, on symbols.
+    """
+    return scan_residual(lambda a, b: (a[0] @ b[0], a[1] @ b[0] + b[1]))
+
+
+def scan_residual(compose: Callable[[Any, Any], Any], *, late: int = 0) -> list[Any]:
+    """Compare a scan over the code's maps with the code's memories; ``late`` shifts the scan by tokens."""
+    segments = Segments(T=4, V=3, K=2)
+    S, x = segments.ring["S"], segments.x
+    scanned = prefixes([segments.map_of(x[t : t + 1]) for t in range(4)], compose)
+    return [
+        segments.ring.residual(S @ scanned[t - late][0] + scanned[t - late][1], segments.run(S, x[: t + 1]))
+        for t in range(late, 4)
+    ]
+
+
+@prefix_scan_is_the_recurrence.refute
+def later_map_first() -> Any:
+    """The scan composes the later map with the earlier one, as an operator with its arguments exchanged does."""
+    return scan_residual(lambda a, b: (b[0] @ a[0], b[1] @ a[0] + a[1]))
+
+
+@prefix_scan_is_the_recurrence.refute
+def exclusive_scan() -> Any:
+    """Each token gets the maps before it without its own: an exclusive scan where an inclusive one is meant."""
+    return scan_residual(lambda a, b: (a[0] @ b[0], a[1] @ b[0] + b[1]), late=1)
