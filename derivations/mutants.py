@@ -15,6 +15,7 @@ import importlib
 import inspect
 import marshal
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,7 +31,83 @@ MODULES = ("gdn_core.reference", "gdn_core.ssm", "gdn_core.chunk_backward")
 # Mutants that change nothing, each by its function, its statement and the mutated statement, with the reason.
 _ONE_ROW = "A row is a memory of one value channel, so its first entry is its last."
 _ONE_DECAY = "A stream whose decays differ by value channel has been cut into rows before, so there is one to take."
-EQUIVALENT: dict[tuple[str, str, str], str] = {}
+_MASKED = "What stands there is not looked at: the other branch is taken at 0."
+EQUIVALENT: dict[tuple[str, str, str], str] = {
+    (f"gdn_core.{function}", before, after): reason
+    for function, before, after, reason in (
+        (
+            "reference.moments",
+            "k = x.k if x.k.ndim == 2 else x.k[None, :]",
+            "k = x.k",
+            "A key for all rows broadcasts to the same products without the new axis.",
+        ),
+        (
+            "reference.moments",
+            "read = (decayed * (x.b * k)).sum(-1)",
+            "read = (decayed * (x.b * k)).sum(1)",
+            "The last of two axes is the second.",
+        ),
+        ("reference.chunk", "G = [x.g[0, 0]]", "G = [x.g[0, -1]]", _ONE_DECAY),
+        ("reference.chunk", "G.append(G[-1] + x.g[i, 0])", "G.append(G[-1] + x.g[i, -1])", _ONE_DECAY),
+        (
+            "reference._by_rows",
+            "ends = [run(S[d:d + 1], x.row(d), exp=exp, stack=stack) for d in range(len(S))]",
+            "ends = [run(S[d:d + 2], x.row(d), exp=exp, stack=stack) for d in range(len(S))]",
+            "A second row runs along and is dropped: rows never meet.",
+        ),
+        (
+            "reference._by_rows",
+            "return (stack([end[0] for end, _ in ends]), stack([o[:, 0] for _, o in ends]).T)",
+            "return (stack([end[-1] for end, _ in ends]), stack([o[:, 0] for _, o in ends]).T)",
+            _ONE_ROW,
+        ),
+        (
+            "reference._by_rows",
+            "return (stack([end[0] for end, _ in ends]), stack([o[:, 0] for _, o in ends]).T)",
+            "return (stack([end[0] for end, _ in ends]), stack([o[:, -1] for _, o in ends]).T)",
+            _ONE_ROW,
+        ),
+        ("ssm.phi1", "safe = np.where(z == 0, 1.0, z)", "safe = np.where(z == 0, 2.0, z)", _MASKED),
+        (
+            "ssm.tokens",
+            "if factor.shape[1] < u.shape[1]:",
+            "if factor.shape[1] <= u.shape[1]:",
+            "Where the widths are equal, zeros of the same width are added.",
+        ),
+        (
+            "ssm.tokens",
+            "factor = factor + 0 * u[:, :, None]",
+            "factor = factor - 0 * u[:, :, None]",
+            "Zeros are taken off instead of added.",
+        ),
+        ("chunk_backward.chunk_backward", "G = [x.g[0, 0]]", "G = [x.g[0, -1]]", _ONE_DECAY),
+        ("chunk_backward.chunk_backward", "G.append(G[-1] + x.g[i, 0])", "G.append(G[-1] + x.g[i, -1])", _ONE_DECAY),
+        (
+            "chunk_backward._by_rows",
+            "dv = gathered('v', shared=False)[:, :, 0]",
+            "dv = gathered('v', shared=False)[:, :, -1]",
+            _ONE_ROW,
+        ),
+        (
+            "chunk_backward._by_rows",
+            "dg = gathered('g', shared=True) if x.g.shape[1] == 1 else gathered('g', shared=False)[:, :, 0]",
+            "dg = gathered('g', shared=True) if x.g.shape[1] == 1 else gathered('g', shared=False)[:, :, -1]",
+            _ONE_ROW,
+        ),
+        (
+            "chunk_backward._by_rows",
+            "dw = gathered('w', shared=True) if x.w.shape[1] == 1 else gathered('w', shared=False)[:, :, 0]",
+            "dw = gathered('w', shared=True) if x.w.shape[1] == 1 else gathered('w', shared=False)[:, :, -1]",
+            _ONE_ROW,
+        ),
+        (
+            "chunk_backward._by_rows",
+            "return (stack([before[0] for before, _ in rows]), Token(q=dq, k=dk, v=dv, g=dg, b=db, w=dw))",
+            "return (stack([before[-1] for before, _ in rows]), Token(q=dq, k=dk, v=dv, g=dg, b=db, w=dw))",
+            _ONE_ROW,
+        ),
+    )
+}
 
 
 @cache
@@ -274,25 +351,22 @@ class Refutation:
     residual: str
 
 
-def attempts(results: Sequence[Result], *, within: float) -> list[Attempt]:
-    """Return the steps of checked claims that took no longer than ``within`` seconds, the fastest first."""
-    found = []
+def attempts(results: Sequence[Result]) -> dict[Attempt, float]:
+    """Return the steps of checked claims, with the seconds that each took."""
+    found: dict[Attempt, float] = {}
     for result in results:
         numbers = {step.name: n for n, step in enumerate(load()[result.claim].steps)}
-        found += [
-            (step.seconds, (result.claim, numbers[step.name], step.rule))
-            for step in result.steps
-            if step.seconds <= within
-        ]
-    return [attempt for _, attempt in sorted(found)]
+        found |= {(result.claim, numbers[step.name], step.rule): step.seconds for step in result.steps}
+    return found
 
 
-def refute(broken: Sequence[Mutant], order: Sequence[Attempt], *, seed: int = 0) -> list[Refutation]:
+def refute(broken: Sequence[Mutant], seconds: dict[Attempt, float], *, seed: int = 0) -> list[Refutation]:
     """Run the steps of claims on each mutant until one fails, and each step that failed once more on the code as it is.
 
     Args:
         broken: mutants of one function.
-        order: the steps in the order they are tried. What refuted a mutant is tried first on the next one.
+        seconds: every step, and what it costs. Tried first are the steps of claims that are about the function; among
+            them those that have refuted a mutant, and then the fast ones.
         seed: of the random points.
 
     Raises:
@@ -300,21 +374,19 @@ def refute(broken: Sequence[Mutant], order: Sequence[Attempt], *, seed: int = 0)
     """
     places = {mutant.place for mutant in broken}
     about = {name: any(_place(code) in places for code in made.code) for name, made in load().items()}
-    order = sorted(order, key=lambda attempt: not about[attempt[0]])
-    found, used = [], set()
+    refuted: Counter[Attempt] = Counter()
+    found = []
     for mutant in broken:
+        by = None
         with mutant.planted():
-            for attempt in order:
+            for attempt in sorted(seconds, key=lambda a: (not about[a[0]], not refuted[a], seconds[a])):
                 checked = _try(attempt, seed)
                 if checked.verdict is not Verdict.HOLDS:
-                    order.remove(attempt)
-                    order.insert(0, attempt)
-                    used.add(attempt)
-                    found.append(Refutation(str(mutant), mutant.key, _named(attempt), checked.residual))
+                    refuted[attempt] += 1
+                    by = Refutation(str(mutant), mutant.key, _named(attempt), checked.residual)
                     break
-            else:
-                found.append(Refutation(str(mutant), mutant.key, "", ""))
-    for attempt in used:
+        found.append(by or Refutation(str(mutant), mutant.key, "", ""))
+    for attempt in refuted:
         if _try(attempt, seed).verdict is not Verdict.HOLDS:
             raise RuntimeError(f"{_named(attempt)}: refutes a mutant and fails without it, so it remembers the mutant")
     return found

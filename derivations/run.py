@@ -18,7 +18,6 @@ from derivations.claim import Result, load
 from derivations.mutants import EQUIVALENT, Mutant, Refutation, attempts, mutants, refute
 from gdn_core.rules import WriteRule
 
-TRIED = 3.0  # seconds: a step that took longer is not tried on every mutant
 BATCH = 12  # mutants a task
 
 
@@ -187,11 +186,11 @@ def _mutate(
     show: Callable[[int], None],
 ) -> Mutation:
     started = time.perf_counter()
-    order = attempts(results, within=TRIED)
+    seconds = attempts(results)
     by_place = [list(group) for _, group in itertools.groupby(broken, key=lambda mutant: mutant.place)]
     batches = [group[n : n + BATCH] for group in by_place for n in range(0, len(group), BATCH)]
     found: list[Refutation] = []
-    for future in as_completed([pool.submit(refute, batch, order, seed=seed) for batch in batches]):
+    for future in as_completed([pool.submit(refute, batch, seconds, seed=seed) for batch in batches]):
         found += future.result()
         show(len(found))
     keys = {mutant.key for mutant in mutants()}

@@ -77,16 +77,10 @@ def chunk_backward(
     for i in range(C - 2, -1, -1):
         dG.append(dG[-1] + passed[i])
     dg = _narrowed(stack(dG[::-1]), x.g.shape[2])
-
-    gradients = Token(
-        q=dq,
-        k=dk + x.b * de,
-        v=x.w * du,
-        g=dg[:, None, :],
-        b=_narrowed(x.k * de, x.b.shape[1]),
-        w=_narrowed(x.v * du, x.w.shape[1]),
-    )
-    return gamma[C - 1] * dS + do.T @ (gamma * x.q) - du.T @ (gamma * erase), gradients
+    db = _narrowed(x.k * de, x.b.shape[1])
+    dw = _narrowed(x.v * du, x.w.shape[1])
+    dS = gamma[C - 1] * dS + do.T @ (gamma * x.q) - du.T @ (gamma * erase)
+    return dS, Token(q=dq, k=dk + x.b * de, v=x.w * du, g=dg[:, None, :], b=db, w=dw)
 
 
 def _narrowed(gradient: Array, width: int) -> Array:
@@ -105,12 +99,9 @@ def _by_rows(S: Array, x: Token, do: Array, dS: Array, exp: Exp, stack: Stack) -
         of_rows = stack([getattr(gradients, name) for _, gradients in rows])  # [V, C, ...]
         return of_rows.sum(0) if shared else stack([of_rows[:, t] for t in range(len(x))])
 
-    gradients = Token(
-        q=gathered("q", shared=True),
-        k=gathered("k", shared=x.k.ndim == 2),
-        v=gathered("v", shared=False)[:, :, 0],
-        g=gathered("g", shared=True) if x.g.shape[1] == 1 else gathered("g", shared=False)[:, :, 0],
-        b=gathered("b", shared=True),
-        w=gathered("w", shared=True) if x.w.shape[1] == 1 else gathered("w", shared=False)[:, :, 0],
-    )
-    return stack([before[0] for before, _ in rows]), gradients
+    dq, db = gathered("q", shared=True), gathered("b", shared=True)
+    dk = gathered("k", shared=x.k.ndim == 2)
+    dv = gathered("v", shared=False)[:, :, 0]
+    dg = gathered("g", shared=True) if x.g.shape[1] == 1 else gathered("g", shared=False)[:, :, 0]
+    dw = gathered("w", shared=True) if x.w.shape[1] == 1 else gathered("w", shared=False)[:, :, 0]
+    return stack([before[0] for before, _ in rows]), Token(q=dq, k=dk, v=dv, g=dg, b=db, w=dw)
