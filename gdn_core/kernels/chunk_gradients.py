@@ -8,7 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from gdn_core.kernels.chunk_prepare import CHUNK, Prepared, precision
-from gdn_core.kernels.chunk_scan import Tiles
+from gdn_core.kernels.chunk_scan import Chip, Tiles, chip_of
 
 
 @triton.jit(do_not_specialize=["H", "HV"])
@@ -188,11 +188,12 @@ def chunk_key_gradients_kernel(
     tl.store(dk + i_qk + o_qk, b_dk.to(dk.dtype.element_ty), mask=m_qk)
 
 
-def gradients_tiles(K: int, V: int, dtype: torch.dtype) -> Tiles:
-    """Choose the tiles of the gradients: the whole of a memory of 128 rows where it fits."""
+def gradients_tiles(K: int, V: int, dtype: torch.dtype, *, chip: Chip) -> Tiles:
+    """Choose the tiles of the gradients: as many row blocks in flight as the chip's shared memory holds."""
     wide = K > 128 or dtype is torch.float32
     BV = min(32 if wide else 64, max(16, triton.next_power_of_2(V)))
-    return Tiles(BV=BV, num_warps=8, num_stages=1 if wide else 2)
+    stages = 1 if wide or chip.shared < 160_000 else 2 if chip.shared < 200_000 else 3
+    return Tiles(BV=BV, num_warps=8, num_stages=stages)
 
 
 def chunk_gradients(
@@ -225,7 +226,7 @@ def chunk_gradients(
     """
     H, K = k.shape[-2:]
     HV, V = do.shape[-2:]
-    tiles = tiles or gradients_tiles(K, V, k.dtype)
+    tiles = tiles or gradients_tiles(K, V, k.dtype, chip=chip_of(k.device))
     x = prepared
     dq, dk = torch.empty_like(q), torch.empty_like(k)
     dg = torch.empty(do.shape[:-1], dtype=torch.float32, device=q.device) if x.decay else None

@@ -78,16 +78,15 @@ def chunk_prepare_kernel(
     p_gates = gates + (i_c * HV + i_hv) * (4 * C) + o_c
     DTYPE: tl.constexpr = k.dtype.element_ty
     NARROW: tl.constexpr = tl.float32 if tl.float32 == DTYPE else tl.float16
-    b_qk = tl.zeros((C, C), tl.float32)
-    b_kk = tl.zeros((C, C), tl.float32)
-    for i_k in range((K + BK - 1) // BK):
-        o_qk = (o_t[:, None] * H + i_h) * K + i_k * BK + o_k[None, :]
-        m_qk = m_t[:, None] & (i_k * BK + o_k < K)[None, :]
-        b_q = tl.load(q + o_qk, mask=m_qk, other=0.0)
-        b_k = tl.load(k + o_qk, mask=m_qk, other=0.0)
-        b_qk = tl.dot(b_q, tl.trans(b_k), b_qk, input_precision=PREC)
-        if ERASE:
-            b_kk = tl.dot(b_k, tl.trans(b_k), b_kk, input_precision=PREC)
+    o_qk = (o_t[:, None] * H + i_h) * K + o_k[None, :]
+    b_k = tl.load(k + o_qk, mask=m_t[:, None] & (o_k < K)[None, :], other=0.0)
+    b_q = tl.load(q + o_qk, mask=m_t[:, None] & (o_k < K)[None, :], other=0.0)
+    b_qk = tl.dot(b_q, tl.trans(b_k), input_precision=PREC)
+    for i_k in range(BK, K, BK):  # the channels that one block does not hold
+        m_qk = m_t[:, None] & (i_k + o_k < K)[None, :]
+        b_kmore = tl.load(k + o_qk + i_k, mask=m_qk, other=0.0)
+        b_qmore = tl.load(q + o_qk + i_k, mask=m_qk, other=0.0)
+        b_qk = tl.dot(b_qmore, tl.trans(b_kmore), b_qk, input_precision=PREC)
     m_lower = o_c[:, None] >= o_c[None, :]
 
     if DECAY:
@@ -105,6 +104,10 @@ def chunk_prepare_kernel(
     if ERASE:
         b_beta = tl.load(beta + o_t * HV + i_hv, mask=m_t, other=0.0).to(tl.float32)
         tl.store(p_gates + 3 * C, b_beta)
+        b_kk = tl.dot(b_k, tl.trans(b_k), input_precision=PREC)
+        for i_k in range(BK, K, BK):
+            b_kmore = tl.load(k + o_qk + i_k, mask=m_t[:, None] & (i_k + o_k < K)[None, :], other=0.0)
+            b_kk = tl.dot(b_kmore, tl.trans(b_kmore), b_kk, input_precision=PREC)
         b_B = tl.where(o_c[:, None] > o_c[None, :], -b_kk * b_decay * b_beta[None, :], 0.0)
         b_T = unit_lower_inverse(b_B, o_c[:, None], o_c[None, :], NARROW, PREC, REFINE)
         tl.store(solve + o_cc, b_T.to(solve.dtype.element_ty))
