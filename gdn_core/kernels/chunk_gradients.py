@@ -192,7 +192,10 @@ def gradients_tiles(K: int, V: int, dtype: torch.dtype, *, chip: Chip) -> Tiles:
     """Choose the tiles of the gradients: as many row blocks in flight as the chip's shared memory holds."""
     wide = K > 128 or dtype is torch.float32
     BV = min(32 if wide else 64, max(16, triton.next_power_of_2(V)))
-    stages = 1 if wide or chip.shared < 160_000 else 2 if chip.shared < 200_000 else 3
+    if wide or chip.shared < 160_000 or chip.major >= 10:  # Triton 3.7 fails to pipeline these for sm_100
+        stages = 1
+    else:
+        stages = 2 if chip.shared < 200_000 else 3
     return Tiles(BV=BV, num_warps=8, num_stages=stages)
 
 

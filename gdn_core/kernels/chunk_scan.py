@@ -176,20 +176,23 @@ class Chip(NamedTuple):
     Args:
         processors: multiprocessors; 1 for a CPU, where nothing runs side by side.
         shared: bytes of shared memory that one program may have.
+        major: first number of the compute capability; 0 for a CPU.
     """
 
     processors: int
     shared: int
+    major: int
 
 
 @lru_cache
 def chip_of(device: torch.device) -> Chip:
     """Look a device up."""
     if device.type != "cuda":
-        return Chip(processors=1, shared=0)
+        return Chip(processors=1, shared=0, major=0)
     index = device.index if device.index is not None else torch.cuda.current_device()
     properties = driver.active.utils.get_device_properties(index)
-    return Chip(properties["multiprocessor_count"], properties["max_shared_mem"])
+    major = torch.cuda.get_device_capability(device)[0]
+    return Chip(properties["multiprocessor_count"], properties["max_shared_mem"], major)
 
 
 def scan_tiles(K: int, V: int, dtype: torch.dtype, *, memories: int, chip: Chip, deep: bool = False) -> Tiles:
