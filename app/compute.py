@@ -32,12 +32,14 @@ class Upload:
     """A visitor's files, read through the door.
 
     Args:
-        files: their names and digests.
+        files: the names and digests of those that are used.
         arrays: what they hold together, by name.
+        refused: a sentence for each file that cannot be read.
     """
 
     files: tuple[File, ...]
     arrays: dict[str, np.ndarray]
+    refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,20 @@ class Picture:
         scenario: its tokens.
         trajectory: what the rules did to them.
         payload: the buffer of the player.
-        limit: the largest magnitude in any memory, the end of the scale that all of them share.
+        limit: the largest finite magnitude in any memory, the end of the scale that all of them share.
+        overflows: the first token at which a memory is not finite any more, by the title of its rule.
     """
 
     scenario: Scenario
     trajectory: Trajectory
     payload: bytes
     limit: float
+    overflows: dict[str, int]
+
+    @property
+    def digest(self) -> str:
+        """Tell pictures apart."""
+        return str(payload.header(self.payload)["digest"])
 
     @property
     def titles(self) -> list[str]:
@@ -136,19 +145,24 @@ _once = Once(MOST_BYTES)
 
 
 def upload(given: Iterable[tuple[str, bytes]]) -> Upload:
-    """Read a visitor's files, each a name and its bytes.
+    """Read a visitor's files, each a name and its bytes, in the order in which they were given.
 
-    Raises:
-        TypeError: if an array holds something other than numbers.
-        ValueError: with a sentence that says what was expected and what came.
+    Of two files with an array of one name the later counts. If it holds keys, nothing of the earlier is used: gates
+    that came with other keys would act on these unnoticed.
     """
-    files: list[File] = []
-    found: dict[str, np.ndarray] = {}
+    used: dict[File, dict[str, np.ndarray]] = {}
+    refused = []
     for name, data in given:
         name = name.replace("/", "_")[-200:]
-        files.append(File(name, hashlib.sha256(data).hexdigest()[:16]))
-        found |= arrays.read(name, data)
-    return Upload(tuple(files), found)
+        try:
+            found = arrays.read(name, data)
+        except (TypeError, ValueError) as error:
+            refused.append(str(error))
+            continue
+        if "k" in found:
+            used = {file: held for file, held in used.items() if not held.keys() & found.keys()}
+        used[File(name, hashlib.sha256(data).hexdigest()[:16])] = found
+    return Upload(tuple(used), {name: x for held in used.values() for name, x in held.items()}, tuple(refused))
 
 
 def scenario(choice: Choice, upload: Upload | None = None) -> Scenario:
@@ -187,8 +201,17 @@ def picture(choice: Choice, upload: Upload | None = None) -> Picture:
 
     def make() -> Picture:
         tokens = scenario(choice, upload)
-        run = trajectory(choice.rules, tokens.stream, discretisation=choice.numbers().discretisation)
-        return Picture(tokens, run, payload.of(run, tokens.labels), float(np.abs(run.states).max()) or 1.0)
+        with np.errstate(over="ignore", invalid="ignore"):  # the page says it in a sentence
+            run = trajectory(choice.rules, tokens.stream, discretisation=choice.numbers().discretisation)
+            packed = payload.of(run, tokens.labels)
+        sizes, overflows = np.abs(run.states), {}
+        limit = float(sizes.max())
+        if not np.isfinite(limit):
+            finite = np.isfinite(sizes)
+            limit = float(sizes.max(initial=0.0, where=finite))
+            lost = ~finite[:, 1:].all(axis=(2, 3))  # [R, T]
+            overflows = {rule.title: int(lost[r].argmax()) for r, rule in enumerate(run.rules) if lost[r].any()}
+        return Picture(tokens, run, packed, limit or 1.0, overflows)
 
     if choice.source is Source.ARRAYS:
         held(choice, upload)
@@ -210,20 +233,26 @@ def held(choice: Choice, upload: Upload | None) -> Upload:
 
 def recall(choice: Choice, picture: Picture) -> np.ndarray:
     """Return the recall error of a picture, [R, T, T]."""
-    return _once.get((choice.numbers(), "recall"), lambda: metrics.recall_error(picture.trajectory))
+    return _once.get((choice.numbers(), "recall"), lambda: _measured(metrics.recall_error, picture))
 
 
 def sizes(choice: Choice, picture: Picture) -> tuple[np.ndarray, np.ndarray]:
     """Return the norm and the effective rank of a picture's memories, each [R, T]."""
     return _once.get(
         (choice.numbers(), "sizes"),
-        lambda: (metrics.norm(picture.trajectory), metrics.effective_rank(picture.trajectory)),
+        lambda: (_measured(metrics.norm, picture), _measured(metrics.effective_rank, picture)),
     )
 
 
 def spectrum(choice: Choice, picture: Picture) -> tuple[np.ndarray, ...]:
     """Return the eigenvalues of the transition of each token, [T, N] for each rule."""
-    return _once.get((choice.numbers(), "spectrum"), lambda: metrics.spectrum(picture.trajectory))
+    return _once.get((choice.numbers(), "spectrum"), lambda: _measured(metrics.spectrum, picture))
+
+
+def _measured(measure: Callable[[Trajectory], Any], picture: Picture) -> Any:
+    """Measure a trajectory; where it overflows the figures have gaps, and the page has said so."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return measure(picture.trajectory)
 
 
 def _leaves(value: Any) -> Iterator[np.ndarray | bytes]:

@@ -12,14 +12,24 @@ import streamlit as st
 from app import compute
 from app.views import derivations, lab, rules
 
+# Inline: a name of Streamlit's own icons would be looked up on another server by every visitor's browser.
+ICON = (
+    '<svg viewBox="0 0 3 3"><path fill="#1b5fa6" d="M0 0h1v1H0zM1 1h1v1H1z"/>'
+    '<path fill="#8dbbe5" d="M1 0h1v1H1zM2 1h1v1H2zM0 2h1v1H0z"/>'
+    '<path fill="#e2813c" d="M2 0h1v1H2zM0 1h1v1H0zM1 2h1v1H1zM2 2h1v1H2z"/></svg>'
+)
 # A wide picture needs the room that the page would leave empty around it.
-STYLE = "<style>.stMainBlockContainer { padding: 4.25rem 2.5rem 3rem; max-width: 1500px; }</style>"
+# A running animation would be drawn 60 times a second while the new picture is waiting to be.
+STYLE = """<style>
+.stMainBlockContainer { padding: 4.25rem 2.5rem 3rem; max-width: 1500px; }
+[data-testid="stStatusWidget"] { display: none; }
+</style>"""
 
 
 def main() -> None:
     """Run the page that the visitor is on."""
     st.set_page_config(
-        page_title="Gated DeltaNet, live", page_icon=":material/grid_on:", layout="wide", initial_sidebar_state=340
+        page_title="Gated DeltaNet, live", page_icon=ICON, layout="wide", initial_sidebar_state=340
     )
     st.html(STYLE)
     pages = [

@@ -7,6 +7,7 @@ run loses every second change.
 
 from __future__ import annotations
 
+import time
 from dataclasses import fields, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from gdn_core.scenarios import Settings
 PLAYER = "player"  # keys of elements
 UPLOAD = "upload"
 GIVEN = ("text", "table", "files", *state.WINDOW, "panel", "stage")  # what no preset or source starts anew
+PAUSE, PAUSES = 0.02, 10  # seconds, and how often
 MOST_UPLOADS = 3  # files kept, so that going back finds the one before
 
 
@@ -120,10 +122,10 @@ def switch_decay() -> None:
 
 
 def take_upload() -> None:
-    """Read the files that the visitor chose; what cannot be read leaves its sentence."""
+    """Read the files that the visitor chose; one that cannot be read leaves its sentence, and the others count."""
     session = st.session_state
     touch()
-    session["upload_error"] = None
+    session["refused"] = ()
     session["choice"] = replace(session["choice"], files=(), **dict.fromkeys(state.WINDOW, 0))
     for name in state.WINDOW:
         session.pop(name, None)
@@ -131,9 +133,10 @@ def take_upload() -> None:
         return
     try:
         read = compute.upload((file.name, file.getvalue()) for file in session[UPLOAD])
+        session["refused"] = read.refused
         session["choice"] = replace(session["choice"], files=read.files)
-    except (TypeError, ValueError) as error:
-        session["upload_error"] = str(error)
+    except ValueError as error:
+        session["refused"] = (str(error),)
         return
     held = session.setdefault("uploads", {})
     held[read.files] = read
@@ -146,9 +149,9 @@ def upload() -> compute.Upload | None:
     return st.session_state.get("uploads", {}).get(current().files)
 
 
-def upload_error() -> str | None:
-    """Return what was wrong with the last upload."""
-    return st.session_state.get("upload_error")
+def refused() -> tuple[str, ...]:
+    """Return what was wrong with the last upload, a sentence for each file that is not used."""
+    return st.session_state.get("refused", ())
 
 
 def table_key() -> str:
@@ -181,6 +184,19 @@ def rest() -> None:
     session = st.session_state
     touch()
     session["choice"] = replace(session["choice"], token=int(session[PLAYER]["token"]))
+
+
+def let_the_picture_be_drawn(digest: str) -> None:
+    """Wait a moment if the picture is a new one, so that the browser draws it before it draws figures.
+
+    Looking at the session is where Streamlit takes up the next change: whoever changes something meanwhile is served
+    at once, and figures that nobody would see are never made.
+    """
+    session = st.session_state
+    if session.get("drawn") != digest:
+        for _ in range(PAUSES):
+            time.sleep(PAUSE)
+            session["drawn"] = digest
 
 
 def watched(**changed: Any) -> None:

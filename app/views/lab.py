@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from app import compute, export, figures, session
+from app.markdown import plain
 from app.player import player
 from app.state import (
     HALF_LIVES,
@@ -57,7 +58,7 @@ def page() -> None:
     """Show the page."""
     choice = session.begin()
     for sentence in session.sentences():
-        st.warning(sentence, icon=":material/link_off:")
+        st.warning(plain(sentence), icon=":material/link_off:")
     with st.sidebar:
         given = controls(choice)
     if given["source"] is Source.TABLE:
@@ -83,17 +84,21 @@ def view(choice: Choice) -> None:
     if choice.source is not Source.TABLE:
         st.markdown(f"### {picture.scenario.title}\n{picture.scenario.look_for}")
     notes = [*picture.scenario.notes, *choice.left_out()]
-    if choice.token >= len(picture.scenario.labels):
+    notes += [
+        f"{title} leaves the range of float32 at token {t}: what is no number there is hatched, or left out."
+        for title, t in picture.overflows.items()
+    ]
+    if choice.token == session.linked_token() >= len(picture.scenario.labels):
         notes.append(f"There is no token {choice.token} here: the player stands at the last.")
     for note in notes:
-        st.caption(note)
+        st.caption(plain(note))
     watch(choice, picture)
 
 
 def sorry(error: Exception | str) -> None:
     """Say what is wrong; the controls stay as the visitor left them."""
     text = str(error)
-    st.error(text + ("" if text.endswith(".") else "."), icon=":material/error:")
+    st.error(plain(text if text.endswith(".") else f"{text}."), icon=":material/error:")
 
 
 def controls(choice: Choice) -> dict[str, Any]:
@@ -156,13 +161,13 @@ def _arrays() -> dict[str, Any]:
         on_change=session.take_upload,
         help=" ".join((ABOUT_ARRAYS, *LIMITS.sentences())),
     )
-    if refused := session.upload_error():
+    for refused in session.refused():
         sorry(refused)
     wanted = session.current().files
     if wanted and session.upload():
-        st.caption(f"In use: {named(wanted)}.")
+        st.caption(plain(f"In use: {named(wanted)}."))
     elif wanted:
-        st.info(f"This link is about a file that it cannot carry: choose {named(wanted)}.")
+        st.info(plain(f"This link is about a file that it cannot carry: choose {named(wanted)}."))
     left, right = st.columns(2)
     fields = {
         "batch": left.number_input("Sequence", min_value=0, step=1, key=session.key("batch"), on_change=session.touch),
@@ -347,6 +352,7 @@ def watch(choice: Choice, picture: compute.Picture) -> None:
     written = zip(picture.titles, compute.equations(choice), strict=True)
     st.markdown("\n\n".join(f"**{title}** $\\quad {equation}$" for title, equation in written))
     panel = Panel(_one_of("Below the player", PANELS, "panel", session.touch, label_visibility="collapsed"))
+    session.let_the_picture_be_drawn(picture.digest)
     shown: dict[str, Any] = {"panel": panel}
     if panel is Panel.MOMENT:
         shown["stage"] = _moment(picture, token)
@@ -362,7 +368,7 @@ def watch(choice: Choice, picture: compute.Picture) -> None:
 
 
 def _moment(picture: compute.Picture, token: int) -> Stage:
-    label = f"Token {token}, {picture.scenario.labels[token]}: the memory"
+    label = f"Token {token}, {plain(picture.scenario.labels[token])}: the memory"
     stage = Stage(_one_of(label, STAGES, "stage", session.touch))
     figure = figures.memories(
         compute.stage(picture, token, stage),
