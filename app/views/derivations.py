@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app import proofs, session
+from app.markdown import plain
 
 if TYPE_CHECKING:
     from derivations.claim import Checked, Claim, Result, Scope, Step
@@ -41,7 +42,7 @@ def view(name: str) -> None:
         _claim(proofs.claims()[name])
         return
     if name:
-        st.warning(f"The link asks for a claim named {name[:80]!r}, and there is none. Here are all of them.")
+        st.warning(plain(f"The link asks for a claim named {name[:80]!r}, and there is none. Here are all of them."))
     _overview()
 
 
