@@ -35,7 +35,6 @@ __all__ = [
 ]
 
 HINTS = ("cu_seqlens_cpu", "chunk_indices", "chunk_size")  # of fla's: they change its speed and no number
-MOST_STEPS = 16  # of the recurrence in plain PyTorch; past them the chunk form is faster
 
 _warned: set[str] = set()
 
@@ -123,8 +122,8 @@ def fused_recurrent_gated_delta_rule(
 ) -> tuple[Tensor, Tensor | None]:
     """Run Gated DeltaNet token by token, to decode: T = 1 with a state is its main case.
 
-    Where a gradient is asked for, or in plain PyTorch with more than 16 tokens, the chunk form runs instead: the same
-    function, faster.
+    Where a gradient is asked for, or in plain PyTorch a sequence has more than 16 tokens, the chunk form runs instead:
+    the same function, faster.
 
     Args:
         q: queries, [B, T, H, K].
@@ -390,11 +389,11 @@ def _run(
     state_v_first: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
     """Check everything, choose a backend, and run."""
-    sizes = inputs.check_layout({"q": q, "k": k, "v": v, **gates})
+    sizes = inputs.check_layout({"q": q, "k": k, "v": v})
     inputs.check_gates(gates, sizes)
     inputs.check_same_dtype({"v": v, "q": q, "k": k})
     N = sizes.B if cu_seqlens is None else inputs.check_packing("cu_seqlens", cu_seqlens, sizes)
-    places = {"v": v, "initial_state": initial_state, "cu_seqlens": cu_seqlens}
+    places = {"v": v, **gates, "initial_state": initial_state, "cu_seqlens": cu_seqlens}
     if initial_state is not None:
         inputs.check_states("initial_state", initial_state, sizes, N=N, state_v_first=state_v_first)
     inputs.check_device({name: x for name, x in places.items() if x is not None})
@@ -406,8 +405,6 @@ def _run(
     if needs_grad:
         form = "chunk"
     chosen = _backend(form, v, max(sizes.K, sizes.V), needs_grad, backend)
-    if form == "recurrent" and chosen == "torch" and sizes.T > MOST_STEPS * N:
-        form = "chunk"
     scale = sizes.K**-0.5 if scale is None else float(scale)
     dtype = v.dtype
     if chosen == "interpreter":  # it has no bfloat16

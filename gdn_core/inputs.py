@@ -252,12 +252,14 @@ def check_layout(arrays: Mapping[str, Array], *, ranks: Collection[int] = (4,)) 
 
 
 def check_gates(arrays: Mapping[str, Array], sizes: Sizes) -> None:
-    """Check that gates are one number a token and head, as the scalar-gated rules have them.
+    """Check gates that are one number a token and head, as the scalar-gated rules have them.
 
     Raises:
-        ValueError: if one has channels.
+        TypeError: if one is no array of floating-point numbers.
+        ValueError: if one has another shape.
     """
     for name, x in arrays.items():
+        check_floating(name, x)
         check_shape(name, x, (("B", "T", "HV"),), {"B": sizes.B, "T": sizes.T, "HV": sizes.HV})
 
 

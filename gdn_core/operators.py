@@ -18,6 +18,7 @@ from gdn_core import inputs, torch_chunk, torch_recurrent, varlen
 
 Tensor = torch.Tensor
 
+MOST_STEPS = 16  # of the recurrence in plain PyTorch
 DEBUG = "GDN_CORE_DEBUG"  # set to 1: every number of every call is checked, on every device
 
 _one_at_a_time = threading.Lock()  # Triton's interpreter is not thread-safe
@@ -170,7 +171,8 @@ def _torch_forward(
 
 
 def _at(tokens: slice, *tensors: Tensor | None) -> list[Any]:
-    return [None if x is None else x[:, tokens] for x in tensors]
+    """Copy the tokens of one sequence: sums and products of other strides or alignment differ in their last bits."""
+    return [None if x is None else x[:, tokens].clone(memory_format=torch.contiguous_format) for x in tensors]
 
 
 @chunk.register_fake
@@ -307,10 +309,11 @@ def _torch_backward(
         if tokens.start == tokens.stop:
             continue
         chunks = -(-(tokens.stop - tokens.start) // torch_chunk.CHUNK_SIZE)
-        own = torch_chunk.Kept(starts[done : done + chunks], errors[:, tokens])
+        do_n, errors_n = _at(tokens, do, errors)
+        own = torch_chunk.Kept(starts[done : done + chunks].clone(), errors_n)
         done += chunks
         *gradients, dstate[n] = torch_chunk.backward(
-            do[:, tokens], dstate[n : n + 1], *_at(tokens, q, k, v, g, beta), scale=scale, kept=own
+            do_n, dstate[n : n + 1], *_at(tokens, q, k, v, g, beta), scale=scale, kept=own
         )
         for whole, part in zip(out, (x for x in gradients if x is not None), strict=True):
             whole[:, tokens] = part
@@ -345,6 +348,8 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, l
 
 def _gradients(ctx: Any, do: Tensor | None, dfinal_state: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
     q, k, v, g, beta, initial_state, cu_seqlens, *kept = ctx.saved_tensors
+    if not kept:
+        raise RuntimeError("gdn_core::chunk ran with keep=False: what its gradients need was not kept")
     if do is None:
         do = torch.zeros_like(v)
     if dfinal_state is not None and dfinal_state.numel() == 0:
@@ -417,7 +422,7 @@ def recurrent(
         q, k = normalised(q), normalised(k)
     state = _kv(initial_state, state_v_first)
     if cu_seqlens is None:
-        o, S = torch_recurrent.recurrent(q, k, v, g, beta, scale=scale, initial_state=state)
+        o, S = _steps(q, k, v, g, beta, scale=scale, initial_state=state)
     else:
         o = torch.empty(v.shape, dtype=v.dtype, device=v.device)
         N = varlen.count(cu_seqlens, 1)
@@ -427,15 +432,21 @@ def recurrent(
         length = varlen.equal_length(cu_seqlens)
         if length:  # decoding: one step for all
             fold: list[Any] = [None if x is None else x.reshape(N, length, *x.shape[2:]) for x in (q, k, v, g, beta)]
-            o_of_all, S = torch_recurrent.recurrent(*fold, scale=scale, initial_state=S)
+            o_of_all, S = _steps(*fold, scale=scale, initial_state=S)
             o = o_of_all.reshape(v.shape)
         else:
             for n, tokens in enumerate(varlen.slices(cu_seqlens)):
-                o[:, tokens], S[n] = torch_recurrent.recurrent(
-                    *_at(tokens, q, k, v, g, beta), scale=scale, initial_state=S[n : n + 1]
+                o[:, tokens], S[n] = _steps(
+                    *_at(tokens, q, k, v, g, beta), scale=scale, initial_state=S[n : n + 1].clone()
                 )
     S = S.transpose(-1, -2).contiguous() if state_v_first else S
     return o, S if output_final_state else S.new_empty(0)
+
+
+def _steps(q: Tensor, *others: Any, scale: float, initial_state: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Run sequences of one length: few tokens one by one, many in chunks, which is the same function and faster."""
+    form = torch_recurrent.recurrent if q.shape[1] <= MOST_STEPS else torch_chunk.forward
+    return form(q, *others, scale=scale, initial_state=initial_state)
 
 
 def normalised(x: Tensor) -> Tensor:

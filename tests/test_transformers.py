@@ -26,7 +26,12 @@ SMALL = {
     "linear_value_head_dim": 10,
     "max_position_embeddings": 256,
 }
-MIXTURE = {"num_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 16, "shared_expert_intermediate_size": 16}
+MIXTURE = {
+    "num_experts": 2,
+    "num_experts_per_tok": 1,
+    "moe_intermediate_size": 16,
+    "shared_expert_intermediate_size": 16,
+}
 
 
 def qwen3_next() -> torch.nn.Module:
@@ -63,7 +68,9 @@ def prefill_then_decode(model: torch.nn.Module, tokens: torch.Tensor, split: int
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_gives_the_same_logits_in_prefill_and_token_by_token(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_gives_the_same_logits_in_prefill_and_token_by_token(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
     model = MODELS[name]().eval()
     tokens = torch.randint(1, 64, (2, 80))
