@@ -267,16 +267,17 @@ def _leaves(value: Any) -> Iterator[np.ndarray | bytes]:
 
 
 def start() -> None:
-    """Start the processes that run the kernels, and return at once."""
-    pool().warm()
+    """Start one of the processes that run the kernels, and return at once."""
+    pool().warm(1)
 
 
 @cache
 def settle() -> None:
-    """Keep what was imported out of the garbage collector's way.
+    """Start the other processes, and keep what was imported out of the garbage collector's way.
 
     Streamlit collects garbage after every run of a page, and goes through every object that is not frozen.
     """
+    pool().warm()
     gc.collect()
     gc.freeze()
 

@@ -192,11 +192,15 @@ class Pool:
         self._line = _Line(self._workers)
         atexit.register(self.close)
 
-    def warm(self) -> None:
-        """Start every worker that is idle, and do not wait for it."""
+    def warm(self, most: int | None = None) -> None:
+        """Start workers that are idle, the next one taken first, and do not wait for them.
+
+        Args:
+            most: how many; by default all.
+        """
         idle = self._line.take_all()
         try:
-            for worker in idle:
+            for worker in idle[::-1][:most]:
                 worker.start()
         finally:
             for worker in idle:
