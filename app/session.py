@@ -90,7 +90,10 @@ def start_source() -> None:
     """Start from what the chosen source starts from; texts, tables and files given before are still there."""
     session = st.session_state
     touch()
-    source, old = Source(session["source"]), session["choice"]
+    old = session["choice"]
+    source = Source(session.get("source", old.source))
+    if source is old.source:  # see _unseed
+        return
     fresh = state.starting(source, old.preset)
     session["choice"] = replace(fresh, **{name: getattr(old, name) for name in GIVEN})
     _unseed(keep=("source",))
@@ -101,7 +104,10 @@ def start_preset() -> None:
     session = st.session_state
     touch()
     old = session["choice"]
-    fresh = state.starting(Source.PRESET, session["preset"])
+    preset = session.get("preset", old.preset)
+    if old.source is not Source.PRESET or preset == old.preset:  # see _unseed
+        return
+    fresh = state.starting(Source.PRESET, preset)
     session["choice"] = replace(fresh, **{name: getattr(old, name) for name in GIVEN})
     _unseed(keep=("source", "preset"))
 
@@ -111,7 +117,10 @@ def switch_decay() -> None:
     session = st.session_state
     touch()
     old = session["choice"]
-    if session["decay_as"] == "half-life":
+    given_as = session.get("decay_as")
+    if given_as in (None, "alpha" if old.half_life is None else "half-life"):  # see _unseed
+        return
+    if given_as == "half-life":
         half_life = old.settings.half_life
         low, high = state.HALF_LIVES
         session["choice"] = replace(old, half_life=min(max(round(4 * half_life) / 4, low), high))
@@ -125,6 +134,8 @@ def take_upload() -> None:
     """Read the files that the visitor chose; one that cannot be read leaves its sentence, and the others count."""
     session = st.session_state
     touch()
+    if UPLOAD not in session:  # see _unseed
+        return
     session["refused"] = ()
     session["choice"] = replace(session["choice"], files=(), **dict.fromkeys(state.WINDOW, 0))
     for name in state.WINDOW:
@@ -220,7 +231,11 @@ def _seed(choice: Choice, sentences: list[str]) -> None:
 
 
 def _unseed(keep: tuple[str, ...]) -> None:
-    """Forget the widgets' values, so that each takes the choice's when it is next drawn."""
+    """Forget the widgets' values, so that each takes the choice's when it is next drawn.
+
+    Until then the browser may report what a forgotten widget still shows: its callback runs although nobody changed
+    it, with a value that another callback has just forgotten, or with one of a page that is not shown any more.
+    """
     for name in _values(st.session_state["choice"]):
         if name not in keep:
             st.session_state.pop(name, None)
