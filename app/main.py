@@ -28,9 +28,7 @@ STYLE = """<style>
 
 def main() -> None:
     """Run the page that the visitor is on."""
-    st.set_page_config(
-        page_title="Gated DeltaNet, live", page_icon=ICON, layout="wide", initial_sidebar_state=340
-    )
+    st.set_page_config(page_title="Gated DeltaNet, live", page_icon=ICON, layout="wide", initial_sidebar_state=340)
     st.html(STYLE)
     pages = [
         st.Page(lab.page, title="Write-rule lab", url_path="lab", icon=":material/play_circle:", default=True),
