@@ -48,9 +48,14 @@ def recall_error(trajectory: Trajectory) -> Floats32:
 
 
 def norm(trajectory: Trajectory) -> Floats32:
-    """Measure the Frobenius norm of each memory after each token, [R, T] float32."""
+    """Measure the Frobenius norm of each memory after each token, [R, T] float32; NaN or inf where a memory is."""
     S = trajectory.states[:, 1:]
-    return np.sqrt(np.einsum("rtvk,rtvk->rt", S, S))
+    with np.errstate(over="ignore"):
+        squares = np.einsum("rtvk,rtvk->rt", S, S)
+    if np.isfinite(squares).all():
+        return np.sqrt(squares)
+    with np.errstate(over="ignore"):  # squares of entries above 1.8e19 overflow, though the norm need not
+        return np.sqrt(np.einsum("rtvk,rtvk->rt", S, S, dtype=np.float64)).astype(np.float32)
 
 
 def effective_rank(trajectory: Trajectory) -> Floats32:
@@ -60,18 +65,18 @@ def effective_rank(trajectory: Trajectory) -> Floats32:
     alike and the rest 0, between 1 and the rank elsewhere. It takes one product of matrices and no decomposition.
 
     Returns:
-        [R, T] float32: after each token; 0 for an empty memory.
+        [R, T] float32: after each token; 0 for an empty memory, NaN for one that is not finite.
     """
     S = trajectory.states[:, 1:]
     if S.shape[2] > S.shape[3]:
         S = S.swapaxes(2, 3)
     size = norm(trajectory)
     S = np.divide(
-        S, size[..., None, None], out=np.zeros_like(S), where=size[..., None, None] > 0
+        S, size[..., None, None], out=np.zeros_like(S), where=size[..., None, None] != 0
     )  # no fourth power overflows
     gram = S @ S.swapaxes(2, 3)
     concentration = np.einsum("rtij,rtij->rt", gram, gram)
-    return np.divide(1, concentration, out=np.zeros_like(size), where=concentration > 0)
+    return np.divide(1, concentration, out=np.zeros_like(size), where=concentration != 0)
 
 
 def spectrum(trajectory: Trajectory) -> tuple[Floats32, ...]:

@@ -141,3 +141,18 @@ def test_interference_is_the_rest_of_what_linear_attention_answers() -> None:
 def test_orthogonal_keys_do_not_interfere() -> None:
     given = replace(stream(), k=np.eye(K)[[0, 1, 2, 3, 4, 0, 1]])
     assert np.nanmax(metrics.interference(given)) == 0
+
+
+def test_a_memory_that_is_not_finite_has_no_rank_and_a_large_one_has_its_norm() -> None:
+    run = trajectory("deltanet", stream())
+    states = np.zeros_like(run.states)
+    states[0, 1:, 0, 0] = 3e30  # its square is no float32
+    states[0, 1:, 1, 1] = 4e30
+    states[0, 2, 0, 0] = np.nan
+    states[0, 3, 0, 0] = np.inf
+    run = replace(run, states=states)
+    norm, rank = metrics.norm(run)[0], metrics.effective_rank(run)[0]
+    assert norm[0] == pytest.approx(5e30, rel=1e-6)
+    assert rank[0] == pytest.approx(25**2 / (9**2 + 16**2), rel=1e-5)
+    np.testing.assert_array_equal(np.isfinite(norm[:4]), [True, False, False, True])
+    np.testing.assert_array_equal(np.isnan(rank[:4]), [False, True, True, False])
