@@ -116,12 +116,17 @@ def gate() -> None:
             sys.exit(f"the numbers of {', '.join(choice.rules)} are wrong by {wrong:.2g}: nothing was measured")
 
 
-@contextlib.contextmanager
-def server() -> Iterator[str]:
-    """Start the app on a port of its own, and yield its address once it answers."""
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def server(port: int | None = None) -> Iterator[str]:
+    """Start the app, and yield its address once it answers."""
+    port = port or free_port()
     options = [f"--server.port={port}", "--server.headless=true", "--logger.level=error"]
     command = [sys.executable, "-m", "streamlit", "run", "app/main.py", *options]
     running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
@@ -167,6 +172,18 @@ WATCH = """player => {
     () => window.times.push(performance.now() - window.began)
   ))).observe(player, { attributes: true, attributeFilter: ["data-ready"] });
 }"""
+# Asked in every frame, since a page that is busy answers no one from outside.
+ARRIVE = """(() => {
+  const seen = window.seen = {};
+  const look = () => {
+    const now = (performance.timeOrigin + performance.now()) / 1000;
+    if (document.querySelector("[data-testid=stMultiSelect]")) seen.page ??= now;
+    const hosts = [...document.querySelectorAll("[data-testid=stBidiComponentIsolated]")];
+    if (hosts.some(host => host.shadowRoot?.querySelector("section.player[data-ready]"))) seen.picture ??= now;
+    if (!seen.picture) requestAnimationFrame(look);
+  };
+  look();
+})()"""
 SCRUB = """async player => {
   const scrubber = player.querySelector(".scrubber"), work = [], gaps = [];
   let last = await new Promise(requestAnimationFrame);
@@ -228,21 +245,23 @@ def scrub(repeats: int) -> Iterator[Result]:
 
 
 def start(repeats: int) -> Iterator[Result]:
-    """Measure a start of the app, everything installed, to its first page and its first picture."""
-    pages, pictures = [], []
+    """Measure a second start of the app to its first page and its first picture, the first one not counted."""
+    pages, pictures, port = [], [], free_port()
     with chromium() as browser:
-        for _ in range(max(3, repeats // 10)):
-            began = time.monotonic()
-            with server() as url:
-                page = browser.new_page()
+        context = browser.new_context()  # one browser profile, as a visitor has who comes back to the same address
+        context.add_init_script(ARRIVE)
+        for _ in range(1 + max(3, repeats // 10)):
+            began = time.time()
+            with server(port) as url:
+                page = context.new_page()
                 page.goto(url, wait_until="commit")
-                page.get_by_text("Write rules, one to four").wait_for(timeout=90_000)
-                pages.append(time.monotonic() - began)
-                page.locator(PLAYER).wait_for(timeout=90_000)
-                pictures.append(time.monotonic() - began)
+                page.wait_for_function("window.seen?.picture", timeout=90_000)
+                seen = page.evaluate("window.seen")
+                pages.append(seen["page"] - began)
+                pictures.append(seen["picture"] - began)
                 page.close()
-    yield Result("start to first page", "s", pages, 3)
-    yield Result("start to first picture", "s", pictures)
+    yield Result("second start to first page", "s", pages[1:], 3)
+    yield Result("second start to first picture", "s", pictures[1:])
 
 
 @dataclass

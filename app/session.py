@@ -20,7 +20,7 @@ from gdn_core.scenarios import Settings
 PLAYER = "player"  # keys of elements
 UPLOAD = "upload"
 GIVEN = ("text", "table", "files", *state.WINDOW, "panel", "stage")  # what no preset or source starts anew
-PAUSE, PAUSES = 0.02, 10  # seconds, and how often
+PAUSE, PAUSES, FIRST_PAUSES = 0.02, 10, 50  # seconds, how often, and how often while the browser still loads scripts
 MOST_UPLOADS = 3  # files kept, so that going back finds the one before
 
 
@@ -205,7 +205,7 @@ def let_the_picture_be_drawn(digest: str) -> None:
     """
     session = st.session_state
     if session.get("drawn") != digest:
-        for _ in range(PAUSES):
+        for _ in range(PAUSES if "drawn" in session else FIRST_PAUSES):
             time.sleep(PAUSE)
             session["drawn"] = digest
 

@@ -43,10 +43,10 @@ class Source(StrEnum):
 class Panel(StrEnum):
     """What is drawn under the player."""
 
-    MOMENT = "moment"
     RECALL = "recall"
     SIZE = "size"
     SPECTRUM = "spectrum"
+    MOMENT = "moment"
     NUMBERS = "numbers"
 
 
@@ -147,7 +147,7 @@ class Choice:
     settings: Settings = PRESETS[FIRST].settings
     half_life: float | None = None
     token: int = -1
-    panel: Panel = Panel.MOMENT
+    panel: Panel = Panel.RECALL
     stage: Stage = Stage.WRITTEN
 
     def __post_init__(self) -> None:
@@ -183,7 +183,7 @@ class Choice:
 
     def numbers(self) -> Choice:
         """Return the part that the numbers depend on: two choices that compute the same are equal here."""
-        bare = replace(self, half_life=None, token=-1, panel=Panel.MOMENT, stage=Stage.WRITTEN)
+        bare = replace(self, half_life=None, token=-1, panel=Panel.RECALL, stage=Stage.WRITTEN)
         used = {
             Source.PRESET: ("preset",),
             Source.TEXT: ("text",),

@@ -101,12 +101,12 @@ def test_a_link_is_the_state_and_opens_the_same_page(lab: Callable[..., AppTest]
     well(at.multiselect(key="rules").set_value(["gla", "mamba"]).run())
     well(at.number_input(key="delta").set_value(0.3).run())
     well(at.selectbox(key="discretisation").set_value("zoh").run())
-    well(at.segmented_control(key="panel").set_value("recall").run())
+    well(at.segmented_control(key="panel").set_value("size").run())
     again = lab(**link(at))
     assert link(again) == link(at)
     assert link(at) == {
         "preset": "overwrite", "dk": "6", "dv": "5", "rules": "gla.mamba",
-        "delta": "0.3", "disc": "zoh", "see": "recall",
+        "delta": "0.3", "disc": "zoh", "see": "size",
     }  # fmt: skip
     assert again.multiselect(key="rules").value == ["gla", "mamba"]
     assert again.number_input(key="delta").value == 0.3

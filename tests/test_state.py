@@ -163,7 +163,7 @@ def test_a_text_too_long_for_a_link_is_left_out_and_said() -> None:
 
 
 def test_what_is_shown_does_not_change_what_is_computed() -> None:
-    shown = Choice(token=7, panel=Panel.RECALL, stage=Stage.TAKEN, text="not used", table=(), head=3)
+    shown = Choice(token=7, panel=Panel.SIZE, stage=Stage.TAKEN, text="not used", table=(), head=3)
     assert shown != Choice()
     assert shown.numbers() == Choice().numbers()
     for changed in (

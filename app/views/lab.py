@@ -28,10 +28,10 @@ from gdn_core.scenarios import PRESETS
 
 SOURCES = {Source.PRESET: "Preset", Source.TEXT: "Text", Source.ARRAYS: "Arrays", Source.TABLE: "Table"}
 PANELS = {
-    Panel.MOMENT: "The moment",
     Panel.RECALL: "Recall",
     Panel.SIZE: "Norm and rank",
     Panel.SPECTRUM: "Spectrum",
+    Panel.MOMENT: "The moment, enlarged",
     Panel.NUMBERS: "Numbers and files",
 }
 STAGES = {
@@ -79,7 +79,9 @@ def view(choice: Choice) -> None:
         with st.spinner("Running the kernel; the first time its processes have to start."):
             picture = compute.picture(choice, session.upload())
     except compute.REFUSALS as error:
-        sorry(error)
+        unread = session.refused() if choice.source is Source.ARRAYS and not choice.files else ()
+        for sentence in unread or (str(error),):
+            sorry(sentence)
         return
     if choice.source is not Source.TABLE:
         st.markdown(f"### {picture.scenario.title}\n{picture.scenario.look_for}")
@@ -161,9 +163,9 @@ def _arrays() -> dict[str, Any]:
         on_change=session.take_upload,
         help=" ".join((ABOUT_ARRAYS, *LIMITS.sentences())),
     )
-    for refused in session.refused():
-        sorry(refused)
     wanted = session.current().files
+    for refused in session.refused() if wanted else ():
+        sorry(refused)
     if wanted and session.upload():
         st.caption(plain(f"In use: {named(wanted)}."))
     elif wanted:
@@ -354,30 +356,17 @@ def watch(choice: Choice, picture: compute.Picture) -> None:
     panel = Panel(_one_of("Below the player", PANELS, "panel", session.touch, label_visibility="collapsed"))
     session.let_the_picture_be_drawn(picture.digest)
     shown: dict[str, Any] = {"panel": panel}
-    if panel is Panel.MOMENT:
-        shown["stage"] = _moment(picture, token)
-    elif panel is Panel.RECALL:
+    if panel is Panel.RECALL:
         _recall(choice, picture)
     elif panel is Panel.SIZE:
         _size(choice, picture)
     elif panel is Panel.SPECTRUM:
         _spectrum(choice, picture)
+    elif panel is Panel.MOMENT:
+        shown["stage"] = _moment(picture, token)
     else:
         _numbers(choice, picture)
     session.watched(**shown)
-
-
-def _moment(picture: compute.Picture, token: int) -> Stage:
-    label = f"Token {token}, {plain(picture.scenario.labels[token])}: the memory"
-    stage = Stage(_one_of(label, STAGES, "stage", session.touch))
-    figure = figures.memories(
-        compute.stage(picture, token, stage),
-        picture.titles,
-        limit=picture.limit,
-        palette=figures.THEMED,
-    )
-    _chart(figure, f"The memory of each rule, {STAGES[stage]}, at token {token}")
-    return stage
 
 
 def _recall(choice: Choice, picture: compute.Picture) -> None:
@@ -401,6 +390,19 @@ def _spectrum(choice: Choice, picture: compute.Picture) -> None:
         figures.spectrum(compute.spectrum(choice, picture), picture.titles, palette=figures.THEMED),
         "Eigenvalues of each token's transition under each rule",
     )
+
+
+def _moment(picture: compute.Picture, token: int) -> Stage:
+    label = f"Token {token}, {plain(picture.scenario.labels[token])}: the memory"
+    stage = Stage(_one_of(label, STAGES, "stage", session.touch))
+    figure = figures.memories(
+        compute.stage(picture, token, stage),
+        picture.titles,
+        limit=picture.limit,
+        palette=figures.THEMED,
+    )
+    _chart(figure, f"The memory of each rule, {STAGES[stage]}, at token {token}")
+    return stage
 
 
 def _numbers(choice: Choice, picture: compute.Picture) -> None:

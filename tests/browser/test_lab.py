@@ -136,7 +136,7 @@ def test_a_preset_is_chosen_and_scrubbed_and_the_numbers_are_the_reference_s(pag
 def test_scrubbing_asks_the_server_only_once_it_rests(page: Page) -> None:
     frames: list[str | bytes] = []
     page.on("websocket", lambda socket: socket.on("framesent", lambda frame: frames.append(frame)))
-    player = visit(page, "preset=long")
+    player = visit(page, "preset=long&see=moment")
     page.wait_for_timeout(500)
     scrubber = player.locator(".scrubber")
     scrubber.focus()
@@ -149,7 +149,7 @@ def test_scrubbing_asks_the_server_only_once_it_rests(page: Page) -> None:
 
 
 def test_the_figure_and_the_link_follow_the_token_at_rest(page: Page) -> None:
-    player = visit(page, "preset=overwrite&rules=deltanet.retnet")
+    player = visit(page, "preset=overwrite&rules=deltanet.retnet&see=moment")
     scrubber = player.locator(".scrubber")
     scrubber.focus()
     scrubber.press("Home")
@@ -170,7 +170,7 @@ def test_the_figure_and_the_link_follow_the_token_at_rest(page: Page) -> None:
 
 
 def test_a_reload_and_the_link_elsewhere_show_the_same(page: Page, browser: Browser, app_url: str) -> None:
-    player = visit(page)
+    player = visit(page, "see=moment")
     fill(page, "Key channels", "7")
     settle(page)
     fill(page, "Tokens", "11")
@@ -180,7 +180,7 @@ def test_a_reload_and_the_link_elsewhere_show_the_same(page: Page, browser: Brow
     player.locator(".scrubber").press("ArrowRight")
     expect(page.get_by_text("Token 1,")).to_be_visible()
     settle(page)
-    assert query(page) == {"dk": "7", "T": "11", "t": "1"}
+    assert query(page) == {"dk": "7", "T": "11", "t": "1", "see": "moment"}
     preset = next(iter(scenarios.PRESETS.values()))
     scenario = preset.build(scenarios.Settings(**{**vars(preset.settings), "dk": 7, "T": 11}))
 
