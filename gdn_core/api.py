@@ -36,6 +36,8 @@ __all__ = [
 
 HINTS = ("cu_seqlens_cpu", "chunk_indices", "chunk_size")  # of fla's: they change its speed and no number
 
+HAS_TRITON = importlib.util.find_spec("triton") is not None  # found and not imported; a compiler cannot trace a search
+
 _warned: set[str] = set()
 
 
@@ -435,8 +437,8 @@ def _backend(form: Form, v: Tensor, channels: int, needs_grad: bool, named: Back
     if named == "interpreter" and not interpreting:
         raise ValueError("backend: Triton's interpreter does not run: start Python with TRITON_INTERPRET=1")
     request = Request(
-        form=form, triton=_has_triton(), cuda=not refused and named != "interpreter",
-        refused=refused if _has_triton() else "",
+        form=form, triton=HAS_TRITON, cuda=not refused and named != "interpreter",
+        refused=refused if HAS_TRITON else "",
         dtype=str(v.dtype).removeprefix("torch."), needs_grad=needs_grad, channels=channels,
     )  # fmt: skip
     if named is not None:
@@ -447,10 +449,6 @@ def _backend(form: Form, v: Tensor, channels: int, needs_grad: bool, named: Back
     if on_gpu and chosen == "torch":
         _warn_once(f"{refusals['triton']}; running the slower chunk form in plain PyTorch on {v.device}")
     return chosen
-
-
-def _has_triton() -> bool:
-    return importlib.util.find_spec("triton") is not None
 
 
 def _warn_once(sentence: str) -> None:
