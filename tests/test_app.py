@@ -389,8 +389,6 @@ def test_the_server_imports_neither_torch_nor_triton() -> None:
     assert run(code).strip() == "[]"
 
 
-def test_importing_the_entry_does_not_run_the_app() -> None:
-    code = (
-        "import sys; from app import main; from gdn_core import isolation; print(isolation.pool.cache_info().currsize)"
-    )
-    assert run(code).strip() == "0"
+def test_importing_the_entry_neither_runs_the_page_nor_starts_a_process() -> None:
+    code = "import subprocess; subprocess.Popen = None; from app.views import lab; lab.page = None; "
+    assert run(code + "from app import main; print(type(main.app).__name__)").strip() == "App"
