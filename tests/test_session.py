@@ -1,0 +1,48 @@
+"""A session against what browsers do: report several widgets at once, one of them forgotten in the meantime."""
+
+import io
+
+import numpy as np
+from streamlit.testing.v1 import AppTest
+
+from app import compute
+
+
+def lab() -> AppTest:
+    def page() -> None:
+        from app.views import lab
+
+        lab.page()
+
+    return AppTest.from_function(page, default_timeout=120).run()
+
+
+def test_a_source_and_a_preset_reported_at_once_are_no_error() -> None:
+    at = lab()
+    at.segmented_control(key="source").set_value("text")
+    at.selectbox(key="preset").set_value("recency")
+    at.run()
+    assert not at.exception
+    assert at.session_state["choice"].source == "text"
+
+
+def npz(**arrays: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def test_of_two_files_with_keys_nothing_of_the_earlier_is_used_and_a_bad_one_spoils_no_other() -> None:
+    first, second = npz(k=np.eye(3), g=-np.ones(3)), npz(k=2 * np.eye(3))
+    both = compute.upload([("first.npz", first), ("bad.npz", b"PK"), ("second.npz", second)])
+    assert [file.name for file in both.files] == ["second.npz"]
+    assert set(both.arrays) == {"k"}
+    assert len(both.refused) == 1
+    assert "bad.npz" in both.refused[0]
+
+
+def test_files_of_single_arrays_belong_together_and_the_later_of_one_name_counts() -> None:
+    files = [("g.npz", npz(g=-np.ones(3))), ("k.npz", npz(k=np.eye(3))), ("h.npz", npz(g=-np.full(3, 2.0)))]
+    together = compute.upload(files)
+    assert set(together.arrays) == {"k", "g"}
+    np.testing.assert_array_equal(together.arrays["g"], -np.full(3, 2.0))
