@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv as csv_module
 import io
+import re
 from dataclasses import fields
 from typing import Any
 
@@ -12,6 +13,11 @@ import numpy as np
 from app import compute
 from app.state import Choice
 from gdn_core import scenarios
+
+
+def name(picture: compute.Picture) -> str:
+    """Name a picture's files, by its title in letters that every file system takes."""
+    return re.sub(r"[^a-z0-9]+", "-", picture.scenario.title.lower()).strip("-")
 
 
 def npz(picture: compute.Picture) -> bytes:

@@ -286,6 +286,18 @@ def test_a_table_in_a_link_is_shown_and_a_wrong_cell_is_a_sentence(lab: Callable
     assert "row 1, alpha" in sentences(wrong)[0].lower()
 
 
+def test_the_tokens_of_a_preset_are_taken_over_into_the_table(lab: Callable[..., AppTest]) -> None:
+    at = lab(preset="ignore", see="numbers", T="4", dk="3", dv="2")
+    before = shown(at)
+    well(at.button(key="edit").click().run())
+    assert sentences(at) == []
+    assert link(at)["from"] == "table"
+    after = shown(at)
+    assert after.scenario.labels == before.scenario.labels
+    assert tuple(at.multiselect(key="rules").value) == PRESETS["ignore"].rules
+    np.testing.assert_array_equal(after.trajectory.states, before.trajectory.states)
+
+
 def npz(**arrays: np.ndarray) -> bytes:
     file = io.BytesIO()
     np.savez(file, **arrays)

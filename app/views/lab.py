@@ -406,7 +406,7 @@ def _moment(picture: compute.Picture, token: int) -> Stage:
 
 
 def _numbers(choice: Choice, picture: compute.Picture) -> None:
-    name = picture.scenario.title.lower().replace(" ", "-")
+    name = export.name(picture)
     files = {
         f"{name}.npz": ("Every array (NPZ)", lambda: export.npz(picture)),
         f"{name}.csv": ("Numbers of each token (CSV)", lambda: export.csv(choice, picture)),
@@ -415,6 +415,9 @@ def _numbers(choice: Choice, picture: compute.Picture) -> None:
     with st.container(horizontal=True):
         for file, (label, make) in files.items():
             st.download_button(label, make, file, on_click="ignore", icon=":material/download:", key=label)
+        if choice.source is not Source.TABLE and st.button("Edit these tokens", icon=":material/edit:", key="edit"):
+            session.start_table(compute.as_table(picture.scenario))
+            st.rerun()
     st.caption("The picture is saved as PNG by the player above, and by the camera of a figure.")
     st.dataframe(export.table(choice, picture), hide_index=True)
 
