@@ -156,6 +156,13 @@ def test_code_that_looks_at_channels_is_refused(look):
         look(case.x, case.S)
 
 
+def test_a_product_of_keys_and_queries_is_the_same_from_either_side():
+    case = vectors(GATED_DELTANET, 3)
+    assert not case.residual(case.x.q @ case.x.k.T, (case.x.k @ case.x.q.T).T).any()
+    assert case.residual(case.x.q @ case.x.k.T, case.x.k @ case.x.q.T).any()
+    assert not case.residual(case.x.k @ case.x.k.T, (case.x.k @ case.x.k.T).T).any()
+
+
 def test_a_rule_with_gates_by_channel_has_no_gram_letters():
     assert not scalar_gates(GLA)
     with pytest.raises(ValueError, match="gate for each channel"):
