@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import inspect
 import os
 import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar, TextIO
+from typing import Any, ClassVar, TextIO
 
 from derivations.claim import ENGINES, Claim, Verdict, load
 from derivations.reports import (
@@ -240,6 +241,14 @@ def _show(options: argparse.Namespace) -> int:
     return HOLDS
 
 
+def _location(code: Any) -> str:
+    """Return the file and the line where an object of the code is defined."""
+    path = Path(inspect.getsourcefile(code) or "").resolve()
+    root = Path(__file__).resolve().parents[1]
+    place = path.relative_to(root) if path.is_relative_to(root) else path
+    return f"{place.as_posix()}:{inspect.getsourcelines(code)[1]}"
+
+
 def shown(made: Claim) -> str:
     """Print a claim in full."""
     source = ", ".join(part for part in (made.source.title, made.source.paper, made.source.place) if part)
@@ -248,7 +257,7 @@ def shown(made: Claim) -> str:
     lines += [f"  assumption   {assumption}" for assumption in made.assumptions]
     lines += [f"  scope        {scope}" for scope in made.scopes]
     lines += [f"  source       {source}"]
-    lines += [f"  code         {name_of(code)}" for code in made.code]
+    lines += [f"  code         {name_of(code)} ({_location(code)})" for code in made.code]
     lines += [f"  uses         {name}" for name in made.uses]
     lines += [f"  used by      {name}" for name in used_by]
     for step in made.steps:

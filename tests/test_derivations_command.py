@@ -1,6 +1,7 @@
 """The command as people and CI call it: exit codes, files, words for a pipe and a bar for a terminal."""
 
 import doctest
+import inspect
 import io
 import json
 import os
@@ -22,6 +23,7 @@ from derivations.claim import Checked, Result, Verdict, load
 from derivations.command import FAILS, HOLDS, WRONG_CALL, Screen, Wrong, main, matcher, selected
 from derivations.reports import as_json, as_junit, github_annotations, github_summary
 from derivations.run import Mutation, Progress, Report, check_rule
+from gdn_core import reference
 from gdn_core.rules import RULES, Clock, Gate, Source, WriteRule
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -166,7 +168,8 @@ def test_a_claim_is_shown_whole(capsys):
     for part in (made.words, made.tex, *made.assumptions, *map(str, made.scopes), made.source.place, *made.uses):
         assert part in shown
     assert all(step.name in shown for step in (*made.steps, *made.mutants))
-    assert "gdn_core.reference.chunk" in shown and "used by" in shown
+    line = inspect.getsourcelines(reference.chunk)[1]
+    assert f"gdn_core.reference.chunk (gdn_core/reference.py:{line})" in shown and "used by" in shown
 
 
 # What is written.
