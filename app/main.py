@@ -18,11 +18,12 @@ ICON = (
     '<path fill="#8dbbe5" d="M1 0h1v1H1zM2 1h1v1H2zM0 2h1v1H0z"/>'
     '<path fill="#e2813c" d="M2 0h1v1H2zM0 1h1v1H0zM1 2h1v1H1zM2 2h1v1H2z"/></svg>'
 )
-# A wide picture needs the room that the page would leave empty around it.
-# A running animation would be drawn 60 times a second while the new picture is waiting to be.
+# A wide picture needs the room that the page would leave empty around it. An animation in the header, and every element
+# fading while the page runs, would be drawn again and again while the new picture waits to be.
 STYLE = """<style>
 .stMainBlockContainer { padding: 4.25rem 2.5rem 3rem; max-width: 1500px; }
 [data-testid="stStatusWidget"] { display: none; }
+[data-testid="stElementContainer"][data-stale="true"] { opacity: 1 !important; transition: none !important; }
 </style>"""
 
 

@@ -15,17 +15,19 @@ import streamlit as st
 
 from app import compute, state
 from app.state import Choice, Row, Source
+from gdn_core.rules import Discretisation
 from gdn_core.scenarios import Settings
 
 PLAYER = "player"  # keys of elements
 UPLOAD = "upload"
+BELOW = "below"  # the key of the fragment below the player
 GIVEN = ("text", "table", "files", *state.WINDOW, "panel", "stage")  # what no preset or source starts anew
 PAUSE, PAUSES, FIRST_PAUSES = 0.02, 10, 50  # seconds, how often, and how often while the browser still loads scripts
 MOST_UPLOADS = 3  # files kept, so that going back finds the one before
 
 
-def begin() -> Choice:
-    """Start a run of the lab page: return the visitor's choice, read from the link if that is newer."""
+def begin() -> None:
+    """Start a run of the lab page, from the link if that is newer than the session."""
     session = st.session_state
     link = st.query_params.to_dict()
     if "choice" not in session:
@@ -37,7 +39,36 @@ def begin() -> Choice:
         session["sentences"] = []
     session["touched"] = False
     session["page"] = "lab"
-    return session["choice"]
+
+
+def renewed() -> bool:
+    """Tell whether the controls themselves are new, since the last time this was asked."""
+    return bool(st.session_state.pop("renewed", False))
+
+
+def chosen(**drawn: Any) -> Choice:
+    """Return what the widgets say, as the visitor left them, whether or not this run has drawn them yet.
+
+    Args:
+        drawn: fields of the choice that only a drawn widget can tell.
+
+    Raises:
+        ValueError: if they do not make a choice; the sentence names the field.
+    """
+    old = current()
+    says = {name: st.session_state.get(name, value) for name, value in _values(old).items()}
+    given = {f.name: says[f.name] for f in fields(Settings)}
+    # A slider gives 0.1 + 0.2 as it adds up.
+    rounded: dict[str, Any] = {name: round(x, 6) if isinstance(x, float) else x for name, x in given.items()}
+    return replace(
+        old,
+        **{name: says[name] for name in ("source", "preset", "text", *state.WINDOW)},
+        rules=tuple(says["rules"]),
+        discretisation=Discretisation(says["discretisation"]) if says["discretisation"] else None,
+        half_life=says["half_life"] if says["decay_as"] == "half-life" else None,
+        settings=replace(old.settings, **rounded),
+        **drawn,
+    )
 
 
 def elsewhere() -> None:
@@ -136,7 +167,7 @@ def take_upload() -> None:
     touch()
     if UPLOAD not in session:  # see _unseed
         return
-    session["refused"] = ()
+    session["refused"], session["renewed"] = (), True
     session["choice"] = replace(session["choice"], files=(), **dict.fromkeys(state.WINDOW, 0))
     for name in state.WINDOW:
         session.pop(name, None)
@@ -191,10 +222,10 @@ def linked_token() -> int:
 
 
 def rest() -> None:
-    """Note that the player came to rest at a token."""
+    """Take the token at which the player came to rest, and run only what stands below it."""
     session = st.session_state
-    touch()
     session["choice"] = replace(session["choice"], token=int(session[PLAYER]["token"]))
+    st.rerun(BELOW)
 
 
 def let_the_picture_be_drawn(digest: str) -> None:
@@ -211,7 +242,7 @@ def let_the_picture_be_drawn(digest: str) -> None:
 
 
 def watched(**changed: Any) -> None:
-    """Keep a change made in the part of the page below the player, which runs on its own."""
+    """Keep a change made below the player, which is a fragment: it runs on its own, too."""
     keep(replace(current(), **changed))
     st.session_state["touched"] = False
 
@@ -236,6 +267,7 @@ def _unseed(keep: tuple[str, ...]) -> None:
     Until then the browser may report what a forgotten widget still shows: its callback runs although nobody changed
     it, with a value that another callback has just forgotten, or with one of a page that is not shown any more.
     """
+    st.session_state["renewed"] = True
     for name in _values(st.session_state["choice"]):
         if name not in keep:
             st.session_state.pop(name, None)

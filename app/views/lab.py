@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -55,26 +54,29 @@ BACKENDS = {"triton": "Triton", "interpreter": "Triton interpreter", "torch": "P
 
 
 def page() -> None:
-    """Show the page."""
-    choice = session.begin()
+    """Show the page: the picture before the controls that stand as they are, which the browser shows anyway."""
+    session.begin()
     for sentence in session.sentences():
         st.warning(plain(sentence), icon=":material/link_off:")
-    with st.sidebar:
-        given = controls(choice)
-    if given["source"] is Source.TABLE:
+    if renewed := session.renewed():
+        controls()
+    if session.current().source is Source.TABLE:
         st.markdown("### Your tokens\nOne a row, in order; each token's own gates act at that token alone.")
-        given["table"] = table()
+    picture = None
     try:
-        choice = replace(session.current(), **given)
-    except (TypeError, ValueError) as error:
+        choice = session.chosen(**table())
+        session.keep(choice)
+        picture = view(choice)
+    except compute.REFUSALS as error:
         sorry(error)
-        return
-    session.keep(choice)
-    view(choice)
+    if not renewed:
+        controls()
+    if picture:
+        below(choice, picture)
 
 
-def view(choice: Choice) -> None:
-    """Show a choice: its tokens under its rules, and the figures of what they left."""
+def view(choice: Choice) -> compute.Picture | None:
+    """Show a choice: its tokens under its rules. Return the picture, or None where a sentence stands for it."""
     try:
         with st.spinner("Running the kernel; the first time its processes have to start."):
             picture = compute.picture(choice, session.upload())
@@ -82,7 +84,7 @@ def view(choice: Choice) -> None:
         unread = session.refused() if choice.source is Source.ARRAYS and not choice.files else ()
         for sentence in unread or (str(error),):
             sorry(sentence)
-        return
+        return None
     if choice.source is not Source.TABLE:
         st.markdown(f"### {picture.scenario.title}\n{picture.scenario.look_for}")
     notes = [*picture.scenario.notes, *choice.left_out()]
@@ -94,7 +96,18 @@ def view(choice: Choice) -> None:
         notes.append(f"There is no token {choice.token} here: the player stands at the last.")
     for note in notes:
         st.caption(plain(note))
-    watch(choice, picture)
+    run, (T, V, K), asked = picture.trajectory.run, picture.trajectory.sizes, session.linked_token()
+    player(picture.payload, key=session.PLAYER, token=T - 1 if asked < 0 else asked, on_rest=session.rest)
+    refused = " ".join(f"{BACKENDS.get(name, name)}: {why}." for name, why in run.refusals.items())
+    with st.container(horizontal=True, vertical_alignment="center"):
+        name = f"{BACKENDS.get(run.backend, run.backend)}, {run.device}"
+        st.badge(name, icon=":material/memory:", help=refused or None)
+        st.caption(
+            f"{run.seconds * 1e3:.0f} ms for {len(picture.titles)} rules, {T} tokens, memories of {V} x {K}, float32"
+        )
+    written = zip(picture.titles, compute.equations(choice), strict=True)
+    st.markdown("\n\n".join(f"**{title}** $\\quad {equation}$" for title, equation in written))
+    return picture
 
 
 def sorry(error: Exception | str) -> None:
@@ -103,12 +116,12 @@ def sorry(error: Exception | str) -> None:
     st.error(plain(text if text.endswith(".") else f"{text}."), icon=":material/error:")
 
 
-def controls(choice: Choice) -> dict[str, Any]:
-    """Show the controls, and return the fields of a choice that they say."""
-    source = Source(_one_of("Tokens from", SOURCES, "source", session.start_source, width="stretch"))
-    given: dict[str, Any] = {"source": source, **_source(source)}
-    given["rules"] = tuple(
-        st.multiselect(
+def controls() -> None:
+    """Show the controls; :func:`app.session.chosen` reads them."""
+    with st.sidebar:
+        source = Source(_one_of("Tokens from", SOURCES, "source", session.start_source, width="stretch"))
+        _source(source)
+        slugs = st.multiselect(
             "Write rules, one to four",
             list(RULES),
             format_func=lambda slug: RULES[slug].title,
@@ -116,28 +129,31 @@ def controls(choice: Choice) -> dict[str, Any]:
             key=session.key("rules"),
             on_change=session.touch,
         )
-    )
-    rules = [RULES[slug] for slug in given["rules"]]
-    given["half_life"], gates = _gates(rules)
-    sizes = _sizes(source)
-    given["discretisation"] = _discretisation(rules)
-    given["settings"] = replace(session.current().settings, **gates, **sizes)
-    return given
+        rules = [RULES[slug] for slug in slugs]
+        _gates(rules)
+        _sizes(source)
+        if any(rule.discretisation for rule in rules):
+            st.selectbox(
+                "S4 and Mamba discretised",
+                list(DISCRETISATIONS),
+                format_func=lambda method: DISCRETISATIONS[method],
+                key=session.key("discretisation"),
+                on_change=session.touch,
+            )
 
 
-def _source(source: Source) -> dict[str, Any]:
+def _source(source: Source) -> None:
     """Show the controls of one source of tokens."""
     if source is Source.PRESET:
-        slug = st.selectbox(
+        st.selectbox(
             "Preset",
             list(PRESETS),
             format_func=lambda slug: PRESETS[slug].title,
             key=session.key("preset"),
             on_change=session.start_preset,
         )
-        return {"preset": slug}
-    if source is Source.TEXT:
-        text = st.text_area(
+    elif source is Source.TEXT:
+        st.text_area(
             "Your text",
             key=session.key("text"),
             on_change=session.touch,
@@ -146,14 +162,13 @@ def _source(source: Source) -> dict[str, Any]:
             help="Each word becomes a key and a value, the same word always the same ones. "
             "Lines such as *cat = purrs* become pairs to be recalled.",
         )
-        return {"text": text}
-    if source is Source.ARRAYS:
-        return _arrays()
-    st.caption("Edit the tokens in the table. A gate left empty there is the one set below.")
-    return {}
+    elif source is Source.ARRAYS:
+        _arrays()
+    else:
+        st.caption("Edit the tokens in the table. A gate left empty there is the one set below.")
 
 
-def _arrays() -> dict[str, Any]:
+def _arrays() -> None:
     """Show the controls of an upload: the file, and which memory and tokens of it."""
     st.file_uploader(
         "Your arrays",
@@ -171,37 +186,17 @@ def _arrays() -> dict[str, Any]:
     elif wanted:
         st.info(plain(f"This link is about a file that it cannot carry: choose {named(wanted)}."))
     left, right = st.columns(2)
-    fields = {
-        "batch": left.number_input("Sequence", min_value=0, step=1, key=session.key("batch"), on_change=session.touch),
-        "head": right.number_input("Head", min_value=0, step=1, key=session.key("head"), on_change=session.touch),
-        "start": left.number_input(
-            "First token", min_value=0, step=1, key=session.key("start"), on_change=session.touch
-        ),
-        "length": right.number_input(
-            "Tokens",
-            min_value=0,
-            max_value=LIMITS.tokens,
-            step=1,
-            key=session.key("length"),
-            on_change=session.touch,
-            help="0 is as many as there are and fit.",
-        ),
-        "channels": left.number_input(
-            "Channels",
-            min_value=0,
-            max_value=LIMITS.channels,
-            step=1,
-            key=session.key("channels"),
-            on_change=session.touch,
-            help="Of keys and of values, the first so many; 0 is all.",
-        ),
-    }
-    return {"files": wanted, **fields}
+    with left:
+        _whole("batch", 0, None, label="Sequence")
+        _whole("start", 0, None, label="First token")
+        _whole("channels", 0, LIMITS.channels, label="Channels", about="Of keys and values, the first so many; 0: all.")
+    with right:
+        _whole("head", 0, None, label="Head")
+        _whole("length", 0, LIMITS.tokens, label="Tokens", about="0 is as many as there are and fit.")
 
 
-def _gates(rules: list[WriteRule]) -> tuple[float | None, dict[str, Any]]:
-    """Show the gates of all tokens; one that no chosen rule has is greyed out. Return the half-life and the gates."""
-    gates: dict[str, Any] = {}
+def _gates(rules: list[WriteRule]) -> None:
+    """Show the gates of all tokens; one that no chosen rule has is greyed out."""
     decays = any(rule.decay is not Gate.NONE and not rule.discretisation for rule in rules)
     given_as = _one_of(
         "Decay of a token, given as",
@@ -212,53 +207,34 @@ def _gates(rules: list[WriteRule]) -> tuple[float | None, dict[str, Any]]:
         disabled=not decays,
         help="What is left of the memory after one token, or after how many tokens half of it is left.",
     )
-    half_life = None
     if given_as == "alpha":
-        gates["alpha"] = _slider("alpha", LEAST_ALPHA, 1.0, 0.005, on=decays, label="Decay α", hide=True)
+        _slider("alpha", LEAST_ALPHA, 1.0, 0.005, on=decays, label="Decay α", hide=True)
     else:
-        low, high = HALF_LIVES
-        half_life = _slider("half_life", low, high, 0.25, on=decays, label="Half-life, tokens", hide=True)
+        _slider("half_life", *HALF_LIVES, 0.25, on=decays, label="Half-life, tokens", hide=True)
     erases = any(rule.erase is not Gate.NONE for rule in rules)
-    gates["beta"] = _slider("beta", 0.0, LIMITS.gate, 0.05, on=erases, label="Erase gate β")
+    _slider("beta", 0.0, LIMITS.gate, 0.05, on=erases, label="Erase gate β")
     writes = any(rule.write is not Gate.NONE and not rule.tied and not rule.discretisation for rule in rules)
-    gates["write"] = _slider("write", 0.0, LIMITS.gate, 0.05, on=writes, label="Write gate w")
+    _slider("write", 0.0, LIMITS.gate, 0.05, on=writes, label="Write gate w")
     steps = any(rule.discretisation for rule in rules)
     wide = any(gate in (Gate.KEY, Gate.VALUE, Gate.MATRIX) for r in rules for gate in (r.decay, r.erase, r.write))
     left, right = st.columns(2)
     with left:
-        gates["delta"] = _number("delta", 0.0, LIMITS.delta, 0.05, on=steps, label="Step Δ")
+        _number("delta", 0.0, LIMITS.delta, 0.05, on=steps, label="Step Δ")
     with right:
-        gates["spread"] = _number("spread", 0.0, 1.0, 0.1, on=wide, label="Spread", about=ABOUT_SPREAD)
-    return half_life, gates
+        _number("spread", 0.0, 1.0, 0.1, on=wide, label="Spread", about=ABOUT_SPREAD)
 
 
-def _sizes(source: Source) -> dict[str, Any]:
+def _sizes(source: Source) -> None:
     """Show sizes, noise and seed; what the source brings itself is greyed out."""
     made = source is not Source.ARRAYS
     left, right = st.columns(2)
-    sizes: dict[str, Any] = {}
     with left:
-        sizes["dk"] = _whole("dk", 1, LIMITS.channels, on=made, label="Key channels dₖ")
-        sizes["T"] = _whole("T", 1, LIMITS.tokens, on=source is Source.PRESET, label="Tokens T")
-        sizes["noise"] = _number("noise", 0.0, LIMITS.noise, 0.05, on=made, label="Noise")
+        _whole("dk", 1, LIMITS.channels, on=made, label="Key channels dₖ")
+        _whole("T", 1, LIMITS.tokens, on=source is Source.PRESET, label="Tokens T")
+        _number("noise", 0.0, LIMITS.noise, 0.05, on=made, label="Noise")
     with right:
-        sizes["dv"] = _whole("dv", 1, LIMITS.channels, on=made, label="Value channels dᵥ")
-        sizes["seed"] = _whole("seed", 0, LIMITS.seed, on=made, label="Seed")
-    return sizes
-
-
-def _discretisation(rules: list[WriteRule]) -> Discretisation | None:
-    """Show how the continuous rules are discretised, where there is one."""
-    if not any(rule.discretisation for rule in rules):
-        return session.current().discretisation
-    method = st.selectbox(
-        "S4 and Mamba discretised",
-        list(DISCRETISATIONS),
-        format_func=lambda method: DISCRETISATIONS[method],
-        key=session.key("discretisation"),
-        on_change=session.touch,
-    )
-    return Discretisation(method) if method else None
+        _whole("dv", 1, LIMITS.channels, on=made, label="Value channels dᵥ")
+        _whole("seed", 0, LIMITS.seed, on=made, label="Seed")
 
 
 def _one_of(label: str, options: Mapping[Any, str], name: str, changed: Callable[[], None], **looks: Any) -> Any:
@@ -273,8 +249,8 @@ def _one_of(label: str, options: Mapping[Any, str], name: str, changed: Callable
     )
 
 
-def _slider(name: str, low: float, high: float, step: float, *, on: bool, label: str, hide: bool = False) -> float:
-    value = st.slider(
+def _slider(name: str, low: float, high: float, step: float, *, on: bool, label: str, hide: bool = False) -> None:
+    st.slider(
         label,
         low,
         high,
@@ -285,13 +261,10 @@ def _slider(name: str, low: float, high: float, step: float, *, on: bool, label:
         label_visibility="collapsed" if hide else "visible",
         help=None if on else "None of the chosen rules has this gate.",
     )
-    return round(value, 6)
 
 
-def _number(
-    name: str, low: float, high: float, step: float, *, on: bool, label: str, about: str | None = None
-) -> float:
-    value = st.number_input(
+def _number(name: str, low: float, high: float, step: float, *, on: bool, label: str, about: str | None = None) -> None:
+    st.number_input(
         label,
         low,
         high,
@@ -302,15 +275,18 @@ def _number(
         disabled=not on,
         help=about,
     )
-    return float(value)
 
 
-def _whole(name: str, low: int, high: int, *, on: bool, label: str) -> int:
-    return st.number_input(label, low, high, step=1, key=session.key(name), on_change=session.touch, disabled=not on)
+def _whole(name: str, low: int, high: int | None, *, label: str, on: bool = True, about: str | None = None) -> None:
+    st.number_input(
+        label, low, high, step=1, key=session.key(name), on_change=session.touch, disabled=not on, help=about
+    )
 
 
-def table() -> tuple[Row, ...]:
-    """Show the table of tokens, and return what the visitor made of it."""
+def table() -> dict[str, tuple[Row, ...]]:
+    """Show the table of tokens where that is the source, and return what the visitor made of it."""
+    if session.current().source is not Source.TABLE:
+        return {}
 
     def gate(label: str, most: float) -> Any:
         return st.column_config.NumberColumn(label, min_value=0.0, max_value=most, format="plain")
@@ -334,25 +310,12 @@ def table() -> tuple[Row, ...]:
         },
         height="content" if len(session.table()) < 9 else 320,
     )
-    return compute.rows(cells)
+    return {"table": compute.rows(cells)}
 
 
-@st.fragment
-def watch(choice: Choice, picture: compute.Picture) -> None:
-    """Show the player and what stands below it; runs alone when the player rests or another panel is asked for."""
-    run = picture.trajectory.run
-    T, V, K = picture.trajectory.sizes
-    asked = session.linked_token()
-    token = player(picture.payload, key=session.PLAYER, token=T - 1 if asked < 0 else asked, on_rest=session.rest)
-    refused = " ".join(f"{BACKENDS.get(name, name)}: {why}." for name, why in run.refusals.items())
-    with st.container(horizontal=True, vertical_alignment="center"):
-        name = f"{BACKENDS.get(run.backend, run.backend)}, {run.device}"
-        st.badge(name, icon=":material/memory:", help=refused or None)
-        st.caption(
-            f"{run.seconds * 1e3:.0f} ms for {len(picture.titles)} rules, {T} tokens, memories of {V} x {K}, float32"
-        )
-    written = zip(picture.titles, compute.equations(choice), strict=True)
-    st.markdown("\n\n".join(f"**{title}** $\\quad {equation}$" for title, equation in written))
+@st.fragment(key=session.BELOW)
+def below(choice: Choice, picture: compute.Picture) -> None:
+    """Show what stands below the player; runs alone when the player rests or something here is asked for."""
     panel = Panel(_one_of("Below the player", PANELS, "panel", session.touch, label_visibility="collapsed"))
     session.let_the_picture_be_drawn(picture.digest)
     shown: dict[str, Any] = {"panel": panel}
@@ -363,7 +326,7 @@ def watch(choice: Choice, picture: compute.Picture) -> None:
     elif panel is Panel.SPECTRUM:
         _spectrum(choice, picture)
     elif panel is Panel.MOMENT:
-        shown["stage"] = _moment(picture, token)
+        shown["stage"] = _moment(picture)
     else:
         _numbers(choice, picture)
     session.watched(**shown)
@@ -392,7 +355,9 @@ def _spectrum(choice: Choice, picture: compute.Picture) -> None:
     )
 
 
-def _moment(picture: compute.Picture, token: int) -> Stage:
+def _moment(picture: compute.Picture) -> Stage:
+    last, at_rest = len(picture.scenario.labels) - 1, session.current().token
+    token = last if at_rest < 0 else min(at_rest, last)
     label = f"Token {token}, {plain(picture.scenario.labels[token])}: the memory"
     stage = Stage(_one_of(label, STAGES, "stage", session.touch))
     figure = figures.memories(
