@@ -192,6 +192,13 @@ def scenario(choice: Choice, upload: Upload | None = None) -> Scenario:
     )
 
 
+def tokens(choice: Choice, upload: Upload | None = None) -> Scenario:
+    """Return the tokens of a choice as :func:`scenario` does, made once."""
+    if choice.source is Source.ARRAYS:
+        held(choice, upload)
+    return _once.get((choice.numbers(), "tokens"), lambda: scenario(choice, upload))
+
+
 def picture(choice: Choice, upload: Upload | None = None) -> Picture:
     """Return what a choice shows, computed by the kernel unless it is kept.
 
@@ -199,11 +206,12 @@ def picture(choice: Choice, upload: Upload | None = None) -> Picture:
         ValueError: with a sentence that says what was expected and what came.
     """
 
+    found = tokens(choice, upload)
+
     def make() -> Picture:
-        tokens = scenario(choice, upload)
         with np.errstate(over="ignore", invalid="ignore"):  # the page says it in a sentence
-            run = trajectory(choice.rules, tokens.stream, discretisation=choice.numbers().discretisation)
-            packed = payload.of(run, tokens.labels)
+            run = trajectory(choice.rules, found.stream, discretisation=choice.numbers().discretisation)
+            packed = payload.of(run, found.labels)
         sizes, overflows = np.abs(run.states), {}
         limit = float(sizes.max())
         if not np.isfinite(limit):
@@ -211,10 +219,8 @@ def picture(choice: Choice, upload: Upload | None = None) -> Picture:
             limit = float(sizes.max(initial=0.0, where=finite))
             lost = ~finite[:, 1:].all(axis=(2, 3))  # [R, T]
             overflows = {rule.title: int(lost[r].argmax()) for r, rule in enumerate(run.rules) if lost[r].any()}
-        return Picture(tokens, run, packed, limit or 1.0, overflows)
+        return Picture(found, run, packed, limit or 1.0, overflows)
 
-    if choice.source is Source.ARRAYS:
-        held(choice, upload)
     return _once.get(choice.numbers(), make)
 
 

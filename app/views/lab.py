@@ -78,6 +78,11 @@ def page() -> None:
 def view(choice: Choice) -> compute.Picture | None:
     """Show a choice: its tokens under its rules. Return the picture, or None where a sentence stands for it."""
     try:
+        scenario = compute.tokens(choice, session.upload())
+        if choice.source is not Source.TABLE:
+            st.markdown(f"### {scenario.title}\n{scenario.look_for}")
+        for note in (*scenario.notes, *choice.left_out()):
+            st.caption(plain(note))
         with st.spinner("Running the kernel; the first time its processes have to start."):
             picture = compute.picture(choice, session.upload())
     except compute.REFUSALS as error:
@@ -85,19 +90,16 @@ def view(choice: Choice) -> compute.Picture | None:
         for sentence in unread or (str(error),):
             sorry(sentence)
         return None
-    if choice.source is not Source.TABLE:
-        st.markdown(f"### {picture.scenario.title}\n{picture.scenario.look_for}")
-    notes = [*picture.scenario.notes, *choice.left_out()]
-    notes += [
+    run, (T, V, K), asked = picture.trajectory.run, picture.trajectory.sizes, session.linked_token()
+    player(picture.payload, key=session.PLAYER, token=T - 1 if asked < 0 else asked, on_rest=session.rest)
+    notes = [
         f"{title} leaves the range of float32 at token {t}: what is no number there is hatched, or left out."
         for title, t in picture.overflows.items()
     ]
-    if choice.token == session.linked_token() >= len(picture.scenario.labels):
+    if choice.token == asked >= T:
         notes.append(f"There is no token {choice.token} here: the player stands at the last.")
     for note in notes:
-        st.caption(plain(note))
-    run, (T, V, K), asked = picture.trajectory.run, picture.trajectory.sizes, session.linked_token()
-    player(picture.payload, key=session.PLAYER, token=T - 1 if asked < 0 else asked, on_rest=session.rest)
+        st.caption(note)
     refused = " ".join(f"{BACKENDS.get(name, name)}: {why}." for name, why in run.refusals.items())
     with st.container(horizontal=True, vertical_alignment="center"):
         name = f"{BACKENDS.get(run.backend, run.backend)}, {run.device}"
