@@ -141,8 +141,13 @@ def _lines(tex: str) -> str:
 
 def _width(tex: str) -> int:
     """Guess how many letters wide a formula is printed."""
-    return len(re.sub(r"\\(begin|end)\{\w+\}|[{}_^\s]|\\(operatorname|bigl|bigr|Bigl|Bigr|text|frac)", "", re.sub(
-        r"\\(?!operatorname|text|frac|begin|end|[bB]ig)[A-Za-z]+", "x", tex)))
+    return len(
+        re.sub(
+            r"\\(begin|end)\{\w+\}|[{}_^\s]|\\(operatorname|bigl|bigr|Bigl|Bigr|text|frac)",
+            "",
+            re.sub(r"\\(?!operatorname|text|frac|begin|end|[bB]ig)[A-Za-z]+", "x", tex),
+        )
+    )
 
 
 def _verdict(made: Claim) -> proofs.Finding | None:
