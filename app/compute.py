@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from app.player import payload
-from app.state import TEXTS, Choice, File, Row, Source, Stage, named
+from app.state import MOST_RULES, TEXTS, Choice, File, Row, Source, Stage, named
 from gdn_core import arrays, metrics, scenarios
 from gdn_core.equation import tex, tex_gates
 from gdn_core.isolation import LaunchError, pool
@@ -261,13 +261,14 @@ def _measured(measure: Callable[[Trajectory], Any], picture: Picture) -> Any:
         return measure(picture.trajectory)
 
 
-def _leaves(value: Any) -> Iterator[np.ndarray | bytes]:
-    """Yield the arrays and buffers in a value."""
-    if isinstance(value, np.ndarray | bytes):
+def _leaves(value: Any) -> Iterator[np.ndarray | bytes | str]:
+    """Yield what is large in a value: its arrays, buffers and texts."""
+    if isinstance(value, np.ndarray | bytes | str):
         yield value
     elif is_dataclass(value):
-        yield from _leaves([getattr(value, f.name) for f in fields(value)])
-    elif isinstance(value, list | tuple):
+        for f in fields(value):
+            yield from _leaves(getattr(value, f.name))
+    elif isinstance(value, list | tuple) and len(value) <= MOST_RULES:  # a longer one has something small for each token
         for part in value:
             yield from _leaves(part)
 
