@@ -254,15 +254,15 @@ def test_a_cell_of_the_table_is_edited_and_counts_after_a_reload(page: Page) -> 
     visit(page, "from=table")
     editor = page.get_by_test_id("stDataFrame")
     editor.wait_for()
-    box = editor.bounding_box()
-    assert box
     for text in ("cherry", "grape"):  # every change counts, the second too
+        settle(page)  # what stands above the table has its place
+        box = editor.bounding_box()
+        assert box
         page.mouse.click(box["x"] + 120, box["y"] + 52)
         page.wait_for_timeout(500)  # a second click too soon would be a double one, and open the cell as it is
         page.keyboard.type(text, delay=20)
         page.keyboard.press("Enter")
         expect(page.get_by_text(f"{text} → red").first).to_be_attached()
-        settle(page)
     page.reload()
     settle(page)
     expect(page.get_by_text("grape → red").first).to_be_attached()
