@@ -268,7 +268,7 @@ def _leaves(value: Any) -> Iterator[np.ndarray | bytes | str]:
     elif is_dataclass(value):
         for f in fields(value):
             yield from _leaves(getattr(value, f.name))
-    elif isinstance(value, list | tuple) and len(value) <= MOST_RULES:  # a longer one has something small for each token
+    elif isinstance(value, list | tuple) and len(value) <= MOST_RULES:  # a longer one has a word for each token
         for part in value:
             yield from _leaves(part)
 
