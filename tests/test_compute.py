@@ -175,6 +175,23 @@ def test_an_equation_is_that_of_the_discretisation_chosen() -> None:
     assert compute.equations(Choice(rules=("s4",)))[0].startswith("S_t")
 
 
+def test_the_numbers_of_each_token_are_lengths_of_what_the_picture_holds() -> None:
+    choice = Choice(settings=SMALL, rules=("deltanet", "mamba-2"))
+    shown = compute.picture(choice)
+    rows = compute.numbers(choice, shown)
+    assert [(row["rule"], row["token"]) for row in rows] == [(r, t) for r in choice.rules for t in range(9)]
+    for row in rows:
+        r, t = choice.rules.index(row["rule"]), row["token"]
+        want = {
+            "|S|": shown.trajectory.states[r, t + 1],
+            "|o|": shown.trajectory.o[r, t],
+            "|u|": shown.trajectory.u[r, t],
+        }
+        for name, array in want.items():
+            assert row[name] == pytest.approx(float(np.sqrt((array.astype(float) ** 2).sum())), rel=1e-5)
+        assert row["label"] == shown.scenario.labels[t]
+
+
 def test_a_file_s_name_is_kept_short_and_without_folders() -> None:
     (file,) = compute.upload([("a/b/" + "x" * 400 + ".npz", npz(k=np.eye(2)))]).files
     assert isinstance(file, File)

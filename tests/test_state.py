@@ -96,6 +96,7 @@ ABSURD = {
     "not a number": ({"alpha": "nan"}, "alpha"),
     "infinite": ({"beta": "inf"}, "beta"),
     "no decay": ({"alpha": "0"}, "alpha"),
+    "less than the slider has": ({"alpha": "1e-6"}, "alpha"),
     "no half-life": ({"half-life": "0"}, "half-life"),
     "no such preset": ({"preset": "nothing"}, "preset"),
     "no such source": ({"from": "the moon"}, "from"),
