@@ -27,6 +27,10 @@ MOST_BYTES = 256 * 2**20
 REFUSALS = (TypeError, ValueError, LaunchError)  # what the doors and the kernel's launcher raise, each with a sentence
 
 
+class NoFileError(ValueError):
+    """A file is needed that the visitor has not given; the message asks for it."""
+
+
 @dataclass(frozen=True)
 class Upload:
     """A visitor's files, read through the door.
@@ -228,12 +232,12 @@ def held(choice: Choice, upload: Upload | None) -> Upload:
     """Return the visitor's files: nobody sees a file by knowing its digest.
 
     Raises:
-        ValueError: if the visitor does not hold the files that the choice names.
+        NoFileError: if the visitor does not hold the files that the choice names.
     """
     if not choice.files:
-        raise ValueError("Choose a file of arrays at the left: .npz, .npy, .csv or .safetensors")
+        raise NoFileError("Choose a file of arrays in the controls: .npz, .npy, .csv or .safetensors")
     if upload is None or upload.files != choice.files:
-        raise ValueError(f"Choose at the left what this link is about: {named(choice.files)}")
+        raise NoFileError(f"Choose in the controls the file that this link cannot carry: {named(choice.files)}")
     return upload
 
 

@@ -85,10 +85,13 @@ def view(choice: Choice) -> compute.Picture | None:
             st.caption(plain(note))
         with st.spinner("Running the kernel; the first time its processes have to start."):
             picture = compute.picture(choice, session.upload())
-    except compute.REFUSALS as error:
-        unread = session.refused() if choice.source is Source.ARRAYS and not choice.files else ()
-        for sentence in unread or (str(error),):
+    except compute.NoFileError as error:
+        for sentence in session.refused():
             sorry(sentence)
+        st.info(plain(f"{error}."), icon=":material/upload_file:")
+        return None
+    except compute.REFUSALS as error:
+        sorry(error)
         return None
     run, (T, V, K), asked = picture.trajectory.run, picture.trajectory.sizes, session.linked_token()
     player(picture.payload, key=session.PLAYER, token=T - 1 if asked < 0 else asked, on_rest=session.rest)
@@ -185,8 +188,6 @@ def _arrays() -> None:
         sorry(refused)
     if wanted and session.upload():
         st.caption(plain(f"In use: {named(wanted)}."))
-    elif wanted:
-        st.info(plain(f"This link is about a file that it cannot carry: choose {named(wanted)}."))
     left, right = st.columns(2)
     with left:
         _whole("batch", 0, None, label="Sequence")
