@@ -45,6 +45,11 @@ class Upload:
     arrays: dict[str, np.ndarray]
     refused: tuple[str, ...] = ()
 
+    @property
+    def bytes(self) -> int:
+        """The bytes that the arrays take."""
+        return sum(array.nbytes for array in self.arrays.values())
+
 
 @dataclass(frozen=True)
 class Picture:

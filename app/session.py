@@ -15,6 +15,7 @@ import streamlit as st
 
 from app import compute, state
 from app.state import Choice, Row, Source
+from gdn_core.inputs import LIMITS
 from gdn_core.rules import Discretisation
 from gdn_core.scenarios import Settings
 
@@ -23,7 +24,7 @@ UPLOAD = "upload"
 BELOW = "below"  # the key of the fragment below the player
 GIVEN = ("text", "table", "files", *state.WINDOW, "panel", "stage")  # what no preset or source starts anew
 PAUSE, PAUSES, FIRST_PAUSES = 0.02, 10, 50  # seconds, how often, and how often while the browser still loads scripts
-MOST_UPLOADS = 3  # files kept, so that going back finds the one before
+MOST_UPLOADED = LIMITS.unpacked_bytes  # bytes of the uploads kept, so that going back finds the one before
 
 
 def begin() -> None:
@@ -39,6 +40,7 @@ def begin() -> None:
         session["sentences"] = []
     session["touched"] = False
     session["page"] = "lab"
+    session["drawn_whole"] = False
 
 
 def renewed() -> bool:
@@ -181,8 +183,9 @@ def take_upload() -> None:
         session["refused"] = (str(error),)
         return
     held = session.setdefault("uploads", {})
+    held.pop(read.files, None)
     held[read.files] = read
-    while len(held) > MOST_UPLOADS:
+    while len(held) > 1 and sum(one.bytes for one in held.values()) > MOST_UPLOADED:
         del held[next(iter(held))]
 
 
@@ -222,10 +225,20 @@ def linked_token() -> int:
 
 
 def rest() -> None:
-    """Take the token at which the player came to rest, and run only what stands below it."""
+    """Take the token at which the player came to rest, and run only what stands below it.
+
+    Where the report has cut a run short that was to show another change, the whole page runs again.
+    """
     session = st.session_state
     session["choice"] = replace(session["choice"], token=int(session[PLAYER]["token"]))
-    st.rerun(BELOW)
+    if session["drawn_whole"]:
+        st.rerun(BELOW)
+    touch()
+
+
+def drawn_whole() -> None:
+    """Note that all but what is below the player is drawn."""
+    st.session_state["drawn_whole"] = True
 
 
 def let_the_picture_be_drawn(digest: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import compute
+from app import compute, session
 from app.state import STARTING_RULES, Choice, Row, Source, pack
 from gdn_core.rules import LINEAGE, RULES
 from gdn_core.scenarios import PRESETS
@@ -358,6 +358,30 @@ def test_a_bad_file_is_a_sentence_and_a_good_one_still_works(
     assert sentences(at) == []
 
 
+def test_going_back_to_the_upload_before_needs_no_second_upload(lab: Callable[..., AppTest]) -> None:
+    at = lab(**{"from": "arrays"})
+    give(at, ("one.npz", npz(**GOOD)))
+    first = link(at)
+    give(at, ("two.npz", npz(k=np.eye(3))))
+    assert link(at)["file"] == "two.npz"
+    at.query_params.clear()
+    for name, value in first.items():
+        at.query_params[name] = value
+    well(at.run())
+    assert sentences(at) == []
+    assert not at.info
+    assert any("In use: one" in element.value.replace("\\", "") for element in at.caption)
+
+
+def test_uploads_kept_do_not_grow_without_end(lab: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "MOST_UPLOADED", 200)
+    at = lab(**{"from": "arrays"})
+    for size in (3, 4, 2):
+        give(at, (f"{size}.npz", npz(k=np.eye(size))))
+    kept = at.session_state["uploads"].values()
+    assert [upload.arrays["k"].shape for upload in kept] == [(4, 4), (2, 2)]
+
+
 def test_a_csv_with_a_header_is_shown(lab: Callable[..., AppTest]) -> None:
     at = lab(**{"from": "arrays"})
     give(at, ("tokens.csv", b"k0,k1,v0,g\n1,0,1,-0.1\n0,1,2,-0.1\n"))
@@ -388,6 +412,17 @@ def test_the_lineage_shows_every_row() -> None:
         assert row.source.place in said
         assert str(row.year) in said
     assert len(at.latex) == 2 * len(RULES)
+
+
+def test_an_error_of_ours_is_a_sentence_without_its_details() -> None:
+    def page() -> None:
+        from app.main import unexpected
+
+        unexpected(RuntimeError("a secret of the server"))
+
+    at = well(AppTest.from_function(page, default_timeout=60).run())
+    assert len(at.error) == 1
+    assert "secret" not in at.error[0].value
 
 
 def run(code: str) -> str:

@@ -72,6 +72,7 @@ def page() -> None:
     if not renewed:
         controls()
     if picture:
+        session.drawn_whole()
         below(choice, picture)
 
 

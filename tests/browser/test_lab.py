@@ -26,7 +26,7 @@ def settle(page: Page) -> Locator:
     player = page.locator("section.player[data-ready]")
     player.wait_for(timeout=90_000)  # the first visit starts the kernel's processes
     page.wait_for_timeout(150)  # for a change just made to reach the server
-    expect(page.locator(RUNNING)).to_have_count(0)
+    expect(page.locator(RUNNING)).to_have_count(0, timeout=60_000)
     return player
 
 
@@ -167,6 +167,26 @@ def test_the_figure_and_the_link_follow_the_token_at_rest(page: Page) -> None:
         np.testing.assert_allclose(z, moments(scenario.stream, rule, 3).erased, atol=2e-5)
     assert query(page)["t"] == "3"
     assert query(page)["stage"] == "erased"
+
+
+def test_a_control_changed_while_the_player_comes_to_rest_is_not_lost(page: Page) -> None:
+    player = visit(page, "dk=6&dv=5&T=24&rules=deltanet")
+    more = page.get_by_test_id("stNumberInput").filter(has_text="Seed").get_by_test_id("stNumberInputStepUp")
+    for seed, wait in enumerate((0, 150, 250, 290, 330, 400), start=1):  # ms; the player reports 300 after a step
+        player.locator(".scrubber").focus()
+        player.locator(".scrubber").press("ArrowLeft")
+        page.wait_for_timeout(wait)
+        more.click()
+        page.wait_for_timeout(500)
+        settle(page)
+        preset = next(iter(scenarios.PRESETS.values()))
+        scenario = preset.build(
+            scenarios.Settings(**{**vars(preset.settings), "dk": 6, "dv": 5, "T": 24, "seed": seed})
+        )
+        expect(number(page, "Seed")).to_have_value(str(seed))
+        check(player, scenario, ("deltanet",), 23 - seed)
+        assert query(page)["t"] == str(23 - seed)
+        assert query(page)["seed"] == str(seed)
 
 
 def test_a_reload_and_the_link_elsewhere_show_the_same(page: Page, browser: Browser, app_url: str) -> None:
