@@ -287,13 +287,13 @@ class Visitor:
         async with connect(address, subprotocols=["streamlit"], max_size=2**27) as channel:  # type: ignore[list-item]
             states = WidgetStates()
 
-            async def run() -> bytes:
+            async def run(due: float | None = None) -> bytes:
                 await channel.send(
                     BackMsg(
                         rerun_script={"query_string": self.link, "widget_states": states}  # type: ignore[arg-type]
                     ).SerializeToString()
                 )
-                return await self.picture(channel)
+                return await self.picture(channel, due)
 
             self.pictures.append((choice, await run()))
             await asyncio.sleep(begin - time.monotonic() + EVERY * self.number / VISITORS)
@@ -309,9 +309,7 @@ class Visitor:
                     state.double_array_value.data.append(
                         choice.settings.alpha if "α" in label else choice.settings.beta
                     )
-                data = await run()
-                self.times.append(time.monotonic() - due)  # from when it was due: a late start is a wait as well
-                self.pictures.append((choice, data))
+                self.pictures.append((choice, await run(due)))
 
     def changed(self, choice: Choice, turn: int) -> tuple[Choice, str]:
         """Return the next choice and the label of the control that makes it."""
@@ -323,8 +321,13 @@ class Visitor:
             return replace(choice, settings=replace(settings, alpha=value)), "Decay α"
         return replace(choice, settings=replace(settings, beta=value)), "Erase gate β"
 
-    async def picture(self, channel: Any) -> bytes:
-        """Read messages up to the end of the run, and return the player's buffer."""
+    async def picture(self, channel: Any, due: float | None) -> bytes:
+        """Read messages up to the end of the run, and return the player's buffer.
+
+        Args:
+            channel: the visitor's connection.
+            due: when the change was due, whose wait for the picture counts; a late start is a wait as well.
+        """
         from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
         data = b""
@@ -337,6 +340,8 @@ class Visitor:
                 name = element.WhichOneof("type")
                 if name == "bidi_component":
                     data = element.bidi_component.bytes
+                    if due is not None:
+                        self.times.append(time.monotonic() - due)
                 elif name in ("exception", "alert"):
                     self.errors.append(str(getattr(element, name))[:300])
                 elif name in ("number_input", "slider"):
