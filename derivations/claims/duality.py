@@ -16,7 +16,7 @@ from derivations.engines.words import Algebra, equation
 from gdn_core import reference
 from gdn_core.rules import MAMBA2, Gate, Source, WriteRule
 
-PAPER = Source("2405.21060", "secs. 3 and 5, structured masked attention", "Transformers are SSMs")
+PAPER = Source("2405.21060", "secs. 4.3 and 5.1, eq. 16, structured masked attention", "Transformers are SSMs")
 # A weight has a key, a query and the decays between; the output adds a value and, from a full memory, its own entries.
 LONG = OverField(degree=256 + 4, T=256, dk=128, dv=144)
 

@@ -37,7 +37,7 @@ from gdn_core.rules import (
     WriteRule,
 )
 
-GDN_2 = Source("2605.22791", "sec. 4", "Gated DeltaNet-2: Decoupling Erase and Write in Linear Attention")
+GDN_2 = Source("2605.22791", "abstract; the equation as in flash-linear-attention", "Gated DeltaNet-2")
 TABLE = Source("2412.06464", "table 1", "Gated Delta Networks: Improving Mamba2 with Delta Rule")
 
 
@@ -204,7 +204,7 @@ def gates_that_are_not_tied() -> Any:
     statement=r"S_t = S_{t-1} + v_t k_t^\top \text{ in both}",
     scope=Every("T, dk and dv: the two rules have the same gates, and there is one step"),
     engine="exact",
-    source=Source("2102.11174", "sec. 2", "Linear Transformers Are Secretly Fast Weight Programmers"),
+    source=Source("2102.11174", "secs. 2 and 3.1", "Linear Transformers Are Secretly Fast Weight Programmers"),
     code=(reference.step,),
 )
 def fast_weights_are_linear_attention() -> Any:

@@ -373,7 +373,7 @@ def _statement_by_channel() -> str:
     ),
     scope=EverySize("C", "dk", "dv"),
     engine="words",
-    source=Source("2605.22791", "sec. 4", "Gated DeltaNet-2: Decoupling Erase and Write in Linear Attention"),
+    source=Source("2510.26692", "eqs. 2 to 9, sec. 3.1, for one erase gate", "Kimi Linear"),
     code=(reference.step, reference.chunk),
     uses=("gated_chunk_equals_recurrence",),
     rules=decays_by_key_channel,
