@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -375,10 +375,15 @@ class Claim:
         """The conclusion, as the claim's docstring says it."""
         return self.steps[0].words
 
-    @property
+    @cached_property
     def tex(self) -> str:
-        """The statement in TeX."""
-        return self.statement() if callable(self.statement) else self.statement
+        """The statement in TeX, printed when it is first asked for."""
+        if isinstance(self.statement, str):
+            return self.statement
+        try:
+            return self.statement()
+        except Exception as error:  # noqa: BLE001 - it runs code that may be wrong in any way; its check says how
+            return rf"\text{{what is checked cannot be printed: {type(error).__name__}}}"
 
     @property
     def module(self) -> str:

@@ -54,7 +54,7 @@ class Report:
 
     Args:
         results: of the claims, in the order of the subjects.
-        mutation: of the code, or None where the code was not mutated.
+        mutation: of the code, or None where the code was not mutated: nobody asked, or a claim about it as it is fails.
         seconds: wall time.
         seed: of the random points.
         jobs: worker processes.
@@ -130,7 +130,7 @@ def run(
 
     Args:
         names: the claims.
-        mutate: break the code in every small way, and look for a claim that notices.
+        mutate: where every claim holds, break the code in every small way, and look for a claim that notices.
         jobs: worker processes, >= 1.
         seed: of the random points.
         show: is told of everything that is done.
@@ -146,7 +146,7 @@ def run(
             show(Progress(len(results), total, result))
         ordered = tuple(results[name] for name in names)
         mutation = None
-        if mutate:
+        if mutate and not any(result.faults for result in ordered):
             mutation = _mutate(pool, broken, ordered, seed, lambda n: show(Progress(len(results) + n, total, None)))
     return Report(ordered, mutation, time.perf_counter() - started, seed, jobs, versions())
 
