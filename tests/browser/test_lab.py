@@ -185,8 +185,11 @@ def test_a_control_changed_while_the_player_comes_to_rest_is_not_lost(page: Page
         )
         expect(number(page, "Seed")).to_have_value(str(seed))
         check(player, scenario, ("deltanet",), 23 - seed)
-        assert query(page)["t"] == str(23 - seed)
-        assert query(page)["seed"] == str(seed)
+        page.wait_for_function(
+            "([t, seed]) => { const link = new URLSearchParams(location.search);"
+            " return link.get('t') === t && link.get('seed') === seed; }",
+            arg=[str(23 - seed), str(seed)],
+        )
 
 
 def test_a_reload_and_the_link_elsewhere_show_the_same(page: Page, browser: Browser, app_url: str) -> None:
