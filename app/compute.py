@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any
 
@@ -19,7 +19,7 @@ from app.state import MOST_RULES, TEXTS, Choice, File, Row, Source, Stage, named
 from gdn_core import arrays, metrics, scenarios
 from gdn_core.equation import tex, tex_gates
 from gdn_core.isolation import LaunchError, pool
-from gdn_core.rules import RULES, Discretisation, Gate
+from gdn_core.rules import RULES
 from gdn_core.scenarios import COLUMNS, Scenario
 from gdn_core.trajectory import Trajectory, trajectory
 
@@ -85,9 +85,7 @@ def equations(choice: Choice) -> list[str]:
     found = []
     for rule in (RULES[slug] for slug in choice.rules):
         if rule.discretisation and choice.discretisation:
-            keys_of_their_own = choice.discretisation is Discretisation.ZOH
-            write = Gate.MATRIX if keys_of_their_own else Gate.VALUE
-            rule = replace(rule, discretisation=choice.discretisation, write=write)
+            rule = rule.discretised(choice.discretisation)
         found.append(r",\quad ".join(filter(None, (tex(rule), tex_gates(rule)))))
     return found
 

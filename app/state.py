@@ -257,18 +257,24 @@ class Choice:
             field keeps its default.
         """
         given = {name: v if isinstance(v, str) else (list(v) or [""])[-1] for name, v in query.items()}
+        brought = [source.value for name, source in _BROUGHT.items() if name in given]
+        if brought and not {"from", "preset"} & set(given):
+            given["from"] = brought[0]
         sentences: list[str] = []
         choice = cls()
         for name in [n for n in _ORDER if n in given]:
             try:
                 choice = _READERS[name](choice, given[name])
             except ValueError as error:
-                sentences.append(f"The link's {name} was left out: {_reason(error)}.")
+                sentences.append(f"The link's field {shown(name)} was left out: {_reason(error)}.")
         if "file" in given or "sha" in given:
             try:
                 choice = replace(choice, files=_files(given.get("file", ""), given.get("sha", "")))
             except ValueError as error:
                 sentences.append(f"The link's file was left out, choose it again: {_reason(error)}.")
+        for name, source in _BROUGHT.items():
+            if name in given and choice.source is not source:
+                sentences.append(f"The link's {name} was not used: its tokens are to come from the {choice.source}.")
         for name in given:
             if name not in _READERS and name not in (*RESERVED, "file", "sha"):
                 sentences.append(f"The link has a field {shown(name)} that this page does not know; it was left out.")
@@ -334,7 +340,10 @@ def _table(packed: str) -> tuple[Row, ...]:
 
 
 def _files(names: str, digests: str) -> tuple[File, ...]:
-    return tuple(File(name, digest) for name, digest in zip(names.split("/"), digests.split("/"), strict=True))
+    files, shas = (text.split("/") if text else [] for text in (names, digests))
+    if not files or len(files) != len(shas):
+        raise ValueError(f"expected a name (file) and a digest (sha) of each, got {len(files)} and {len(shas)}")
+    return tuple(map(File, files, shas))
 
 
 def _whole(text: str) -> int:
@@ -397,6 +406,7 @@ _READERS: dict[str, Callable[[Choice, str], Choice]] = {
     "stage": _reader("stage", _member(Stage)),
 }
 _ORDER = tuple(_READERS)
+_BROUGHT = {"text": Source.TEXT, "table": Source.TABLE, "file": Source.ARRAYS}  # what only one source has
 
 
 def _reason(error: ValueError) -> str:

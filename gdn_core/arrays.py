@@ -126,7 +126,9 @@ def _header(place: str, text: str) -> tuple[np.dtype, tuple[int, ...], Literal["
     if not descr or not order or not shape:
         raise ValueError(f"{place}: expected a header with descr, fortran_order and shape, got {shown(text, 80)}")
     if not _DTYPE.fullmatch(descr[2]):
-        raise TypeError(f"{place}: expected float16, float32 or float64, got {_named(descr[2])}")
+        raise TypeError(
+            f"{place}: expected float16, float32 or float64, as .astype('float32') gives, got {_named(descr[2])}"
+        )
     sizes = [part for part in re.split(r"[,\s]+", shape[1]) if part]
     if len(sizes) > 8 or any(len(part) > 18 for part in sizes):
         raise ValueError(f"{place}: expected a shape of at most eight axes, got ({shown(shape[1])})")
@@ -213,10 +215,7 @@ def _safe(file: str, data: bytes) -> dict[str, np.ndarray]:
     try:
         members = safetensors.deserialize(data)
     except safetensors.SafetensorError as error:
-        reason = str(error).removeprefix("Error while deserializing: ")
-        raise ValueError(
-            f"{place}: expected a safetensors file, got a truncated or damaged one ({shown(reason, 80)})"
-        ) from error
+        raise ValueError(f"{place}: expected a safetensors file, got a truncated or damaged one") from error
     if len(members) > LIMITS.arrays:
         raise ValueError(f"{place}: expected at most {LIMITS.arrays} arrays, got {len(members)}")
     arrays = {}

@@ -183,7 +183,7 @@ def from_arrays(
         for name, what, n in (("k", "key", sizes.K), ("v", "value", sizes.V)):
             if n > kept:
                 raise ValueError(
-                    f"{name}: expected at most {kept} {what} channels, got {n}; with channels={kept} the first are kept"
+                    f"{name}: expected at most {kept} {what} channels, got {n}; channels = {kept} keeps the first {kept}"
                 )
     window = {}
     for name, x in known.items():

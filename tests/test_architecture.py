@@ -171,9 +171,7 @@ OWN_BREAKS = "tests/test_architecture.py"  # this file quotes what it forbids
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_no_source_breaks(check: Check) -> None:
-    findings = [
-        finding for name, source in sources().items() if name != OWN_BREAKS for finding in check(name, source)
-    ]
+    findings = [finding for name, source in sources().items() if name != OWN_BREAKS for finding in check(name, source)]
     assert not findings, "\n".join(f"{name}:{line}: {what}" for name, line, what in findings)
 
 

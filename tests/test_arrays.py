@@ -192,7 +192,12 @@ class TestNpy:
         ],
     )
     def test_what_holds_no_plain_floats_is_refused(self, x, got):
-        refused("k.npy", npy(x), f"'k.npy': expected float16, float32 or float64, got {got}", TypeError)
+        refused(
+            "k.npy",
+            npy(x),
+            f"'k.npy': expected float16, float32 or float64, as .astype('float32') gives, got {got}",
+            TypeError,
+        )
 
     def test_records_are_refused(self):
         sentence = "'k.npy': expected one plain array of floating-point numbers, got an array of records"

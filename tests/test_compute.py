@@ -12,7 +12,7 @@ import pytest
 from app import compute
 from app.state import Choice, File, Row, Source, Stage
 from gdn_core import reference, streams
-from gdn_core.rules import RULES
+from gdn_core.rules import RULES, Discretisation
 
 SMALL = replace(Choice().settings, dk=6, dv=5, T=9)
 
@@ -167,8 +167,7 @@ def test_the_table_of_a_scenario_gives_the_scenario_back() -> None:
 
 def test_an_equation_is_that_of_the_discretisation_chosen() -> None:
     own, zoh = (
-        compute.equations(Choice(rules=("mamba",), discretisation=method))
-        for method in (None, compute.Discretisation.ZOH)
+        compute.equations(Choice(rules=("mamba",), discretisation=method)) for method in (None, Discretisation.ZOH)
     )
     assert r"\Delta_t \odot v_t" in own[0]
     assert r"\bar B_t" in zoh[0]

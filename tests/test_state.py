@@ -145,6 +145,17 @@ def test_one_absurd_field_does_not_cost_the_others() -> None:
     assert (choice.settings.dk, choice.settings.dv, choice.settings.seed) == (Choice().settings.dk, 9, 4)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("text", "one two"), ("table", '[["a", "b", "", null, null, null, null, ""]]')]
+)
+def test_a_text_or_a_table_says_by_itself_where_the_tokens_come_from(name: str, value: str) -> None:
+    choice, sentences = Choice.from_query({name: packed(value)})
+    assert (choice.source.value, sentences) == (name, [])
+    choice, sentences = Choice.from_query({name: packed(value), "preset": "long"})
+    assert (choice.source, choice.preset) == (Source.PRESET, "long")
+    assert sentences == [f"The link's {name} was not used: its tokens are to come from the preset."]
+
+
 def test_streamlit_s_own_fields_are_no_fault_of_the_visitor() -> None:
     assert Choice.from_query({"embed": "true", "embed_options": ["dark_theme", "show_toolbar"]}) == (Choice(), [])
 
