@@ -90,6 +90,7 @@ def view(choice: Choice) -> compute.Picture | None:
         for sentence in session.refused():
             sorry(sentence)
         st.info(plain(f"{error}."), icon=":material/upload_file:")
+        st.caption(f"Give {ABOUT_ARRAYS}")
         return None
     except compute.REFUSALS as error:
         sorry(error)
@@ -164,7 +165,6 @@ def _source(source: Source) -> None:
             key=session.key("text"),
             on_change=session.touch,
             height=150,
-            max_chars=LIMITS.characters,
             help="Each word becomes a key and a value, the same word always the same ones. "
             "Lines such as *cat = purrs* become pairs to be recalled.",
         )

@@ -49,7 +49,7 @@ def test_whatever_is_given_gets_a_sentence_and_the_next_input_works(page: Page, 
     visit(page, f"dk=-5&T=1e9&rules=&{quote(PICTURE)}=1&preset={quote(PICTURE)}&seed=3")
     assert len(alerts(page)) == 5
     expect_sentence(page, "dk", "1 to 64", "-5")
-    expect_sentence(page, "field", PICTURE)  # as it stands
+    expect_sentence(page, "does not know", PICTURE)  # as it stands
     expect_sentence(page, "preset", PICTURE)
 
     # Texts.
@@ -60,6 +60,10 @@ def test_whatever_is_given_gets_a_sentence_and_the_next_input_works(page: Page, 
     expect_sentence(page, "expected some words", "empty")
     write(page, "hello")
     expect_sentence(page, "at least two words", "'hello'")
+    write(page, "word " * 50_000)
+    expect_sentence(page, "expected at most 200,000 characters, got 250,000")
+    write(page, "same " * 200)
+    expect(page.get_by_text("One word only: every token stores the same pair again.")).to_be_visible(timeout=60_000)
     write(page, "مرحبا 👩‍👩‍👧 שלום <b>b</b> $x$ " + "spam " * 10_000)
     expect(page.get_by_text("Windowed: the first 257 of")).to_be_visible(timeout=60_000)
     expect(page.get_by_test_id("stAlert")).to_have_count(0)
