@@ -183,7 +183,7 @@ def from_arrays(
         for name, what, n in (("k", "key", sizes.K), ("v", "value", sizes.V)):
             if n > kept:
                 raise ValueError(
-                    f"{name}: expected at most {kept} {what} channels, got {n}; channels = {kept} keeps the first {kept}"
+                    f"{name}: expected at most {kept} {what} channels, got {n}; channels = {kept} keeps the first ones"
                 )
     window = {}
     for name, x in known.items():

@@ -654,9 +654,9 @@ class TestArrays:
 
     def test_channels_past_the_limit_are_dropped_only_where_asked(self):
         x = {"k": RANDOM.standard_normal((4, 128)), "v": RANDOM.standard_normal((4, 100))}
-        refused("k: expected at most 64 key channels, got 128; channels = 64 keeps the first 64",
+        refused("k: expected at most 64 key channels, got 128; channels = 64 keeps the first ones",
                 lambda: scenarios.from_arrays(x, Settings()))  # fmt: skip
-        refused("v: expected at most 64 value channels, got 100; channels = 64 keeps the first 64",
+        refused("v: expected at most 64 value channels, got 100; channels = 64 keeps the first ones",
                 lambda: scenarios.from_arrays({**x, "k": x["k"][:, :64]}, Settings()))  # fmt: skip
         made = scenarios.from_arrays(x, Settings(), channels=8)
         np.testing.assert_array_equal(made.stream.k, x["k"][:, :8])

@@ -9,6 +9,7 @@ const AFTER = ["decayed", "erased", "written"]; // the memory after each stage
 const REST = 300; // ms without a step after which the player is at rest
 const BIG = { alone: 400, beside: 330 }; // CSS pixels, the most that a memory is high
 const SMALL = 170;
+const BESIDE = 24; // tokens of the strip beside the current one: as many as may have room there
 const NUMBERS = { S: "|S|", u: "|u|", o: "|o|" }; // Euclidean lengths, of all entries of S for a memory
 const MEANING = {
   S: "Length of the memory: the root of the sum of its squared entries",
@@ -81,7 +82,6 @@ class Player {
     this.tokens = labels.map((label, t) =>
       make("span", { class: "token", "data-t": t, dir: "auto" }, make("small", {}, String(t)), label),
     );
-    this.find(".tokens").replaceChildren(...this.tokens);
     this.layout();
   }
 
@@ -174,8 +174,6 @@ class Player {
       large.classList.toggle("narrow", cell * across * this.K < 110);
       large.classList.toggle("low", cell * down * rows < 96);
     });
-    this.centres = this.tokens?.map((token) => token.offsetLeft + token.offsetWidth / 2);
-    this.centre();
     this.place();
   }
 
@@ -255,16 +253,11 @@ class Player {
       for (const part of this.root.querySelectorAll(".part")) part.classList.toggle("shown", part.dataset.moment === moment);
       this.shown = moment;
     }
-    this.here?.classList.remove("here");
-    this.here = this.tokens[t];
-    this.here.classList.add("here");
-    this.centre();
+    // The current token in the middle, and no more to its sides than may have room.
+    this.find(".past").replaceChildren(...this.tokens.slice(Math.max(0, t - BESIDE), t));
+    this.find(".here").replaceChildren(this.tokens[t]);
+    this.find(".coming").replaceChildren(...this.tokens.slice(t + 1, t + 1 + BESIDE));
     this.place();
-  }
-
-  /** Bring the current token to the middle of the strip. */
-  centre() {
-    if (this.centres) this.find(".tokens").style.transform = `translateX(${-this.centres[this.t]}px)`;
   }
 
   // Stepping and playing.
