@@ -144,9 +144,8 @@ def _torch_forward(
     keep: bool,
 ) -> tuple[Tensor, Tensor, torch_chunk.Kept | None]:
     """Run packed sequences one after the other, so that each gives the same bits as alone."""
-    T, K = k.shape[1], k.shape[-1]
-    C = torch_chunk.CHUNK_SIZE
-    kept = torch_chunk.room(v, K, varlen.most_blocks(T, C, cu_seqlens)) if keep else None
+    K = k.shape[-1]
+    kept = _room(v, K, cu_seqlens, erase=beta is not None) if keep else None
     if cu_seqlens is None:
         o, S = torch_chunk.forward(q, k, v, g, beta, scale=scale, initial_state=state, kept=kept)
         return o, S, kept
@@ -155,19 +154,25 @@ def _torch_forward(
     S = v.new_zeros(varlen.count(cu_seqlens, 1), HV, K, V, dtype=torch.promote_types(v.dtype, torch.float32))
     if state is not None:
         S += state
-    done = 0  # chunks
+    spans = chunks = 0
     for n, tokens in enumerate(varlen.slices(cu_seqlens)):
         if tokens.start == tokens.stop:
             continue
-        chunks = -(-(tokens.stop - tokens.start) // C)
-        own = kept and torch_chunk.Kept(kept.starts[done : done + chunks], kept.errors[:, tokens])
-        done += chunks
+        own = kept and torch_chunk.Kept(kept.starts[spans:], kept.errors[chunks:])
+        spans += varlen.most_blocks(tokens.stop - tokens.start, torch_chunk.SPAN, None)
+        chunks += varlen.most_blocks(tokens.stop - tokens.start, torch_chunk.CHUNK_SIZE, None)
         o[:, tokens], S[n] = torch_chunk.forward(
             *_at(tokens, q, k, v, g, beta), scale=scale, initial_state=S[n : n + 1], kept=own
         )
     if kept is not None:
-        kept.starts[done:].zero_()
+        kept.starts[spans:].zero_()
+        kept.errors[chunks:].zero_()
     return o, S, kept
+
+
+def _room(v: Tensor, K: int, cu_seqlens: Tensor | None, *, erase: bool) -> torch_chunk.Kept:
+    spans, chunks = (varlen.most_blocks(v.shape[1], n, cu_seqlens) for n in (torch_chunk.SPAN, torch_chunk.CHUNK_SIZE))
+    return torch_chunk.room(v, K, spans=spans, chunks=chunks if erase else 0)
 
 
 def _at(tokens: slice, *tensors: Tensor | None) -> list[Any]:
@@ -196,7 +201,7 @@ def _(
     if not keep:
         return o, S, []
     if backend == "torch":
-        return o, S, list(torch_chunk.room(v, K, varlen.most_blocks(T, torch_chunk.CHUNK_SIZE, cu_seqlens)))
+        return o, S, list(_room(v, K, cu_seqlens, erase=beta is not None))
     from gdn_core.kernels.chunk_prepare import CHUNK
 
     def blocks(size: int) -> int:
@@ -304,17 +309,15 @@ def _torch_backward(
     dstate = v.new_zeros(varlen.count(cu_seqlens, 1), HV, k.shape[-1], V, dtype=starts.dtype)
     if dS is not None:
         dstate += dS
-    done = 0  # chunks
+    spans = chunks = 0
     for n, tokens in enumerate(varlen.slices(cu_seqlens)):
         if tokens.start == tokens.stop:
             continue
-        chunks = -(-(tokens.stop - tokens.start) // torch_chunk.CHUNK_SIZE)
-        do_n, errors_n = _at(tokens, do, errors)
-        own = torch_chunk.Kept(starts[done : done + chunks].clone(), errors_n)
-        done += chunks
-        *gradients, dstate[n] = torch_chunk.backward(
-            do_n, dstate[n : n + 1], *_at(tokens, q, k, v, g, beta), scale=scale, kept=own
-        )
+        own = torch_chunk.Kept(starts[spans:], errors[chunks:])
+        spans += varlen.most_blocks(tokens.stop - tokens.start, torch_chunk.SPAN, None)
+        chunks += varlen.most_blocks(tokens.stop - tokens.start, torch_chunk.CHUNK_SIZE, None)
+        do_n, *given_n = _at(tokens, do, q, k, v, g, beta)
+        *gradients, dstate[n] = torch_chunk.backward(do_n, dstate[n : n + 1], *given_n, scale=scale, kept=own)
         for whole, part in zip(out, (x for x in gradients if x is not None), strict=True):
             whole[:, tokens] = part
     return [*out, dstate] if has_state else out

@@ -1,11 +1,15 @@
 """The chunk form in plain PyTorch: batched matrix products and triangular solves, forward and backward, any device.
 
 It is :func:`gdn_core.reference.chunk` for a scalar decay and a tied or absent erase gate, in the API's layout, with the
-stages in the reference's words. Chunks are taken a few at a time, so that what is made between reading the inputs and
-writing the output stays in the cache; of the memories in between only those at the start of a chunk are kept, and only
-where a gradient is asked for. All arithmetic is in float32, or in float64 where the inputs are.
+stages in the reference's words. Chunks are taken a span at a time, in buffers that every span uses again, so that what
+is made between reading the inputs and writing the outputs stays in the cache. Of the memories in between only those
+before a span are kept, and only where a gradient is asked for: the backward pass makes the others again.
 
-In the comments X = B * HV counts memories, n chunks, and C tokens in a chunk; the memory is kept as [K, V].
+Arithmetic is in float32, or in float64 where the inputs are. What leads from the keys of a chunk to its errors (the
+products of keys, the inverse, its application) is in float64 always: where tokens undo each other an error is a small
+difference of large numbers, and float32 would lose more digits there than everywhere else together.
+
+In the comments X = B * HV counts memories, n the chunks of a span, C tokens in a chunk; the memory is kept as [K, V].
 """
 
 from __future__ import annotations
@@ -14,149 +18,97 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 
 Tensor = torch.Tensor
 
-CHUNK_SIZE = 16  # as fast as 32 at K = V = 128; at 32 beta near 2 without decay leaves the error budget
-CHUNKS_AT_ONCE = 8  # what a span of 8 heads holds then fits the cache of a core
+CHUNK_SIZE = 32
+CHUNKS_AT_ONCE = 8  # what a span of 8 heads holds then stays in the cache
+SPAN = CHUNK_SIZE * CHUNKS_AT_ONCE  # tokens
+WIDE = torch.float64  # of log decays, and of all that leads to an error
 
 
 class Kept(NamedTuple):
     """What the backward pass needs of the forward one beside the inputs, in memory that the caller provides."""
 
-    starts: Tensor  # [chunks of a sequence, X, K, V], the memory before each chunk
-    errors: Tensor  # [X, T, V], gated; the values where nothing is erased
+    starts: Tensor  # [spans, X, K, V], the memory before each span
+    errors: Tensor  # [chunks, X, C, V], before their gate; no chunks where nothing is erased
 
 
-def room(v: Tensor, K: int, chunks: int) -> Kept:
-    """Make room for what is kept of a forward pass over values [B, T, HV, V] in so many chunks."""
-    B, T, HV, V = v.shape
+def room(v: Tensor, K: int, *, spans: int, chunks: int, chunk_size: int = CHUNK_SIZE) -> Kept:
+    """Make room for what is kept of a forward pass over values [B, T, HV, V], in so many spans and chunks."""
+    B, _, HV, V = v.shape
     dtype = torch.promote_types(v.dtype, torch.float32)
-    return Kept(v.new_empty(chunks, B * HV, K, V, dtype=dtype), v.new_empty(B * HV, T, V, dtype=dtype))
+    shapes = (spans, B * HV, K, V), (chunks, B * HV, chunk_size, V)
+    return Kept(*(v.new_empty(shape, dtype=dtype) for shape in shapes))
 
 
 class _Span(NamedTuple):
-    """Chunks of one length that are taken at once."""
+    """Chunks that are taken at once; after the last token the last chunk is filled with zeros, which change nothing."""
 
+    number: int
     start: int  # token
     n: int
     C: int
 
-    @property
-    def tokens(self) -> slice:
-        return slice(self.start, self.start + self.n * self.C)
+    def cut(self, x: Tensor) -> Tensor:
+        """View the tokens of [B, T, H, ...] as [n, B, H, C, ...]."""
+        x = x[:, self.start : self.start + self.n * self.C]
+        if missing := self.n * self.C - x.shape[1]:
+            x = F.pad(x, (0, 0) * (x.ndim - 2) + (0, missing))
+        return x.unflatten(1, (self.n, self.C)).movedim(3, 2).movedim(0, 1)
+
+    def rows(self, x: Tensor, heads: int, dtype: torch.dtype) -> Tensor:
+        """Bring the tokens of [B, T, H, D] to [n, B * heads, C, D], each head repeated for those it serves.
+
+        One batch of float32 stays where it is: products read it through its strides.
+        """
+        x = self.cut(x).to(dtype)[:, :, :, None]
+        n, B, H, _, C, D = x.shape
+        return x.expand(n, B, H, heads // H, C, D).reshape(n, B * heads, C, D)
+
+    def put(self, values: Tensor, x: Tensor, scale: float = 1.0) -> None:
+        """Write [n, X, C, ...], times the scale, to the tokens of x, [B, T, H, ...]."""
+        B, T, H = x.shape[:3]
+        values = values.view(self.n, B, H, self.C, *x.shape[3:])
+        if self.start + self.n * self.C <= T:
+            torch.mul(values, scale, out=self.cut(x))
+        else:
+            x[:, self.start :] = values.movedim(0, 1).movedim(3, 2).flatten(1, 2)[:, : T - self.start] * scale
 
 
 def _spans(T: int, C: int) -> Iterator[_Span]:
-    """Cut T tokens into spans of whole chunks, and one for the ragged tail."""
-    whole = T // C * C
-    for start in range(0, whole, C * CHUNKS_AT_ONCE):
-        yield _Span(start, min(CHUNKS_AT_ONCE, (whole - start) // C), C)
-    if whole < T:
-        yield _Span(whole, 1, T - whole)
+    for number, start in enumerate(range(0, T, C * CHUNKS_AT_ONCE)):
+        yield _Span(number, start, min(CHUNKS_AT_ONCE, -(-(T - start) // C)), C)
 
 
-def _rows(x: Tensor, span: _Span, heads: int, dtype: torch.dtype) -> Tensor:
-    """View a span of [B, T, H, D] as [B, H, HV / H, n, C, D], each head repeated for the value heads it serves."""
-    B, _, H, D = x.shape
-    x = x[:, span.tokens].to(dtype).unflatten(1, (span.n, span.C))
-    return x.permute(0, 3, 1, 2, 4)[:, :, None].expand(B, H, heads // H, span.n, span.C, D)
+class _Gates(NamedTuple):
+    """Decays and gates of a span, for each head H of the keys its G = HV / H of the values."""
+
+    beta: Tensor  # [n, B, H, G, C]
+    so_far: Tensor  # [n, X, C, 1], decay from the start of the chunk to each token
+    left: Tensor  # [n, X, C, 1], from each token to the end of the chunk
+    between: Tensor  # [n, B, H, G, C, C], from token j to token i, 0 above the diagonal
 
 
-def _desk(x: Tensor, rows: int, dtype: torch.dtype) -> Tensor:
-    """Make room for rows of channels that every span lays its own on: fresh memory would cost more than the copying."""
-    return x.new_empty(rows, x.shape[-1], dtype=dtype)
+def _gates(g: Tensor | None, beta: Tensor | None, span: _Span, H: int, v: Tensor) -> _Gates:
+    """Sum log decays in float64, where a difference of sums that a forgetful token made large keeps its digits."""
+    B, _, HV, _ = v.shape
+    shape = (span.n, B, H, HV // H, span.C)
+    dtype = torch.promote_types(v.dtype, torch.float32)
+    b = v.new_ones(shape, dtype=WIDE) if beta is None else span.cut(beta).to(WIDE).contiguous().view(shape)
+    G = v.new_zeros(shape, dtype=WIDE) if g is None else span.cut(g).to(WIDE).cumsum(-1).reshape(shape)
+    above = torch.full((span.C, span.C), -torch.inf, dtype=WIDE, device=v.device).triu_(1)
+    between = (G[..., :, None] - G[..., None, :]).add_(above).exp_()
+    column = (span.n, B * HV, span.C, 1)
+    left = (G[..., -1:] - G).exp()
+    return _Gates(b, G.exp().to(dtype).view(column), left.to(dtype).view(column), between)
 
 
-def _gates(x: Tensor, span: _Span, dtype: torch.dtype) -> Tensor:
-    """Bring a span of [B, T, HV] to [X, n, C]."""
-    return x[:, span.tokens].to(dtype).transpose(1, 2).reshape(-1, span.n, span.C)
-
-
-class _Decay(NamedTuple):
-    """The decays of a span of chunks."""
-
-    so_far: Tensor  # [X, n, C], from the start of the chunk to each token
-    left: Tensor  # [X, n, C], from each token to the end of the chunk
-    between: Tensor  # [X, n, C, C], from token j to token i, 0 above the diagonal
-
-
-class _Erase(NamedTuple):
-    """What a span of chunks needs to solve for its errors."""
-
-    beta: Tensor  # [X, n, C]
-    gram: Tensor  # [X, n, C, C], k_i . k_j
-    solve: Tensor  # [X, n, C, C], the inverse of the unit lower triangle
-
-
-class _Prepared(NamedTuple):
-    """What a span of chunks needs of its own tokens, before the memory is known."""
-
-    both: Tensor  # [X, n, 2 C, K], keys above scaled queries, so that one product serves both
-    attention: Tensor  # [X, n, C, C], q_i . k_j decayed, i >= j
-    decay: _Decay | None
-    erase: _Erase | None
-
-    @property
-    def k(self) -> Tensor:
-        """Keys, [X, n, C, K]."""
-        return self.both[:, :, : self.both.shape[2] // 2]
-
-    @property
-    def q(self) -> Tensor:
-        """Scaled queries, [X, n, C, K]."""
-        return self.both[:, :, self.both.shape[2] // 2 :]
-
-
-def _prepare(
-    q: Tensor,
-    k: Tensor,
-    g: Tensor | None,
-    beta: Tensor | None,
-    scale: float,
-    span: _Span,
-    desk: Tensor,
-    heads: int,
-    dtype: torch.dtype,
-) -> _Prepared:
-    B, _, H, K = q.shape
-    n, C = span.n, span.C
-    both = desk[: B * heads * n * 2 * C].view(B, H, heads // H, n, 2, C, K)
-    both[..., 0, :, :] = _rows(k, span, heads, dtype)
-    torch.mul(_rows(q, span, heads, dtype), scale, out=both[..., 1, :, :])
-    both = both.view(-1, n, 2 * C, K)
-    products = both @ both[:, :, :C].transpose(2, 3)
-    gram, attention = products[:, :, :C], products[:, :, C:]
-    lower = torch.ones(C, C, dtype=torch.bool, device=q.device).tril()
-    decay = None
-    if g is None:
-        attention = attention.masked_fill(~lower, 0)
-    else:
-        # A difference of log decays is small where it matters, between sums that a forgetful token has made large: in
-        # float32 the cancellation would cost more than all the rest.
-        G = _gates(g, span, torch.float64).cumsum(-1)
-        between = (G[..., :, None] - G[..., None, :]).to(dtype).masked_fill_(~lower, -torch.inf).exp_()
-        decay = _Decay(G.to(dtype).exp(), (G[..., -1:] - G).to(dtype).exp(), between)
-        attention = attention * between
-    erase = None
-    if beta is not None:
-        b = _gates(beta, span, dtype)
-        triangle = b[..., None] * gram
-        if decay is not None:
-            triangle *= decay.between
-        identity = torch.eye(C, dtype=dtype, device=q.device).expand_as(triangle)
-        erase = _Erase(b, gram, torch.linalg.solve_triangular(triangle, identity, upper=False, unitriangular=True))
-    return _Prepared(both, attention, decay, erase)
-
-
-def _left(p: _Prepared) -> Tensor:
-    """Return the keys as they stand in the memory at the end of their chunk."""
-    return p.k if p.decay is None else p.k * p.decay.left[..., None]
-
-
-def _so_far(x: Tensor, p: _Prepared) -> Tensor:
-    """Return queries or keys times the decay since their chunk began: as they meet its memory."""
-    return x if p.decay is None else x * p.decay.so_far[..., None]
+def _inverse(triangle: Tensor) -> Tensor:
+    """Invert I + the strict lower triangle of [n, B, H, G, C, C]; return [n, X, C, C]."""
+    one = torch.eye(triangle.shape[-1], dtype=WIDE, device=triangle.device).expand_as(triangle)
+    return torch.linalg.solve_triangular(triangle, one, upper=False, unitriangular=True).flatten(1, 3)
 
 
 def forward(
@@ -173,44 +125,51 @@ def forward(
 ) -> tuple[Tensor, Tensor]:
     """Run :func:`chunk` without recording gradients; what :func:`backward` needs is written to ``kept``."""
     B, T, HV, V = v.shape
-    K = k.shape[-1]
+    H, K = k.shape[2:]
+    X, C, N = B * HV, chunk_size, min(CHUNKS_AT_ONCE, -(-T // chunk_size))
     dtype = torch.promote_types(v.dtype, torch.float32)
-    S = v.new_zeros(B * HV, K, V, dtype=dtype)
+    S = v.new_zeros(X, K, V, dtype=dtype)
     if initial_state is not None:
         S += initial_state.reshape(S.shape)
     o = torch.empty(v.shape, dtype=v.dtype, device=v.device)
-    at_once = B * HV * min(T, chunk_size * CHUNKS_AT_ONCE)
-    desk, outs = _desk(k, 2 * at_once, dtype), _desk(v, at_once, dtype)
-    first = 0  # chunk
-    for span in _spans(T, chunk_size):
-        n, C = span.n, span.C
-        p = _prepare(q, k, g, beta, scale, span, desk, HV, dtype)
-        values = _rows(v, span, HV, dtype)[:, :, 0].reshape(-1, n, C, V)
-        writing = p.k.transpose(2, 3)
-        solve = None if p.erase is None else p.erase.solve * p.erase.beta[..., None, :]
-        out = outs[: B * HV * n * C].view(B * HV, n, C, V)
-        for i in range(n):
-            if kept is not None:
-                kept.starts[first + i] = S
-            read = torch.bmm(p.both[:, i] if p.erase else p.q[:, i], S)
-            answer = read[:, -C:]
-            u = values[:, i]
-            if p.decay is None:
-                if solve is not None:
-                    u = torch.bmm(solve[:, i], u - read[:, :C])  # error
-                S.baddbmm_(writing[:, i], u)  # write
+    wide_keys = v.new_empty(N, B, H, C, K, dtype=WIDE)
+    right, wide_error = (v.new_empty(X, C, V, dtype=WIDE) for _ in range(2))
+    stored = v.new_empty(X, C, V, dtype=dtype)
+    all_writing = v.new_empty(N, X, C, K, dtype=dtype)
+    all_read, all_errors, all_out = (v.new_empty(N, X, C, V, dtype=dtype) for _ in range(3))
+    all_attention = v.new_empty(N, X, C, C, dtype=dtype)
+    for span in _spans(T, C):
+        n = span.n
+        keys, queries, values = (span.rows(x, HV, dtype) for x in (k, q, v))
+        gates = _gates(g, beta, span, H, v)
+        gated = gates.between * gates.beta[..., None, :]
+        solve = None
+        if beta is not None:
+            wide = wide_keys[:n].copy_(span.cut(k)).flatten(0, 2)
+            solve = _inverse(torch.bmm(wide, wide.transpose(1, 2)).view(n, B, H, 1, C, C) * gated)
+        writing = torch.mul(keys, gates.left * gates.beta.to(dtype).view(n, X, C, 1), out=all_writing[:n])
+        errors = all_errors[:n]
+        if kept is not None:
+            kept.starts[span.number] = S
+            if beta is not None:
+                errors = kept.errors[span.number * CHUNKS_AT_ONCE :][:n]
+        minus = -gates.so_far
+        for i, (k_i, q_i, u) in enumerate(zip(keys.unbind(), queries.unbind(), errors.unbind(), strict=True)):
+            torch.bmm(q_i, S, out=all_read[i])
+            torch.bmm(q_i, k_i.transpose(1, 2), out=all_attention[i])
+            if solve is None:
+                u.copy_(values[i])
             else:
-                so_far = p.decay.so_far[:, i, :, None]
-                if solve is not None:
-                    u = torch.bmm(solve[:, i], torch.addcmul(u, read[:, :C], so_far, value=-1))  # error
-                answer *= so_far
-                S *= p.decay.so_far[:, i, -1, None, None]  # decay
-                S.baddbmm_(writing[:, i], u * p.decay.left[:, i, :, None])  # write
-            torch.baddbmm(answer, p.attention[:, i], u, out=out[:, i])  # read
-            if kept is not None:
-                kept.errors[:, span.start + i * C : span.start + (i + 1) * C] = u
-        o[:, span.tokens] = out.view(B, HV, n * C, V).transpose(1, 2)
-        first += n
+                torch.bmm(k_i, S, out=stored)
+                right.copy_(torch.addcmul(values[i], stored, minus[i], out=stored))
+                u.copy_(torch.bmm(solve[i], right, out=wide_error))  # error
+            if g is not None:
+                S *= gates.so_far[i, :, -1:]  # decay
+            S.baddbmm_(writing[i].transpose(1, 2), u)  # write
+        attention = all_attention[:n].mul_(gated.to(dtype).view(n, X, C, C)).flatten(0, 1)
+        out = all_out[:n]
+        torch.bmm(attention, errors.flatten(0, 1), out=out.view(n * X, C, V))
+        span.put(out.addcmul_(all_read[:n], gates.so_far), o, scale)  # read
     return o, S.view(B, HV, K, V)
 
 
@@ -238,92 +197,127 @@ def backward(
     kept: Kept,
     chunk_size: int = CHUNK_SIZE,
 ) -> Gradients:
-    """Run the chunks backwards: what each needs of its own tokens is made again, the errors were kept.
+    """Run the spans backwards: what each needs of its own tokens and the memories in it are made again.
 
-    With L the strict lower triangle of the solve, R = beta * (v - (decay * k) S) its right side and A the attention,
-    u = (I + L)^-1 R and o = (decay * q) S + A u; the rest is the product rule. Every decay is the exponential of a
-    difference of cumulated log decays, so its gradient is itself times the gradient of the difference.
+    With M the strict lower triangle of decayed products of keys and A the attention: the errors e, before their gate,
+    solve (I + M beta) e = v - (decay * k) S; u = beta * e is written, and o = (decay * q) S + A u. Let du be the
+    gradient of u through the memory and the outputs. Then r with (I + beta M)' r = du is the one through later errors
+    too, so the gradient of beta is e . r, and that of v is beta * r. Every decay is the exponential of a difference of
+    log decays, so the gradient of the difference is that of the decay times the decay.
     """
     B, T, HV, V = v.shape
     H, K = k.shape[2:]
+    X, C, G, N = B * HV, chunk_size, HV // H, min(CHUNKS_AT_ONCE, -(-T // chunk_size))
     dtype = torch.promote_types(v.dtype, torch.float32)
-    X = B * HV
+    erase = beta is not None
+    R = 2 * C if erase else C  # rows that read a memory: keys, where something is erased, above queries
     dS = v.new_zeros(X, K, V, dtype=dtype) if dS is None else dS.to(dtype).reshape(X, K, V).clone()
     dq, dk, dv = (torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in (q, k, v))
     dg, dbeta = (None if x is None else torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in (g, beta))
-    spans = list(_spans(T, chunk_size))
-    desk = _desk(k, 2 * X * min(T, chunk_size * CHUNKS_AT_ONCE), dtype)
-    first = sum(span.n for span in spans)  # chunk
-    for span in reversed(spans):
-        n, C = span.n, span.C
-        first -= n
-        S = kept.starts[first : first + n]  # [n, X, K, V]
-        u = kept.errors[:, span.tokens].unflatten(1, (n, C))  # [X, n, C, V]
-        p = _prepare(q, k, g, beta, scale, span, desk, HV, dtype)
-        dout = _rows(do, span, HV, dtype)[:, :, 0].reshape(-1, n, C, V)
-        keys_left, queries_so_far = _left(p), _so_far(p.q, p)
-        du = p.attention.transpose(2, 3) @ dout
-        right = torch.empty_like(du)  # gradient of R; that of u where nothing is erased
-        erasing = None if p.erase is None else -_so_far(p.k, p) * p.erase.beta[..., None]
-        ends = S.new_empty(n, *dS.shape)  # gradient of the memory after each chunk
+    own = v.new_empty(N, B, H, 2, C, K, dtype=dtype)  # keys above queries
+    wide_keys = v.new_empty(N, B, H, C, K, dtype=WIDE)
+    wide_r, wide_u = (v.new_empty(N, X, C, V, dtype=WIDE) for _ in range(2))
+    right = v.new_empty(X, C, V, dtype=WIDE)
+    all_S = v.new_empty(N, X, K, V, dtype=dtype)
+    all_reading, d_reading_of_all = (v.new_empty(N, X, R, K, dtype=dtype) for _ in range(2))
+    all_writing, d_writing_of_all = (v.new_empty(N, X, C, K, dtype=dtype) for _ in range(2))
+    all_u, all_du, all_r = (v.new_empty(N, X, C, V, dtype=dtype) for _ in range(3))
+    answered = v.new_empty(N, X, R, V, dtype=dtype)  # gradients of what the rows were answered
+    halves = (slice(0, K // 2), slice(K // 2, K)) if K >= 64 else (slice(0, K),)  # shorter sums round less
+    product, forgotten = v.new_empty(X, K, V, dtype=dtype), v.new_empty(N, X, dtype=dtype)
+    for span in reversed(list(_spans(T, C))):
+        n = span.n
+        both = own[:n]
+        both[:, :, :, 0].copy_(span.cut(k))
+        both[:, :, :, 1].copy_(span.cut(q))
+        keys = both.flatten(0, 2)[:, 0]
+        gates = _gates(g, beta, span, H, v)
+        products = torch.bmm(both.view(n * B * H, 2 * C, K)[:, -R:], keys.transpose(1, 2)).view(n, B, H, 1, -1, C, C)
+        solve, gram, b = None, None, gates.beta.to(dtype).view(n, X, C, 1)
+        if erase:
+            wide = wide_keys[:n].copy_(both[:, :, :, 0]).flatten(0, 2)
+            gram = torch.bmm(wide, wide.transpose(1, 2)).view(n, B, H, 1, C, C)
+            solve = _inverse(gram * gates.between * gates.beta[..., :, None]).transpose(2, 3)
+        # What multiplies a product of a row and a key: 0 on the diagonal for keys, which read before they are written.
+        factors = gates.between.to(dtype)[..., None, :, :] * scale
+        if erase:
+            factors = torch.cat((gates.between.tril(-1).to(dtype)[..., None, :, :], factors), -3)
+        decayed = factors * products
+        attention = decayed[..., -1, :, :].reshape(n * X, C, C)
+        so_far = gates.so_far.view(n, B, H, G, 1, C, 1)
+        row_factors = torch.cat((so_far, so_far * scale), 4) if erase else so_far * scale
+        reading = all_reading[:n]
+        rows = both.view(n, B, H, 1, 2, C, K)[..., -(R // C) :, :, :]
+        torch.mul(rows, row_factors, out=reading.view(n, B, H, G, -1, C, K))
+        writing = all_writing[:n]
+        torch.mul(
+            both[:, :, :, None, 0], gates.left.view(n, B, H, G, C, 1), out=writing.view(n, B, H, G, C, K)
+        )  # fmt: skip
+        errors = kept.errors[span.number * CHUNKS_AT_ONCE :][:n] if erase else None
+        u = all_u[:n].copy_(span.rows(v, HV, dtype)) if errors is None else torch.mul(errors, b, out=all_u[:n])
+        S = all_S[:n]
+        S[0] = kept.starts[span.number]
+        for i in range(n - 1):
+            torch.mul(S[i], gates.so_far[i, :, -1:], out=S[i + 1])  # decay
+            S[i + 1].baddbmm_(writing[i].transpose(1, 2), u[i])  # write
+        answer = answered[:n]
+        answer[:, :, -C:] = span.rows(do, HV, dtype)
+        du = all_du[:n]
+        torch.bmm(attention.transpose(1, 2), answer.flatten(0, 1)[:, -C:], out=du.flatten(0, 1))  # read
+        d_writing = d_writing_of_all[:n]
+        r = all_r[:n]
         for i in reversed(range(n)):
-            ends[i] = dS
-            du[:, i].baddbmm_(keys_left[:, i], dS)  # write
-            if p.decay is not None:
-                dS *= p.decay.so_far[:, i, -1, None, None]  # decay
-            dS.baddbmm_(queries_so_far[:, i].transpose(1, 2), dout[:, i])  # read
-            if p.erase is not None and erasing is not None:
-                torch.bmm(p.erase.solve[:, i].transpose(1, 2), du[:, i], out=right[:, i])  # error
-                dS.baddbmm_(erasing[:, i].transpose(1, 2), right[:, i])
-        S, ends = S.transpose(0, 1), ends.transpose(0, 1)  # [X, n, K, V]
-        d_attention = (dout @ u.transpose(2, 3)).tril()
-        d_queries = _so_far(from_read := dout @ S.transpose(2, 3), p)
-        d_keys = (from_end := u @ ends.transpose(2, 3)) * (1 if p.decay is None else p.decay.left[..., None])
-        d_differences = d_attention * p.attention  # gradient of every difference of log decays
-        d_products = d_attention if p.decay is None else d_attention * p.decay.between
-        d_queries += d_products @ p.k
-        d_keys += d_products.transpose(2, 3) @ p.q
-        dG = (from_read * queries_so_far).sum(-1)
-        if p.erase is None or erasing is None:
-            d_values = du
-        else:
-            values = _rows(v, span, HV, dtype)[:, :, 0].reshape(-1, n, C, V)
-            from_error = right @ S.transpose(2, 3)  # [X, n, C, K]
-            d_triangle = (right @ u.transpose(2, 3)).tril(-1).neg_()
-            if p.decay is not None:
-                d_triangle *= p.decay.between
-            erased = (from_error * _so_far(p.k, p)).sum(-1)
-            if dbeta is not None:
-                _into(dbeta, (right * values).sum(-1) - erased + (d_triangle * p.erase.gram).sum(-1), span)
-            d_triangle *= p.erase.beta[..., None]
-            d_differences += d_triangle * p.erase.gram
-            d_keys += d_triangle @ p.k + d_triangle.transpose(2, 3) @ p.k
-            d_keys -= _so_far(from_error, p) * p.erase.beta[..., None]
-            d_values = right * p.erase.beta[..., None]
-            dG -= p.erase.beta * erased
-        if dg is not None and p.decay is not None:
-            at_end = (from_end * keys_left).sum(-1)
-            dG += d_differences.sum(3) - d_differences.sum(2) - at_end
-            dG[..., -1] += at_end.sum(-1) + p.decay.so_far[..., -1] * (S * ends).sum((2, 3))
-            _into(dg, dG.flip(-1).cumsum(-1).flip(-1), span)
-        for gradient, by_head, factor in ((dq, d_queries, scale), (dk, d_keys, 1.0)):
-            served = by_head.reshape(B, H, HV // H, n * C, K).sum(2) * factor
-            gradient[:, span.tokens] = served.transpose(1, 2)
-        dv[:, span.tokens] = d_values.reshape(B, HV, n * C, V).transpose(1, 2)
+            for half in halves:
+                du[i].baddbmm_(writing[i, :, :, half], dS[:, half])  # write
+            torch.bmm(u[i], dS.transpose(1, 2), out=d_writing[i])
+            if g is not None:
+                torch.sum(torch.mul(S[i], dS, out=product), (1, 2), out=forgotten[i])
+                dS *= gates.so_far[i, :, -1:]  # decay
+            if solve is not None:
+                right.copy_(du[i])
+                r[i].copy_(torch.bmm(solve[i], right, out=wide_r[i]))  # error
+                torch.mul(r[i], b[i], out=du[i])
+                torch.neg(du[i], out=answer[i, :, :C])
+            dS.baddbmm_(reading[i].transpose(1, 2), answer[i])
+        span.put(du, dv)
+        if dbeta is not None and errors is not None:
+            span.put(torch.mul(r, errors, out=r).sum(-1), dbeta)
+        d_reading = d_reading_of_all[:n]
+        torch.bmm(answer.flatten(0, 1), S.flatten(0, 1).transpose(1, 2), out=d_reading.flatten(0, 1))
+        d_decayed = torch.bmm(answer.flatten(0, 1), u.flatten(0, 1).transpose(1, 2)).view_as(decayed)
+        d_reading = d_reading.view(n, B, H, G, -1, C, K).mul_(row_factors)
+        d_writing = d_writing.mul_(gates.left).view(n, B, H, G, C, K)
+        if dg is not None:
+            differences = (d_decayed[..., -1, :, :] * decayed[..., -1, :, :]).to(WIDE)  # [n, B, H, G, C, C]
+            if gram is not None and errors is not None:  # here too large numbers cancel
+                wide = torch.mul(errors, gates.beta.view(n, X, C, 1), out=wide_u[:n]).flatten(0, 1).transpose(1, 2)
+                d_gram = torch.bmm(wide_r[:n].flatten(0, 1), wide).view((*gram.shape[:3], G, C, C))
+                differences -= d_gram * gates.beta[..., :, None] * gates.between.tril(-1) * gram
+            at_end = (d_writing * both[:, :, :, None, 0]).sum(-1, dtype=WIDE)
+            dG = (d_reading * rows).sum((4, 6), dtype=WIDE) + differences.sum(-1) - differences.sum(-2) - at_end
+            last = forgotten[:n] * gates.so_far[:, :, -1, 0]
+            dG[..., -1] += at_end.sum(-1) + last.view(n, B, H, G)
+            span.put(dG.flip(-1).cumsum(-1).flip(-1), dg)
+        of_head = (d_decayed * factors).sum(3).view(n * B * H, R, C)
+        d_rows = d_reading.sum(3).view(n * B * H, R, K).baddbmm_(of_head, keys)
+        d_keys = d_writing.sum(3).view(n * B * H, C, K)
+        d_keys.baddbmm_(of_head.transpose(1, 2), both.view(n * B * H, 2 * C, K)[:, -R:])
+        if erase:
+            d_keys += d_rows[:, :C]
+        span.put(d_keys, dk)
+        span.put(d_rows[:, -C:].reshape(n, B * H, C, K), dq)
     return Gradients(dq, dk, dv, dg, dbeta, dS.view(B, HV, K, V))
-
-
-def _into(gradient: Tensor, values: Tensor, span: _Span) -> None:
-    """Write [X, n, C] to a span of [B, T, HV]."""
-    B, _, HV = gradient.shape
-    gradient[:, span.tokens] = values.reshape(B, HV, -1).transpose(1, 2)
 
 
 class _Chunk(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:
         q, k, v, g, beta, initial_state, scale, chunk_size = inputs
-        kept = room(v, k.shape[-1], -(-v.shape[1] // chunk_size)) if any(ctx.needs_input_grad) else None
+        kept = None
+        if any(ctx.needs_input_grad):
+            spans = list(_spans(v.shape[1], chunk_size))
+            chunks = 0 if beta is None else sum(span.n for span in spans)
+            kept = room(v, k.shape[-1], spans=len(spans), chunks=chunks, chunk_size=chunk_size)
         o, S = forward(
             q, k, v, g, beta, scale=scale, initial_state=initial_state, chunk_size=chunk_size, kept=kept
         )  # fmt: skip
