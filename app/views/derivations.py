@@ -21,7 +21,7 @@ VERDICTS = {
     "error": ":red[:material/error: could not be checked]",
     "unchecked": ":gray[:material/schedule: not checked yet]",
 }
-WIDEST = 92  # letters of a formula in one line
+ALIGNED = (r"\begin{aligned}", r"\end{aligned}")
 REFRESH = 1.5  # seconds between looks at what the background has checked
 
 
@@ -109,7 +109,7 @@ def _claim(made: Claim) -> None:
     _link("", place="top", label="All claims", icon=":material/arrow_back:")
     st.header(made.words)
     st.caption(f"{made.subject} · `{made.name}`")
-    st.latex(_lines(made.tex))
+    _statement(made.tex)
     for scope in made.scopes:
         st.markdown(_scope(scope))
     finding = _verdict(made)
@@ -121,8 +121,17 @@ def _claim(made: Claim) -> None:
     _relations(made)
 
 
-def _lines(tex: str) -> str:
-    """Break a long statement into lines, at the wide spaces that stand in no braces."""
+def _statement(tex: str) -> None:
+    """Show a statement, its rows one below the other if it has several."""
+    if tex.startswith(ALIGNED[0]):
+        rows = tex.removeprefix(ALIGNED[0]).removesuffix(ALIGNED[1]).replace("&", "").split(r"\\")
+        st.markdown("\n".join(f"- {_wrapping(row)}" for row in rows))
+    else:
+        st.markdown(_wrapping(tex), text_alignment="center")
+
+
+def _wrapping(tex: str) -> str:
+    """Print a formula that a narrow page wraps: what stands between wide spaces, in no braces, is one of its own."""
     parts, depth = [""], 0
     for token in re.split(r"(\\q?quad\b|\\begin|\\end|[{}])", tex):
         depth += {"{": 1, "}": -1, r"\begin": 1, r"\end": -1}.get(token, 0)
@@ -130,24 +139,7 @@ def _lines(tex: str) -> str:
             parts.append("")
         else:
             parts[-1] += token
-    lines = [parts[0]]
-    for part in parts[1:]:
-        if _width(lines[-1]) + _width(part) < WIDEST:
-            lines[-1] += rf" \quad {part}"
-        else:
-            lines.append(part)
-    return r"\begin{gathered} " + r" \\ ".join(lines) + r" \end{gathered}" if len(lines) > 1 else tex
-
-
-def _width(tex: str) -> int:
-    """Guess how many letters wide a formula is printed."""
-    return len(
-        re.sub(
-            r"\\(begin|end)\{\w+\}|[{}_^\s]|\\(operatorname|bigl|bigr|Bigl|Bigr|text|frac)",
-            "",
-            re.sub(r"\\(?!operatorname|text|frac|begin|end|[bB]ig)[A-Za-z]+", "x", tex),
-        )
-    )
+    return " &emsp; ".join(rf"$\displaystyle {part.strip()}$" for part in parts)
 
 
 def _verdict(made: Claim) -> proofs.Finding | None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from derivations.claim import OverField, Sizes, claim, every_rule
 from derivations.engines.field import Dual, Field, dual_exp, stack
+from derivations.engines.printed import factored
 from derivations.engines.ring import Ring
 from derivations.engines.tokens import Shapes, every_width, shapes
 from derivations.mutants import planted
@@ -26,8 +27,10 @@ REAL = OverField(degree=10 * 64, C=64, dk=128, dv=144)
 SMALL = OverField(degree=10 * 9, C=9, dk=12, dv=10)
 
 
-def derivative_of_symbols(sizes: Shapes, backward: Callable[..., Any] | None = None) -> Any:
-    """Differentiate ``sum(do * o) + sum(dS * S_T)`` of the recurrence by every letter, less the code's gradients."""
+def gradients_on_symbols(
+    sizes: Shapes, backward: Callable[..., Any] | None = None
+) -> tuple[Ring, dict[str, Any], dict[str, Any]]:
+    """Return letters, the derivatives by each of ``sum(do * o) + sum(dS * S_T)``, and the code's gradients."""
     ring = Ring(exponentials={"a": sizes["g"]}, **sizes, do=sizes["v"], dS=sizes["S"])
     ring.let_exp(ring["g"], "a")
     x = Token(**{name: ring[name] for name in ("q", "k", "v", "g", "b", "w")})
@@ -39,6 +42,12 @@ def derivative_of_symbols(sizes: Shapes, backward: Callable[..., Any] | None = N
     want = {name: by_letter(ring[name]) for name in ("S", "q", "k", "v", "b", "w")}
     want["g"] = ring["a"] * by_letter(ring["a"])  # the derivative of exp(g) by g is exp(g)
     got = {"S": dS, **{field.name: getattr(dx, field.name) for field in fields(dx)}}
+    return ring, {name: want[name] for name in got}, got
+
+
+def derivative_of_symbols(sizes: Shapes, backward: Callable[..., Any] | None = None) -> Any:
+    """Compare the derivatives of the recurrence with the code's gradients."""
+    ring, want, got = gradients_on_symbols(sizes, backward)
     return {f"d{name}": ring.residual(got[name], want[name]) for name in got}
 
 
@@ -66,13 +75,28 @@ def derivative_at_points(rule: WriteRule, scope: OverField, rng: random.Random) 
         yield want
 
 
+LETTERS = {"a": r"\alpha", "S": "S_0", "do": r"\dot o", "dS": r"\dot S_C"}
+
+
+def _one_token() -> str:
+    ring, _, gradients = gradients_on_symbols(shapes(GATED_DELTANET, 1, 1, 1))
+    shown = [
+        rf"\dot {LETTERS.get(name, name)} = {factored(ring.reduce(gradient.flat[0]), LETTERS)}"
+        for name, gradient in gradients.items()
+    ]
+    return (
+        r"\operatorname{backward}(S_0, x, \dot o, \dot S_C) = "
+        r"\nabla \bigl(\langle \dot o, o \rangle + \langle \dot S_C, S_C \rangle\bigr), \quad "
+        r"\text{at } C = d = 1\text{:} \quad " + r", \quad ".join(shown)
+    )
+
+
 @claim(
-    statement=(
-        r"(dq, dk, dv, dg, db, dw, dS_0) = \operatorname{backward}(S_0, x, do, dS_C) = "
-        r"\nabla \bigl(\langle do, o \rangle + \langle dS_C, S_C \rangle\bigr), \quad "
-        r"(S_C, o) = \operatorname{recurrent}(S_0, x)"
+    statement=_one_token,
+    assumptions=(
+        r"$\dot x$ is the gradient of the loss by $x$: given for the outputs and the last memory; $\alpha = e^g$.",
+        "The gates are free of each other; where a rule ties them, their gradients are added up.",
     ),
-    assumptions=("The gates are free of each other; where a rule ties them, their gradients are added up.",),
     scope=Sizes(C=2, dk=3, dv=2),
     engine="ring",
     source=OURS,

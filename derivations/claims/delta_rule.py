@@ -13,6 +13,7 @@ import sympy
 from derivations.claim import Every, EverySize, OverField, Sizes, claim
 from derivations.claims.gated_delta_rule import inverse_of_unit_lower
 from derivations.engines import arrays, series
+from derivations.engines.printed import Below, Kind, inverse, letters
 from derivations.engines.ring import Ring
 from derivations.engines.series import Variables, unproved
 from derivations.engines.tokens import Case, points, symbols
@@ -136,16 +137,21 @@ def gradient_of_the_wrong_sign() -> Any:
     return loss.slope_residual(-loss.gradient)
 
 
-def _answer() -> str:
-    delta = Delta()
-    return equation(
-        delta.algebra.vector("S_t k", "V", tex="S_t k"),
-        (1 - delta.beta * delta.kappa) * (delta.S @ delta.k) + delta.beta * delta.kappa * delta.v,
+def mean(delta: Delta) -> Expr:
+    """Return what the key answers after the write."""
+    return (1 - delta.beta * delta.kappa) * (delta.S @ delta.k) + delta.beta * delta.kappa * delta.v
+
+
+def _answers() -> str:
+    orthogonal = other_key(orthogonal=True)[0].normal().tex()
+    return (
+        rf"S_t k = {mean(Delta()).tex()}, \quad k^\top q = 0 \;\Rightarrow\; S_t q = {orthogonal}, \quad "
+        r"\kappa = \|k\|^2"
     )
 
 
 @claim(
-    statement=lambda: rf"{_answer()}, \quad k^\top q = 0 \;\Rightarrow\; S_t q = S q, \quad \kappa = \|k\|^2",
+    statement=_answers,
     scope=EverySize("dk", "dv"),
     engine="words",
     source=SCHLAG,
@@ -154,28 +160,29 @@ def _answer() -> str:
 def key_answers_a_mean_and_orthogonal_keys_are_left_alone() -> Any:
     """After a write a key answers a mean of its old answer and the new value, and orthogonal keys answer as before."""
     delta = Delta()
-    old, new = (1 - delta.beta * delta.kappa) * (delta.S @ delta.k), delta.beta * delta.kappa * delta.v
-    return (delta.step(delta.beta)[1] - (old + new)).normal()
+    return (delta.step(delta.beta)[1] - mean(delta)).normal()
 
 
-def other_key(*, orthogonal: bool) -> Any:
-    """Compare what another key answers after the write with what it answered before."""
+def other_key(*, orthogonal: bool) -> tuple[Expr, Expr]:
+    """Return what another key answers after the write, and what it answered before."""
     delta = Delta()
     if orthogonal:
         delta.algebra.rule(delta.k.T @ delta.q, 0)
-    return (delta.step(delta.beta, q=delta.q)[1] - delta.S @ delta.q).normal()
+    return delta.step(delta.beta, q=delta.q)[1], delta.S @ delta.q
 
 
 @key_answers_a_mean_and_orthogonal_keys_are_left_alone.step(engine="words", scope=EverySize("dk", "dv"))
 def orthogonal_keys() -> Any:
     """A key orthogonal to the one written answers what it answered before."""
-    return other_key(orthogonal=True)
+    after, before = other_key(orthogonal=True)
+    return (after - before).normal()
 
 
 @key_answers_a_mean_and_orthogonal_keys_are_left_alone.refute
 def keys_that_overlap() -> Any:
     """A key that is not orthogonal is said to be left alone."""
-    return other_key(orthogonal=False)
+    after, before = other_key(orthogonal=False)
+    return (after - before).normal()
 
 
 @key_answers_a_mean_and_orthogonal_keys_are_left_alone.refute
@@ -205,19 +212,27 @@ class Bordered(Delta):
         inner = self.mu * self.one + sign * (self.one - self.transition)  # lambda I less the transition
         return (left @ Block([[inner, self.column], [self.k.T, words.number(1)]]) - self.matrix).normal()
 
+    @property
+    def corner(self) -> Expr:
+        """The factor of the characteristic polynomial that is not mu."""
+        return self.mu + self.beta * self.kappa
+
     def second(self, *, corner: Expr | None = None) -> Any:
         """Multiply it by a factor of determinant mu: the product has determinant mu^dk (mu + beta kappa)."""
         left = Block([[self.one, self.column], [-self.k.T, self.mu]])
-        corner = self.mu + self.beta * self.kappa if corner is None else corner
-        right = Block([[self.mu * self.one, -self.beta * self.k], [self.row, corner]])
+        right = Block(
+            [[self.mu * self.one, -self.beta * self.k], [self.row, self.corner if corner is None else corner]]
+        )
         return (left @ self.matrix - right).normal()
 
 
 @claim(
-    statement=r"\det\bigl(\lambda I - (I - \beta k k^\top)\bigr) = (\lambda - 1)^{d_k - 1} "
-    r"(\lambda - 1 + \beta \kappa)",
+    statement=lambda: (
+        rf"\det\bigl(\lambda I - ({Bordered().transition.normal().tex()})\bigr) = \mu^{{d_k - 1}} "
+        rf"({Bordered().corner.tex()}), \quad \mu = \lambda - 1, \; \kappa = \|k\|^2"
+    ),
     assumptions=(
-        r"$\mu = \lambda - 1$. A block triangular matrix has the product of its blocks' determinants, so "
+        r"A block triangular matrix has the product of its blocks' determinants, so "
         r"$\det(\mu I + \beta k k^\top)\, \mu = \mu^{d_k} (\mu + \beta \kappa)$.",
     ),
     scope=EverySize("dk"),
@@ -290,23 +305,37 @@ class Special(Delta):
         self.algebra.relation(self.beta * self.kappa, product)
 
 
-def projection_residual(product: int) -> list[Any]:
-    """Say how far the transition is from an orthogonal projection that takes k to 0."""
-    words = Special(product)
-    P = words.transition
-    return [(P @ P - P).normal(), (P.T - P).normal(), (P @ words.k).normal()]
+Equations = list[tuple[Expr, Expr]]
 
 
-def reflection_residual(product: int) -> list[Any]:
-    """Say how far the transition is from a reflection that takes k to -k."""
+def projection(P: Expr, k: Expr) -> Equations:
+    """Return what makes P the orthogonal projection that takes k to 0."""
+    return [(P @ P, P), (P.T, P), (P @ k, P.algebra.zero("K", "1"))]
+
+
+def reflection(P: Expr, k: Expr) -> Equations:
+    """Return what makes P the reflection that takes k to -k."""
+    return [(P @ P.T, P.algebra.identity("K")), (P @ k, -k)]
+
+
+def transition_at(product: int, what: Callable[[Expr, Expr], Equations]) -> list[Any]:
+    """Say how far the transition at this value of beta kappa is from a projection or a reflection."""
     words = Special(product)
-    H = words.transition
-    return [(H @ H.T - words.algebra.identity("K")).normal(), (H @ words.k + words.k).normal()]
+    return [(left - right).normal() for left, right in what(words.transition, words.k)]
+
+
+def _projection_and_reflection() -> str:
+    words = Delta()
+    P = words.algebra.matrix("P", "K", "K")
+    shown = [
+        rf"\beta \kappa = {product} \Rightarrow " + r", \; ".join(equation(*pair) for pair in what(P, words.k))
+        for product, what in ((1, projection), (2, reflection))
+    ]
+    return r", \quad ".join([rf"P = {words.transition.normal().tex()}", *shown])
 
 
 @claim(
-    statement=r"P = I - \beta k k^\top: \quad \beta \kappa = 1 \Rightarrow P^2 = P = P^\top, \; P k = 0, \qquad "
-    r"\beta \kappa = 2 \Rightarrow P P^\top = I, \; P k = -k",
+    statement=_projection_and_reflection,
     scope=EverySize("dk"),
     engine="words",
     source=Source("2406.06484", "sec. 3.3, on beta = 1", PARALLEL),
@@ -315,33 +344,62 @@ def reflection_residual(product: int) -> list[Any]:
 )
 def delta_transition_is_a_projection_at_one_and_a_reflection_at_two() -> Any:
     """At beta kappa = 1 a token projects what the memory holds off its key; at 2 it reflects it."""
-    return [projection_residual(1), reflection_residual(2)]
+    return [transition_at(1, projection), transition_at(2, reflection)]
 
 
 @delta_transition_is_a_projection_at_one_and_a_reflection_at_two.refute
 def projection_at_two() -> Any:
     """It is said to be a projection at 2."""
-    return projection_residual(2)
+    return transition_at(2, projection)
 
 
 @delta_transition_is_a_projection_at_one_and_a_reflection_at_two.refute
 def reflection_at_one() -> Any:
     """It is said to be a reflection at 1."""
-    return reflection_residual(1)
+    return transition_at(1, reflection)
 
 
-def norm_residual(loss: Callable[[Delta], Expr]) -> Any:
-    """Compare what a transition takes from the squared length of any q with a stated multiple of (k'q)^2."""
-    words = Delta()
-    moved = words.transition @ words.q
-    kept = words.q.T @ words.q - loss(words) * (words.k.T @ words.q) ** 2
-    return (moved.T @ moved - kept).normal()
+class Length(Delta):
+    """What a transition takes from the squared length of a vector, and what it makes of its key."""
+
+    @property
+    def loss(self) -> Expr:
+        """The multiple of (k'q)^2 that is taken from the squared length of q."""
+        return self.beta * (2 - self.beta * self.kappa)
+
+    @property
+    def eigenvalue(self) -> Expr:
+        """What the key is multiplied by."""
+        return 1 - self.beta * self.kappa
+
+    def kept(self, loss: Expr) -> Expr:
+        """Return the squared length that is left."""
+        return self.q.T @ self.q - loss * (self.k.T @ self.q) ** 2
+
+    def residual(self, loss: Expr) -> Any:
+        """Compare it with what the transition leaves."""
+        moved = self.transition @ self.q
+        return (moved.T @ moved - self.kept(loss)).normal()
+
+
+def room(c: series.Series) -> series.Series:
+    """Return 1 - (1 - c)^2, which is not negative where c = beta kappa keeps the powers bounded."""
+    return 1 - (1 - c) ** 2
+
+
+def _stable() -> str:
+    words = Length()
+    product = room(*Variables("c", {"c": r"\beta \kappa"}).all())
+    return (
+        rf"P = {words.transition.normal().tex()}: \quad \|P q\|^2 = {words.kept(words.loss).tex()}, \quad "
+        rf"P^n k = ({words.eigenvalue.tex()})^n k, \quad 1 - ({words.eigenvalue.tex()})^2 = {product.tex()}: \quad "
+        r"\sup_n \|P^n\| < \infty \iff 0 \le \beta \kappa \le 2"
+    )
 
 
 @claim(
-    statement=r"\|P q\|^2 = \|q\|^2 - \beta (2 - \beta \kappa) (k^\top q)^2, \quad P^n k = (1 - \beta \kappa)^n k: "
-    r"\quad \sup_n \|P^n\| < \infty \iff 0 \le \beta \kappa \le 2",
-    assumptions=(r"$P = I - \beta k k^\top$ and $\kappa = \|k\|^2$, with $\beta$ real; for $k = 0$, $P = I$.",),
+    statement=_stable,
+    assumptions=(r"$\kappa = \|k\|^2$, with $\beta$ real; for $k = 0$, $P = I$.",),
     scope=EverySize("dk"),
     engine="words",
     source=TRANSITION,
@@ -353,9 +411,8 @@ def delta_transition_is_stable_exactly_for_beta_kappa_in_zero_to_two() -> Any:
     Inside, beta (2 - beta kappa) is not negative, so ||P q|| <= ||q|| for every q, products of such transitions
     included. Outside, |1 - beta kappa| > 1 and the powers of P stretch k without bound.
     """
-    words = Delta()
-    along = words.transition @ words.k - (1 - words.beta * words.kappa) * words.k
-    return [norm_residual(lambda w: w.beta * (2 - w.beta * w.kappa)), along.normal()]
+    words = Length()
+    return [words.residual(words.loss), (words.transition @ words.k - words.eigenvalue * words.k).normal()]
 
 
 @delta_transition_is_stable_exactly_for_beta_kappa_in_zero_to_two.step(engine="series", scope=Every("real beta kappa"))
@@ -367,18 +424,13 @@ def the_interval() -> Any:
 def interval_residual(end: int) -> Any:
     """Show where 1 - (1 - c)^2 is positive and where negative, on lines through all real c, with s > 0 on each."""
     c, s = Variables("c s").all()
-    room = 1 - (1 - c) ** 2
-
-    def on(line: series.Series) -> series.Series:
-        return 1 - (1 - line) ** 2
-
     return {
-        "as a product": room - c * (2 - c),
-        "at the ends": [room.at(c, 0), room.at(c, end)],
-        "below": unproved(-on(-s), s),
-        "inside": unproved(on(end * s / (1 + s)), s),
-        "above": unproved(-on(end + s), s),
-        "never zero between": ["zero" for line in (-s, end * s / (1 + s), end + s) if not on(line)],
+        "as a product": room(c) - c * (2 - c),
+        "at the ends": [room(c).at(c, 0), room(c).at(c, end)],
+        "below": unproved(-room(-s), s),
+        "inside": unproved(room(end * s / (1 + s)), s),
+        "above": unproved(-room(end + s), s),
+        "never zero between": ["zero" for line in (-s, end * s / (1 + s), end + s) if not room(line)],
     }
 
 
@@ -397,7 +449,8 @@ def up_to_three() -> Any:
 @delta_transition_is_stable_exactly_for_beta_kappa_in_zero_to_two.refute
 def length_lost_without_the_two() -> Any:
     """The squared length is said to lose beta (1 - beta kappa) (k'q)^2."""
-    return norm_residual(lambda w: w.beta * (1 - w.beta * w.kappa))
+    words = Length()
+    return words.residual(words.beta * (1 - words.beta * words.kappa))
 
 
 # Longhorn's implicit step.
@@ -410,7 +463,12 @@ class Implicit(Delta):
         super().__init__(V="1")
         self.theta = self.algebra.scalar("theta")
         if gate:  # theta = beta / (1 + beta kappa)
-            self.algebra.relation(self.theta * (1 + self.beta * self.kappa), self.beta)
+            self.algebra.relation(*self.gate)
+
+    @property
+    def gate(self) -> tuple[Expr, Expr]:
+        """The equation of the gate."""
+        return self.theta * (1 + self.beta * self.kappa), self.beta
 
     def loss(self, row: Expr) -> Expr:
         """The objective at a row."""
@@ -425,10 +483,18 @@ class Implicit(Delta):
         return [gradient.normal(), (self.loss(made + self.H) - self.loss(made) - above).normal()]
 
 
+def _implicit() -> str:
+    words = Implicit()
+    row = words.algebra.matrix("S'", "1", "K")
+    return (
+        rf"\operatorname*{{arg\,min}}_{{S'}} \; {words.loss(row).tex()} = {words.step(words.theta)[0].tex()}, \quad "
+        rf"{equation(*words.gate)}, \quad \kappa = \|k\|^2"
+    )
+
+
 @claim(
-    statement=r"\operatorname*{arg\,min}_{S'} \|S' - S\|_F^2 + \beta \|S' k - v\|^2 = S - \theta (S k - v) k^\top, "
-    r"\quad \theta = \frac{\beta}{1 + \beta \kappa}",
-    assumptions=(r"$\beta \ge 0$. The rows of $S'$ do not meet, so the proof is for one.",),
+    statement=_implicit,
+    assumptions=(r"$\beta \ge 0$. The rows of $S'$ do not meet, so the statement and its proof are for one.",),
     scope=EverySize("dk", "dv"),
     engine="words",
     source=Source("2412.06464", "Table 1 and footnote 3, sec. 3.1, on Longhorn (arXiv 2407.14207)", GATED),
@@ -537,8 +603,8 @@ def _wy() -> str:
     w = words.algebra.matrix("w", "1", "K", tex=r"w_{n+1}^\top")
     S = words.algebra.matrix("S_n", "V", "K")
     return (
-        rf"\prod_{{t=1}}^{{n}} (I - \beta_t k_t k_t^\top) = {words.product.tex()}, \quad "
-        rf"{equation(w, row)}, \quad {equation(S, words.memory)}"
+        rf"P = {code_acts_as(words.k, words.beta).normal().tex()}: \quad "
+        rf"P_1 P_2 \cdots P_n = {words.product.tex()}, \quad {equation(w, row)}, \quad {equation(S, words.memory)}"
     )
 
 
@@ -577,13 +643,23 @@ def matrix_symbols(sign: int) -> Any:
     return sympy.expand(((one - W.T * K) * (one - beta * k * k.T) - (one - W.T * K - row * k.T)).doit())
 
 
+def ut_transform(x: Token, below: Any, inverse: Callable[[Array], Array]) -> tuple[Array, Array]:
+    """Return W and U of a chunk, from its keys, values and gates.
+
+    Args:
+        x: the chunk.
+        below: the mask of the strict lower triangle.
+        inverse: takes A to the inverse of I + A.
+    """
+    T = inverse(below * ((x.b * x.k) @ x.k.T))
+    return T @ (x.b * x.k), T @ (x.w * x.v)
+
+
 def wy_of_the_code(case: Case, *, order: int = 1) -> list[Any]:
     """Compare the code, run from the identity and from a memory, with W and U made by the UT transform."""
     x, S = case.x, case.S
     C, K = x.k.shape
-    below = np.tri(C, C, -1, dtype=int)
-    inverse = inverse_of_unit_lower(below * ((x.b * x.k) @ x.k.T), case.stack)
-    W, U = inverse @ (x.b * x.k), inverse @ (x.w * x.v)
+    W, U = ut_transform(x, np.tri(C, C, -1, dtype=int), lambda A: inverse_of_unit_lower(A, case.stack))
     identity = 0 * S + np.eye(K, dtype=int)
     nothing = replace(x, v=0 * x.v)
     product, _ = reference.recurrent(identity, nothing[::order], exp=case.exp, stack=case.stack)
@@ -622,15 +698,15 @@ def last_transition_first() -> Any:
     return wy_of_the_code(symbols(DELTANET, 2, 2, 2), order=-1)
 
 
-def _ut() -> str:
-    return (
-        r"T = \bigl(I + \operatorname{tril}(\operatorname{diag}(\beta) K K^\top, -1)\bigr)^{-1} "
-        r"\operatorname{diag}(\beta), \quad W = T K, \quad U = T V"
-    )
+def written_transform() -> str:
+    """Print W and U of a chunk."""
+    (K, V), (beta,) = letters(Kind.MATRIX, "K", "V"), letters(Kind.COLUMN, r"\beta")
+    W, U = ut_transform(Token(q=K, k=K, v=V, g=beta, b=beta, w=beta), Below(-1), inverse)
+    return rf"W = {W}, \quad U = {U}"
 
 
 @claim(
-    statement=_ut,
+    statement=written_transform,
     assumptions=(
         "A unit lower triangle has an inverse, so each system has one solution.",
         r"$K$ and $V$ hold the keys and values of the chunk, row by row.",
@@ -662,8 +738,8 @@ def rows_against_transform(x: Token, *, sign: int = 1) -> Any:
     for t in range(C):
         seen = sum((rows[j] * (x.k[j] @ x.k[t]) for j in range(t)), 0 * x.k[0])
         rows.append((x.k[t] - seen) * x.b[t, 0])
-    triangle = np.tri(C, C, -1, dtype=int) * ((x.b * x.k) @ x.k.T)
-    return inverse_of_unit_lower(sign * triangle, np.stack) @ (x.b * x.k) - np.stack(rows)
+    below = np.tri(C, C, -1, dtype=int)
+    return ut_transform(x, below, lambda A: inverse_of_unit_lower(sign * A, np.stack))[0] - np.stack(rows)
 
 
 @ut_transform_makes_the_wy_form.refute

@@ -7,6 +7,7 @@ and negative. B stands to the right of everything and is left out: the input fac
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from fractions import Fraction
@@ -16,20 +17,25 @@ from typing import Any
 import numpy as np
 
 from derivations.claim import Counterexample, Every, EverySize, Scope, claim
-from derivations.engines import series
+from derivations.engines import printed, series
+from derivations.engines.printed import Kind, Written, exp, letters, phi1
 from derivations.engines.series import Series, Variables, phi, unproved
+from derivations.engines.trees import signed
 from derivations.engines.words import Algebra, Block
 from derivations.mutants import planted
 from gdn_core import reference, ssm
+from gdn_core.reference import Exp
 from gdn_core.rules import Discretisation, Source
 
 MAMBA = Source("2312.00752", "eq. 4", "Mamba: Linear-Time Sequence Modeling with Selective State Spaces")
 ANY_MATRIX = Every("square A, singular and defective ones included")
 REAL_NEGATIVE = Every("real A < 0 and every step Delta > 0")
 
-VARIABLES = Variables("a c D r f_0 f_1 f_2 lam w u")
-a, c, D, r, f0, f1, f2, lam, w, u = VARIABLES.all()
+TEX = {"lam": r"\lambda", "D": r"\Delta", "a": "A", "f_0": "f(0)", "f_1": "f'(0)", "f_2": "f''(0)"}
+VARIABLES = Variables("lam r D a c f_0 f_1 f_2 w u", TEX)
+lam, r, D, a, c, f0, f1, f2, w, u = VARIABLES.all()
 Pair = tuple[Series, Series]
+(MATRIX,), (STEP, NORM, WEIGHT) = letters(Kind.OPERATOR, "A"), letters(Kind.SCALAR, r"\Delta", r"\|A\|", r"\lambda")
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,22 @@ def zoh(A: Series = a) -> Pair:
     return ssm.zoh(A, D, exp=series.exp, phi1=series.phi1)
 
 
+def written_zoh() -> tuple[Written, Written]:
+    """Run the code's zero-order hold on letters."""
+    return ssm.zoh(MATRIX, STEP, exp=exp, phi1=phi1)
+
+
+def powers(x: Series, order: int, *, one: str = "1", step: str = r"\Delta") -> str:
+    """Print the expansion of a series in Delta up to an order; ``one`` stands for the constant 1."""
+    terms = []
+    for n, coefficient in x.expanded(D, order).items():
+        if coefficient:
+            sign, text = (-1, (-coefficient).tex()) if coefficient.tex().startswith("-") else (1, coefficient.tex())
+            power = (rf" {step}^{n}" if n > 1 else f" {step}") if n else ""
+            terms.append((sign, (power.strip() if n else one) if text == "1" else text + power))
+    return f"{signed(terms)} + O({step}{f'^{order + 1}' if order else ''})"
+
+
 # 1. Zero-order hold solves the equation.
 
 
@@ -67,8 +89,10 @@ def held_equation(decay: Series, factor: Series) -> dict[str, Any]:
 
 
 @claim(
-    statement=r"\bar A = e^{\Delta A}, \quad \bar B = \Delta\, \varphi_1(\Delta A)\, B, \quad "
-    r"\varphi_1(X) = \sum_{j \ge 0} \frac{X^j}{(j + 1)!} \quad\text{solve}\quad h' = A h + B u, \; u \text{ held}",
+    statement=lambda: (
+        rf"\bar A = {written_zoh()[0]}, \quad \bar B = {written_zoh()[1]} B \quad\text{{solve}}\quad "
+        rf"h' = A h + B u, \; u \text{{ held}}, \quad \varphi_1(z) = {powers(series.phi1(D), 3, step='z')}"
+    ),
     assumptions=("The input is constant over the step.",),
     scope=ANY_MATRIX,
     engine="series",
@@ -118,8 +142,13 @@ def cut_off_after_three_terms() -> Any:
     return held_equation(decay, D + D**2 * a / 2 + D**3 * a**2 / 6)
 
 
+def published(A: Any, delta: Any, exp: Exp) -> tuple[Any, Any]:
+    """Return the published formula for Bbar / B, with its Delta cancelled and as it stands."""
+    return A**-1 * (exp(delta * A) - 1), (delta * A) ** -1 * (exp(delta * A) - 1) * delta
+
+
 @claim(
-    statement=r"\bar B = A^{-1} (e^{\Delta A} - I)\, B = (\Delta A)^{-1} (e^{\Delta A} - I)\, \Delta B",
+    statement=lambda: rf"\bar B = {written_zoh()[1]} B = " + " = ".join(f"{x} B" for x in published(MATRIX, STEP, exp)),
     assumptions=("$A$ is invertible.",),
     scope=Every("invertible A"),
     engine="series",
@@ -129,8 +158,7 @@ def cut_off_after_three_terms() -> Any:
 )
 def zoh_of_an_invertible_matrix() -> Any:
     """Where A has an inverse, the input of zero-order hold is the published formula."""
-    decay, factor = zoh()
-    return [factor - (decay - 1) / a, factor - (decay - 1) / (D * a) * D]
+    return [zoh()[1] - formula for formula in published(a, D, series.exp)]
 
 
 @zoh_of_an_invertible_matrix.step(engine="series", scope=ANY_MATRIX)
@@ -235,27 +263,36 @@ def exact_phi1(z: float) -> Fraction:
         return Fraction(1)
     with localcontext() as context:
         context.prec = 400  # enough for the difference from 1 of the smallest z below
-        return Fraction((Decimal(z).exp() - 1) / Decimal(z))
+        return Fraction(quotient(Decimal(z), Decimal.exp))
 
 
+def quotient(z: Any, exp: Callable[[Any], Any]) -> Any:
+    """Return phi_1 by its definition."""
+    return (exp(z) - 1) / z
+
+
+BITS = 50  # that must be right: 4 units in the last place
 POINTS = tuple(
     sign * z for z in (0.0, 1e-300, 1e-20, 1e-9, 3e-5, 0.01, 0.3, 1.0, 2.5, 20.0, 300.0, 700.0) for sign in (1, -1)
 )
 
 
 def phi1_far_off(function: Any) -> list[str]:
-    """Return the points where a float64 phi_1 is off by more than 4 units in the last place."""
+    """Return the points where a float64 phi_1 is off by more than that."""
     with np.errstate(divide="raise", over="raise", invalid="raise"):
         found = function(np.array(POINTS))
     return [
         f"phi_1({z}) = {float(y)!r}"
         for z, y in zip(POINTS, found, strict=True)
-        if not np.isfinite(y) or abs(Fraction(float(y)) - exact_phi1(z)) > abs(exact_phi1(z)) / 2**50
+        if not np.isfinite(y) or abs(Fraction(float(y)) - exact_phi1(z)) > abs(exact_phi1(z)) / 2**BITS
     ]
 
 
 @claim(
-    statement=r"|\operatorname{fl}(\varphi_1(z)) - \varphi_1(z)| \le 2^{-50}\, \varphi_1(z)",
+    statement=lambda: (
+        rf"|\operatorname{{fl}}(\varphi_1(z)) - \varphi_1(z)| \le 2^{{-{BITS}}}\, \varphi_1(z), \quad "
+        rf"\varphi_1(z) = {quotient(Written('z'), exp)}"
+    ),
     assumptions=("The processor's expm1 is the one that runs.",),
     scope=AtPoints(f"{len(POINTS)} numbers from -700 to 700, 0 and 1e-300 among them,"),
     engine="exact",
@@ -283,7 +320,10 @@ def no_limit_at_zero() -> Any:
 
 
 @claim(
-    statement=r"\Delta \to 0: \quad \bar A \to I, \quad \bar B \to 0",
+    statement=lambda: (
+        rf"\Delta \to 0: \quad \bar A = {powers(zoh()[0], 1, one='I')} \to {powers(zoh()[0], 0, one='I').split()[0]}, "
+        rf"\quad \bar B = ({powers(zoh()[1], 1)}) B \to {zoh()[1].at(D, 0).tex()}"
+    ),
     scope=ANY_MATRIX,
     engine="series",
     source=Source(MAMBA.paper, "sec. 3.5.2, Interpretation of Delta", MAMBA.title),
@@ -317,15 +357,34 @@ def decay_of_the_matrix_alone() -> Any:
     return wrong(a, D, exp=series.exp, phi1=series.phi1)[0].at(D, 0) - 1
 
 
+def settled(A: Any) -> Any:
+    """Return what Bbar / B goes to."""
+    return -(A**-1)
+
+
 def large_step(decay: Series, factor: Series) -> Any:
-    """Say how far Bbar + A^-1 B is from A^-1 Abar B, which goes where Abar goes."""
-    return factor + 1 / a - decay / a
+    """Say how far Bbar / B is from where it goes and from A^-1 Abar, which goes where Abar goes."""
+    return factor - settled(a) - decay / a
+
+
+def decay_modulus() -> Series:
+    """Return the squared modulus of the decay, where Re a = -r."""
+    return (zoh(a)[0] * zoh(c)[0]).at(c, -2 * r - a)  # c is the conjugate of a, and a + c = 2 Re a
+
+
+def decay_bound(step: Any, rate: Any) -> Any:
+    """Return the reciprocal of the bound of the squared modulus."""
+    return 1 + 2 * rate * step
 
 
 @claim(
-    statement=r"\Delta \to \infty: \quad \bar A \to 0, \quad \bar B \to -A^{-1} B, \quad "
-    r"\bar B + A^{-1} B = A^{-1} \bar A B, \quad |e^{\Delta a}|^2 \le \frac{1}{1 + 2 \Delta |\operatorname{Re} a|}",
-    assumptions=(r"Every eigenvalue $a$ of the diagonalisable $A$ has $\operatorname{Re} a < 0$.",),
+    statement=lambda: (
+        rf"\Delta \to \infty: \quad \bar A = {written_zoh()[0]} \to 0, \quad \bar B = {written_zoh()[1]} B = "
+        rf"{settled(MATRIX)} B + {MATRIX**-1} \bar A B \to {settled(MATRIX)} B, \quad "
+        rf"|{ssm.zoh(Written('a'), STEP, exp=exp, phi1=phi1)[0]}|^2 = {decay_modulus().tex()} \le "
+        rf"\frac{{1}}{{{decay_bound(STEP, Written('r'))}}}"
+    ),
+    assumptions=(r"Every eigenvalue $a$ of the diagonalisable $A$ has $\operatorname{Re} a = -r < 0$.",),
     scope=Every("invertible A"),
     engine="series",
     source=Source(MAMBA.paper, "sec. 3.5.2, Interpretation of Delta", MAMBA.title),
@@ -340,11 +399,9 @@ def large_step_replaces_the_state() -> Any:
 @large_step_replaces_the_state.step(engine="series", scope=Every("complex a with Re a = -r < 0, every Delta > 0"))
 def decay_vanishes() -> Any:
     """The squared modulus of the decay is e^(-2 r Delta), and (1 + 2 r Delta) e^(-2 r Delta) <= 1."""
-    square = zoh(a)[0] * zoh(c)[0]  # c is the conjugate of a
-    on_the_axis = square.at(c, -2 * r - a)  # a + c = 2 Re a = -2 r
     return {
-        "modulus": on_the_axis - series.exp(-2 * r * D),
-        "bound": unproved(series.exp(2 * r * D) - (1 + 2 * r * D), D),
+        "modulus": decay_modulus() - series.exp(-2 * r * D),
+        "bound": unproved(1 / decay_modulus() - decay_bound(D, r), D),
     }
 
 
@@ -362,9 +419,12 @@ def limit_of_the_other_sign() -> Any:
 
 
 @claim(
-    statement=r"a < 0, \; 0 < \Delta: \quad 0 < \bar A < 1, \;\; \frac{d\bar A}{d\Delta} < 0, \quad "
-    r"0 < \bar B / B < \frac{1}{|a|}, \;\; \frac{d}{d\Delta} \frac{\bar B}{B} > 0",
-    assumptions=("$a = -r$ is real and negative.",),
+    statement=lambda: (
+        rf"0 < \bar A = {zoh(-r)[0].tex()} < 1, \quad \frac{{d \bar A}}{{d \Delta}} = {zoh(-r)[0].diff(D).tex()} < 0, "
+        rf"\quad 0 < \frac{{\bar B}}{{B}} = {zoh(-r)[1].tex()} < {(1 / r).tex()}, \quad "
+        rf"\frac{{d}}{{d \Delta}} \frac{{\bar B}}{{B}} = {zoh(-r)[1].diff(D).tex()} > 0"
+    ),
+    assumptions=(r"$A = -r$ is real and negative, and $\Delta > 0$.",),
     scope=REAL_NEGATIVE,
     engine="series",
     source=Source(MAMBA.paper, "sec. 3.5.2, Interpretation of Delta", MAMBA.title),
@@ -405,9 +465,31 @@ def input_of_euler_leaves_its_interval() -> Any:
 # 3. What is used in place of ZOH, and how far it is off.
 
 
+BOUND = {2: Fraction(1, 2), 3: Fraction(1, 6)}  # phi_k(x) <= BOUND[k] e^x for x > 0
+
+
+def left_out(order: int, A: Any, delta: Any, phi: Callable[[int, Any], Any]) -> Any:
+    """Return what Bbar / B leaves out that ends before this order in Delta."""
+    return delta**order * phi(order, delta * A) * A ** (order - 1)
+
+
+def bounded(k: int, x: Written) -> Written:
+    """Print the bound of phi_k."""
+    return BOUND[k] * printed.exp(x)
+
+
+def leading() -> Series:
+    """Return the coefficient of Delta^2 in the difference between the inputs of zero-order hold and of Mamba's code."""
+    return (zoh()[1] - ssm.mamba(a, D, exp=series.exp)[1]).expanded(D, 2)[2]
+
+
 @claim(
-    statement=r"\bar B_{\text{ZOH}} - \Delta B = \Delta^2 \varphi_2(\Delta A) A B = \tfrac{1}{2} A B \Delta^2 + R, "
-    r"\quad \|R\| \le \tfrac{1}{6} \Delta^3 \|A\|^2 \|B\| \, e^{\Delta \|A\|}",
+    statement=lambda: (
+        r"\bar B_{\text{ZOH}} - \bar B_{\text{Mamba}} = "
+        rf"({written_zoh()[1] - ssm.mamba(MATRIX, STEP, exp=exp)[1]}) B "
+        rf"= {left_out(2, MATRIX, STEP, printed.phi)} B = {leading().tex()} \Delta^2 B + R, \quad "
+        rf"\|R\| = \|{left_out(3, MATRIX, STEP, printed.phi)} B\| \le {left_out(3, NORM, STEP, bounded)} \|B\|"
+    ),
     assumptions=("The norm is submultiplicative.",),
     scope=ANY_MATRIX,
     engine="series",
@@ -421,8 +503,9 @@ def mamba_input_is_zoh_to_first_order() -> Any:
     difference = factor - euler_factor
     return {
         "decay": decay - euler_decay,
-        "difference": difference - D**2 * phi(2, D * a) * a,
-        "remainder": difference - a * D**2 / 2 - D**3 * phi(3, D * a) * a**2,
+        "difference": difference - left_out(2, a, D, phi),
+        "leading": leading() - a / 2,
+        "remainder": difference - leading() * D**2 - left_out(3, a, D, phi),
         "poles": phi(2, D * a).pole(a) + phi(3, D * a).pole(a),
     }
 
@@ -435,7 +518,7 @@ def remainder_bound(k: int, factor: Fraction) -> Any:
 @mamba_input_is_zoh_to_first_order.step(engine="series", scope=ANY_MATRIX)
 def bound_of_the_remainder() -> Any:
     """||phi_k(X)|| <= phi_k(||X||) <= e^||X|| / k! for k = 2 and 3: the coefficients 1 / (j + k)! are positive."""
-    return [remainder_bound(2, Fraction(1, 2)), remainder_bound(3, Fraction(1, 6))]
+    return [remainder_bound(k, factor) for k, factor in BOUND.items()]
 
 
 @mamba_input_is_zoh_to_first_order.step(engine="series", scope=REAL_NEGATIVE)
@@ -472,9 +555,20 @@ def order_of_error(method: Pair, order: int) -> dict[str, Any]:
     }
 
 
+def errors(method: Callable[..., Any], order: int) -> str:
+    """Print a method, and its errors against zero-order hold up to an order in Delta."""
+    made, exact = method(a, D), zoh()
+    return ", \\quad ".join(
+        rf"\bar {name} = {of_code}{times}, \quad \bar {name} - \bar {name}_{{\text{{ZOH}}}} = {wrapped}{times}"
+        for name, of_code, times, wrapped in (
+            ("A", method(MATRIX, STEP)[0], "", powers(made[0] - exact[0], order)),
+            ("B", method(MATRIX, STEP)[1], " B", f"({powers(made[1] - exact[1], order)})"),
+        )
+    )
+
+
 @claim(
-    statement=r"\bar A_{\text{bil}} - e^{\Delta A} = \tfrac{1}{12} A^3 \Delta^3 + O(\Delta^4), \quad "
-    r"\bar B_{\text{bil}} - \bar B_{\text{ZOH}} = \tfrac{1}{12} A^2 B \Delta^3 + O(\Delta^4)",
+    statement=lambda: errors(ssm.bilinear, 3),
     assumptions=(r"$\Delta \|A\| < 2$, where both series converge.",),
     scope=ANY_MATRIX,
     engine="series",
@@ -507,9 +601,20 @@ def disk(decay: Any) -> Series:
     return 1 - decay(a, D)[0] * decay(c, D)[0]
 
 
+COMPLEX = {"a": "a", "c": r"\bar a"}
+
+
+def room() -> Series:
+    """Return what 1 - |Abar|^2 is of the bilinear rule: a positive multiple of -Re a, for a + c is twice that."""
+    return -D * (a + c) / ((1 - D * a / 2) * (1 - D * c / 2))
+
+
 @claim(
-    statement=r"1 - |\bar A_{\text{bil}}|^2 = \frac{-2 \Delta \operatorname{Re} a}{|1 - \Delta a / 2|^2}, \quad "
-    r"\text{so } |\bar A_{\text{bil}}| < 1 \iff \operatorname{Re} a < 0",
+    statement=lambda: (
+        rf"\bar A = {ssm.bilinear(a, D)[0].tex(**COMPLEX)}, \quad 1 - |\bar A|^2 = {room().tex(**COMPLEX)} = "
+        r"\frac{-8 \Delta \operatorname{Re} a}{|2 - \Delta a|^2}, \quad "
+        r"\text{so } |\bar A| < 1 \iff \operatorname{Re} a < 0"
+    ),
     assumptions=(r"$\Delta > 0$ and $\Delta a \ne 2$.",),
     scope=Every("complex a, every Delta > 0"),
     engine="series",
@@ -518,25 +623,24 @@ def disk(decay: Any) -> Series:
 )
 def bilinear_rule_is_stable_exactly_where_the_equation_is() -> Any:
     """The bilinear decay lies inside the unit circle exactly where Re a < 0, whatever the step."""
-    return disk(ssm.bilinear) + D * (a + c) / ((1 - D * a / 2) * (1 - D * c / 2))
+    return disk(ssm.bilinear) - room()
 
 
 @bilinear_rule_is_stable_exactly_where_the_equation_is.refute
 def euler_is_not() -> Any:
     """The Euler step in its place."""
-    return disk(ssm.euler) + D * (a + c) / ((1 - D * a / 2) * (1 - D * c / 2))
+    return disk(ssm.euler) - room()
 
 
 @bilinear_rule_is_stable_exactly_where_the_equation_is.refute
 def half_step_on_one_side() -> Any:
     """The half is left out of the denominator: the decay of the implicit Euler step, times 1 + Delta a / 2."""
     wrong = planted(ssm.bilinear, "1 / (1 - delta * A / 2)", "1 / (1 - delta * A)")
-    return disk(wrong) + D * (a + c) / ((1 - D * a / 2) * (1 - D * c / 2))
+    return disk(wrong) - room()
 
 
 @claim(
-    statement=r"\bar A_{\text{Euler}} - e^{\Delta A} = -\tfrac{1}{2} A^2 \Delta^2 + O(\Delta^3), \quad "
-    r"\bar B_{\text{Euler}} - \bar B_{\text{ZOH}} = -\tfrac{1}{2} A B \Delta^2 + O(\Delta^3)",
+    statement=lambda: errors(ssm.euler, 2),
     scope=ANY_MATRIX,
     engine="series",
     source=Source("the definition", "the explicit Euler step of h' = A h + B u"),
@@ -589,8 +693,12 @@ MAMBA3 = Source(
 
 
 @claim(
-    statement=r"h_t = e^{\Delta A} h_{t-1} + (1 - \lambda)\, \Delta\, e^{\Delta A} f_0 + \lambda\, \Delta\, f(\Delta): "
-    r"\quad \text{error} = (\lambda - \tfrac{1}{2}) (f'(0) - A f_0)\, \Delta^2 + O(\Delta^3)",
+    statement=lambda: (
+        "h_t = {} h_{{t-1}} + {} f(0) + {} f(\\Delta): \\quad ".format(
+            *ssm.exponential_trapezoidal(MATRIX, STEP, WEIGHT, exp=exp)
+        )
+        + rf"\text{{error}} = {mamba3_error(lam, 2).tex()}\, \Delta^2 + O(\Delta^3)"
+    ),
     assumptions=(
         "$f = B u$ is three times continuously differentiable over the step.",
         r"$\lambda$ is a smooth function of $\Delta$; so the error is of third order for every $A$ and $f$ exactly "
@@ -680,9 +788,20 @@ def gated_step(method: Discretisation, A: int = -1) -> Series:
     return of_softplus(S[0, 0])
 
 
+SIGMA = w / (1 + w)
+
+
+def gate(sigma: Any, h: Any, x: Any) -> Any:
+    """Return the step of a gated recurrent network."""
+    return (1 - sigma) * h + sigma * x
+
+
 @claim(
-    statement=r"A = -1, \; B = 1, \; \Delta = \operatorname{softplus}(z): \quad "
-    r"h_t = (1 - \sigma(z))\, h_{t-1} + \sigma(z)\, x_t",
+    statement=lambda: (
+        r"A = -1, \; B = 1, \; \Delta = \operatorname{softplus}(z): \quad "
+        rf"h_t = {gated_step(Discretisation.ZOH).tex(w='e^z', r='h_{t-1}', u='x_t')} = "
+        + str(gate(*letters(Kind.SCALAR, r"\sigma(z)", "h_{t-1}", "x_t")))
+    ),
     assumptions=(r"$\operatorname{softplus}(z) = \log(1 + e^z)$ and $\sigma(z) = e^z / (1 + e^z)$, with $z$ real.",),
     scope=Every("real z, at N = 1"),
     engine="series",
@@ -691,29 +810,32 @@ def gated_step(method: Discretisation, A: int = -1) -> Series:
 )
 def zoh_with_softplus_is_a_gate() -> Any:
     """One state with a softplus step, discretised by zero-order hold, is the gate of a gated recurrent network."""
-    sigma = w / (1 + w)
-    return gated_step(Discretisation.ZOH) - ((1 - sigma) * r + sigma * u)
+    return gated_step(Discretisation.ZOH) - gate(SIGMA, r, u)
 
 
 @zoh_with_softplus_is_a_gate.refute
 def input_of_mambas_code() -> Any:
     """With Bbar = Delta B, as Mamba's code has it, the theorem is false: the input comes in with weight softplus(z)."""
-    sigma = w / (1 + w)
-    return gated_step(Discretisation.MAMBA) - ((1 - sigma) * r + sigma * u)
+    return gated_step(Discretisation.MAMBA) - gate(SIGMA, r, u)
 
 
 @zoh_with_softplus_is_a_gate.refute
 def another_rate() -> Any:
     """A = -2."""
-    sigma = w / (1 + w)
-    return gated_step(Discretisation.ZOH, A=-2) - ((1 - sigma) * r + sigma * u)
+    return gated_step(Discretisation.ZOH, A=-2) - gate(SIGMA, r, u)
+
+
+SOFTPLUS = {"r": r"e^{A_{\log}}", "D": r"\operatorname{softplus}(x)"}
 
 
 @claim(
-    statement=r"g = -e^{A_{\log}} \operatorname{softplus}(x) \;\Rightarrow\; 0 < e^g < 1",
+    statement=lambda: (
+        rf"g = {(-r * D).tex(**SOFTPLUS)} \;\Rightarrow\; 0 < e^g < 1, \quad "
+        rf"\frac{{d e^g}}{{d s}} = {series.exp(-r * D).diff(D).tex(r='r', D='s')} < 0"
+    ),
     assumptions=(
         r"$x$ and $A_{\log}$ are real; $s = \operatorname{softplus}(x)$ is the number with $e^s = 1 + e^x$.",
-        r"Below, $r$ stands for $e^{A_{\log}} > 0$ and $\Delta$ for $s$.",
+        r"$r$ stands for $e^{A_{\log}} > 0$; in the residuals below $\Delta$ stands for $s$.",
     ),
     scope=Every("real x and A_log"),
     engine="series",

@@ -10,10 +10,12 @@ import numpy as np
 
 from derivations.claim import EverySize, EveryWidth, OverField, claim
 from derivations.engines import arrays
+from derivations.engines.printed import Kind, Written, letters
 from derivations.engines.tokens import Case, points, scalar_gates, vectors
 from derivations.engines.trees import Block, Expr
 from derivations.engines.words import Algebra, equation
 from gdn_core import reference
+from gdn_core.reference import Array
 from gdn_core.rules import MAMBA2, Gate, Source, WriteRule
 
 PAPER = Source("2405.21060", "secs. 4.3 and 5.1, eq. 16, structured masked attention", "Transformers are SSMs")
@@ -60,9 +62,10 @@ class Duality:
 def _statement() -> str:
     words = Duality()
     S_n = words.algebra.matrix("S_n", "V", "K")
+    outputs = attention(Written(r"\gamma", Kind.COLUMN), *letters(Kind.MATRIX, "S_0", "Q", "K", "V", "L"))
     return (
-        r"O = (L \odot Q K^\top) V + \operatorname{diag}(\gamma) Q S_0^\top, \quad L_{ij} = \prod_{s=j+1}^{i} \alpha_s "
-        rf"\text{{ for }} j \le i, \qquad {equation(S_n, words.hypothesis)}"
+        rf"O = {outputs}, \quad "
+        rf"L_{{ij}} = \prod_{{s=j+1}}^{{i}} \alpha_s \text{{ for }} j \le i, \qquad {equation(S_n, words.hypothesis)}"
     )
 
 
@@ -88,6 +91,11 @@ def additive_recurrence_is_masked_attention() -> Any:
     return words.residual(words.attention())
 
 
+def attention(gamma: Array, S: Array, q: Array, k: Array, v: Array, mask: Array) -> Array:
+    """Return the outputs as attention under a mask of decays."""
+    return (mask * (q @ k.T)) @ v + gamma * (q @ S.T)
+
+
 def masked_attention(case: Case, *, strict: bool = False, from_start: bool = False) -> tuple[Any, Any]:
     """Return the last memory and the outputs as masked attention."""
     T = len(case.x)
@@ -97,11 +105,10 @@ def masked_attention(case: Case, *, strict: bool = False, from_start: bool = Fal
     G = case.stack(G)
     causal = np.tri(T, T, -1 if strict else 0, dtype=int)
     between = case.exp(np.tri(T, T, 0, dtype=int) * (G - (0 * G.T if from_start else G.T)))
-    weights = causal * (between * (case.x.q @ case.x.k.T))
     gamma, to_end = case.exp(G), case.exp(G[T - 1] - G)
     return (
         gamma[T - 1] * case.S + case.x.v.T @ (to_end * case.x.k),
-        gamma * (case.x.q @ case.S.T) + weights @ case.x.v,
+        attention(gamma, case.S, case.x.q, case.x.k, case.x.v, causal * between),
     )
 
 

@@ -13,9 +13,19 @@ from typing import Any
 import numpy as np
 
 from derivations.claim import Claim, Counterexample, EverySize, Sizes, claim
-from derivations.claims.delta_rule import Implicit
-from derivations.claims.gated_delta_rule import inverse_of_unit_lower, matrix_form
-from derivations.claims.scan import Segments, composition_residual, then
+from derivations.claims.delta_rule import Implicit, Length, ut_transform, written_transform
+from derivations.claims.gated_delta_rule import (
+    SCALARS,
+    inverse_of_unit_lower,
+    matrix_form,
+    outputs,
+    written_chunk,
+    written_U_and_W,
+)
+from derivations.claims.objectives import Objective
+from derivations.claims.scan import Segments, composition, composition_residual, then
+from derivations.engines import printed
+from derivations.engines.printed import Kind, factored
 from derivations.engines.ring import Ring
 from derivations.engines.tokens import Case, symbols
 from derivations.engines.trees import ShapeError, shape
@@ -29,11 +39,32 @@ from gdn_core.rules import GATED_DELTANET, Source
 OWN_FORMULA = Source("no single place", "the formula circulates; it is described here and pinned on nobody")
 
 
-def erratum(name: str) -> Callable[[Callable[[], Any]], Claim]:
-    """State the claim of an entry: that its numbers are what the two formulas give."""
+Numbers = Callable[[], tuple[Any, Any]]
+
+
+def erratum(
+    name: str, numbers: Numbers, right: Callable[[], str], difference: Callable[[], Any] | None = None
+) -> Callable[[Callable[[], Any]], Claim]:
+    """State the claim of an entry: that its numbers are what the two formulas give.
+
+    Args:
+        name: of the entry.
+        numbers: computes what the printed and the right formula give at its numbers.
+        right: prints the right formula from what is checked.
+        difference: computes the right less the printed formula in letters, if both are polynomials.
+    """
     entry = ERRATA[name]
+
+    def statement() -> str:
+        parts = [rf"\text{{printed: }} {entry.printed}", rf"\text{{right: }} {right()}"]
+        if difference:
+            parts.append(rf"\text{{right less printed: }} {factored(difference(), SCALARS)}")
+        else:
+            parts.append(r"\text{{in numbers: {1} instead of {0}}}".format(*numbers()))
+        return r", \qquad ".join(parts)
+
     return claim(
-        statement=rf"\text{{printed: }} {entry.printed}, \qquad \text{{right: }} {entry.right}",
+        statement=statement,
         assumptions=tuple(f"{text}." for text in (entry.title.rstrip("."), entry.note.rstrip(".")) if text),
         scope=Counterexample(_numbers(entry)),
         engine="exact",
@@ -49,13 +80,14 @@ def _numbers(entry: Erratum) -> str:
     return f"{entry.compared} is {entry.gives} and should be {entry.should_give}{at}"
 
 
-def against(name: str, printed: Any, right: Any) -> list[str]:
-    """Compare what the two formulas give with what the entry says they give."""
+def against(name: str, numbers: Numbers) -> list[str]:
+    """Compare what the printed and the right formula give with what the entry says they give."""
     entry = ERRATA[name]
+    said = (entry.gives, entry.should_give)
     return [
-        f"{what} formula gives {found}, the entry says {said}"
-        for what, found, said in (("the printed", printed, entry.gives), ("the right", right, entry.should_give))
-        if str(found) != said
+        f"{what} formula gives {found}, the entry says {wanted}"
+        for what, found, wanted in zip(("the printed", "the right"), numbers(), said, strict=True)
+        if str(found) != wanted
     ]
 
 
@@ -87,24 +119,40 @@ def letters(case: Case) -> dict[str, list[Any]]:
 MASKED = ("exp(G[i] - G[:i + 1])", "exp(0 * G[:i + 1])")
 
 
-def mask_residual(*, right: Callable[..., Any] | None = None, factor: int = 1) -> Any:
-    """Compare the difference of the outputs of token 2 with the residual -b1 k1 q2 (a2 - 1)(a1 k1 s - v1)."""
-    case = in_letters(2)
-    x = letters(case)
-    _, o = case.run(right or reference.chunk)
-    _, wrong = case.run(planted(reference.chunk, *MASKED))
-    k1, b1, v1, a1, s = (x[name][0] for name in "kbvas")
-    stated = -factor * b1 * k1 * x["q"][1] * (x["a"][1] - 1) * (a1 * k1 * s - v1)
-    return case.residual(o - wrong, np.array([[0 * s], [stated]], dtype=object))
-
-
-@erratum("chunk_output_needs_the_decay_mask")
-def chunk_output_needs_the_decay_mask() -> Any:
-    """In the output of a chunk the products of queries and keys are masked by the decays, not by the causal ones."""
+def masks() -> tuple[Any, Any]:
+    """Compute the output of token 2 under the causal mask, and by the code."""
     case = in_numbers("chunk_output_needs_the_decay_mask")
     _, wrong = case.run(planted(reference.chunk, *MASKED))
     _, o = case.run(reference.recurrent)
-    return against("chunk_output_needs_the_decay_mask", wrong[1, 0], o[1, 0])
+    return wrong[1, 0], o[1, 0]
+
+
+def mask_difference() -> Any:
+    """Return by how much the outputs of token 2 differ, in letters."""
+    case = in_letters(2)
+    _, o = case.run(reference.chunk)
+    _, wrong = case.run(planted(reference.chunk, *MASKED))
+    return case.residual(o, wrong)[1, 0]
+
+
+def mask_residual(*, factor: int = 1) -> Any:
+    """Compare the difference of the outputs of token 2 with the residual -b1 k1 q2 (a2 - 1)(a1 k1 s - v1)."""
+    x = letters(in_letters(2))
+    k1, b1, v1, a1, s = (x[name][0] for name in "kbvas")
+    return mask_difference() + factor * b1 * k1 * x["q"][1] * (x["a"][1] - 1) * (a1 * k1 * s - v1)
+
+
+def masked_outputs() -> str:
+    """Print the outputs of a chunk."""
+    x, made = written_chunk()
+    S, N = printed.letters(Kind.MATRIX, "S", "N")
+    return rf"O = {outputs(S, x.q, x.g, made['P'], N)}, \; N = \widetilde U - \overleftarrow{{W}} S^\top"
+
+
+@erratum("chunk_output_needs_the_decay_mask", masks, masked_outputs, mask_difference)
+def chunk_output_needs_the_decay_mask() -> Any:
+    """In the output of a chunk the products of queries and keys are masked by the decays, not by the causal ones."""
+    return against("chunk_output_needs_the_decay_mask", masks)
 
 
 @chunk_output_needs_the_decay_mask.step(engine="ring", scope=Sizes(C=2, dk=1, dv=1))
@@ -131,29 +179,36 @@ def causal_mask_is_the_recurrence() -> Any:
 
 def error_of_token_two(x: Token, sign: int) -> Any:
     """Return the error of token 2 by the UT transform from an empty memory, with a sign before the triangle."""
-    triangle = np.tri(2, 2, -1, dtype=int) * ((x.b * x.k) @ x.k.T)
-    return (inverse_of_unit_lower(sign * triangle, np.stack) @ (x.b * x.v))[1, 0]
+    below = np.tri(2, 2, -1, dtype=int)
+    return ut_transform(x, below, lambda A: inverse_of_unit_lower(sign * A, np.stack))[1][1, 0]
 
 
-def sign_residual(*, factor: int = 2) -> Any:
-    """Compare the difference of the two errors with its value in letters, -2 b1 b2 k1 k2 v1."""
-    x = in_letters(2)
-    y = letters(x)
-    difference = error_of_token_two(x.x, 1) - error_of_token_two(x.x, -1)
-    return difference + factor * y["b"][0] * y["b"][1] * y["k"][0] * y["k"][1] * y["v"][0]
-
-
-@erratum("ut_transform_inverts_i_plus_the_triangle")
-def ut_transform_inverts_i_plus_the_triangle() -> Any:
-    """What the UT transform inverts is I plus the triangle: what a key already answers is taken off."""
+def signs() -> tuple[Any, Any]:
+    """Compute the error of token 2 by the printed form, and by the code."""
     case = in_numbers("ut_transform_inverts_i_plus_the_triangle")
     after, _ = case.run(reference.recurrent)
     first, _ = reference.step(case.S, case.x[0], exp=case.exp)
     by_the_code = (after[0, 0] - first[0, 0]) / case.x.k[1, 0]  # token 2 adds u k to the memory of one entry
-    return [
-        *against("ut_transform_inverts_i_plus_the_triangle", error_of_token_two(case.x, -1), by_the_code),
-        error_of_token_two(case.x, 1) - by_the_code,
-    ]
+    return error_of_token_two(case.x, -1), by_the_code
+
+
+def sign_difference() -> Any:
+    """Return by how much the errors of token 2 differ, in letters."""
+    x = in_letters(2).x
+    return error_of_token_two(x, 1) - error_of_token_two(x, -1)
+
+
+def sign_residual(*, factor: int = 2) -> Any:
+    """Compare the difference of the two errors with its value in letters, -2 b1 b2 k1 k2 v1."""
+    y = letters(in_letters(2))
+    return sign_difference() + factor * y["b"][0] * y["b"][1] * y["k"][0] * y["k"][1] * y["v"][0]
+
+
+@erratum("ut_transform_inverts_i_plus_the_triangle", signs, written_transform, sign_difference)
+def ut_transform_inverts_i_plus_the_triangle() -> Any:
+    """What the UT transform inverts is I plus the triangle: what a key already answers is taken off."""
+    right = error_of_token_two(in_numbers("ut_transform_inverts_i_plus_the_triangle").x, 1)
+    return [*against("ut_transform_inverts_i_plus_the_triangle", signs), right - signs()[1]]
 
 
 @ut_transform_inverts_i_plus_the_triangle.step(engine="ring", scope=Sizes(C=2, dk=1, dv=1))
@@ -187,23 +242,43 @@ BEFORE = (
 )
 
 
+def orders(case: Case) -> tuple[Any, Any]:
+    """Return the memory after a token by the printed form, and by the code."""
+    wrong, _ = planted(reference.step, *BEFORE)(case.S, case.x[0], exp=case.exp)
+    right, _ = reference.step(case.S, case.x[0], exp=case.exp)
+    return wrong[0, 0], right[0, 0]
+
+
+def orders_in_numbers() -> tuple[Any, Any]:
+    """Compute the memory after a token in both forms."""
+    return orders(in_numbers("error_is_read_after_the_decay"))
+
+
+def order_difference() -> Any:
+    """Return by how much the two memories differ, in letters."""
+    wrong, right = orders(in_letters(1))
+    return right - wrong
+
+
 def order_residual(*, factor: int = 1) -> Any:
     """Compare the difference of the two memories with its value in letters, b k^2 s (1 - a)."""
-    case = in_letters(1)
-    y = letters(case)
-    right, _ = reference.step(case.S, case.x[0], exp=case.exp)
-    wrong, _ = planted(reference.step, *BEFORE)(case.S, case.x[0], exp=case.exp)
+    y = letters(in_letters(1))
     a, b, k, s = (y[name][0] for name in "abks")
-    return right[0, 0] - wrong[0, 0] - factor * b * k**2 * s * (1 - a)
+    return order_difference() - factor * b * k**2 * s * (1 - a)
 
 
-@erratum("error_is_read_after_the_decay")
+def written_step() -> str:
+    """Print the code's step."""
+    words = Objective()
+    return rf"S_t = {words.step(words.alpha, words.beta, words.beta).normal().tex()}"
+
+
+@erratum("error_is_read_after_the_decay", orders_in_numbers, written_step, order_difference)
 def error_is_read_after_the_decay() -> Any:
     """The error is read from the decayed memory: otherwise a unit key with beta = 1 does not answer its new value."""
     case = in_numbers("error_is_read_after_the_decay")
-    wrong, _ = planted(reference.step, *BEFORE)(case.S, case.x[0], exp=case.exp)
-    right, o = reference.step(case.S, case.x[0], exp=case.exp)
-    return [*against("error_is_read_after_the_decay", wrong[0, 0], right[0, 0]), o[0] - case.x.v[0, 0]]
+    _, o = reference.step(case.S, case.x[0], exp=case.exp)
+    return [*against("error_is_read_after_the_decay", orders_in_numbers), o[0] - case.x.v[0, 0]]
 
 
 @error_is_read_after_the_decay.step(engine="ring", scope=Sizes(C=1, dk=1, dv=1))
@@ -227,24 +302,38 @@ def difference_of_the_other_sign() -> Any:
 # The decays in W.
 
 
-def w_residual(*, factor: int = 1) -> Any:
-    """Compare the difference of the memories of two tokens with its value, b1 b2 k1^2 k2^2 s a1 a2 (1 - a2)."""
-    case = in_letters(2)
-    y = letters(case)
-    right, _ = case.run(matrix_form)
-    wrong, _ = case.run(matrix_form, ungated="A_decayed")
-    (k1, k2), (b1, b2), (a1, a2), s = y["k"], y["b"], y["a"], y["s"][0]
-    stated = factor * b1 * b2 * k1**2 * k2**2 * s * a1 * a2 * (1 - a2)
-    return case.residual(right - wrong, np.array([[stated]], dtype=object))
-
-
-@erratum("decays_count_once_in_w")
-def decays_count_once_in_w() -> Any:
-    """W is made with the inverse that has no decays, and decayed once."""
+def decayed_twice() -> tuple[Any, Any]:
+    """Compute the memory after two tokens by the printed form, and by the code."""
     case = in_numbers("decays_count_once_in_w")
     wrong, _ = case.run(matrix_form, ungated="A_decayed")
     right, _ = case.run(reference.recurrent)
-    return against("decays_count_once_in_w", wrong[0, 0], right[0, 0])
+    return wrong[0, 0], right[0, 0]
+
+
+def w_difference() -> Any:
+    """Return by how much the memories after two tokens differ, in letters."""
+    case = in_letters(2)
+    right, _ = case.run(matrix_form)
+    wrong, _ = case.run(matrix_form, ungated="A_decayed")
+    return case.residual(right, wrong)[0, 0]
+
+
+def w_residual(*, factor: int = 1) -> Any:
+    """Compare the difference of the memories of two tokens with its value, b1 b2 k1^2 k2^2 s a1 a2 (1 - a2)."""
+    y = letters(in_letters(2))
+    (k1, k2), (b1, b2), (a1, a2), s = y["k"], y["b"], y["a"], y["s"][0]
+    return w_difference() - factor * b1 * b2 * k1**2 * k2**2 * s * a1 * a2 * (1 - a2)
+
+
+def written_W() -> str:
+    """Print W of a chunk."""
+    return rf"\overleftarrow{{W}} = {written_U_and_W()[1]}"
+
+
+@erratum("decays_count_once_in_w", decayed_twice, written_W, w_difference)
+def decays_count_once_in_w() -> Any:
+    """W is made with the inverse that has no decays, and decayed once."""
+    return against("decays_count_once_in_w", decayed_twice)
 
 
 @decays_count_once_in_w.step(engine="ring", scope=Sizes(C=2, dk=1, dv=1))
@@ -269,11 +358,16 @@ def printed_form_is_the_code() -> Any:
 # The composition of affine maps.
 
 
-@erratum("affine_maps_carry_the_translation_through_the_second_map")
+def translations() -> tuple[Any, Any]:
+    """Compute the first entry of the translation of two composed maps in both orders."""
+    M, X = (np.array(entries, dtype=object) for entries in ([[1, 0], [3, 1]], [[0, 1], [0, 0]]))
+    return (M @ X)[0, 0], (X @ M)[0, 0]
+
+
+@erratum("affine_maps_carry_the_translation_through_the_second_map", translations, composition)
 def affine_maps_carry_the_translation_through_the_second_map() -> Any:
     """What the first map adds is carried through the second from the right: X_i M_j + X_j."""
-    M, X = (np.array(entries, dtype=object) for entries in ([[1, 0], [3, 1]], [[0, 1], [0, 0]]))
-    return against("affine_maps_carry_the_translation_through_the_second_map", (M @ X)[0, 0], (X @ M)[0, 0])
+    return against("affine_maps_carry_the_translation_through_the_second_map", translations)
 
 
 @affine_maps_carry_the_translation_through_the_second_map.step(engine="words", scope=EverySize("dk", "dv"))
@@ -318,8 +412,18 @@ def writes_decayed_from(case: Case, start: int) -> Any:
         S, _ = reference.step(S, case.x[t], exp=case.exp)
         errors.append(u[0] * case.x.k[t, 0])
     a1, a2 = (case.exp(case.x.g[t])[0, 0] for t in range(2))
-    first, second = (a2, 1) if start else (a1 * a2, a2)
-    return a1 * a2 * case.S[0, 0] + first * errors[0] + second * errors[1], S[0, 0]
+    return decayed_from(start, case.S[0, 0], a1, a2, *errors), S[0, 0]
+
+
+def decayed_from(start: int, s: Any, a1: Any, a2: Any, first: Any, second: Any) -> Any:
+    """Return the memory of two tokens from the one before and two writes."""
+    return a1 * a2 * s + (a2 * first + second if start else a1 * a2 * first + a2 * second)
+
+
+def starts() -> tuple[Any, Any]:
+    """Compute the memory of two tokens with each write decayed by its own token too, and behind it."""
+    case = in_numbers("decays_of_a_write_start_behind_it")
+    return writes_decayed_from(case, 0)[0], writes_decayed_from(case, 1)[0]
 
 
 def start_residual(start: int) -> Any:
@@ -328,13 +432,17 @@ def start_residual(start: int) -> Any:
     return made - code
 
 
-@erratum("decays_of_a_write_start_behind_it")
+def written_writes() -> str:
+    """Print the memory of two tokens."""
+    scalars = printed.letters(Kind.SCALAR, "S_0", r"\alpha_1", r"\alpha_2", r"u_1 k_1^\top", r"u_2 k_2^\top")
+    return f"S_2 = {decayed_from(1, *scalars)}"
+
+
+@erratum("decays_of_a_write_start_behind_it", starts, written_writes)
 def decays_of_a_write_start_behind_it() -> Any:
     """A write is decayed by the tokens behind it, and not by its own: the decay acts before the write."""
-    case = in_numbers("decays_of_a_write_start_behind_it")
-    printed, _ = writes_decayed_from(case, 0)
-    right, code = writes_decayed_from(case, 1)
-    return [*against("decays_of_a_write_start_behind_it", printed, right), right - code]
+    right, code = writes_decayed_from(in_numbers("decays_of_a_write_start_behind_it"), 1)
+    return [*against("decays_of_a_write_start_behind_it", starts), right - code]
 
 
 @decays_of_a_write_start_behind_it.step(engine="ring", scope=Sizes(C=2, dk=1, dv=1))
@@ -369,13 +477,21 @@ def eigenvalue(key: Array, gate: Any) -> Any:
     return P @ key
 
 
-@erratum("eigenvalue_has_the_squared_key_length")
-def eigenvalue_has_the_squared_key_length() -> Any:
-    """Along its key a transition multiplies by 1 - beta ||k||^2."""
+def eigenvalues() -> tuple[Any, Any]:
+    """Compute the eigenvalue along a key of one channel by the printed form, and by the code."""
     numbers = ERRATA["eigenvalue_has_the_squared_key_length"].numbers
     key = np.array(numbers["k"], dtype=object)
-    by_the_code = eigenvalue(key, numbers["b"][0])[0] / key[0]
-    return against("eigenvalue_has_the_squared_key_length", 1 - numbers["b"][0] * key[0], by_the_code)
+    return 1 - numbers["b"][0] * key[0], eigenvalue(key, numbers["b"][0])[0] / key[0]
+
+
+@erratum(
+    "eigenvalue_has_the_squared_key_length",
+    eigenvalues,
+    lambda: rf"\lambda = {Length().eigenvalue.tex()}, \; \kappa = \|k\|^2",
+)
+def eigenvalue_has_the_squared_key_length() -> Any:
+    """Along its key a transition multiplies by 1 - beta ||k||^2."""
+    return against("eigenvalue_has_the_squared_key_length", eigenvalues)
 
 
 def along_the_key(power: int) -> Any:
@@ -407,13 +523,24 @@ def length_to_the_fourth() -> Any:
 # Longhorn's objective.
 
 
-@erratum("longhorn_objective_adds_the_error")
-def longhorn_objective_adds_the_error() -> Any:
-    """The objective that Longhorn's step minimises adds the error to the distance from the old memory."""
+def stationary() -> tuple[Any, Any]:
+    """Compute where the objective with each sign is stationary, for one entry."""
     numbers = ERRATA["longhorn_objective_adds_the_error"].numbers
     s, b, k, v = (numbers[name][0] for name in "sbkv")
-    printed, right = ((s + sign * b * v * k) / (1 + sign * b * k**2) for sign in (-1, 1))
-    return against("longhorn_objective_adds_the_error", printed, right)
+    wrong, right = ((s + sign * b * v * k) / (1 + sign * b * k**2) for sign in (-1, 1))
+    return wrong, right
+
+
+def implicit_objective() -> str:
+    """Print the objective, for one row of the memory."""
+    words = Implicit()
+    return words.loss(words.algebra.matrix("S'", "1", "K")).tex()
+
+
+@erratum("longhorn_objective_adds_the_error", stationary, implicit_objective)
+def longhorn_objective_adds_the_error() -> Any:
+    """The objective that Longhorn's step minimises adds the error to the distance from the old memory."""
+    return against("longhorn_objective_adds_the_error", stationary)
 
 
 @longhorn_objective_adds_the_error.step(engine="words", scope=EverySize("dk", "dv"))
@@ -446,11 +573,22 @@ def product_shape(*, transposed: bool) -> str:
     return f"{made.shape[0]} x {made.shape[1]}"
 
 
-@erratum("rows_are_tokens_so_the_values_are_transposed")
+def products_in_numbers() -> tuple[str, str]:
+    """Return the shapes of the printed and of the right product."""
+    return product_shape(transposed=False), product_shape(transposed=True)
+
+
+def written_product() -> str:
+    """Print the memory of a chunk of writes."""
+    words = Algebra()
+    V, K, S = words.matrix("V", "C", "V"), words.matrix("K", "C", "K"), words.matrix("S", "V", "K")
+    return rf"S_{{[t+1]}} = {(S + V.T @ K).tex()}"
+
+
+@erratum("rows_are_tokens_so_the_values_are_transposed", products_in_numbers, written_product)
 def rows_are_tokens_so_the_values_are_transposed() -> Any:
     """With a token a row the writes of a chunk are V'K."""
-    printed, right = product_shape(transposed=False), product_shape(transposed=True)
-    return against("rows_are_tokens_so_the_values_are_transposed", printed, right)
+    return against("rows_are_tokens_so_the_values_are_transposed", products_in_numbers)
 
 
 def fits(*, transposed: bool) -> list[str]:

@@ -11,11 +11,13 @@ import numpy as np
 
 from derivations.claim import Counterexample, Every, EverySize, Sizes, claim, every_rule
 from derivations.engines import arrays
+from derivations.engines.printed import Kind, Written, entry, exp, letters, phi1
 from derivations.engines.ring import Ring
 from derivations.engines.tokens import Case, symbols
 from derivations.engines.trees import Expr
-from derivations.engines.words import Algebra, equation
+from derivations.engines.words import Algebra
 from gdn_core import reference, ssm, streams
+from gdn_core.equation import tex
 from gdn_core.reference import Token
 from gdn_core.rules import (
     DELTANET,
@@ -133,23 +135,23 @@ class Nested:
         gla, mamba_2, linear = step(A, 0, 1), step(alpha, 0, 1), step(1, 0, 1)
         zero = 0 * beta
         return {
-            "Gated DeltaNet-2 to KDA: B = beta I, W = beta I": (step(A, beta * I_K, beta * I_V), kda),
-            "KDA to Gated DeltaNet: A = alpha I": (step(alpha * I_K, beta, beta), gdn),
-            "Gated DeltaNet to DeltaNet: alpha = 1": (step(self.algebra.number(1), beta, beta), delta),
-            "Gated DeltaNet-2 to GLA: B = 0, W = I": (step(A, zero * I_K, I_V), gla),
-            "GLA to Mamba-2: A = alpha I": (step(alpha * I_K, 0, 1), mamba_2),
-            "Mamba-2 to linear attention: alpha = 1": (step(self.algebra.number(1), 0, 1), linear),
+            r"Gated DeltaNet-2 to KDA: B = \beta I, W = \beta I": (step(A, beta * I_K, beta * I_V), kda),
+            r"KDA to Gated DeltaNet: A = \alpha I": (step(alpha * I_K, beta, beta), gdn),
+            r"Gated DeltaNet to DeltaNet: \alpha = 1": (step(self.algebra.number(1), beta, beta), delta),
+            r"Gated DeltaNet-2 to GLA: B = 0, W = I": (step(A, zero * I_K, I_V), gla),
+            r"GLA to Mamba-2: A = \alpha I": (step(alpha * I_K, 0, 1), mamba_2),
+            r"Mamba-2 to linear attention: \alpha = 1": (step(self.algebra.number(1), 0, 1), linear),
         }
 
 
 def _statement() -> str:
     words = Nested()
-    S_t = words.algebra.matrix("S_t", "V", "K")
-    return (
-        rf"{equation(S_t, words.step(words.A, words.B, words.W))} \;\text{{at}}\; B = W = \beta I,\; A = \alpha I "
-        rf"\;\text{{is}}\; {words.step(words.alpha, words.beta, words.beta).tex()}; \quad B = 0, W = I "
-        rf"\;\text{{is}}\; {words.step(words.A, 0, 1).tex()}; \;\ldots"
-    )
+    whole = words.step(words.A, words.B, words.W).normal().tex()
+    lines = [rf"\text{{Gated DeltaNet-2}} &: S_t = {whole}"]
+    for edge, (wide, _) in words.edges().items():
+        names, at = edge.split(": ")
+        lines.append(rf"\text{{{names}}} &: {at}: \quad {wide.normal().tex()}")
+    return r"\begin{aligned} " + r" \\ ".join(lines) + r" \end{aligned}"
 
 
 @claim(
@@ -201,7 +203,10 @@ def gates_that_are_not_tied() -> Any:
 
 
 @claim(
-    statement=r"S_t = S_{t-1} + v_t k_t^\top \text{ in both}",
+    statement=lambda: (
+        rf"\text{{{FAST_WEIGHTS.title}: }} {tex(FAST_WEIGHTS)}, \quad "
+        rf"\text{{{LINEAR_ATTENTION.title.lower()}: }} {tex(LINEAR_ATTENTION)}"
+    ),
     scope=Every("T, dk and dv: the two rules have the same gates, and there is one step"),
     engine="exact",
     source=Source("2102.11174", "secs. 2 and 3.1", "Linear Transformers Are Secretly Fast Weight Programmers"),
@@ -258,8 +263,13 @@ def as_mamba(stream: streams.Stream, discretisation: Discretisation) -> dict[str
     return {"g": exactly(s4.g) - exactly(mamba.g), "w k": exactly(k[0]) - exactly(k[1])}
 
 
+def _fixed_step() -> str:
+    x = ssm.tokens(*map(entry, ("u", r"\Delta", "A", "B", "C")), method=Discretisation.ZOH, phi1=phi1)
+    return rf"\Delta_t = \Delta \;\Rightarrow\; (\bar A_t, \bar B_t) = ({exp(x.g).flat[0]}, {x.k.flat[0]})"
+
+
 @claim(
-    statement=r"\Delta_t = \Delta \Rightarrow (\bar A_t, \bar B_t) = (e^{\Delta A}, \Delta \varphi_1(\Delta A) B_t)",
+    statement=_fixed_step,
     assumptions=("The two are discretised alike, by zero-order hold.",),
     scope=Counterexample("one stream of three tokens, of which every number is compared"),
     engine="exact",
@@ -302,7 +312,7 @@ class Limit:
     """Gated DeltaNet on the keys eps k and the values v / eps, in words: u is v / eps, so that nothing is divided."""
 
     def __init__(self) -> None:
-        a = self.algebra = Algebra("alpha eps")
+        a = self.algebra = Algebra("alpha epsilon")
         self.alpha, self.eps = a.all_scalars()
         self.S = a.matrix("S", "V", "K")
         self.q, self.k, self.u = a.vector("q", "K"), a.vector("k", "K"), a.vector("u", "V")
@@ -322,11 +332,13 @@ class Limit:
 
 
 def _limit() -> str:
-    words = Limit()
-    printed = words.leading().tex().replace("eps", r"\epsilon ")
+    # The letters that the certificate is run on: M is a transition of two key channels.
+    alpha, beta, k_1, *M = letters(Kind.SCALAR, r"\alpha", r"\beta", "k_1", "M_{11}", "M_{12}", "M_{22}")
+    wiped, rest = certificate_sides(alpha * beta * k_1**2, *M)
     return (
-        rf"\operatorname{{GDN}}(\epsilon k, v/\epsilon, \beta = 1) - \operatorname{{Mamba2}}(k, v) = {printed}, \qquad "
-        r"\alpha (I - \beta k k^\top) = \alpha' I \;\Rightarrow\; \beta k = 0 \text{ for } d_k \ge 2"
+        r"\operatorname{GDN}(\epsilon k, v/\epsilon, \beta = 1) - \operatorname{Mamba2}(k, v) = "
+        rf"{Limit().error().normal().tex()}, \quad {wiped} = {rest}\text{{: }} "
+        r"M = \alpha' I \;\Rightarrow\; \beta k = 0 \text{ for } d_k \ge 2"
     )
 
 
@@ -395,8 +407,13 @@ def certificate(rule: WriteRule, *, squared: bool = True) -> Any:
     case, M, _ = transition(rule)
     x = case.x[0]
     alpha = case.exp(x.g)[0, 0]
-    wiped = alpha * x.b[0] * x.k[0] ** 2
-    return wiped**2 - wiped * (M[1, 1] - M[0, 0]) - (M[0, 1] ** 2 if squared else M[0, 1])
+    left, right = certificate_sides(alpha * x.b[0] * x.k[0] ** 2, M[0, 0], M[0, 1], M[1, 1], power=2 if squared else 1)
+    return left - right
+
+
+def certificate_sides(wiped: Any, M_11: Any, M_12: Any, M_22: Any, *, power: int = 2) -> tuple[Any, Any]:
+    """Return the two sides of the certificate, for what is wiped off the first channel and a transition."""
+    return wiped**2, wiped * (M_22 - M_11) + M_12**power
 
 
 @gated_deltanet_contains_mamba2_only_in_the_limit.step(engine="ring", scope=Every("dk >= 2, by any two key channels"))
@@ -428,36 +445,30 @@ def wrong_certificate() -> Any:
 
 # What a narrower rule cannot do.
 
-Invariant = Callable[[Case, Any, Any], Any]
+Invariant = Callable[[Any, Any, Any, Any], Any]  # of a transition M, what is written W, the key and the value
 
 
-def _unchanged_across_the_key(case: Case, M: Any, W: Any) -> Any:
-    k = case.x.k[0]
-    across = np.array([-k[1], k[0]], dtype=object)
-    return M @ across - across
+def _unchanged_across_the_key(M: Any, W: Any, k: Any, v: Any) -> Any:
+    return [M[0, 1] * k[0] - M[0, 0] * k[1] + k[1], M[1, 1] * k[0] - M[1, 0] * k[1] - k[0]]
 
 
-def _scaled_across_the_key(case: Case, M: Any, W: Any) -> Any:
-    k = case.x.k[0]
-    across = np.array([-k[1], k[0]], dtype=object)
-    moved = M @ across
-    return moved[0] * across[1] - moved[1] * across[0]
+def _scaled_across_the_key(M: Any, W: Any, k: Any, v: Any) -> Any:
+    return (M[0, 1] * k[0] - M[0, 0] * k[1]) * k[0] + (M[1, 1] * k[0] - M[1, 0] * k[1]) * k[1]
 
 
-def _erased_as_much_as_written(case: Case, M: Any, W: Any) -> Any:
-    k, v = case.x.k[0], case.x.v[0]
+def _erased_as_much_as_written(M: Any, W: Any, k: Any, v: Any) -> Any:
     return M[0, 1] * (v[0] - k[0] * W[0, 0]) + k[1] * W[0, 0] * M[0, 0]
 
 
-def _nothing_off_the_diagonal(case: Case, M: Any, W: Any) -> Any:
+def _nothing_off_the_diagonal(M: Any, W: Any, k: Any, v: Any) -> Any:
     return [M[0, 1], M[1, 0]]
 
 
-def _alike_on_the_diagonal(case: Case, M: Any, W: Any) -> Any:
+def _alike_on_the_diagonal(M: Any, W: Any, k: Any, v: Any) -> Any:
     return M[0, 0] - M[1, 1]
 
 
-def _one_on_the_diagonal(case: Case, M: Any, W: Any) -> Any:
+def _one_on_the_diagonal(M: Any, W: Any, k: Any, v: Any) -> Any:
     return M[0, 0] - 1
 
 
@@ -472,12 +483,24 @@ NON_EDGES: tuple[tuple[WriteRule, WriteRule, Invariant], ...] = (
 )
 
 
+def kept(rule: WriteRule, keeps: Invariant) -> Any:
+    """Return what an invariant is for a token of a rule, by the code."""
+    case, M, W = transition(rule)
+    return keeps(M, W, case.x.k[0], case.x.v[0])
+
+
+def _kept() -> str:
+    M, W = (np.array([[Written(f"{name}_{{{i}{j}}}") for j in (1, 2)] for i in (1, 2)], dtype=object) for name in "MW")
+    k, v = ([Written(f"{name}_{i}") for i in (1, 2)] for name in "kv")
+    lines = []
+    for narrow, wide, keeps in NON_EDGES:
+        zeros = ", \\; ".join(f"{x} = 0" for x in np.ravel(keeps(M, W, k, v)))
+        lines.append(rf"\text{{{narrow.title},}} \quad \text{{unlike {wide.title}}} &: \quad {zeros}")
+    return r"\begin{aligned} " + r" \\ ".join(lines) + r" \end{aligned}"
+
+
 @claim(
-    statement=(
-        r"\text{DeltaNet: } M x = x \text{ for } x \perp k; \quad \text{Gated DeltaNet: } M x \parallel x; \quad "
-        r"\text{KDA: } M_{12} (v_1 - k_1 W_{11}) + k_2 W_{11} M_{11} = 0; \quad "
-        r"\text{GLA: } M_{12} = 0; \quad \text{Mamba-2: } M_{11} = M_{22}; \quad \text{linear attention: } M_{11} = 1"
-    ),
+    statement=_kept,
     assumptions=(
         r"$S_t = S_{t-1} M + W$ with one token of two key channels. On the same keys and values a wider rule breaks "
         "what the narrower one keeps: the mutants show by how much.",
@@ -489,11 +512,11 @@ NON_EDGES: tuple[tuple[WriteRule, WriteRule, Invariant], ...] = (
 )
 def narrower_rules_keep_what_wider_ones_break() -> Any:
     """A narrower rule keeps, at all its gates, a relation that the next wider one breaks: so it does not contain it."""
-    return {f"{narrow.slug}: {keeps.__name__}": keeps(*transition(narrow)) for narrow, _, keeps in NON_EDGES}
+    return {f"{narrow.slug}: {keeps.__name__}": kept(narrow, keeps) for narrow, _, keeps in NON_EDGES}
 
 
 def _broken_by(narrow: WriteRule, wide: WriteRule) -> Any:
-    return next(keeps(*transition(wide)) for one, other, keeps in NON_EDGES if (one, other) == (narrow, wide))
+    return next(kept(wide, keeps) for one, other, keeps in NON_EDGES if (one, other) == (narrow, wide))
 
 
 @narrower_rules_keep_what_wider_ones_break.refute

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from derivations.claim import EverySize, EveryWidth, OverField, Sizes, claim, every_rule
-from derivations.engines import arrays
+from derivations.engines import arrays, printed
+from derivations.engines.printed import Below, Kind, Written, inverse, letters
 from derivations.engines.tokens import Case, every_width, free_symbols, points, symbols, vectors
 from derivations.engines.trees import Block, Expr
 from derivations.engines.words import Algebra, equation
@@ -196,23 +197,62 @@ def matrices(x: Token, *, exp: Exp, stack: Stack) -> dict[str, Array]:
         G.append(G[-1] + x.g[t, 0])
     G = stack(G)  # [C, 1]
     Gamma = exp(causal * (G - G.T))  # [C, C], gamma_i / gamma_j for j <= i
+    return {"gamma": exp(G), "to_end": exp(G[C - 1] - G), **products(x, Gamma, below, causal)}
+
+
+def products(x: Token, Gamma: Array, below: Any, causal: Any) -> dict[str, Array]:
+    """Return the masked products of keys and queries: of the triangular systems A, and P of the outputs."""
     KK = x.k @ x.k.T
     return {
-        "gamma": exp(G),
-        "to_end": exp(G[C - 1] - G),
         "A": below * (x.b * KK),
-        "A_decayed": below * (x.b * KK * Gamma),
-        "P": causal * (x.q @ x.k.T * Gamma),
+        "A_decayed": below * (x.b * (KK * Gamma)),
+        "P": causal * ((x.q @ x.k.T) * Gamma),
     }
+
+
+Inverse = Callable[[Array], Array]
+
+
+def U_and_W(x: Token, gamma: Array, gated: Array, ungated: Array, inverse: Inverse) -> tuple[Array, Array]:
+    """Return U and W of a chunk from the matrices of two triangular systems; ``inverse`` takes A to that of I + A."""
+    return inverse(gated) @ (x.b * x.v), gamma * (inverse(ungated) @ (x.b * x.k))
 
 
 def matrix_form(S: Array, x: Token, *, exp: Exp, stack: Stack, gated: str = "A_decayed", ungated: str = "A") -> Any:
     """Run a chunk as the paper's matrices, with its U, W and Gamma."""
     m = matrices(x, exp=exp, stack=stack)
-    U = inverse_of_unit_lower(m[gated], stack) @ (x.b * x.v)
-    W = m["gamma"] * (inverse_of_unit_lower(m[ungated], stack) @ (x.b * x.k))
+    U, W = U_and_W(x, m["gamma"], m[gated], m[ungated], lambda A: inverse_of_unit_lower(A, stack))
     N = U - W @ S.T
-    return m["gamma"][len(x) - 1] * S + N.T @ (m["to_end"] * x.k), m["gamma"] * (x.q @ S.T) + m["P"] @ N
+    return m["gamma"][len(x) - 1] * S + N.T @ (m["to_end"] * x.k), outputs(S, x.q, m["gamma"], m["P"], N)
+
+
+def outputs(S: Array, q: Array, gamma: Array, P: Array, errors: Array) -> Array:
+    """Return the outputs of a chunk from the memory before it and its errors."""
+    return gamma * (q @ S.T) + P @ errors
+
+
+BETA, GAMMA = r"\beta", r"\gamma"
+
+
+def written_chunk() -> tuple[Token, dict[str, Written]]:
+    """Return the letters of a chunk, and its masked products."""
+    (Q, K, V), (beta, gamma) = letters(Kind.MATRIX, "Q", "K", "V"), letters(Kind.COLUMN, BETA, GAMMA)
+    x = Token(q=Q, k=K, v=V, g=gamma, b=beta, w=beta)
+    return x, products(x, Written(r"\Gamma", Kind.MATRIX), Below(-1), Below())
+
+
+def written_U_and_W(*, gated: str = "A_decayed", ungated: str = "A") -> tuple[Written, Written]:
+    """Run U and W on letters; ``x.g`` of the letters is the decay from the start of the chunk."""
+    x, made = written_chunk()
+    return U_and_W(x, x.g, made[gated], made[ungated], inverse)
+
+
+def _triangular() -> str:
+    U, W = written_U_and_W()
+    system, right = written_chunk()[1]["A_decayed"], Triangular().right()
+    return (
+        rf"\bigl(I + {system}\bigr) N = {right.tex()} \;\Rightarrow\; N = U - W S_0^\top, \quad U = {U}, \quad W = {W}"
+    )
 
 
 class Triangular:
@@ -225,7 +265,9 @@ class Triangular:
         words = self.words = Induction()
         a = self.algebra = words.algebra
         self.V = a.matrix("V", "n", "V")
-        self.B, self.D = a.diagonal("B", "n"), a.diagonal("D", "n")
+        self.B, self.D = (
+            a.diagonal(name, "n", tex=rf"\operatorname{{diag}}({tex})") for name, tex in (("B", BETA), ("D", GAMMA))
+        )
         self.M = a.matrix("M", "n", "n")
 
     def right(self) -> Expr:
@@ -244,15 +286,7 @@ class Triangular:
 
 
 @claim(
-    statement=(
-        r"\Bigl(I + \operatorname{tril}\bigl(\operatorname{diag}(\beta)(K K^\top \odot \Gamma), -1\bigr)\Bigr) N = "
-        r"\operatorname{diag}(\beta)\bigl(V - \operatorname{diag}(\gamma) K S_0^\top\bigr) "
-        r"\;\Rightarrow\; N = U - W S_0^\top, \quad "
-        r"U = \bigl(I + \operatorname{tril}(\operatorname{diag}(\beta)(K K^\top \odot \Gamma), -1)\bigr)^{-1} "
-        r"\operatorname{diag}(\beta) V, \quad "
-        r"W = \operatorname{diag}(\gamma) \bigl(I + \operatorname{tril}(\operatorname{diag}(\beta) K K^\top, -1)"
-        r"\bigr)^{-1} \operatorname{diag}(\beta) K"
-    ),
+    statement=_triangular,
     assumptions=(r"$\Gamma_{ij} = \gamma_i / \gamma_j$ for $j \le i$; no decay is exactly 0, as $e^{g}$ never is.",),
     scope=EverySize("C", "dk", "dv"),
     engine="words",
@@ -337,13 +371,16 @@ class ByChannel:
         self.q, self.k, self.v = a.vector("q", "K"), a.vector("k", "K"), a.vector("v", "V")
         self.hypothesis = self.S0 @ self.C + self.N.T @ self.K
 
+    def error(self, keys: Expr | None = None, read_by: Expr | None = None) -> Expr:
+        """Return the error of the new token, from the keys as they have decayed to it."""
+        keys = self.K @ self.A if keys is None else keys
+        read_by = self.E @ self.k if read_by is None else read_by
+        return self.W @ self.v - (self.S0 @ self.C @ self.A + self.N.T @ keys) @ read_by
+
     def residual(self, *, decay_of_keys: Expr | None = None, read_by: Expr | None = None) -> list[Any]:
         """Compare the chunk form of n + 1 tokens with the code's step behind the hypothesis."""
-        erase = self.E @ self.k
         keys = self.K @ (self.A if decay_of_keys is None else decay_of_keys)
-        error = self.W @ self.v - (self.S0 @ self.C @ self.A + self.N.T @ keys) @ (
-            erase if read_by is None else read_by
-        )
+        error = self.error(keys, read_by)
         S = self.S0 @ self.C @ self.A + Block([[self.N], [error.T]]).T @ Block([[keys], [self.k.T]])
         x = arrays.token(q=self.q, k=self.k, v=self.v, decay=self.A, erase=self.E, write=self.W)
         want, o = reference.step(arrays.Array(self.hypothesis, 2), x, exp=arrays.exp)
@@ -357,18 +394,16 @@ def decays_by_key_channel(rule: WriteRule) -> bool:
 
 def _statement_by_channel() -> str:
     words = ByChannel()
-    S_n, nu = words.algebra.matrix("S_n", "V", "K"), words.algebra.vector("nu", "V", tex=r"\nu_i")
-    return (
-        rf"{equation(S_n, words.hypothesis)}, \quad {nu.tex()} = w_i \odot v_i - S_0 (\gamma_i \odot b_i \odot k_i) - "
-        r"\sum_{j<i} \Bigl(\sum_n k_{jn} \tfrac{\gamma_{in}}{\gamma_{jn}} b_{in} k_{in}\Bigr) \nu_j"
-    )
+    S_n, nu = words.algebra.matrix("S_n", "V", "K"), words.algebra.vector("nu", "V", tex=r"\nu")
+    return rf"{equation(S_n, words.hypothesis)}, \quad {equation(nu, words.error())}"
 
 
 @claim(
     statement=_statement_by_channel,
     assumptions=(
         r"$C = \operatorname{diag}(\gamma_n)$, the decays of each key channel from the start; row $j$ of $\bar K$ is "
-        r"$k_j \odot \gamma_n / \gamma_j$, and row $j$ of $N$ the error $\nu_j$.",
+        r"$k_j \odot \gamma_n / \gamma_j$, and row $j$ of $N$ the error $\nu_j$; $A$, $E$ and $W$ hold the decays, the "
+        r"erase gates and the write gates of token $n + 1$, and $\nu$ is its error.",
         r"The induction starts at the empty chunk, where $C = I$ and $N$ has no rows.",
     ),
     scope=EverySize("C", "dk", "dv"),
@@ -421,9 +456,25 @@ def decays_between_tokens_taken_from_the_start(rule: WriteRule) -> Any:
 
 # Every rule of the family.
 
+SCALARS = {
+    f"{letter}{t}": rf"\{name}" + (f"_{t}" if t else "")
+    for letter, name in (("a", "alpha"), ("b", "beta"))
+    for t in ("", 1, 2)
+}
+
+
+def _two_tokens() -> str:
+    case = symbols(GATED_DELTANET, 2, 1, 1)
+    ends = {name: case.run(code) for name, code in (("chunk", reference.chunk), ("recurrent", reference.recurrent))}
+    shown = {name: printed.polynomial(end[0][0, 0], SCALARS) for name, end in ends.items()}
+    return (
+        r"\operatorname{chunk}(S, x_{1:C}) = \operatorname{recurrent}(S, x_{1:C}), \quad \text{such as } "
+        r"\text{Gated DeltaNet at } C = 2, d = 1: \; S_2 = " + " = ".join(dict.fromkeys(shown.values()))
+    )
+
 
 @claim(
-    statement=r"\operatorname{chunk}(S, x_{1:C}) = \operatorname{recurrent}(S, x_{1:C})",
+    statement=_two_tokens,
     scope=Sizes(C=3, dk=3, dv=2),
     engine="ring",
     source=PAPER,
@@ -479,11 +530,20 @@ def outputs_without_the_memory_before(rule: WriteRule) -> Any:
     return chunk_against_recurrence(symbols(rule, 2, 2, 3), wrong)
 
 
+def _stages() -> str:
+    letter = {name: printed.entry(name) for name in "qkvgbw"}
+    x = Token(**{name: value if name == "g" else value[0] for name, value in letter.items()})
+    m = reference.moments(printed.entry("S"), x, exp=printed.exp)
+    stages = zip(("decay", "erase", "write"), (m.decayed, m.erased, m.written), strict=True)
+    return (
+        rf"{m.before[0, 0]} "
+        + " ".join(rf"\xrightarrow{{\text{{{name}}}}} {stage[0, 0]}" for name, stage in stages)
+        + r" = S_t, \quad \text{for one row and one key channel}"
+    )
+
+
 @claim(
-    statement=(
-        r"S_{t-1} \xrightarrow{\text{decay}} e^{g} \odot S \xrightarrow{\text{erase}} \cdot - r k^\top "
-        r"\xrightarrow{\text{write}} \cdot + (w \odot v) k^\top = S_t, \qquad r = (e^{g} \odot S)(b \odot k)"
-    ),
+    statement=_stages,
     scope=Sizes(dk=3, dv=2),
     engine="ring",
     source=Source("2412.06464", "eq. 10", "Gated Delta Networks: Improving Mamba2 with Delta Rule"),
@@ -522,7 +582,10 @@ def output_read_before_the_write(rule: WriteRule) -> Any:
 
 
 @claim(
-    statement=r"k = 0,\; v = 0,\; b = 0,\; g = 0 \;\Rightarrow\; \operatorname{step}(S, x) = (S,\; S q)",
+    statement=lambda: (
+        r"k = 0,\; v = 0,\; b = 0,\; g = 0 \;\Rightarrow\; \operatorname{step}(S, x) = "
+        rf"({', '.join(end.normal().tex() for end in padded()[1:])})"
+    ),
     assumptions=(
         "The write gate may be anything: a rule without one writes everything, and there is nothing to write.",
     ),
@@ -537,7 +600,8 @@ def padding_leaves_the_memory() -> Any:
     return _padding_in_words()
 
 
-def _padding_in_words(*, decay: str | int = 1, value: bool = False, key: bool = False) -> Any:
+def padded(*, decay: str | int = 1, value: bool = False, key: bool = False) -> tuple[Expr, Expr, Expr]:
+    """Return a memory, and the memory and the output behind a token that fills up; what is named is not zero in it."""
     a = Algebra("omega alpha")
     S = a.matrix("S", "V", "K")
     x = arrays.token(
@@ -547,7 +611,13 @@ def _padding_in_words(*, decay: str | int = 1, value: bool = False, key: bool = 
         decay=a.scalar(decay) if isinstance(decay, str) else decay,
         write=a.scalar("omega"),
     )
-    return (reference.step(arrays.Array(S, 2), x, exp=arrays.exp)[0].word - S).normal()
+    after, o = reference.step(arrays.Array(S, 2), x, exp=arrays.exp)
+    return S, after.word, o.word
+
+
+def _padding_in_words(**wrong: Any) -> Any:
+    before, after, _ = padded(**wrong)
+    return (after - before).normal()
 
 
 @padding_leaves_the_memory.step(engine="ring", scope=Sizes(C=4, dk=3, dv=2))
@@ -585,13 +655,21 @@ def padding_that_decays_in_a_chunk(rule: WriteRule) -> Any:
     return padded_against_chunk(rule, ("k", "v", "b"))
 
 
+def attend(made: dict[str, Array], system: str, values: Array, inverse: Inverse) -> Array:
+    """Return the outputs of a chunk from an empty memory."""
+    return made["P"] @ inverse(made[system]) @ values
+
+
+def _attention() -> str:
+    x, made = written_chunk()
+    return rf"S_0 = 0 \;\Rightarrow\; O = {attend(made, 'A_decayed', x.b * x.v, inverse)}"
+
+
 @claim(
-    statement=(
-        r"S_0 = 0 \;\Rightarrow\; O = A V, \quad A = (Q K^\top \odot \Gamma) "
-        r"\bigl(I + \operatorname{tril}(\operatorname{diag}(\beta)(K K^\top \odot \Gamma), -1)\bigr)^{-1} "
-        r"\operatorname{diag}(\beta)"
+    statement=_attention,
+    assumptions=(
+        r"$\Gamma_{ij} = \gamma_i / \gamma_j$ for $j \le i$. What stands before $V$ is the attention matrix $A$.",
     ),
-    assumptions=(r"$\Gamma_{ij} = \gamma_i / \gamma_j$ for $j \le i$, and 0 above the diagonal.",),
     scope=EverySize("C", "dk", "dv"),
     engine="words",
     source=PAPER,
@@ -612,7 +690,7 @@ def outputs_are_effective_attention() -> Any:
 def effective_attention(x: Token, *, exp: Exp, stack: Stack, system: str = "A_decayed", beta: bool = True) -> Array:
     """Return the outputs as A V."""
     m = matrices(x, exp=exp, stack=stack)
-    return m["P"] @ inverse_of_unit_lower(m[system], stack) @ (x.b * x.v if beta else x.v)
+    return attend(m, system, x.b * x.v if beta else x.v, lambda A: inverse_of_unit_lower(A, stack))
 
 
 def attention_against_recurrence(case: Case, **wrong: Any) -> Any:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from derivations.claim import Counterexample, Every, EverySize, EveryWidth, OverField, claim
-from derivations.engines import counting
+from derivations.engines import counting, printed
+from derivations.engines.printed import Below, Kind, letters, number
 from derivations.engines.ring import Ring
 from derivations.engines.tokens import Case, points, vectors
 from derivations.engines.trees import Block, Expr
 from derivations.engines.words import Algebra
 from derivations.mutants import planted
 from gdn_core import reference, rules, streams
+from gdn_core.equation import tex, tex_output
+from gdn_core.reference import Array
 from gdn_core.rules import LINEAR_ATTENTION, LINEAR_ATTENTION_NORMALISED, SOFTMAX_ATTENTION, Source
 
 PAPER = Source("2006.16236", "sec. 3.4", "Transformers are RNNs")
@@ -38,7 +41,10 @@ class TwoChunks:
         self.Q2, self.K2, self.V2 = (
             a.matrix(f"{name}_2", "n", size) for name, size in (("Q", "K"), ("K", "K"), ("V", "V"))
         )
-        self.P, self.R = a.matrix("P_1", "m", "m"), a.matrix("P_2", "n", "n")
+        self.P, self.R = (
+            a.matrix(f"P_{i}", size, size, tex=rf"\operatorname{{tril}}(Q_{i} K_{i}^\top)")
+            for i, size in ((1, "m"), (2, "n"))
+        )
 
     def parallel(self) -> tuple[Expr, Expr]:
         """Return the last memory and the outputs of all m + n tokens at once."""
@@ -61,13 +67,18 @@ class TwoChunks:
         return [(one - other).normal() for one, other in forms]
 
 
+def _forms() -> str:
+    words = TwoChunks()
+    memory, outputs = words.chunkwise()
+    together = all_at_once(Below(), *letters(Kind.MATRIX, "S_0", "Q", "K", "V"))[1]
+    return (
+        rf"{tex(LINEAR_ATTENTION)},\; {tex_output(LINEAR_ATTENTION)} \quad\Longleftrightarrow\quad O = {together} "
+        rf"\quad\Longleftrightarrow\quad O = {outputs.tex()},\; S = {memory.tex()}"
+    )
+
+
 @claim(
-    statement=(
-        r"S_t = S_{t-1} + v_t k_t^\top,\; o_t = S_t q_t \;\Longleftrightarrow\; "
-        r"O = Q S_0^\top + \operatorname{tril}(Q K^\top) V \;\Longleftrightarrow\; "
-        r"O_{[c]} = Q_{[c]} S_{[c]}^\top + \operatorname{tril}(Q_{[c]} K_{[c]}^\top) V_{[c]},\; "
-        r"S_{[c+1]} = S_{[c]} + V_{[c]}^\top K_{[c]}"
-    ),
+    statement=_forms,
     scope=EverySize("m", "n", "dk", "dv"),
     engine="words",
     source=PAPER,
@@ -83,11 +94,15 @@ def linear_attention_is_recurrent_parallel_and_chunkwise() -> Any:
     return TwoChunks().residual()
 
 
-def parallel(case: Case, *, diagonal: int = 0) -> tuple[Any, Any]:
-    """Return the last memory and the outputs, all at once."""
+def all_at_once(causal: Any, S: Array, q: Array, k: Array, v: Array) -> tuple[Array, Array]:
+    """Return the last memory and the outputs, all at once, under a mask."""
+    return S + v.T @ k, q @ S.T + (causal * (q @ k.T)) @ v
+
+
+def parallel(case: Case, *, diagonal: int = 0) -> tuple[Array, Array]:
+    """Return the last memory and the outputs of a stream, all at once."""
     causal = np.tri(len(case.x), len(case.x), diagonal, dtype=int)
-    weights = causal * (case.x.q @ case.x.k.T)
-    return case.S + case.x.v.T @ case.x.k, case.x.q @ case.S.T + weights @ case.x.v
+    return all_at_once(causal, case.S, case.x.q, case.x.k, case.x.v)
 
 
 def forms(case: Case, chunk_size: int, **wrong: int) -> list[Any]:
@@ -146,12 +161,24 @@ def answers(keys: tuple[int, ...], values: tuple[int, ...]) -> dict[str, list[Fr
     return found
 
 
+def mean(weights: Sequence[Any], values: Sequence[Any]) -> tuple[Any, Any]:
+    """Return the sum of weighed values and the sum of the weights that softmax attention divides it by."""
+    return sum(w * v for w, v in zip(weights, values, strict=True)), sum(weights)
+
+
+def _means() -> str:
+    found = answers((1, 1, 1, 1), (1, 1, 1, 1))
+    scores = [printed.exp(x) for x in letters(Kind.SCALAR, r"q \cdot k_1", r"q \cdot k_2")]
+    above, below = mean(scores, list(letters(Kind.SCALAR, "v_1", "v_2")))
+    return (
+        rf"\text{{attention: }} o_2 = {above / below}; \quad k_i = q = v_i = 1 \;\Rightarrow\; "
+        rf"o_1, \ldots, o_4 = {', '.join(map(number, found[LINEAR_ATTENTION_NORMALISED.slug]))} \quad\text{{but}}\quad "
+        rf"{', '.join(map(number, found[LINEAR_ATTENTION.slug]))} \text{{ without the normaliser}}"
+    )
+
+
 @claim(
-    statement=(
-        r"k_i = q,\; v_i = v \;\Rightarrow\; "
-        r"\frac{\sum_{i \le t} e^{q \cdot k_i} v_i}{\sum_{i \le t} e^{q \cdot k_i}} = v "
-        r"\quad\text{but}\quad \sum_{i \le t} (q \cdot k_i)\, v_i = t\, (q \cdot q)\, v"
-    ),
+    statement=_means,
     scope=Counterexample("four tokens of one key and one value"),
     engine="exact",
     source=Source("2006.16236", "eqs. 2 to 5", "Transformers are RNNs"),
@@ -164,10 +191,8 @@ def dropping_the_normaliser_makes_another_model() -> Any:
     """
     found = answers((1, 1, 1, 1), (1, 1, 1, 1))
     ring = Ring(E=())  # the exponential of the one score
-    weights = [ring["E"][()]] * 4
-    softmax = [
-        sum(weights[:t]) * 1 - 1 * sum(weights[:t]) for t in range(1, 5)
-    ]  # numerator less the value times the rest
+    sums = [mean([ring["E"][()]] * t, [1] * t) for t in range(1, 5)]
+    softmax = [above - 1 * below for above, below in sums]  # less the value times what it is divided by
     return {
         "softmax": softmax,
         "normalised": [answer - 1 for answer in found["linear-attention-normalised"]],
@@ -201,7 +226,7 @@ def of_recurrence(T: int, V: int, K: int) -> int:
 
 def of_chunk(T: int, V: int, K: int) -> int:
     """Count the multiplications of T tokens, all at once."""
-    return T * T * (2 * K + V) + T * (3 * V * K + V + 4 * K) + V * K
+    return T**2 * (2 * K + V) + T * (3 * V * K + V + 4 * K) + V * K
 
 
 def counted(code: Callable[..., Any], T: int, V: int, K: int, **options: int) -> int:
@@ -226,13 +251,19 @@ def costs(*, recurrence: Formula = of_recurrence, chunk: Formula = of_chunk) -> 
     return found
 
 
-@claim(
-    statement=(
-        r"\begin{aligned} \text{token by token} &: L\,(4 d_v d_k + d_v + d_k) \\ \text{all at once} &: "
-        r"L^2 (2 d_k + d_v) + L\,(3 d_v d_k + d_v + 4 d_k) + d_v d_k \\ "
+def _costs() -> str:
+    sizes: list[Any] = list(letters(Kind.SCALAR, "L", "d_v", "d_k"))
+    kept, cache = LINEAR_ATTENTION.floats(*sizes), SOFTMAX_ATTENTION.floats(*sizes)
+    return (
+        rf"\begin{{aligned}} \text{{token by token}} &: {of_recurrence(*sizes)} \\ "
+        rf"\text{{all at once}} &: {of_chunk(*sizes)} \\ "
         r"\text{chunks of } C &: \tfrac{L}{C} \text{ times the second at } L = C \\ "
-        r"\text{kept after } L \text{ tokens} &: d_v d_k \text{, a KV cache } L\,(d_k + d_v) \end{aligned}"
-    ),
+        rf"\text{{kept after }} L \text{{ tokens}} &: {kept} \text{{, a KV cache }} {cache} \end{{aligned}}"
+    )
+
+
+@claim(
+    statement=_costs,
     assumptions=(
         "Multiplications, counted by running the forms of the code under scalar gates on arrays that know their shape.",
         "A count is a sum over the loops, so a polynomial of degree at most 2 in the length and 1 in each width: its "

@@ -48,15 +48,23 @@ class Additive:
         """The memory of n + 1 writes."""
         return Block([[self.N], [self.v.T]]).T @ Block([[self.K], [self.k.T]])
 
+    @property
+    def answer(self) -> Expr:
+        """What it answers to the last key: its value, and the others weighed by how far the keys overlap."""
+        return (self.k.T @ self.k) * self.v + self.N.T @ self.K @ self.k
+
 
 # 9. Keys collide.
 
 
 def _interference() -> str:
     words = Additive()
+    written, _ = step(words.memory, k=words.k, v=words.v)
+    orthonormal = words.algebra.matrix("S'", "K", "V", tex=r"S^\top")
     return (
-        rf"S = {words.memory.tex()}, \quad S k_j = \|k_j\|^2 v_j + \sum_{{i \ne j}} (k_i \cdot k_j)\, v_i, \quad "
-        r"K K^\top = I \;\Rightarrow\; S k_j = v_j"
+        rf"S = {written.normal().tex()}: \quad S k = {words.answer.tex()}, \quad "
+        rf"{equation(words.K @ words.K.T, words.algebra.identity('n'))} \;\Rightarrow\; "
+        rf"{equation(words.K @ orthonormal, words.N)} \text{{ for }} S = {words.memory.tex()}"
     )
 
 
@@ -76,11 +84,7 @@ def memory_answers_the_value_and_the_overlaps() -> Any:
     """
     words = Additive()
     written, read = step(words.memory, k=words.k, v=words.v)
-    overlaps = words.N.T @ (words.K @ words.k)
-    return [
-        (written - words.longer).normal(),
-        (read - (words.v * (words.k.T @ words.k) + overlaps)).normal(),
-    ]
+    return [(written - words.longer).normal(), (read - words.answer).normal()]
 
 
 @memory_answers_the_value_and_the_overlaps.step(engine="words", scope=EverySize("n", "dk", "dv"))
@@ -137,18 +141,21 @@ class TooMany:
         if dependent:
             words.rule(self.c.T @ self.K, words.zero("1", "K"))
 
-    def residual(self) -> Any:
-        """Take c' of the recall error for the values c v'; it is -|c|^2 v', whatever S is."""
+    def error(self) -> tuple[Expr, Expr]:
+        """Return c' of the recall error for the values c v', and what it is: -|c|^2 v', whatever S is."""
         error = self.K @ self.S.T - self.c @ self.v.T  # row i: S k_i less the value c_i v
-        return (self.c.T @ error + (self.c.T @ self.c) * self.v.T).normal()
+        return self.c.T @ error, -((self.c.T @ self.c) * self.v.T)
+
+    def residual(self) -> Any:
+        """Compare the two."""
+        error, left = self.error()
+        return (error - left).normal()
 
 
 def _too_many() -> str:
     words = TooMany()
-    error = words.K @ words.S.T - words.c @ words.v.T
-    return (
-        rf"c^\top K = 0 \;\Rightarrow\; {(words.c.T @ error).tex()} = -\|c\|^2 v^\top \ne 0 \quad\text{{for every }} S"
-    )
+    dependence = equation(words.c.T @ words.K, words.algebra.zero("1", "K"))
+    return rf"{dependence} \;\Rightarrow\; {equation(*words.error())} \ne 0 \quad\text{{for every }} S"
 
 
 @claim(
@@ -206,20 +213,35 @@ def as_many_pairs_as_channels() -> Any:
 # 10. No recency.
 
 
-def exchanged(**gates: Any) -> Any:
-    """Write two tokens in both orders, by the code; return the difference of the memories."""
+def both_orders(**gates: Any) -> tuple[Expr, Expr]:
+    """Write two tokens in both orders, by the code; return the memories."""
     words = Additive()
-    other_k, other_v = words.algebra.vector("k_2", "K"), words.algebra.vector("v_2", "V")
+    other_k, other_v = words.algebra.vector("k'", "K"), words.algebra.vector("v'", "V")
     made = {name: words.algebra.scalar(gate) if isinstance(gate, str) else gate for name, gate in gates.items()}
     first, second = {"k": words.k, "v": words.v}, {"k": other_k, "v": other_v}
     one = step(step(words.S0, **first, **made)[0], **second, **made)[0]
-    other = step(step(words.S0, **second, **made)[0], **first, **made)[0]
+    return one, step(step(words.S0, **second, **made)[0], **first, **made)[0]
+
+
+def exchanged(**gates: Any) -> Any:
+    """Return the difference of the memories of two tokens in both orders."""
+    one, other = both_orders(**gates)
     return (one - other).normal()
 
 
+def permuted() -> tuple[Expr, Expr]:
+    """Return the rows of K and N in another order, as a memory, and as they were."""
+    words = Additive()
+    P = words.algebra.matrix("P", "n", "n")
+    words.algebra.rule(P.T @ P, words.algebra.identity("n"))
+    return (P @ words.N).T @ (P @ words.K), words.memory
+
+
 @claim(
-    statement=r"(S + v_1 k_1^\top) + v_2 k_2^\top = (S + v_2 k_2^\top) + v_1 k_1^\top, \quad "
-    r"(P N)^\top (P K) = N^\top K \text{ for every permutation } P",
+    statement=lambda: (
+        rf"S_2 = {both_orders()[0].normal().tex()} \text{{ in either order}}, \quad "
+        rf"{equation(*permuted())} \text{{ for every permutation }} P"
+    ),
     scope=EverySize("T", "dk", "dv"),
     engine="words",
     source=ADDITIVE,
@@ -236,10 +258,8 @@ def additive_memory_forgets_the_order() -> Any:
 @additive_memory_forgets_the_order.step(engine="words", scope=EverySize("n", "dk", "dv"))
 def every_permutation_at_once() -> Any:
     """A permutation of the rows of K and N leaves N'K as it is."""
-    words = Additive()
-    P = words.algebra.matrix("P", "n", "n")
-    words.algebra.rule(P.T @ P, words.algebra.identity("n"))
-    return ((P @ words.N).T @ (P @ words.K) - words.memory).normal()
+    moved, memory = permuted()
+    return (moved - memory).normal()
 
 
 @additive_memory_forgets_the_order.refute
@@ -364,9 +384,9 @@ class Rewrite:
 
 def _rewrite() -> str:
     words = Rewrite()
-    additive = words.S @ words.k + words.v1 + words.v2
-    return rf"\text{{additive: }} {equation(words.algebra.vector('S_2 k', 'V', tex='S_2 k'), additive)}, \quad " + (
-        rf"\text{{delta rule, }} \beta = 1: \; {equation(words.algebra.vector('S_2k', 'V', tex='S_2 k'), words.v2)}"
+    return (
+        rf"\text{{additive: }} S_2 k = {words.answer().normal().tex()}, \quad "
+        rf"\text{{delta rule, }} \beta = 1: \; S_2 k = {words.answer(erase=1, write=1).normal().tex()}"
     )
 
 

@@ -8,12 +8,13 @@ import numpy as np
 
 from derivations.claim import EverySize, Sizes, claim, every_rule
 from derivations.engines import arrays
+from derivations.engines.printed import entry, exp
 from derivations.engines.ring import Ring
 from derivations.engines.tokens import shapes, tokens
 from derivations.engines.trees import Expr
 from derivations.engines.words import Algebra, trace
 from gdn_core import reference
-from gdn_core.reference import Array
+from gdn_core.reference import Array, Exp, Token
 from gdn_core.rules import Gate, Source, WriteRule
 
 TABLE = Source("2412.06464", "table 1", "Gated Delta Networks: Improving Mamba2 with Delta Rule")
@@ -60,11 +61,11 @@ class Objective:
 
 def _statement() -> str:
     words = Objective()
-    _, said, _ = words.rows()["Gated DeltaNet"]
+    kept, said, made = words.rows()["Gated DeltaNet"]
     return (
-        rf"F(S) = \bigl\| S - {(words.alpha * words.M).tex()} \bigr\|_F^2 "
+        rf"F(S) = \bigl\| S - {kept.tex()} \bigr\|_F^2 "
         rf"- 2 \bigl\langle S k, {said.tex()} \bigr\rangle, "
-        r"\qquad F(S) = F(S_t) + \| S - S_t \|_F^2"
+        rf"\qquad F(S) = F(S_t) + \| S - S_t \|_F^2, \quad S_t = {made.normal().tex()}"
     )
 
 
@@ -86,6 +87,17 @@ def rules_minimise_their_published_objectives() -> Any:
     return {name: words.above_the_minimum(*row) for name, row in words.rows().items()}
 
 
+def objective(M: Array, kept: Array, said: Array, k: Array) -> Any:
+    """Return the objective at a memory M; k has a key for each row."""
+    return ((M - kept) ** 2).sum() - 2 * ((M * k).sum(1) * said).sum()
+
+
+def kept_and_said(S: Array, x: Token, k: Array, exp: Exp, *, gated: bool = True) -> tuple[Array, Array]:
+    """Return what is to be kept of the memory S before the token, and what is to be said of its key."""
+    kept = exp(x.g) * S
+    return kept, x.w * x.v - ((kept if gated else S) * (x.b * k)).sum(1)
+
+
 def partial_derivatives(rule: WriteRule, *, keep: bool = True, gated: bool = True) -> Array:
     """Differentiate a rule's objective by every entry of the memory, at the memory that the code's step makes.
 
@@ -98,13 +110,12 @@ def partial_derivatives(rule: WriteRule, *, keep: bool = True, gated: bool = Tru
     stream = tokens(rule, {name: ring[name] for name in sizes})
     x = stream[0]
     k = np.broadcast_to(x.k, sizes["S"])
-    kept = ring.exp(x.g) * ring["S"]
-    said = x.w * x.v - ((kept if gated else ring["S"]) * (x.b * k)).sum(1)
+    kept, said = kept_and_said(ring["S"], x, k, ring.exp, gated=gated)
     M = ring["M"]
-    objective = ((M - (kept if keep else ring["S"])) ** 2).sum() - 2 * ((M * k).sum(1) * said).sum()
+    value = objective(M, kept if keep else ring["S"], said, k)
     written, _ = reference.recurrent(ring["S"], stream, exp=ring.exp)
     at = list(zip(M.flat, written.flat, strict=True))
-    found = [objective.diff(letter).compose(at) for letter in M.flat]
+    found = [value.diff(letter).compose(at) for letter in M.flat]
     return np.array(found, dtype=object).reshape(M.shape)
 
 
@@ -124,11 +135,18 @@ def known_value_read_before_the_decay() -> Any:
     return words.above_the_minimum(kept, words.beta * (words.v - words.M @ words.k), minimiser)
 
 
+def _objective() -> str:
+    x = Token(**{name: entry(name) if name == "g" else entry(name)[0] for name in "qkvgbw"})
+    S, before, k = entry("S"), entry("S_{t-1}"), x.k[None]
+    made, _ = reference.step(before, x, exp=exp)
+    return (
+        rf"F(S) = {objective(S, *kept_and_said(before, x, k, exp), k)}, \quad S_t = {made[0, 0]} \;\Rightarrow\; "
+        r"\nabla F(S_t) = 0, \quad \text{for one row and one key channel}"
+    )
+
+
 @claim(
-    statement=(
-        r"F(S) = \bigl\| S - e^{g} \odot S_{t-1} \bigr\|_F^2 - 2 \bigl\langle S k, w \odot v - (e^{g} \odot S_{t-1})"
-        r"(b \odot k) \bigr\rangle \;\Rightarrow\; \nabla F(S_t) = 0"
-    ),
+    statement=_objective,
     assumptions=(
         "The published objective of Gated DeltaNet with the gates of the rule; F is strictly convex, so its stationary "
         "point is its only minimum.",

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from derivations.claim import Counterexample, EverySize, Sizes, claim
-from derivations.engines import arrays
+from derivations.engines import arrays, printed
 from derivations.engines.ring import Ring
 from derivations.engines.trees import Block, Expr
 from derivations.engines.words import Algebra, equation
 from derivations.mutants import planted
 from gdn_core import reference, ssm
+from gdn_core.equation import tex, tex_output
 from gdn_core.reference import Array, Token
+from gdn_core.rules import MAMBA as MAMBA_RULE
 from gdn_core.rules import Discretisation, Source
 
 MAMBA = Source("2312.00752", "eq. 2a and Algorithm 2, sec. 3.2", "Mamba: Linear-Time Sequence Modeling")
@@ -77,10 +79,21 @@ class Model:
         return [self.ring.residual(S, states), self.ring.residual(o, np.stack(outputs))]
 
 
+def _write_rule() -> str:
+    zoh, mamba = (
+        ssm.tokens(*map(printed.entry, ("u", r"\Delta", "A", "B", "C")), method=method, phi1=printed.phi1)
+        for method in (Discretisation.ZOH, Discretisation.MAMBA)
+    )
+    shared = ", \\; ".join(f"{name} = {getattr(mamba, name).flat[0]}" for name in "gqv")
+    keys = r" \text{ or } ".join(f"({x.k.flat[0]}, {x.w.flat[0]})" for x in (zoh, mamba))
+    return (
+        r"h_t = \bar A_t \odot h_{t-1} + \bar B_t \odot u_t, \; y_t = h_t C_t \quad\text{is}\quad "
+        rf"{tex(MAMBA_RULE)}, \; {tex_output(MAMBA_RULE)} \quad\text{{with}}\quad {shared}, \; (k, w) = {keys}"
+    )
+
+
 @claim(
-    statement=r"h_t = \bar A_t \odot h_{t-1} + (\bar B_t \odot u_t), \; y_t = h_t C_t \quad\text{is}\quad "
-    r"S_t = e^{g_t} \odot S_{t-1} + (w_t \odot v_t) k_t^\top, \; o_t = S_t q_t \quad\text{with}\quad "
-    r"g = \Delta A, \; q = C, \; v = u, \; (k, w) = (\Delta \varphi_1(\Delta A) B, 1) \text{ or } (B, \Delta)",
+    statement=_write_rule,
     assumptions=(
         "$A$ is diagonal and real: one number a state, or one a channel and state.",
         r"$\bar B = \Delta \varphi_1(\Delta A) B$ (zero-order hold) gives each channel a key of its own; "
@@ -225,9 +238,17 @@ def lag_one(deltas: tuple[int, int, int]) -> tuple[Fraction, Fraction]:
     return answers[0], answers[1]
 
 
+def _lags() -> str:
+    steps = (1, 1, 2)
+    first, second = map(printed.number, lag_one(steps))
+    return (
+        rf"\Delta = {steps}, \; A = -1: \quad \frac{{\partial y_1}}{{\partial u_0}} = {first} \ne {second} = "
+        r"\frac{\partial y_2}{\partial u_1}"
+    )
+
+
 @claim(
-    statement=r"\Delta = (1, 1, 2), \; A = -1: \quad "
-    r"\frac{\partial y_1}{\partial u_0} = \tfrac{1}{2} \ne \tfrac{1}{4} = \frac{\partial y_2}{\partial u_1}",
+    statement=_lags,
     assumptions=("Decays are powers of 2, so the numbers are exact; tokens are counted from 0.",),
     scope=Counterexample("three tokens, one state, Delta = 1, 1, 2"),
     engine="exact",
@@ -269,7 +290,7 @@ def maps() -> list[tuple[Expr, Expr]]:
     """Declare three affine maps S -> S M + X, and the memory as a map of its own, to start from."""
     words = Algebra()
     return [(words.matrix(f"M{i}", "K", "K"), words.matrix(f"X{i}", "V", "K")) for i in (1, 2, 3)] + [
-        (words.identity("K"), words.matrix("S", "V", "K"))
+        (words.identity("K"), words.matrix("S", "V", "K", tex="S_0"))
     ]
 
 
@@ -286,12 +307,15 @@ def apply(S: Expr, by: Affine) -> Expr:
     return S @ by[0] + by[1]
 
 
-def composed() -> str:
-    """Print the composition that is checked."""
-    first, second, _, _ = maps()
-    M, X = then(first, second)
+def composition() -> str:
+    """Print the composition of two maps."""
+    M, X = then(*maps()[:2])
+    return rf"(M_1, X_1) \cdot (M_2, X_2) = ({M.tex()},\; {X.tex()})"
+
+
+def _composed() -> str:
     return (
-        rf"(M_1, X_1) \cdot (M_2, X_2) = ({M.tex()},\; {X.tex()}), \quad "
+        rf"{composition()}, \quad "
         r"(a \cdot b) \cdot c = a \cdot (b \cdot c), \quad S \cdot (M, X) = S M + X"
     )
 
@@ -308,7 +332,7 @@ def composition_residual(compose: Callable[[Affine, Affine], Affine]) -> dict[st
 
 
 @claim(
-    statement=composed,
+    statement=_composed,
     scope=EverySize("dk", "dv"),
     engine="words",
     source=Source("github.com/srush/annotated-mamba", "issue 5, on the order of the scan's products"),
@@ -389,8 +413,10 @@ def written_before_the_decay() -> Any:
 
 
 @claim(
-    statement=r"S_T = S_0\, M_a M_b + (X_a M_b + X_b), \quad \text{tokens } 1..n \text{ making } (M_a, X_a), \; "
-    r"n + 1..T \text{ making } (M_b, X_b)",
+    statement=lambda: (
+        rf"S_T = {apply(maps()[3][1], then(*maps()[:2])).tex()}, \quad \text{{tokens }} 1..n "
+        r"\text{ making } (M_1, X_1), \; n + 1..T \text{ making } (M_2, X_2)"
+    ),
     scope=EverySize("T", "n", "dk", "dv"),
     engine="words",
     source=Source("github.com/srush/annotated-mamba", "issue 5, on the order of the scan's products"),
@@ -463,8 +489,10 @@ def prefixes(maps_: list[Any], compose: Callable[[Any, Any], Any]) -> list[Any]:
 
 
 @claim(
-    statement=r"S_t = S_0 \cdot \bigl((M_1, X_1) \cdots (M_t, X_t)\bigr) \text{ for every } t, "
-    r"\text{ however the products are bracketed}",
+    statement=lambda: (
+        rf"S_3 = {apply(maps()[3][1], prefixes(maps()[:3], then)[2]).tex()}, \quad \ldots, \quad S_t = S \cdot "
+        r"\bigl((M_1, X_1) \cdots (M_t, X_t)\bigr) \text{ for every } t, \quad \text{however they are bracketed}"
+    ),
     scope=Sizes(T=4, V=3, K=2),
     engine="ring",
     source=Source("github.com/srush/annotated-mamba", "issue 5, on the order of the scan's products"),

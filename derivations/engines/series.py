@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from functools import reduce
 from math import factorial
 from typing import Any
 
@@ -32,15 +33,19 @@ from sympy.polys.domains import QQ
 from sympy.polys.fields import FracElement, field
 from sympy.polys.rings import PolyElement
 
+from derivations.engines import printed
+
 
 class Variables:
     """The variables that series are made of.
 
     Args:
-        names: the names, in one string.
+        names: the names, in one string; products are printed in their order.
+        tex: how variables are printed that are not printed by their name.
     """
 
-    def __init__(self, names: str) -> None:
+    def __init__(self, names: str, tex: dict[str, str] | None = None) -> None:
+        self.tex = tex or {}
         self.field = field(names.split(), QQ)[0]
         self.ring = self.field.ring
         self.names = names.split()
@@ -137,6 +142,28 @@ class Series:
             shown = f"({shown})" if exponent and (" " in shown or "/" in shown) else shown
             parts.append(shown if not exponent else f"exp({exponent})" if factor == 1 else f"{shown}*exp({exponent})")
         return " + ".join(parts) or "0"
+
+    def tex(self, **names: str) -> str:
+        """Print in TeX, as one fraction in normal form.
+
+        Args:
+            names: how variables are printed here that are printed otherwise elsewhere.
+        """
+        names = {**self.variables.tex, **names}
+        denominators = (factor.denom for factor in self.terms.values())
+        denominator = reduce(lambda one, other: one.lcm(other), denominators, self.variables.ring.one)
+        exponents = sorted(self.terms, key=lambda exponent: (not exponent, str(exponent)))
+        return printed.fraction(
+            [
+                (
+                    self.terms[exponent].numer * denominator.exquo(self.terms[exponent].denom),
+                    f"e^{{{printed.polynomial(exponent, names)}}}" if exponent else "",
+                )
+                for exponent in exponents
+            ],
+            denominator,
+            names,
+        )
 
     def polynomial(self) -> PolyElement:
         """Return the element as a polynomial.

@@ -115,7 +115,7 @@ class Expr:
 
     def normal(self) -> Normal:
         """Return the normal form: falsy where the expression is zero."""
-        return self.algebra.normal(self._cells())
+        return self.algebra.normal(self._cells(), one="1" if self.is_scalar else "I")
 
 
 class Letter(Expr):
@@ -207,6 +207,8 @@ class Transpose(Expr):
 
     def _shown(self, style: Style) -> str:
         inner = _wrapped(self.inner, ATOM, style)
+        if isinstance(self.inner, Block) and style is TEX:
+            return rf"{inner}^\top"
         if style is TEXT:
             return f"{inner}'"
         return rf"({inner})^\top" if "^" in inner and inner[0] != "(" else rf"{inner}^\top"
@@ -255,7 +257,12 @@ class Scaled(Expr):
         return [[self.algebra._product(factor, cell) for cell in row] for row in self.inner._cells()]
 
     def _shown(self, style: Style) -> str:
-        return f"{_wrapped(self.factor, PRODUCT, style)} {_wrapped(self.inner, PRODUCT, style)}"
+        if isinstance(self.factor, Number) and self.factor.value == 1:
+            return _wrapped(self.inner, PRODUCT, style)
+        if self.factor is self.inner:
+            return f"{_wrapped(self.factor, ATOM, style)}^2"
+        number = isinstance(self.factor, Product)  # of a row and a column: what follows does not belong to it
+        return f"{_wrapped(self.factor, ATOM if number else PRODUCT, style)} {_wrapped(self.inner, PRODUCT, style)}"
 
 
 class Product(Expr):

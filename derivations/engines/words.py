@@ -23,6 +23,7 @@ from itertools import pairwise
 from sympy.polys.domains import ZZ
 from sympy.polys.rings import PolyElement, ring
 
+from derivations.engines.printed import polynomial
 from derivations.engines.trees import (
     TEX,
     TEXT,
@@ -188,9 +189,9 @@ class Algebra:
             raise ValueError(f"relation: expected a leading coefficient of 1 or -1, got {polynomial.LC}")
         self.relations.append(polynomial)
 
-    def normal(self, cells: list[list[Cell]]) -> Normal:
-        """Return the normal form that consists of the given cells."""
-        return Normal(self, cells)
+    def normal(self, cells: list[list[Cell]], *, one: str) -> Normal:
+        """Return the normal form that consists of the given cells, where the empty word is printed as ``one``."""
+        return Normal(self, cells, one)
 
     def _expr(self, value: Expr | int) -> Expr:
         if isinstance(value, Expr):
@@ -302,8 +303,8 @@ class Algebra:
 class Normal:
     """A normal form: truthy where it is not zero, and printed as the residual that a failing check shows."""
 
-    def __init__(self, algebra: Algebra, cells: list[list[Cell]]) -> None:
-        self.algebra, self.cells = algebra, cells
+    def __init__(self, algebra: Algebra, cells: list[list[Cell]], one: str) -> None:
+        self.algebra, self.cells, self.one = algebra, cells, one
 
     def __bool__(self) -> bool:
         return any(cell for row in self.cells for cell in row)
@@ -335,7 +336,7 @@ class Normal:
         def picked(cell: Cell) -> Cell:
             return {term: found for term, value in cell.items() if (found := kept(value))}
 
-        return Normal(self.algebra, [[picked(cell) for cell in row] for row in self.cells])
+        return Normal(self.algebra, [[picked(cell) for cell in row] for row in self.cells], self.one)
 
     def __sub__(self, other: Normal | Expr) -> Normal:
         other = other if isinstance(other, Normal) else other.normal()
@@ -344,7 +345,7 @@ class Normal:
             for cell, others in zip(row, more, strict=True):
                 for term, value in others.items():
                     Algebra.add_to(cell, term, -value)
-        return Normal(self.algebra, cells)
+        return Normal(self.algebra, cells, self.one)
 
     def _printed(self, style: Style) -> str:
         found = [(i, j, cell) for i, row in enumerate(self.cells) for j, cell in enumerate(row) if cell]
@@ -358,9 +359,9 @@ class Normal:
     def _term(self, term: Term, value: PolyElement, style: Style) -> tuple[int, str]:
         scalars, word = term
         letters = [f"({' '.join(self._atom(atom, style) for atom in piece)})" for piece in scalars]
-        letters += [self._atom(atom, style) for atom in word]
+        letters += [self._atom(atom, style) for atom in word] or ["I"] * (self.one == "I")
         sign = -1 if len(value) == 1 and value.LC < 0 else 1
-        factor = _polynomial(sign * value, style)
+        factor = str(sign * value) if style is TEXT else polynomial(sign * value)
         factor = f"({factor})" if len(value) > 1 else factor
         return sign, " ".join(([factor] if factor != "1" or not letters else []) + letters)
 
@@ -384,22 +385,9 @@ def trace(x: Expr) -> Normal:
             raise ShapeError(f"trace of {x}: a word of it has no inner size of 1")
         more, rest = algebra._cut(word[cut:] + word[:cut])
         Algebra.add_to(out, (tuple(sorted((*scalars, *more, *([rest] if rest else [])))), ()), value)
-    return Normal(algebra, [[algebra._rewritten(out)]])
+    return Normal(algebra, [[algebra._rewritten(out)]], "1")
 
 
 def equation(lhs: Expr, rhs: Expr) -> str:
     """Print an equation in TeX from the two sides that are checked."""
     return f"{lhs.tex()} = {rhs.tex()}"
-
-
-def _polynomial(value: PolyElement, style: Style) -> str:
-    if style is TEXT:
-        return str(value)
-    symbols = [tex_name(str(gen)) for gen in value.ring.gens]
-    terms = []
-    for monomial, coefficient in value.terms():
-        number = abs(coefficient)
-        powers = [s if e == 1 else f"{s}^{{{e}}}" for s, e in zip(symbols, monomial, strict=True) if e]
-        factors = ([str(number)] if number != 1 or not powers else []) + powers
-        terms.append((-1 if coefficient < 0 else 1, " ".join(factors)))
-    return signed(terms)

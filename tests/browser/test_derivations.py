@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from derivations.claim import load
+from tests.browser.conftest import ROOT, wait_until_healthy
 
 CLAIM = "delta_rule_is_a_gradient_step"
 BROKEN = "document.querySelectorAll('.katex-error, [data-testid=stException]').length"
-CUT = """Array.from(document.querySelectorAll('.katex-display'))
-         .filter(e => e.scrollWidth > e.clientWidth + 2).length"""
+CUT = """Array.from(document.querySelectorAll('[data-testid=stMain] .katex .base'))
+    .filter(e => e.getBoundingClientRect().right
+                 > e.closest('[data-testid=stMarkdownContainer]').getBoundingClientRect().right + 2)
+    .map(e => e.innerText)"""
 
 
 def visit(page: Page, query: str = "") -> None:
@@ -42,7 +50,7 @@ def test_a_claim_is_read_checked_and_linked_to(browser: Browser, app_url: str, s
     expect(page.get_by_text(f"{len(made.mutants)} of {len(made.mutants)} wrong variants refuted")).to_be_visible(
         timeout=60_000
     )
-    assert page.evaluate(BROKEN) == page.evaluate(CUT) == 0
+    assert page.evaluate(BROKEN) == 0 and page.evaluate(CUT) == []
     ground, ink = colours(page)
     assert abs(ground - ink) > 120
     assert (ground > ink) is (scheme == "light")
@@ -51,17 +59,42 @@ def test_a_claim_is_read_checked_and_linked_to(browser: Browser, app_url: str, s
     page.close()
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "block_exponential_holds_both_matrices_of_zoh",
-        "ut_transform_is_the_gated_triangular_system",
-        "decays_count_once_in_w",
-    ],
-)
-def test_a_linked_claim_prints_its_formulas_whole(browser: Browser, app_url: str, name: str) -> None:
-    page = browser.new_page(base_url=app_url, viewport={"width": 1280, "height": 900})
-    visit(page, f"?claim={name}")
-    expect(page.locator(".katex-display").first).to_be_visible()
-    assert page.evaluate(BROKEN) == page.evaluate(CUT) == 0
+@pytest.fixture(scope="module")
+def statements_url(chromium_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a page with every claim's statement, as the page of derivations shows it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log: Path = tmp_path_factory.mktemp("statements") / "log.txt"
+    script = [str(ROOT / "tests/browser/derivations_page.py"), f"--server.port={port}", "--server.headless=true"]
+    with log.open("w") as output:
+        command = [sys.executable, "-m", "streamlit", "run", *script]
+        server = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        wait_until_healthy(address, server, log)
+        yield address
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_every_statement_is_printed_whole(browser: Browser, statements_url: str, width: int, scheme: str) -> None:
+    page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 900})
+    page.goto(statements_url)
+    page.get_by_text("That is all.").wait_for(timeout=60_000)
+    expect(page.locator("[data-testid=stMain] h3")).to_have_count(len(load()))
+    page.wait_for_function("document.fonts.status === 'loaded'")
+    assert page.locator("[data-testid=stMain] .katex").count() >= len(load())
+    assert page.evaluate(BROKEN) == 0
+    assert page.evaluate(CUT) == []
+    page.close()
+
+
+def test_a_linked_claim_prints_its_formula(browser: Browser, app_url: str) -> None:
+    page = browser.new_page(base_url=app_url, viewport={"width": 390, "height": 844})
+    visit(page, "?claim=ut_transform_is_the_gated_triangular_system")
+    expect(page.locator("[data-testid=stMain] .katex").first).to_be_visible()
+    assert page.evaluate(BROKEN) == 0 and page.evaluate(CUT) == []
     page.close()
