@@ -725,6 +725,35 @@ def ut_transform_makes_the_wy_form() -> Any:
     return Products().ut_residual()
 
 
+@ut_transform_makes_the_wy_form.step(engine="sympy", scope=EverySize("C", "dk"))
+def transform_with_matrix_symbols() -> Any:
+    """The same induction step for T, and for W = T K, by SymPy's own matrix symbols of symbolic size."""
+    return transform_symbols(1)
+
+
+def transform_symbols(sign: int) -> list[Any]:
+    """Expand the new rows of the triangular system and of W in SymPy's matrix expressions."""
+    n, d = sympy.symbols("n d", integer=True, positive=True)
+    beta = sympy.Symbol("beta")
+    T, K, k = sympy.MatrixSymbol("T", n, n), sympy.MatrixSymbol("K", n, d), sympy.MatrixSymbol("k", d, 1)
+    below = beta * k.T * K.T  # the new row of the triangle
+    row = -sign * beta * k.T * K.T * T  # the new row of T, which ends in beta
+    of_W = row * K + beta * k.T - (beta * k.T - below * (T * K))
+    return [sympy.expand((below * T + row).doit()), sympy.expand(of_W.doit())]
+
+
+@ut_transform_makes_the_wy_form.step(engine="ring", scope=Sizes(C=4, dk=2, dv=2))
+def transform_of_the_code() -> Any:
+    """W and U of the transform make of a memory what the code's recurrence makes of it, on symbols."""
+    return wy_of_the_code(symbols(DELTANET, 4, 2, 2))
+
+
+@ut_transform_makes_the_wy_form.step(engine="field", scope=SEVERAL)
+def transform_of_the_code_at_real_sizes(rng: random.Random) -> Any:
+    """The same at the sizes of a kernel."""
+    return [wy_of_the_code(points(DELTANET, 64, 128, 128, rng)) for _ in range(SEVERAL.primes)]
+
+
 @ut_transform_makes_the_wy_form.step(engine="ring", scope=Sizes(C=4, dk=3, dv=2))
 def on_symbols() -> Any:
     """The rows one by one, as the WY form makes them, against the UT transform, on symbols."""
@@ -753,6 +782,12 @@ def gate_left_out_below_the_diagonal() -> Any:
     """The triangle is that of K K', without the gates."""
     words = Products()
     return words.ut_residual(below=words.k.T @ words.K.T)
+
+
+@ut_transform_makes_the_wy_form.refute
+def row_of_the_wrong_sign_with_matrix_symbols() -> Any:
+    """The new row of T has the other sign, in SymPy's matrix symbols."""
+    return transform_symbols(-1)
 
 
 @ut_transform_makes_the_wy_form.refute

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from derivations.claim import Counterexample, Every, EverySize, Sizes, claim, every_rule
+from derivations.claims.scan import Model
 from derivations.engines import arrays
 from derivations.engines.printed import Kind, Written, entry, exp, letters, phi1
 from derivations.engines.ring import Ring
@@ -271,7 +272,7 @@ def _fixed_step() -> str:
 @claim(
     statement=_fixed_step,
     assumptions=("The two are discretised alike, by zero-order hold.",),
-    scope=Counterexample("one stream of three tokens, of which every number is compared"),
+    scope=Every("T, dk and dv: the two rules differ in their clock alone, and there is one way to make their tokens"),
     engine="exact",
     source=Source("2312.00752", "sec. 3.2 and algorithms 1 and 2", "Mamba: Linear-Time Sequence Modeling"),
     code=(streams.tokens, ssm.tokens),
@@ -279,6 +280,20 @@ def _fixed_step() -> str:
 )
 def s4_is_mamba_with_a_fixed_step() -> Any:
     """S4 is Mamba whose step is the same at every token."""
+    return {**differences(S4, MAMBA.discretised(Discretisation.ZOH)), "clock": int(S4.clock is not Clock.FIXED)}
+
+
+@s4_is_mamba_with_a_fixed_step.step(engine="ring", scope=Sizes(T=3, dk=3, dv=2))
+def mamba_with_a_fixed_step_on_symbols() -> Any:
+    """Mamba's tokens at a fixed step run as S4: h = Abar h + Bbar u with one Abar and one Bbar, entry by entry."""
+    return Model(3, 2, 3, fixed=True).residual(Discretisation.ZOH)
+
+
+@s4_is_mamba_with_a_fixed_step.step(
+    engine="exact", scope=Counterexample("one stream of three tokens, of which every number is compared")
+)
+def the_tokens_of_both_rules() -> Any:
+    """What the code makes of a stream of a fixed step is the same under both rules."""
     return as_mamba(state_space(), Discretisation.ZOH)
 
 
@@ -317,14 +332,15 @@ class Limit:
         self.S = a.matrix("S", "V", "K")
         self.q, self.k, self.u = a.vector("q", "K"), a.vector("k", "K"), a.vector("u", "V")
 
-    def step(self, k: Expr, v: Expr, gate: int) -> Expr:
+    def step(self, k: Expr, v: Expr, gate: int, *, error: Expr | None = None) -> Expr:
         """Run the code's step, tied with write gate 1 or without an erase gate, and return the memory."""
         x = arrays.token(q=self.q, k=k, v=v, decay=self.alpha, erase=gate, write=1)
-        return reference.step(arrays.Array(self.S, 2), x, exp=arrays.exp)[0].word
+        memory = self.S if error is None else self.S + error
+        return reference.step(arrays.Array(memory, 2), x, exp=arrays.exp)[0].word
 
-    def error(self) -> Expr:
-        """Return by how much Gated DeltaNet misses Mamba-2."""
-        return self.step(self.eps * self.k, self.u, 1) - self.step(self.k, self.eps * self.u, 0)
+    def error(self, before: Expr | None = None) -> Expr:
+        """Return by how much Gated DeltaNet misses Mamba-2 after a token, from what it has missed before."""
+        return self.step(self.eps * self.k, self.u, 1, error=before) - self.step(self.k, self.eps * self.u, 0)
 
     def leading(self) -> Expr:
         """Return the error as it is claimed."""
@@ -360,6 +376,24 @@ def gated_deltanet_contains_mamba2_only_in_the_limit() -> Any:
     """
     words = Limit()
     return (words.error() - words.leading()).normal()
+
+
+@gated_deltanet_contains_mamba2_only_in_the_limit.step(engine="words", scope=EverySize("T", "dk", "dv"))
+def error_of_every_stream_is_of_order_two() -> Any:
+    """After a stream of any length the error is eps^2 E, with E a polynomial in eps.
+
+    The induction step: one more token makes eps^2 (alpha E - alpha (S + eps^2 E) k k') of it. At no token E is 0.
+    """
+    return carried_error()
+
+
+def carried_error(*, erased: bool = True) -> Any:
+    """Compare the error after one more token with what is said to be made of the error before."""
+    words = Limit()
+    E, k = words.algebra.matrix("E", "V", "K"), words.k
+    square = words.eps * words.eps
+    wiped = (words.S + square * E) @ k @ k.T if erased else words.S @ k @ k.T
+    return (words.error(square * E) - square * (words.alpha * E - words.alpha * wiped)).normal()
 
 
 def powers_of_eps(power: int) -> dict[str, Any]:
@@ -429,6 +463,12 @@ def never_exactly() -> Any:
 def contained_exactly() -> Any:
     """Gated DeltaNet contains Mamba-2, without an error."""
     return Limit().error().normal()
+
+
+@gated_deltanet_contains_mamba2_only_in_the_limit.refute
+def error_that_is_not_erased() -> Any:
+    """What has been missed before is carried on, and nothing of it is erased."""
+    return carried_error(erased=False)
 
 
 @gated_deltanet_contains_mamba2_only_in_the_limit.refute
