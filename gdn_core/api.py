@@ -416,9 +416,7 @@ def _run(
         o, final_state = operators.recurrent(q, k, v, *tensors, normalise, chosen)
     else:
         if normalise:
-            q, k = operators.normalised(q), operators.normalised(k)
-            if chosen != "torch":
-                q, k = q.to(v.dtype), k.to(v.dtype)
+            q, k = (operators.normalised(x) if chosen == "torch" else operators.l2norm(x, chosen) for x in (q, k))
         o, final_state, _ = operators.chunk(q, k, v, *tensors, needs_grad, chosen)
     return o.to(dtype), final_state if final else None
 

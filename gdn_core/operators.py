@@ -368,6 +368,56 @@ def _gradients(ctx: Any, do: Tensor | None, dfinal_state: Tensor | None, _: Any)
 chunk.register_autograd(_gradients, setup_context=_remember)
 
 
+# --- queries and keys of unit length --------------------------------------------------------------------------
+
+
+@torch.library.custom_op("gdn_core::l2norm", mutates_args=(), schema="(Tensor x, str backend) -> Tensor")
+def l2norm(x: Tensor, backend: str) -> Tensor:
+    """Divide rows by their length, with 1e-6 inside the root, in one kernel.
+
+    Args:
+        x: queries or keys, [..., K].
+        backend: "triton" or "interpreter".
+    """
+    from gdn_core.kernels import l2norm as kernels
+
+    with _launching(backend, x):
+        return kernels.l2norm(x.contiguous())
+
+
+@l2norm.register_fake
+def _(x: Tensor, backend: str) -> Tensor:
+    return x.new_empty(x.shape)
+
+
+@torch.library.custom_op(
+    "gdn_core::l2norm_backward", mutates_args=(), schema="(Tensor x, Tensor dy, str backend) -> Tensor"
+)
+def l2norm_backward(x: Tensor, dy: Tensor, backend: str) -> Tensor:
+    """Return the gradient of x from that of ``l2norm(x)``."""
+    from gdn_core.kernels import l2norm as kernels
+
+    with _launching(backend, x):
+        return kernels.l2norm_backward(x.contiguous(), dy.contiguous())
+
+
+@l2norm_backward.register_fake
+def _(x: Tensor, dy: Tensor, backend: str) -> Tensor:
+    return x.new_empty(x.shape)
+
+
+def _remember_rows(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, ctx.backend = inputs
+    ctx.save_for_backward(x)
+
+
+def _gradient_of_rows(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:
+    return l2norm_backward(*ctx.saved_tensors, dy, ctx.backend), None
+
+
+l2norm.register_autograd(_gradient_of_rows, setup_context=_remember_rows)
+
+
 # --- the recurrence -------------------------------------------------------------------------------------------
 
 

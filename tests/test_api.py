@@ -173,11 +173,24 @@ def test_the_other_layout_of_the_state_holds_the_same_memory(run: Callable[..., 
 def test_normalised_queries_and_keys_have_their_epsilon_inside_the_root(backend: str) -> None:
     case = draw(T=20, dtype=torch.float32)
     case["q"], case["k"] = 1e-3 * case["q"], 1e-3 * case["k"]  # so short that the epsilon counts
-    by_hand = {name: x / (x.square().sum(-1, keepdim=True) + 1e-6).sqrt() for name, x in case.items() if name in "qk"}
+    def by_hand(x: Tensor) -> Tensor:
+        return x / (x.square().sum(-1, keepdim=True) + 1e-6).sqrt()
+
     for function in (api.chunk_gated_delta_rule, api.fused_recurrent_gated_delta_rule):
         o, _ = function(**case, use_qk_l2norm_in_kernel=True, backend=backend)
-        want, _ = reference(**(case | by_hand), scale=12**-0.5)
+        want, _ = reference(**(case | {name: by_hand(case[name]) for name in "qk"}), scale=12**-0.5)
         torch.testing.assert_close(o, want, rtol=1e-4, atol=1e-5)
+
+    def normalised(**given: Tensor) -> Any:
+        return api.chunk_gated_delta_rule(
+            **given, use_qk_l2norm_in_kernel=True, output_final_state=True, backend=backend
+        )  # fmt: skip
+
+    def rule(q: Tensor, k: Tensor, **given: Tensor) -> Any:
+        return reference(by_hand(q), by_hand(k), **given, scale=12**-0.5)
+
+    for got, want in zip(with_gradients(normalised, case), with_gradients(rule, case), strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4 * want.abs().max().item())
 
 
 def test_gates_before_their_activation_are_opened_as_described() -> None:
@@ -254,6 +267,8 @@ def test_the_operators_pass_the_checks_of_pytorch(backend: str) -> None:
     bare = [*plain[:3], None, None, None, None, 0.3, True, False, False, backend]
     torch.library.opcheck(torch.ops.gdn_core.chunk, tuple(bare))
     torch.library.opcheck(torch.ops.gdn_core.recurrent, (*plain, None, 0.3, False, True, True, backend))
+    if backend != "torch":
+        torch.library.opcheck(torch.ops.gdn_core.l2norm, (tensors[0], backend))
 
 
 @pytest.mark.parametrize("grad", [True, False])
