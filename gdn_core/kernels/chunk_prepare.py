@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import triton
@@ -10,59 +11,103 @@ import triton.language as tl
 from torch import Tensor
 
 from gdn_core.kernels.chunk_blocks import Blocks
+from gdn_core.kernels.tensor_maps import capability, fits_hopper
 
 CHUNK = 64  # tokens a chunk
-# Refinements of the inverse. Its products are in float16 for narrow inputs: 3 bits more than bfloat16, and range
-# enough, as beta |k|^2 <= 2 in a memory that does not explode. Where keys are all alike float16 alone leaves 4 times
-# the rounding of the result; one refinement takes that far below it.
-REFINE = {torch.bfloat16: 1, torch.float16: 1, torch.float32: 0}
+
+@triton.jit
+def below(x, SIZE: tl.constexpr):
+    """Return the block under the diagonal of matrices x [P, 2 * SIZE, 2 * SIZE]."""
+    P: tl.constexpr = x.shape[0]
+    o_n = tl.arange(0, 2)
+    b_x = tl.reshape(x, (P, 2, SIZE, 2, SIZE))
+    b_x = tl.sum(tl.where(o_n[None, None, None, :, None] == 0, b_x, 0.0), 3)
+    return tl.sum(tl.where(o_n[None, :, None, None] == 1, b_x, 0.0), 1)
 
 
 @triton.jit
-def merge_four(b_X, b_B, o_r, o_c, SIZE: tl.constexpr, DTYPE: tl.constexpr, PREC: tl.constexpr):
-    """Merge the inverses of four diagonal blocks of SIZE into one: X (I + M)(I + M^2) with M = L X."""
-    b_L = tl.where((o_r // (4 * SIZE) == o_c // (4 * SIZE)) & (o_r // SIZE != o_c // SIZE), b_B, 0.0)
+def diagonal(x, N: tl.constexpr, SIZE: tl.constexpr):
+    """Return the diagonal blocks [P * N, SIZE, SIZE] of matrices x [P, N * SIZE, N * SIZE]."""
+    P: tl.constexpr = x.shape[0]
+    o_n = tl.arange(0, N)
+    b_x = tl.reshape(x, (P, N, SIZE, N, SIZE))
+    b_x = tl.where(o_n[None, :, None, None, None] == o_n[None, None, None, :, None], b_x, 0.0)
+    return tl.reshape(tl.sum(b_x, 3), (P * N, SIZE, SIZE))
+
+
+@triton.jit
+def merge(b_X, b_B, SIZE: tl.constexpr, DTYPE: tl.constexpr, PREC: tl.constexpr):
+    """Merge the inverses of the diagonal blocks of SIZE, two into one, within matrices [16, 16] computed whole."""
+    o_r = tl.arange(0, 16)[None, :, None]
+    o_c = tl.arange(0, 16)[None, None, :]
+    b_L = tl.where((o_r // (2 * SIZE) == o_c // (2 * SIZE)) & (o_r // SIZE != o_c // SIZE), b_B, 0.0)
     b_Xd = b_X.to(DTYPE)
-    b_M = tl.dot(b_L.to(DTYPE), b_Xd, input_precision=PREC).to(DTYPE)
-    b_X = tl.dot(b_Xd, b_M, b_X, input_precision=PREC)
-    b_MM = tl.dot(b_M, b_M, input_precision=PREC).to(DTYPE)
-    return tl.dot(b_X.to(DTYPE), b_MM, b_X, input_precision=PREC)
+    b_LX = tl.dot(b_L.to(DTYPE), b_Xd, input_precision=PREC)
+    return tl.dot(b_Xd, b_LX.to(DTYPE), b_X, input_precision=PREC)
 
 
 @triton.jit
-def unit_lower_inverse(b_B, o_r, o_c, DTYPE: tl.constexpr, PREC: tl.constexpr, REFINE: tl.constexpr):
-    """Return (I - B)^-1 for a strictly lower triangular B [64, 64], float32, from products in DTYPE.
+def invert_blocks(b_B, DTYPE: tl.constexpr, PREC: tl.constexpr, REFINE: tl.constexpr):
+    """Return (I - B)^-1 of strictly lower triangular B [4, 16, 16], in float32 from products in DTYPE.
 
-    Blocks of 4 are inverted by (I + L)(I + L^2), which is exact as L^4 = 0; four blocks of a size are merged into one
-    by X (I + M)(I + M^2) with M = L X, which is exact as M^4 = 0. Powers stay small, so nothing cancels as it would
-    in (I + B)(I + B^2)(I + B^4)... A refinement X + X (I - (I - B) X) squares the error that narrow products leave.
+    A refinement X + X (I - (I - B) X) squares the error that narrow products leave.
     """
-    b_L = tl.where(o_r // 4 == o_c // 4, b_B, 0.0)
-    b_Ld = b_L.to(DTYPE)
-    b_LL = tl.dot(b_Ld, b_Ld, input_precision=PREC).to(DTYPE)
-    b_X = tl.where(o_r == o_c, 1.0, b_L)
-    b_X = tl.dot(b_X.to(DTYPE), b_LL, b_X, input_precision=PREC)
-    b_X = merge_four(b_X, b_B, o_r, o_c, 4, DTYPE, PREC)
-    b_X = merge_four(b_X, b_B, o_r, o_c, 16, DTYPE, PREC)
+    o_r = tl.arange(0, 16)[None, :, None]
+    o_c = tl.arange(0, 16)[None, None, :]
+    b_X = tl.where(o_r // 2 == o_c // 2, b_B, 0.0) + tl.where(o_r == o_c, 1.0, 0.0)
+    b_X = merge(b_X, b_B, 2, DTYPE, PREC)
+    b_X = merge(b_X, b_B, 4, DTYPE, PREC)
+    b_X = merge(b_X, b_B, 8, DTYPE, PREC)
     for _ in tl.static_range(REFINE):
         b_Xd = b_X.to(DTYPE)
-        b_M = tl.where(o_r == o_c, -1.0, b_B)
-        b_high = b_M.to(DTYPE)
-        b_low = (b_M - b_high.to(tl.float32)).to(DTYPE)
-        b_R = tl.where(o_r == o_c, 1.0, 0.0)
+        b_X = b_Xd.to(tl.float32)
+        b_high = b_B.to(DTYPE)
+        b_low = (b_B - b_high.to(tl.float32)).to(DTYPE)
+        b_R = tl.where(o_r == o_c, 1.0, 0.0) - b_X
         b_R = tl.dot(b_high, b_Xd, b_R, input_precision=PREC)
         b_R = tl.dot(b_low, b_Xd, b_R, input_precision=PREC)
-        b_X = tl.dot(b_Xd, b_R.to(DTYPE), b_Xd.to(tl.float32), input_precision=PREC)
+        b_X = tl.dot(b_Xd, b_R.to(DTYPE), b_X, input_precision=PREC)
     return b_X
+
+
+@triton.jit
+def unit_lower_inverse(b_B, DTYPE: tl.constexpr, PREC: tl.constexpr, REFINE: tl.constexpr):
+    """Return (I - B)^-1 for a strictly lower triangular B [64, 64], in blocks of 32: first, second, below the first.
+
+    The inverse of two blocks and what is below the first is [[X, 0], [Y B X, Y]]: from blocks of 2, whose inverse is
+    I + B, to 64. No power of B is formed, which could be large where the inverse is small. Up to blocks of 16 the
+    products are in DTYPE, and refined; above, where errors would add up over many tokens, float32 in PREC.
+    """
+    b_B = tl.reshape(b_B, (1, 64, 64))
+    b_32 = diagonal(b_B, 2, 32)
+    b_X = invert_blocks(diagonal(b_32, 2, 16), DTYPE, PREC, REFINE)
+    b_X = tl.reshape(b_X, (2, 2, 16, 16))
+    o_i = tl.arange(0, 2)[None, :, None, None]
+    b_first = tl.sum(tl.where(o_i == 0, b_X, 0.0), 1)
+    b_second = tl.sum(tl.where(o_i == 1, b_X, 0.0), 1)
+    b_below = tl.dot(below(b_32, 16), b_first, input_precision=PREC)
+    b_below = tl.dot(b_second, b_below, input_precision=PREC)
+    o_i = tl.arange(0, 2)[None, :, None, None, None]
+    o_j = tl.arange(0, 2)[None, None, None, :, None]
+    b_Y = tl.where(o_j == 0, b_below[:, None, :, None, :], b_second[:, None, :, None, :])
+    b_Y = tl.where(o_i == 1, b_Y, tl.where(o_j == 0, b_first[:, None, :, None, :], 0.0))
+    b_Y = tl.reshape(b_Y, (2, 32, 32))
+    o_i = tl.arange(0, 2)[:, None, None]
+    b_first = tl.sum(tl.where(o_i == 0, b_Y, 0.0), 0)
+    b_second = tl.sum(tl.where(o_i == 1, b_Y, 0.0), 0)
+    b_below = tl.reshape(below(b_B, 32), (32, 32))
+    b_below = tl.dot(b_second, tl.dot(b_below, b_first, input_precision=PREC), input_precision=PREC)
+    return b_first, b_second, b_below
 
 
 @triton.jit(do_not_specialize=["H", "HV"])
 def chunk_prepare_kernel(
     q, k, g, beta, gates, solve, reads, spans, scale, H, HV,
     K: tl.constexpr, BK: tl.constexpr, C: tl.constexpr,
-    DECAY: tl.constexpr, ERASE: tl.constexpr, PREC: tl.constexpr, REFINE: tl.constexpr,
+    DECAY: tl.constexpr, ERASE: tl.constexpr, PREC: tl.constexpr, SOLVE_PREC: tl.constexpr,
 ):  # fmt: skip
     """Prepare one chunk of one value head."""
+    DTYPE: tl.constexpr = k.dtype.element_ty
     i_c = (tl.program_id(0) // HV).to(tl.int64)
     i_hv = tl.program_id(0) % HV  # value heads are neighbours: they read the same keys
     i_h = i_hv // (HV // H)
@@ -71,13 +116,22 @@ def chunk_prepare_kernel(
     if start >= stop:  # an empty sequence has a chunk that nobody reads
         return
     o_c = tl.arange(0, C)
-    o_k = tl.arange(0, BK)
     o_t = start + o_c
     m_t = o_t < stop
-    o_cc = (i_c * HV + i_hv) * (C * C) + o_c[:, None] * C + o_c[None, :]
+    i_cc = (i_c * HV + i_hv) * (C * C)
     p_gates = gates + (i_c * HV + i_hv) * (4 * C) + o_c
-    DTYPE: tl.constexpr = k.dtype.element_ty
-    NARROW: tl.constexpr = tl.float32 if tl.float32 == DTYPE else tl.float16
+    if DECAY:
+        b_g = tl.load(g + o_t * HV + i_hv, mask=m_t, other=0.0).to(tl.float64)
+        # exp(-100) is already zero beside 1 in float32, and a cumulated infinity has no differences.
+        b_g = tl.where(b_g < -100.0, -100.0, b_g)
+        # A difference is small where it matters, between sums that one forgetful token has made large.
+        b_G64 = tl.cumsum(b_g, 0)
+        b_G = b_G64.to(tl.float32)
+        b_rest = (tl.sum(tl.where(o_c == C - 1, b_G64, 0.0), 0) - b_G64).to(tl.float32)
+        tl.store(p_gates, b_G)
+        tl.store(p_gates + C, tl.exp(b_G))
+        tl.store(p_gates + 2 * C, tl.exp(b_rest))
+    o_k = tl.arange(0, BK)
     o_qk = (o_t[:, None] * H + i_h) * K + o_k[None, :]
     b_k = tl.load(k + o_qk, mask=m_t[:, None] & (o_k < K)[None, :], other=0.0)
     b_q = tl.load(q + o_qk, mask=m_t[:, None] & (o_k < K)[None, :], other=0.0)
@@ -88,19 +142,15 @@ def chunk_prepare_kernel(
         b_qmore = tl.load(q + o_qk + i_k, mask=m_qk, other=0.0)
         b_qk = tl.dot(b_qmore, tl.trans(b_kmore), b_qk, input_precision=PREC)
     m_lower = o_c[:, None] >= o_c[None, :]
-
     if DECAY:
-        b_g = tl.load(g + o_t * HV + i_hv, mask=m_t, other=0.0).to(tl.float32)
-        # exp(-100) is already zero beside 1 in float32, and a cumulated infinity has no differences.
-        b_g = tl.where(b_g < -100.0, -100.0, b_g)
-        b_G = tl.cumsum(b_g, 0)
-        tl.store(p_gates, b_G)
-        tl.store(p_gates + C, tl.exp(b_G))
-        tl.store(p_gates + 2 * C, tl.exp(tl.sum(tl.where(o_c == C - 1, b_G, 0.0), 0) - b_G))
-        b_decay = tl.exp(tl.where(m_lower, b_G[:, None] - b_G[None, :], float("-inf")))
+        b_D = b_G[:, None] - b_G[None, :]
+        if tl.float32 == DTYPE:  # what the sums lose in float32 is nothing beside the rounding of narrower inputs
+            b_low = (b_G64 - b_G.to(tl.float64)).to(tl.float32)
+            b_D += b_low[:, None] - b_low[None, :]
+        b_decay = tl.exp(tl.where(m_lower, b_D, float("-inf")))
     else:
         b_decay = tl.where(m_lower, 1.0, 0.0)
-    tl.store(reads + o_cc, (b_qk * b_decay * scale).to(reads.dtype.element_ty))
+    tl.store(reads + i_cc + o_c[:, None] * C + o_c[None, :], (b_qk * b_decay * scale).to(reads.dtype.element_ty))
     if ERASE:
         b_beta = tl.load(beta + o_t * HV + i_hv, mask=m_t, other=0.0).to(tl.float32)
         tl.store(p_gates + 3 * C, b_beta)
@@ -109,8 +159,14 @@ def chunk_prepare_kernel(
             b_kmore = tl.load(k + o_qk + i_k, mask=m_t[:, None] & (i_k + o_k < K)[None, :], other=0.0)
             b_kk = tl.dot(b_kmore, tl.trans(b_kmore), b_kk, input_precision=PREC)
         b_B = tl.where(o_c[:, None] > o_c[None, :], -b_kk * b_decay * b_beta[None, :], 0.0)
-        b_T = unit_lower_inverse(b_B, o_c[:, None], o_c[None, :], NARROW, PREC, REFINE)
-        tl.store(solve + o_cc, b_T.to(solve.dtype.element_ty))
+        b_first, b_second, b_below = unit_lower_inverse(b_B, DTYPE, SOLVE_PREC, 0 if tl.float32 == DTYPE else 1)
+        SOLVE: tl.constexpr = solve.dtype.element_ty
+        o_half = tl.arange(0, C // 2)
+        p_solve = solve + i_cc + o_half[:, None] * C + o_half[None, :]
+        tl.store(p_solve, b_first.to(SOLVE))
+        tl.store(p_solve + C // 2, tl.zeros((C // 2, C // 2), SOLVE))
+        tl.store(p_solve + C // 2 * C, b_below.to(SOLVE))
+        tl.store(p_solve + C // 2 * C + C // 2, b_second.to(SOLVE))
 
 
 @dataclass(frozen=True)
@@ -138,6 +194,26 @@ class Prepared:
     scale: float
     decay: bool
     erase: bool
+
+
+class Config(NamedTuple):
+    """How the kernel is cut: what may change its speed, and never its meaning.
+
+    Args:
+        BK: key channels a block, at most.
+        num_warps: warps a program.
+        maxnreg: registers a thread, at most; None for as many as the compiler likes.
+    """
+
+    BK: int
+    num_warps: int
+    maxnreg: int | None
+
+
+# What chunk_prepare may pick: by the compute capability from which it holds, for two-byte and for float32 operands.
+CONFIGS: dict[int, dict[str, list[Config]]] = {
+    80: {"narrow": [Config(128, 4, None)], "float32": [Config(32, 8, None)]},
+}
 
 
 def precision(dtype: torch.dtype) -> str:
@@ -173,11 +249,19 @@ def chunk_prepare(
     reads = torch.empty(chunks.count, HV, CHUNK, CHUNK, dtype=q.dtype, device=q.device)
     solve = torch.empty_like(reads) if beta is not None else reads
     decay, erase = g is not None, beta is not None
-    BK = min(max(16, triton.next_power_of_2(K)), 64 if q.dtype is torch.float32 else 128)
+    prepared = Prepared(gates, solve, reads, cu_seqlens, chunks, scale, decay, erase)
+    if fits_hopper(K, q, k):
+        from gdn_core.kernels.chunk_prepare_hopper import launch
+
+        launch(q, k, g, beta, prepared)
+        return prepared
+    wide = q.dtype is torch.float32
+    level = max((c for c in CONFIGS if c <= capability(q.device)), default=min(CONFIGS))
+    config = CONFIGS[level]["float32" if wide else "narrow"][0]
     chunk_prepare_kernel[(chunks.count * HV,)](
-        q, k, g, beta, gates, solve, reads, chunks.spans, scale, H, HV, K=K, BK=BK, C=CHUNK,
-        DECAY=decay, ERASE=erase, PREC=precision(q.dtype),
-        REFINE=REFINE[q.dtype], num_warps=4, num_stages=1,
-        **({} if q.dtype is torch.float32 else {"maxnreg": 168}),  # so that three programs fit a multiprocessor
+        q, k, g, beta, gates, solve, reads, chunks.spans, scale, H, HV,
+        K=K, BK=min(max(16, triton.next_power_of_2(K)), config.BK), C=CHUNK, DECAY=decay, ERASE=erase,
+        PREC=precision(q.dtype), SOLVE_PREC="tf32x3" if wide else "bf16x3",
+        num_warps=config.num_warps, num_stages=1, maxnreg=config.maxnreg,
     )  # fmt: skip
-    return Prepared(gates, solve, reads, cu_seqlens, chunks, scale, decay, erase)
+    return prepared

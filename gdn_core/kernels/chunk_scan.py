@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import triton
@@ -13,23 +13,22 @@ from triton.runtime import driver
 
 from gdn_core.kernels.chunk_blocks import Blocks
 from gdn_core.kernels.chunk_prepare import CHUNK, Prepared, precision
-from gdn_core.kernels.tensor_maps import fits_tensor_maps, rows_of
+from gdn_core.kernels.tensor_maps import fits_hopper
 
 
-@triton.jit(do_not_specialize=["N", "H", "HV", "LENGTH"])
+@triton.jit(do_not_specialize=["N", "H", "HV", "LENGTH", "stride_n", "stride_h", "stride_k", "stride_v"])
 def chunk_scan_kernel(
-    q, k, v, gates, solve, reads, state, o, d_o, errors, d_errors, states, d_states, ends,
+    q, k, v, gates, solve, reads, state, o, errors, states, ends,
     cu_seqlens, chunk_offsets, segment_offsets, segment_owner, scale, N, H, HV, LENGTH,
     stride_n, stride_h, stride_k, stride_v,
     K: tl.constexpr, V: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, C: tl.constexpr,
     DECAY: tl.constexpr, ERASE: tl.constexpr, STATE: tl.constexpr, MAP: tl.constexpr,
-    WRITE_O: tl.constexpr, WRITE_STATES: tl.constexpr, TMA: tl.constexpr, PREC: tl.constexpr,
+    WRITE_O: tl.constexpr, WRITE_STATES: tl.constexpr, PREC: tl.constexpr,
 ):  # fmt: skip
     """Scan the chunks of one segment for BV rows of one head's memory, as in gdn_core.reference.chunk.
 
     The memory is held as [V, K], so that a row block is the left operand of every product and stays in registers.
-    With TMA, q, k, v, solve, reads and every d_ are descriptors; a chunk that a sequence ends in then reads on
-    into the next one, and what it reads there is dropped.
+    Nothing of another sequence is read: zero times what may stand there is not always zero.
     """
     NV: tl.constexpr = (V + BV - 1) // BV
     BLOCKS: tl.constexpr = NV + (BK + BV - 1) // BV if MAP else NV
@@ -45,7 +44,7 @@ def chunk_scan_kernel(
     stop = tl.minimum(start + LENGTH * C, tl.load(cu_seqlens + i_n + 1).to(tl.int64))
     i_c = tl.load(chunk_offsets + i_n) + first
 
-    DTYPE: tl.constexpr = k.dtype if TMA else k.dtype.element_ty
+    DTYPE: tl.constexpr = k.dtype.element_ty
     o_c = tl.arange(0, C)
     o_k = tl.arange(0, BK)
     o_v = i_v * BV + tl.arange(0, BV)
@@ -78,26 +77,15 @@ def chunk_scan_kernel(
         o_qk = (o_t[:, None] * H + i_h) * K + o_k[None, :]
         m_qk = m_t[:, None] & m_k[None, :]
         o_cc = i_block * (C * C) + o_c[:, None] * C + o_c[None, :]
-        i_t = (start + i * C).to(tl.int32)
-        i_r = i_block.to(tl.int32) * C
-        whole = i_t + C <= stop
-        if TMA:
-            b_k = k.load([i_t, i_h * K])
-            b_v = tl.trans(v.load([i_t, i_hv * V + i_v * BV]))
-            if MAP:
-                b_v = tl.where(m_v[:, None], b_v, 0.0)
-        else:
-            b_k = tl.load(k + o_qk, mask=m_qk, other=0.0)
-            b_v = tl.load(v + o_vo, mask=m_vo, other=0.0)
+        b_k = tl.load(k + o_qk, mask=m_qk, other=0.0)
+        b_v = tl.load(v + o_vo, mask=m_vo, other=0.0)
         p_gates = gates + i_block * (4 * C) + o_c
         if DECAY:
             b_gamma = tl.load(p_gates + C)
             b_rest = tl.load(p_gates + 2 * C)
             b_all = tl.load(gates + i_block * (4 * C) + 2 * C - 1)
         b_Sd = b_S.to(DTYPE)
-        if WRITE_STATES and TMA:
-            d_states.store([i_block.to(tl.int32) * V + i_v * BV, 0], b_Sd)
-        elif WRITE_STATES:
+        if WRITE_STATES:
             p_h = states + i_block * (V * K) + o_v[:, None] * K + o_k[None, :]
             tl.store(p_h, b_Sd, mask=m_v[:, None] & m_k[None, :])
 
@@ -106,29 +94,17 @@ def chunk_scan_kernel(
             if DECAY:
                 b_read = b_read * b_gamma[None, :]
             b_x = b_v.to(tl.float32) - b_read
-            if TMA:
-                b_x = tl.where(m_t[None, :], b_x, 0.0)
-                b_T = solve.load([i_r, 0])
-            else:
-                b_T = tl.load(solve + o_cc)
+            b_T = tl.load(solve + o_cc)
             b_e = tl.dot(b_x.to(DTYPE), tl.trans(b_T), input_precision=PREC)
             b_beta = tl.load(p_gates + 3 * C)
             if WRITE_STATES:
-                if TMA and whole:
-                    d_errors.store([i_t, i_hv * V + i_v * BV], tl.trans(b_e).to(DTYPE))
-                else:
-                    tl.store(errors + o_vo, b_e.to(DTYPE), mask=m_vo)
+                tl.store(errors + o_vo, b_e.to(DTYPE), mask=m_vo)
             b_u = b_e * b_beta[None, :]
         else:
             b_u = b_v.to(tl.float32)
-            if TMA:
-                b_u = tl.where(m_t[None, :], b_u, 0.0)
 
         if WRITE_O:
-            if TMA:
-                b_q = q.load([i_t, i_h * K])
-            else:
-                b_q = tl.load(q + o_qk, mask=m_qk, other=0.0)
+            b_q = tl.load(q + o_qk, mask=m_qk, other=0.0)
             b_o = tl.dot(b_Sd, tl.trans(b_q), input_precision=PREC)
             b_o *= (b_gamma * scale)[None, :] if DECAY else scale
 
@@ -140,16 +116,9 @@ def chunk_scan_kernel(
             b_S = tl.dot(b_u.to(DTYPE), b_k, b_S, input_precision=PREC)
 
         if WRITE_O:  # read
-            if TMA:
-                b_P = reads.load([i_r, 0])
-            else:
-                b_P = tl.load(reads + o_cc)
+            b_P = tl.load(reads + o_cc)
             b_o = tl.dot(b_u.to(DTYPE), tl.trans(b_P), b_o, input_precision=PREC)
-            b_o = b_o.to(DTYPE)
-            if TMA and whole:
-                d_o.store([i_t, i_hv * V + i_v * BV], tl.trans(b_o))
-            else:
-                tl.store(o + o_vo, b_o, mask=m_vo)
+            tl.store(o + o_vo, b_o.to(DTYPE), mask=m_vo)
 
     ROWS: tl.constexpr = NV * BV + BK if MAP else V
     p_end = ends + (i_s * HV + i_hv) * (ROWS * K) + o_v[:, None] * K + o_k[None, :]
@@ -232,6 +201,10 @@ def _launch(
     """Scan every segment from its own memory, write what is given, and return the memories after each."""
     H, K = k.shape[-2:]
     HV, V = v.shape[-2:]
+    if tiles is None and (o is not None or maps) and V % 64 == 0 and fits_hopper(K, q, k, v):
+        from gdn_core.kernels.chunk_scan_hopper import launch
+
+        return launch(q, k, v, prepared, state, segments, o=o, processors=chip_of(k.device).processors)
     if tiles is None:
         # Without outputs the products are few, and two small programs on a multiprocessor hide more than a large one.
         memories = segments.count * HV if o is not None else 0
@@ -242,22 +215,12 @@ def _launch(
     strides = state.stride() if state is not None else (0, 0, 0, 0)
     row_blocks = NV + triton.cdiv(BK, tiles.BV) if maps else NV
     x = prepared
-    tma = fits_tensor_maps(K, V, BK, tiles.BV, k)
-    tokens: list[Any] = [q, k, v]
-    blocks: list[Any] = [x.solve, x.reads]
-    d_o, d_errors, d_states = None, None, None
-    if tma:
-        tokens = [rows_of(q, H * K, (CHUNK, K)), rows_of(k, H * K, (CHUNK, K)), rows_of(v, HV * V, (CHUNK, tiles.BV))]
-        blocks = [rows_of(block, CHUNK, (CHUNK, CHUNK)) for block in blocks]
-        d_o = rows_of(o, HV * V, (CHUNK, tiles.BV)) if o is not None else None
-        d_errors = rows_of(errors, HV * V, (CHUNK, tiles.BV)) if errors is not None else None
-        d_states = rows_of(states, K, (tiles.BV, K)) if states is not None else None
     chunk_scan_kernel[(row_blocks * segments.count * HV,)](
-        *tokens, x.gates, *blocks, state, o, d_o, errors, d_errors, states, d_states, ends,
+        q, k, v, x.gates, x.solve, x.reads, state, o, errors, states, ends,
         x.cu_seqlens, x.chunks.offsets, segments.offsets, segments.owner, x.scale,
         x.cu_seqlens.shape[0] - 1, H, HV, segments.size // CHUNK, *strides,
         K=K, V=V, BK=BK, BV=tiles.BV, C=CHUNK, DECAY=x.decay, ERASE=x.erase, STATE=state is not None, MAP=maps,
-        WRITE_O=o is not None, WRITE_STATES=states is not None, TMA=tma, PREC=precision(k.dtype),
+        WRITE_O=o is not None, WRITE_STATES=states is not None, PREC=precision(k.dtype),
         num_warps=tiles.num_warps, num_stages=tiles.num_stages,
     )  # fmt: skip
     return ends

@@ -10,9 +10,32 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 
 @lru_cache
+def capability(device: torch.device) -> int:
+    """Return the compute capability of a device as one number, 90 for 9.0; 0 for a CPU."""
+    if device.type != "cuda":
+        return 0
+    major, minor = torch.cuda.get_device_capability(device)
+    return 10 * major + minor
+
+
 def has_tensor_maps(device: torch.device) -> bool:
     """Tell whether a device copies tiles by itself."""
-    return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 9
+    return capability(device) >= 90
+
+
+def fits_hopper(K: int, *tensors: Tensor) -> bool:
+    """Tell whether the kernels written for Hopper alone take keys of K channels and tensors like these.
+
+    The one place that chooses between them and the portable ones. Only Hopper has their matrix instruction; they know
+    two widths of key, two-byte operands, and what a descriptor can stand on.
+    """
+    x = tensors[0]
+    return (
+        K in (64, 128)
+        and x.element_size() == 2
+        and capability(x.device) == 90
+        and all(tensor.data_ptr() % 16 == 0 for tensor in tensors)
+    )
 
 
 def fits_tensor_maps(K: int, V: int, BK: int, BV: int, x: Tensor) -> bool:

@@ -1,0 +1,326 @@
+"""The kernel of chunk_prepare for Hopper: warpgroup products, tensor maps, and blocks that never leave a warp.
+
+Gluon, where the layout of every tensor is chosen: the inverses of blocks of 16 stay in the registers of one warp.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+from triton.experimental import gluon
+from triton.experimental.gluon import language as gl
+from triton.experimental.gluon.language.nvidia.hopper import (
+    fence_async_shared,
+    mbarrier,
+    mma_v2,
+    tma,
+    warpgroup_mma,
+    warpgroup_mma_wait,
+)
+from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
+
+from gdn_core.kernels.chunk_prepare import CHUNK, Prepared
+
+TILES = gl.NVMMASharedLayout(swizzle_byte_width=128, element_bitwidth=16, rank=2)
+
+
+@gluon.jit
+def clear_rows(tile, rows):
+    """Write zeros over what another sequence has past the last token of this one: zero times NaN is NaN."""
+    L_T: gl.constexpr = gl.BlockedLayout([1, 8], [4, 8], [4, 1], [1, 0])
+    o_t = gl.arange(0, tile.shape[0], layout=gl.SliceLayout(1, L_T))
+    tile.store(gl.where((o_t < rows)[:, None], tile.load(L_T), 0.0))
+
+
+@gluon.jit
+def add(a, b):
+    """Add."""
+    return a + b
+
+
+@gluon.jit
+def exp2(x):
+    """Raise 2 to x <= 0; what is too small for a normal number becomes zero."""
+    return gl.inline_asm_elementwise("ex2.approx.ftz.f32 $0, $1;", "=f,f", [x], dtype=gl.float32, is_pure=True, pack=1)
+
+
+@gluon.jit
+def blocks(x, back: gl.constexpr, L_B: gl.constexpr, L_64: gl.constexpr):
+    """Return the four blocks [16, 16] of x [64, 64] that stand ``back`` columns of blocks before the diagonal ones."""
+    b_x = gl.reshape(x, (4, 16, 4, 16))
+    o_r = gl.arange(0, 64, layout=gl.SliceLayout(1, L_64))[:, None] // 16
+    o_c = gl.arange(0, 64, layout=gl.SliceLayout(0, L_64))[None, :] // 16
+    m_x = gl.reshape(o_r == o_c + back, (4, 16, 4, 16))
+    b_x = gl.where(m_x, b_x, 0.0)
+    return gl.convert_layout(gl.sum(b_x, 2), L_B)
+
+
+@gluon.jit
+def product(a, b, acc, L_B: gl.constexpr):
+    """Add the products of four pairs of narrow blocks to acc."""
+    L_A: gl.constexpr = gl.DotOperandLayout(0, L_B, 2)
+    L_O: gl.constexpr = gl.DotOperandLayout(1, L_B, 2)
+    return mma_v2(gl.convert_layout(a, L_A), gl.convert_layout(b, L_O), acc)
+
+
+@gluon.jit
+def merge(b_X, b_D, SIZE: gl.constexpr, L_B: gl.constexpr, DTYPE: gl.constexpr):
+    """Merge the inverses of the diagonal blocks of SIZE, two into one: X + X L X."""
+    o_r = gl.arange(0, 16, layout=gl.SliceLayout(0, gl.SliceLayout(2, L_B)))[None, :, None]
+    o_c = gl.arange(0, 16, layout=gl.SliceLayout(0, gl.SliceLayout(1, L_B)))[None, None, :]
+    b_L = gl.where((o_r // (2 * SIZE) == o_c // (2 * SIZE)) & (o_r // SIZE != o_c // SIZE), b_D, 0.0)
+    b_Xd = b_X.to(DTYPE)
+    b_LX = product(b_L.to(DTYPE), b_Xd, gl.zeros_like(b_X), L_B)
+    return product(b_Xd, b_LX.to(DTYPE), b_X, L_B)
+
+
+@gluon.jit
+def invert_blocks(b_D, L_B: gl.constexpr, DTYPE: gl.constexpr, REFINE: gl.constexpr):
+    """Return (I - D)^-1 of four strictly lower triangular D [16, 16], in float32 from narrow products.
+
+    A refinement X + X (I - (I - D) X) squares the error that they leave.
+    """
+    o_r = gl.arange(0, 16, layout=gl.SliceLayout(0, gl.SliceLayout(2, L_B)))[None, :, None]
+    o_c = gl.arange(0, 16, layout=gl.SliceLayout(0, gl.SliceLayout(1, L_B)))[None, None, :]
+    b_one = gl.where(o_r == o_c, 1.0, 0.0) + gl.zeros_like(b_D)
+    b_X = b_one + gl.where(o_r // 2 == o_c // 2, b_D, 0.0)
+    b_X = merge(b_X, b_D, 2, L_B, DTYPE)
+    b_X = merge(b_X, b_D, 4, L_B, DTYPE)
+    b_X = merge(b_X, b_D, 8, L_B, DTYPE)
+    b_high, b_low = halves(b_D, DTYPE)
+    for _ in gl.static_range(REFINE):
+        b_Xd = b_X.to(DTYPE)
+        b_X = b_Xd.to(gl.float32)
+        b_R = product(b_high, b_Xd, b_one - b_X, L_B)
+        b_R = product(b_low, b_Xd, b_R, L_B)
+        b_X = product(b_Xd, b_R.to(DTYPE), b_X, L_B)
+    return b_X
+
+
+SPLIT_BF16 = gl.constexpr("""{
+    .reg .b32 h, a, b;
+    .reg .f32 x, y;
+    cvt.rn.bf16x2.f32 h, $3, $2;
+    shl.b32 a, h, 16;
+    and.b32 b, h, 0xffff0000;
+    mov.b32 x, a;
+    mov.b32 y, b;
+    sub.f32 x, $2, x;
+    sub.f32 y, $3, y;
+    cvt.rn.bf16x2.f32 $1, y, x;
+    mov.b32 $0, h;
+}""")
+SPLIT_FP16 = gl.constexpr("""{
+    .reg .b32 h;
+    .reg .b16 a, b;
+    .reg .f32 x, y;
+    cvt.rn.f16x2.f32 h, $3, $2;
+    mov.b32 {a, b}, h;
+    cvt.f32.f16 x, a;
+    cvt.f32.f16 y, b;
+    sub.f32 x, $2, x;
+    sub.f32 y, $3, y;
+    cvt.rn.f16x2.f32 $1, y, x;
+    mov.b32 $0, h;
+}""")
+
+
+@gluon.jit
+def halves(x, DTYPE: gl.constexpr):
+    """Split x into two narrow numbers whose sum it is, nearly; two at a time, as the chip converts them."""
+    if gl.bfloat16 == DTYPE:
+        high, low = gl.inline_asm_elementwise(
+            SPLIT_BF16, "=r,=r,f,f", [x], dtype=(gl.bfloat16, gl.bfloat16), is_pure=True, pack=2
+        )
+    else:
+        high, low = gl.inline_asm_elementwise(
+            SPLIT_FP16, "=r,=r,f,f", [x], dtype=(gl.float16, gl.float16), is_pure=True, pack=2
+        )
+    return high, low
+
+
+@gluon.jit
+def split_product(a, high, low, acc, L_C: gl.constexpr, DTYPE: gl.constexpr):
+    """Multiply a [64, 32] in registers with high + low [32, 32] in shared memory."""
+    L_A: gl.constexpr = gl.DotOperandLayout(0, L_C, 2)
+    a_high, a_low = halves(a, DTYPE)
+    a_high, a_low = gl.convert_layout(a_high, L_A), gl.convert_layout(a_low, L_A)
+    acc = warpgroup_mma(a_high, high, acc, use_acc=False, is_async=True)
+    acc = warpgroup_mma(a_low, high, acc, is_async=True)
+    acc = warpgroup_mma(a_high, low, acc, is_async=True)
+    return warpgroup_mma_wait(0, deps=[acc])
+
+
+@gluon.jit
+def unit_lower_inverse(b_B, s_x, s_y, s_w, L_64: gl.constexpr, DTYPE: gl.constexpr, REFINE: gl.constexpr):
+    """Return (I - B)^-1 for the part of B [64, 64] below the diagonal; the rest of B may be anything.
+
+    The inverse of two blocks and what is below the first is [[X, 0], [Y B X, Y]]: first within blocks of 16, then of
+    two of them, then of all. What crosses a warp goes through s_x and s_y and s_w [2, 64, 32]; s_x is [2, 4, 16, 16].
+    """
+    L_B: gl.constexpr = gl.NVMMADistributedLayout([2, 0], [4, 1, 1], [1, 16, 8])
+    L_P: gl.constexpr = gl.NVMMADistributedLayout([2, 0], [2, 2, 1], [1, 16, 8])
+    L_32: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, 32, 16])
+    o_b = gl.arange(0, 4, layout=gl.SliceLayout(1, gl.SliceLayout(2, L_B)))[:, None, None]
+    second = o_b % 2 == 1
+    o_r = gl.arange(0, 16, layout=gl.SliceLayout(0, gl.SliceLayout(2, L_B)))[None, :, None]
+    o_c = gl.arange(0, 16, layout=gl.SliceLayout(0, gl.SliceLayout(1, L_B)))[None, None, :]
+    b_D = gl.where(o_r > o_c, blocks(b_B, 0, L_B, L_64), 0.0)
+    b_X = invert_blocks(b_D, L_B, DTYPE, REFINE)
+    # of two blocks: the first inverse, as the warp of the second needs it
+    x_high, x_low = halves(b_X, DTYPE)
+    s_x.index(0).store(gl.reshape(gl.permute(gl.reshape(x_high, (2, 2, 16, 16)), (1, 0, 2, 3)), (4, 16, 16)))
+    s_x.index(1).store(gl.reshape(gl.permute(gl.reshape(x_low, (2, 2, 16, 16)), (1, 0, 2, 3)), (4, 16, 16)))
+    e_high, e_low = halves(gl.where(second, blocks(b_B, 1, L_B, L_64), 0.0), DTYPE)
+    L_PA: gl.constexpr = gl.DotOperandLayout(0, L_P, 2)
+    L_PO: gl.constexpr = gl.DotOperandLayout(1, L_P, 2)
+    e_high = gl.convert_layout(gl.reshape(e_high, (2, 32, 16)), L_PA)
+    e_low = gl.convert_layout(gl.reshape(e_low, (2, 32, 16)), L_PA)
+    f_high = s_x.index(0).slice(0, 2, dim=0).load(L_PO)
+    f_low = s_x.index(1).slice(0, 2, dim=0).load(L_PO)
+    b_EX = mma_v2(e_high, f_high, gl.zeros((2, 32, 16), gl.float32, layout=L_P))
+    b_EX = mma_v2(e_low, f_high, b_EX)
+    b_EX = mma_v2(e_high, f_low, b_EX)
+    w_high, w_low = halves(gl.convert_layout(gl.reshape(b_EX, (4, 16, 16)), L_B), DTYPE)
+    b_Z = product(x_high, w_high, gl.zeros_like(b_X), L_B)
+    b_Z = product(x_low, w_high, b_Z, L_B)
+    b_Z = product(x_high, w_low, b_Z, L_B)
+    b_Y = gl.join(gl.where(second, b_Z, b_X), gl.where(second, b_X, 0.0))
+    b_Y = gl.convert_layout(gl.reshape(gl.permute(b_Y, (0, 1, 3, 2)), (64, 32)), L_32)
+    # of four: what is below the first two
+    y_high, y_low = halves(b_Y, DTYPE)
+    s_y.index(0).store(y_high)
+    s_y.index(1).store(y_low)
+    fence_async_shared()
+    b_left, _ = gl.split(gl.permute(gl.reshape(b_B, (64, 2, 32)), (0, 2, 1)))
+    b_left = gl.convert_layout(b_left, L_32)
+    b_zero = gl.zeros((64, 32), gl.float32, layout=L_32)
+    b_W = split_product(b_left, s_y.index(0).slice(0, 32, dim=0), s_y.index(1).slice(0, 32, dim=0), b_zero, L_32, DTYPE)
+    y_high, y_low = halves(b_W, DTYPE)
+    s_w.index(0).store(y_high)
+    s_w.index(1).store(y_low)
+    fence_async_shared()
+    b_Z = split_product(b_Y, s_w.index(0).slice(32, 32, dim=0), s_w.index(1).slice(32, 32, dim=0), b_zero, L_32, DTYPE)
+    upper = (gl.arange(0, 64, layout=gl.SliceLayout(1, L_32)) < 32)[:, None]
+    b_T = gl.join(gl.where(upper, b_Y, b_Z), gl.where(upper, 0.0, b_Y))
+    return gl.convert_layout(gl.reshape(gl.permute(b_T, (0, 2, 1)), (64, 64)), L_64)
+
+
+@gluon.jit(do_not_specialize=["H", "HV"])
+def chunk_prepare_hopper_kernel(
+    q, k, g, beta, gates, d_solve, d_reads, spans, scale, H, HV,
+    K: gl.constexpr, C: gl.constexpr, DECAY: gl.constexpr, ERASE: gl.constexpr, REFINE: gl.constexpr,
+):  # fmt: skip
+    """Prepare one chunk of the value heads of one key head, as chunk_prepare_kernel does."""
+    DTYPE: gl.constexpr = k.dtype
+    L_64: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, C, 16])
+    L_1: gl.constexpr = gl.BlockedLayout([2], [32], [4], [0])
+    i_c = (gl.program_id(0) // H).to(gl.int64)
+    i_h = gl.program_id(0) % H
+    start = gl.load(spans + 2 * i_c)
+    stop = gl.load(spans + 2 * i_c + 1)
+    if start >= stop:  # an empty sequence has a chunk that nobody reads
+        return
+    s_q = gl.allocate_shared_memory(DTYPE, [C, K], k.layout)
+    s_k = gl.allocate_shared_memory(DTYPE, [C, K], k.layout)
+    s_P = gl.allocate_shared_memory(DTYPE, [C, C], d_reads.layout)
+    s_T = gl.allocate_shared_memory(DTYPE, [C, C], d_reads.layout)
+    L_half: gl.constexpr = gl.NVMMASharedLayout(64, 16, 2)
+    s_w = s_P._reinterpret(DTYPE, [2, C, C // 2], L_half)
+    s_y = s_T._reinterpret(DTYPE, [2, C, C // 2], L_half)
+    s_x = gl.allocate_shared_memory(DTYPE, [2, 4, 16, 16], gl.SwizzledSharedLayout(1, 1, 1, [2, 1, 0]))
+    bar = gl.allocate_shared_memory(gl.int64, [1], mbarrier.MBarrierLayout())
+    mbarrier.init(bar, count=1)
+    mbarrier.expect(bar, 2 * C * K * 2)
+    tma.async_copy_global_to_shared(k, [start.to(gl.int32), i_h * K], bar, s_k)
+    tma.async_copy_global_to_shared(q, [start.to(gl.int32), i_h * K], bar, s_q)
+    o_1 = gl.arange(0, C, layout=L_1)
+    rows = (stop - start).to(gl.int32)
+    m_1 = o_1 < rows
+    o_r = gl.arange(0, C, layout=gl.SliceLayout(1, L_64))
+    o_c = gl.arange(0, C, layout=gl.SliceLayout(0, L_64))
+    GROUP = HV // H
+    p_g = g + (start + o_1) * HV if DECAY else g
+    p_beta = beta + (start + o_1) * HV if ERASE else beta
+    i_first = i_h * GROUP
+    if DECAY:
+        n_g = gl.load(p_g + i_first, mask=m_1, other=0.0)
+    if ERASE:
+        n_beta = gl.load(p_beta + i_first, mask=m_1, other=0.0)
+    for i in range(GROUP):
+        i_hv = i_first + i
+        i_block = i_c * HV + i_hv
+        p_gates = gates + i_block * (4 * C) + o_1
+        m_next = m_1 & (i + 1 < GROUP)
+        if DECAY:
+            b_g = n_g.to(gl.float32)
+            n_g = gl.load(p_g + i_hv + 1, mask=m_next, other=0.0)
+        if ERASE:
+            b_beta = n_beta.to(gl.float32)
+            n_beta = gl.load(p_beta + i_hv + 1, mask=m_next, other=0.0)
+            gl.store(p_gates + 3 * C, b_beta)
+        if i == 0:
+            mbarrier.wait(bar, 0)
+            if rows < C:
+                clear_rows(s_k, rows)
+                clear_rows(s_q, rows)
+                fence_async_shared()
+        b_zero = gl.zeros((C, C), gl.float32, layout=L_64)
+        b_qk = warpgroup_mma(s_q, s_k.permute((1, 0)), b_zero, use_acc=False, is_async=True)
+        if ERASE:
+            b_kk = warpgroup_mma(s_k, s_k.permute((1, 0)), b_zero, use_acc=False, is_async=True)
+        if DECAY:
+            # exp(-100) is already zero beside 1 in float32, and a cumulated infinity has no differences
+            b_g = gl.where(b_g < -100.0, -100.0, b_g)
+            b_G = gl.associative_scan(b_g, 0, add)
+            b_end = gl.sum(b_g, 0)
+            gl.store(p_gates, b_G)
+            gl.store(p_gates + C, gl.exp(b_G))
+            gl.store(p_gates + 2 * C, gl.exp(b_end - b_G))
+            b_G2 = b_G * 1.4426950408889634
+            b_G2r = gl.convert_layout(b_G2, gl.SliceLayout(1, L_64))
+            b_G2c = gl.convert_layout(b_G2, gl.SliceLayout(0, L_64))
+            b_decay = exp2(b_G2r[:, None] - b_G2c[None, :])
+        if ERASE:
+            b_qk, b_kk = warpgroup_mma_wait(0, deps=[b_qk, b_kk])
+        else:
+            b_qk = warpgroup_mma_wait(0, deps=[b_qk])
+        b_P = b_qk * scale
+        if DECAY:
+            b_P = b_P * b_decay
+        b_P = gl.where(o_c[None, :] <= o_r[:, None], b_P, 0.0)
+        tma.store_wait(0)
+        s_P.store(b_P.to(DTYPE))
+        fence_async_shared()
+        tma.async_copy_shared_to_global(d_reads, [(i_block * C).to(gl.int32), 0], s_P)
+        if ERASE:
+            b_B = b_kk * gl.convert_layout(-b_beta, gl.SliceLayout(0, L_64))[None, :]
+            if DECAY:
+                b_B = b_B * b_decay
+            tma.store_wait(0)
+            b_T = unit_lower_inverse(b_B, s_x, s_y, s_w, L_64, DTYPE, REFINE)
+            s_T.store(b_T.to(DTYPE))
+            fence_async_shared()
+            tma.async_copy_shared_to_global(d_solve, [(i_block * C).to(gl.int32), 0], s_T)
+    tma.store_wait(0)
+
+
+def rows_of(x: Tensor, channels: int, tile: tuple[int, int]) -> TensorDescriptor:
+    """Describe a contiguous tensor as rows of ``channels`` two-byte numbers, to be copied in tiles."""
+    return TensorDescriptor(x, [x.numel() // channels, channels], [channels, 1], list(tile), TILES)
+
+
+# Registers a thread, so that three programs share a multiprocessor; what four of them would have spills.
+CONFIGS = {90: {"maxnreg": 168}}
+
+
+def launch(q: Tensor, k: Tensor, g: Tensor | None, beta: Tensor | None, prepared: Prepared) -> None:
+    """Fill what is prepared; as ``chunk_prepare``, for what ``fits_hopper`` takes."""
+    H, K = q.shape[-2:]
+    x = prepared
+    square = (CHUNK, CHUNK)
+    chunk_prepare_hopper_kernel[(x.chunks.count * H,)](
+        rows_of(q, H * K, (CHUNK, K)), rows_of(k, H * K, (CHUNK, K)), g, beta, x.gates,
+        rows_of(x.solve, CHUNK, square) if x.erase else None, rows_of(x.reads, CHUNK, square),
+        x.chunks.spans, x.scale, H, x.gates.shape[1],
+        K=K, C=CHUNK, DECAY=x.decay, ERASE=x.erase, REFINE=1, num_warps=4, **CONFIGS[90],
+    )  # fmt: skip
