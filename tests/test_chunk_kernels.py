@@ -16,10 +16,13 @@ if not CUDA:  # read when a kernel is decorated, so before the import
 
 WHY = "Triton has no wheel for this platform"
 chunk = pytest.importorskip("gdn_core.kernels.chunk", reason=WHY)
-decode = pytest.importorskip("gdn_core.kernels.recurrent_decode", reason=WHY)
+decode = pytest.importorskip("gdn_core.kernels.recurrent", reason=WHY)
 norm = pytest.importorskip("gdn_core.kernels.l2norm", reason=WHY)
+prepare = pytest.importorskip("gdn_core.kernels.chunk_prepare", reason=WHY)
+scan_kernels = pytest.importorskip("gdn_core.kernels.chunk_scan", reason=WHY)
 DEVICE = torch.device("cuda" if CUDA else "cpu")
 SCALE = 0.3
+NEEDS_CUDA = pytest.mark.skipif(not CUDA, reason="the interpreter has no bfloat16, and Gluon no interpreter")
 
 
 class Problem(NamedTuple):
@@ -176,16 +179,49 @@ def test_nan_in_gives_nan_out() -> None:
             assert state[0, 0].isnan().any() and o[0, 69, 0].isnan().any(), name
 
 
+def test_a_forgetful_token_among_others_costs_nothing_in_float32() -> None:
+    """Sums of log decays grow with every such token; what matters is their small differences after it."""
+    x = problem([64], HV=1, K=16, V=16)
+    x.g[:] = -torch.rand(1, 64, 1, device=DEVICE) * 0.05
+    x.g[:, ::8] = -90.0
+    want, _ = scan(x.in_double())
+    plain, _ = scan(x)
+    budget = 2 * (plain - want).abs().max() + torch.finfo(torch.float32).eps * want.abs().max()
+    assert (run(x)[0] - want).abs().max() <= budget
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=NEEDS_CUDA)])
+def test_nothing_that_another_sequence_holds_is_seen(dtype: torch.dtype) -> None:
+    """A tile that is copied whole reaches past the end of its sequence, and zero times NaN is NaN."""
+    K, V = (20, 24) if dtype is torch.float32 else (128, 128)
+    x = problem([33, 1, 66], K=K, V=V)
+    x = Problem(*(t.to(dtype) for t in x[:3]), *x[3:])
+    o, state, _ = run(x)
+    starts = x.cu_seqlens.tolist()
+    for n, (start, stop) in enumerate(zip(starts, starts[1:], strict=False)):
+        poisoned = Problem(*(t.clone() for t in x))
+        for tensor in poisoned[:5]:
+            tensor[:, start:stop] = float("nan")
+        poisoned.state[n] = float("nan")
+        other_o, other_state, _ = run(poisoned)
+        assert other_o[:, start:stop].isnan().all() and other_state[n].isnan().all()
+        o[:, start:stop], state[n] = other_o[:, start:stop], other_state[n]
+        assert torch.equal(other_o.nan_to_num(), o.nan_to_num()) and torch.equal(
+            other_state.nan_to_num(), state.nan_to_num()
+        )
+        o, state, _ = run(x)
+
+
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_decoding_gives_outputs_and_states_of_the_scan(case: dict) -> None:
     x = problem(**{**case, "lengths": [4, 1, 0, 3]})
     want_o, want_state = scan(x.in_double())
     options = {"scale": SCALE, "cu_seqlens": x.cu_seqlens, "output_final_state": True}
-    o, state = decode.recurrent_decode(*x[:5], initial_state=x.state, **options)
+    o, state = decode.recurrent(*x[:5], initial_state=x.state, **options)
     assert_close(o, want_o, "o")
     assert_close(state, want_state, "final state")
     turned = x.state.transpose(-1, -2).contiguous()
-    turned_o, turned_state = decode.recurrent_decode(*x[:5], initial_state=turned, state_v_first=True, **options)
+    turned_o, turned_state = decode.recurrent(*x[:5], initial_state=turned, state_v_first=True, **options)
     assert_close(turned_o, want_o, "o")
     assert_close(turned_state.transpose(-1, -2), want_state, "final state")
 
@@ -198,7 +234,7 @@ def test_prefill_then_decode_is_one_prefill() -> None:
     outputs = [o]
     for t in range(66, 70):
         token = (tensor[:, t : t + 1].contiguous() for tensor in x[:5])
-        o, state = decode.recurrent_decode(*token, scale=SCALE, initial_state=state, output_final_state=True)
+        o, state = decode.recurrent(*token, scale=SCALE, initial_state=state, output_final_state=True)
         outputs.append(o)
     assert_close(torch.cat(outputs, 1), want_o.double(), "o")
     assert_close(state, want_state.double(), "final state")
@@ -214,8 +250,8 @@ def test_the_norm_and_its_gradient_are_those_of_autograd() -> None:
     assert_close(norm.l2norm(x), want, "y")
     assert_close(norm.l2norm_backward(x, dy), exact.grad, "dx")
     token = problem([3], H=2)
-    o, _ = decode.recurrent_decode(*token[:5], scale=SCALE, normalise=True)
-    same, _ = decode.recurrent_decode(norm.l2norm(token.q), norm.l2norm(token.k), *token[2:5], scale=SCALE)
+    o, _ = decode.recurrent(*token[:5], scale=SCALE, normalise=True)
+    same, _ = decode.recurrent(norm.l2norm(token.q), norm.l2norm(token.k), *token[2:5], scale=SCALE)
     assert_close(o, same.double(), "o of normalised queries and keys")
 
 
@@ -233,3 +269,49 @@ def test_narrow_inputs_stay_within_their_rounding(dtype: torch.dtype) -> None:
     for name, gradient, given in zip(Problem._fields, chunk.backward(saved, do, None), exact, strict=False):
         error = (gradient.double() - given.grad).norm() / given.grad.norm()
         assert error <= 4 * torch.finfo(dtype).eps, f"d{name}: {error:.1e}"
+
+
+@NEEDS_CUDA
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("sizes", [(128, 128), (128, 192), (64, 64)], ids=str)
+@pytest.mark.parametrize("length", [100, 2], ids=["whole", "in segments"])
+def test_the_kernels_for_one_chip_give_what_the_portable_ones_give(
+    dtype: torch.dtype, sizes: tuple[int, int], length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = problem([300, 1, 0, 500], H=2, HV=6, K=sizes[0], V=sizes[1])
+    x = Problem(*(t.to(dtype) for t in x[:3]), *x[3:])
+    o, state, _ = run(x, length=length)
+    for module in (prepare, scan_kernels):
+        monkeypatch.setattr(module, "fits_hopper", lambda *_: False)
+    want_o, want_state, _ = run(x, length=length)
+    eps = torch.finfo(dtype).eps
+    assert (o.double() - want_o.double()).norm() <= eps * want_o.double().norm()
+    assert (state - want_state).norm() <= eps * want_state.norm()
+
+
+@NEEDS_CUDA
+def test_keys_of_very_different_lengths_do_not_overflow_in_bfloat16() -> None:
+    """Their products leave the range of float16, though the memory that they write stays small."""
+    x = problem([128], K=128, V=128, decay=False)
+    long = torch.arange(128, device=DEVICE) % 2 == 1
+    x.k[:, long] *= 4e6
+    x.beta[:, long] *= 1e-13
+    x.k[:, ~long] *= 1e-2
+    x = Problem(*(t.to(torch.bfloat16) for t in x[:3]), *x[3:])
+    want, _ = scan(x.in_double())
+    assert (run(x)[0].double() - want).norm() <= 4 * torch.finfo(torch.bfloat16).eps * want.norm()
+
+
+@NEEDS_CUDA
+def test_no_sizes_but_channels_compile_again() -> None:
+    def sizes(lengths: Sequence[int], H: int, HV: int) -> int:
+        x = problem(lengths, H=H, HV=HV, K=128, V=128)
+        run(Problem(*(t.to(torch.bfloat16) for t in x[:3]), *x[3:]))
+        kernels = [prepare_hopper.chunk_prepare_hopper_kernel, scan_hopper.chunk_scan_hopper_kernel]
+        kernels += [prepare.chunk_prepare_kernel, scan_kernels.chunk_scan_kernel]
+        return sum(len(held[0]) for kernel in kernels for held in kernel.device_caches.values())
+
+    prepare_hopper = pytest.importorskip("gdn_core.kernels.chunk_prepare_hopper")
+    scan_hopper = pytest.importorskip("gdn_core.kernels.chunk_scan_hopper")
+    first = sizes([300, 500], 2, 4)
+    assert [sizes([70], 1, 1), sizes([1, 1000], 3, 9), sizes([64] * 5, 16, 32)] == [first] * 3
