@@ -58,7 +58,7 @@ def erratum(
     def statement() -> str:
         parts = [rf"\text{{printed: }} {entry.printed}", rf"\text{{right: }} {right()}"]
         if difference:
-            parts.append(rf"\text{{right less printed: }} {factored(difference(), SCALARS)}")
+            parts.append(rf"\text{{right less printed:}} \quad {factored(difference(), SCALARS)}")
         else:
             parts.append(r"\text{{in numbers: {1} instead of {0}}}".format(*numbers()))
         return r", \qquad ".join(parts)

@@ -73,7 +73,7 @@ def _forms() -> str:
     together = all_at_once(Below(), *letters(Kind.MATRIX, "S_0", "Q", "K", "V"))[1]
     return (
         rf"{tex(LINEAR_ATTENTION)},\; {tex_output(LINEAR_ATTENTION)} \quad\Longleftrightarrow\quad O = {together} "
-        rf"\quad\Longleftrightarrow\quad O = {outputs.tex()},\; S = {memory.tex()}"
+        rf"\quad\Longleftrightarrow\quad O = {outputs.tex()}, \quad S = {memory.tex()}"
     )
 
 
