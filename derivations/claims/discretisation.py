@@ -63,6 +63,12 @@ def written_zoh() -> tuple[Written, Written]:
     return ssm.zoh(MATRIX, STEP, exp=exp, phi1=phi1)
 
 
+def at_zero(x: Series, *, one: str = "1") -> str:
+    """Print a series at Delta = 0; ``one`` stands for 1."""
+    text = x.at(D, 0).tex()
+    return one if text == "1" else text
+
+
 def powers(x: Series, order: int, *, one: str = "1", step: str = r"\Delta") -> str:
     """Print the expansion of a series in Delta up to an order; ``one`` stands for the constant 1."""
     terms = []
@@ -321,8 +327,8 @@ def no_limit_at_zero() -> Any:
 
 @claim(
     statement=lambda: (
-        rf"\Delta \to 0: \quad \bar A = {powers(zoh()[0], 1, one='I')} \to {powers(zoh()[0], 0, one='I').split()[0]}, "
-        rf"\quad \bar B = ({powers(zoh()[1], 1)}) B \to {zoh()[1].at(D, 0).tex()}"
+        rf"\Delta \to 0: \quad \bar A = {powers(zoh()[0], 1, one='I')} \to {at_zero(zoh()[0], one='I')}, "
+        rf"\quad \bar B = ({powers(zoh()[1], 1)}) B \to {at_zero(zoh()[1])}"
     ),
     scope=ANY_MATRIX,
     engine="series",

@@ -235,16 +235,16 @@ BETA, GAMMA = r"\beta", r"\gamma"
 
 
 def written_chunk() -> tuple[Token, dict[str, Written]]:
-    """Return the letters of a chunk, and its masked products."""
+    """Return the letters of a chunk, whose ``g`` is the decay from its start, and its masked products."""
     (Q, K, V), (beta, gamma) = letters(Kind.MATRIX, "Q", "K", "V"), letters(Kind.COLUMN, BETA, GAMMA)
     x = Token(q=Q, k=K, v=V, g=gamma, b=beta, w=beta)
     return x, products(x, Written(r"\Gamma", Kind.MATRIX), Below(-1), Below())
 
 
-def written_U_and_W(*, gated: str = "A_decayed", ungated: str = "A") -> tuple[Written, Written]:
-    """Run U and W on letters; ``x.g`` of the letters is the decay from the start of the chunk."""
+def written_U_and_W() -> tuple[Written, Written]:
+    """Run U and W on letters."""
     x, made = written_chunk()
-    return U_and_W(x, x.g, made[gated], made[ungated], inverse)
+    return U_and_W(x, x.g, made["A_decayed"], made["A"], inverse)
 
 
 def _triangular() -> str:
