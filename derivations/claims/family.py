@@ -112,8 +112,8 @@ class Nested:
     """The step of each rule at the gates of the rule below it, in words."""
 
     def __init__(self) -> None:
-        a = self.algebra = Algebra("alpha beta")
-        self.alpha, self.beta = a.all_scalars()
+        a = self.algebra = Algebra("alpha beta gamma")
+        self.alpha, self.beta, self.gamma = a.all_scalars()
         self.S, self.A, self.B, self.W = (
             a.matrix("S", "V", "K"),
             a.diagonal("A", "K"),
@@ -133,7 +133,7 @@ class Nested:
         step, alpha, beta = self.step, self.alpha, self.beta
         A, I_K, I_V = self.A, self.I_K, self.I_V
         kda, gdn, delta = step(A, beta, beta), step(alpha, beta, beta), step(1, beta, beta)
-        gla, mamba_2, linear = step(A, 0, 1), step(alpha, 0, 1), step(1, 0, 1)
+        gla, mamba_2, retnet, linear = step(A, 0, 1), step(alpha, 0, 1), step(self.gamma, 0, 1), step(1, 0, 1)
         zero = 0 * beta
         return {
             r"Gated DeltaNet-2 to KDA: B = \beta I, W = \beta I": (step(A, beta * I_K, beta * I_V), kda),
@@ -141,7 +141,8 @@ class Nested:
             r"Gated DeltaNet to DeltaNet: \alpha = 1": (step(self.algebra.number(1), beta, beta), delta),
             r"Gated DeltaNet-2 to GLA: B = 0, W = I": (step(A, zero * I_K, I_V), gla),
             r"GLA to Mamba-2: A = \alpha I": (step(alpha * I_K, 0, 1), mamba_2),
-            r"Mamba-2 to linear attention: \alpha = 1": (step(self.algebra.number(1), 0, 1), linear),
+            r"Mamba-2 to RetNet: \alpha = \gamma": (step(self.gamma, zero, self.algebra.number(1)), retnet),
+            r"RetNet to linear attention: \gamma = 1": (step(self.algebra.number(1), 0, 1), linear),
         }
 
 
@@ -519,8 +520,14 @@ NON_EDGES: tuple[tuple[WriteRule, WriteRule, Invariant], ...] = (
     (GLA, GATED_DELTANET_2, _nothing_off_the_diagonal),
     (MAMBA2, GLA, _alike_on_the_diagonal),
     (LINEAR_ATTENTION, MAMBA2, _one_on_the_diagonal),
+    (LINEAR_ATTENTION, RETNET, _one_on_the_diagonal),
     (LINEAR_ATTENTION, DELTANET, _nothing_off_the_diagonal),
 )
+
+
+def alike_at_every_token(M: Any, N: Any) -> Any:
+    """Return by how much two tokens decay differently."""
+    return M[0, 0] - N[0, 0]
 
 
 def kept(rule: WriteRule, keeps: Invariant) -> Any:
@@ -536,13 +543,16 @@ def _kept() -> str:
     for narrow, wide, keeps in NON_EDGES:
         zeros = ", \\; ".join(f"{x} = 0" for x in np.ravel(keeps(M, W, k, v)))
         lines.append(rf"\text{{{narrow.title},}} \quad \text{{unlike {wide.title}}} &: \quad {zeros}")
+    N = np.array([[Written("N_{11}")]], dtype=object)
+    lines.append(rf"\text{{RetNet,}} \quad \text{{unlike Mamba-2}} &: \quad {alike_at_every_token(M, N)} = 0")
     return r"\begin{aligned} " + r" \\ ".join(lines) + r" \end{aligned}"
 
 
 @claim(
     statement=_kept,
     assumptions=(
-        r"$S_t = S_{t-1} M + W$ with one token of two key channels. On the same keys and values a wider rule breaks "
+        r"$S_t = S_{t-1} M + W$ with one token of two key channels, and $N$ for the next token. On the same keys and "
+        "values a wider rule breaks "
         "what the narrower one keeps: the mutants show by how much.",
     ),
     scope=Sizes(dk=2, dv=2),
@@ -553,6 +563,35 @@ def _kept() -> str:
 def narrower_rules_keep_what_wider_ones_break() -> Any:
     """A narrower rule keeps, at all its gates, a relation that the next wider one breaks: so it does not contain it."""
     return {f"{narrow.slug}: {keeps.__name__}": kept(narrow, keeps) for narrow, _, keeps in NON_EDGES}
+
+
+@narrower_rules_keep_what_wider_ones_break.step(engine="ring", scope=Sizes(T=2, dk=2, dv=2))
+def retnet_decays_alike_at_every_token() -> Any:
+    """RetNet, whose decay is constant, decays by the same at two tokens."""
+    return alike_at_every_token(*two_transitions(RETNET))
+
+
+def two_transitions(rule: WriteRule) -> list[Any]:
+    """Return the transitions of two tokens over two channels, by the code."""
+    case = symbols(rule, 2, 2, 2)
+    zero = 0 * case.S
+    return [
+        reference.step(zero + np.eye(2, dtype=int), case.x[t], exp=case.exp)[0]
+        - reference.step(zero, case.x[t], exp=case.exp)[0]
+        for t in (0, 1)
+    ]
+
+
+@narrower_rules_keep_what_wider_ones_break.refute
+def retnet_decays_by_token_too() -> Any:
+    """RetNet contains Mamba-2."""
+    return alike_at_every_token(*two_transitions(MAMBA2))
+
+
+@narrower_rules_keep_what_wider_ones_break.refute
+def linear_attention_decays_at_a_constant_rate_too() -> Any:
+    """Linear attention contains RetNet."""
+    return _broken_by(LINEAR_ATTENTION, RETNET)
 
 
 def _broken_by(narrow: WriteRule, wide: WriteRule) -> Any:

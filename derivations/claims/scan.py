@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
-from functools import cache
+from functools import cache, reduce
 from typing import Any
 
 import numpy as np
@@ -160,17 +160,25 @@ class Reach:
         """The columns with one more input: each is a token older, and the newest is Bbar."""
         return Block([[self.A @ self.R, self.B]])
 
+    def following(self, state: Expr, u: Expr) -> Expr:
+        """Return the state after an input."""
+        return self.A @ state + self.B @ u
+
     def residual(self, longer: Expr) -> Any:
         """Compare one more token of the recurrence with the longer convolution, state and output."""
         inputs = Block([[self.U], [self.u]])
-        state = self.A @ (self.R @ self.U) + self.B @ self.u
+        state = self.following(self.R @ self.U, self.u)
         return [(state - longer @ inputs).normal(), (self.C.T @ state - self.C.T @ longer @ inputs).normal()]
 
 
 def _convolution() -> str:
     words = Reach()
     R = words.algebra.matrix("R_{t+1}", "N", "t", tex="R_{t+1}")
-    return rf"{R.tex()} = {words.longer.tex()} \;\Rightarrow\; y_t = C^\top R_t\, u_{{1..t}} = " + (
+    first, *later = (words.algebra.vector(f"u_{t}", "1", tex=f"u_{t}") for t in (1, 2, 3))
+    state = reduce(words.following, later, words.B @ first)
+    return (
+        rf"y_3 = {(words.C.T @ state).tex()}, \quad \ldots, \quad "
+        rf"{R.tex()} = {words.longer.tex()} \;\Rightarrow\; y_t = C^\top R_t\, u_{{1..t}} = "
         r"\sum_{j=0}^{t-1} (C^\top \bar A^j \bar B)\, u_{t-j}"
     )
 
