@@ -445,7 +445,8 @@ def _backend(form: Form, v: Tensor, channels: int, needs_grad: bool, named: Back
         return named
     chosen, refusals = backends.choose(request)
     if on_gpu and chosen == "torch":
-        _warn_once(f"{refusals['triton']}; running the slower chunk form in plain PyTorch on {v.device}")
+        remedy = "" if HAS_TRITON else " (pip install triton)"
+        _warn_once(f"{refusals['triton']}{remedy}; running the slower chunk form in plain PyTorch on {v.device}")
     return chosen
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -245,6 +247,38 @@ def test_strides_are_read_and_memory_that_is_not_ours_is_not(run: Callable[..., 
         assert torch.equal(got, want)
 
 
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_future_does_not_reach_back(name: str) -> None:
+    run, names = FUNCTIONS[name]
+    case = {each: x for each, x in draw(T=75, dtype=torch.float32).items() if each in names}
+    before, _ = run(**case)
+    for each, x in case.items():
+        if each != "initial_state":
+            x[:, 67:] = -3.0 if each == "g" else 1.5
+    after, _ = run(**case)
+    assert torch.equal(after[:, :67], before[:, :67]) and not torch.equal(after[:, 67:], before[:, 67:])
+
+
+@pytest.mark.parametrize("sizes", [(1, 3), (3, 1), (17, 100), (100, 17), (200, 256), (256, 200)], ids=str)
+@pytest.mark.parametrize("backend", ["torch", KERNELS])
+def test_a_memory_of_any_size_from_1_to_256_channels_is_that_of_the_rule(sizes: tuple[int, int], backend: str) -> None:
+    K, V = sizes
+    case = draw(B=1, T=5, K=K, V=V)
+
+    def rule(**given: Tensor) -> Any:
+        return reference(**given, scale=0.3)
+
+    def run(**given: Tensor) -> Any:
+        return api.chunk_gated_delta_rule(**given, scale=0.3, output_final_state=True, backend=backend)
+
+    single = {name: x.float() for name, x in case.items()}
+    for got, want in zip(with_gradients(run, single), with_gradients(rule, case), strict=True):
+        assert (got.double() - want).abs().amax() <= 1e-5 * want.abs().amax()
+    o, S = api.fused_recurrent_gated_delta_rule(**single, scale=0.3, output_final_state=True, backend=backend)
+    for got, want in zip((o, S), rule(**case), strict=True):
+        assert (got.double() - want).abs().amax() <= 1e-5 * want.abs().amax()
+
+
 def test_memory_grows_with_the_tokens_and_not_with_their_square() -> None:
     def peak(T: int) -> int:
         case = {name: x.cpu() for name, x in draw(B=1, T=T, HV=1, K=16, V=16, dtype=torch.float32).items()}
@@ -371,6 +405,11 @@ def test_nan_goes_through_and_is_found_where_that_is_asked_for(monkeypatch: pyte
     assert o[0, 2, 1].isnan().any() and not o[0, :, 0].isnan().any()
     monkeypatch.setenv("GDN_CORE_DEBUG", "1")
     refused(ValueError, "v: expected finite numbers, got nan at [0, 2, 1, 3]", v=case["v"])
+    beta = torch.ones(1, 6, 2)
+    beta[0, 5, 0] = torch.inf
+    sentence = "beta: expected finite numbers, got inf at [0, 5, 0]"
+    refused(ValueError, sentence, beta=beta)
+    refused(ValueError, sentence, api.fused_recurrent_gated_delta_rule, beta=beta)
 
 
 def test_arguments_that_are_not_supported_are_refused_and_hints_are_swallowed() -> None:
@@ -405,6 +444,31 @@ def test_a_backend_that_cannot_is_refused_by_name(monkeypatch: pytest.MonkeyPatc
             "backend: Triton does not compile: it needs tensors on an NVIDIA GPU, and these are on cpu",
             backend="triton",
         )
+
+
+def test_a_slow_path_is_named_once_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands in for an array on a GPU is all that the choice looks at."""
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setattr(api, "_warned", set())
+    monkeypatch.setattr(api, "HAS_TRITON", False)
+    v = SimpleNamespace(device=torch.device("cuda:0"), dtype=torch.float32)
+    sentence = (
+        "Triton does not run: it is not installed, and is published for Linux only (pip install triton); "
+        "running the slower chunk form in plain PyTorch on cuda:0"
+    )
+    with pytest.warns(RuntimeWarning) as warned:
+        assert [api._backend("chunk", v, 64, False, None) for _ in range(3)] == ["torch"] * 3
+    assert [str(each.message) for each in warned] == [sentence]
+    monkeypatch.setattr(api, "HAS_TRITON", True)
+    v.dtype = torch.float64
+    with pytest.warns(RuntimeWarning, match="takes bfloat16, float16, float32, not float64; running the slower"):
+        assert api._backend("chunk", v, 64, False, None) == "torch"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        v.device = torch.device("cpu")  # there the chunk form in plain PyTorch is the fast one
+        assert api._backend("chunk", v, 64, False, None) == "torch"
+        v.device, v.dtype = torch.device("cuda:0"), torch.bfloat16
+        assert api._backend("chunk", v, 64, False, None) == "triton"
 
 
 def test_the_readme_says_what_runs() -> None:
