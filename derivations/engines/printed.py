@@ -53,29 +53,29 @@ def fraction(numerator: Sequence[tuple[PolyElement, str]], denominator: PolyElem
     below, under = _with_positive_constants(below, under)
     if len(numerator) == 1:
         ((value, last),) = numerator
-        number, factors = _factors(value)
+        scale, factors = _factors(value)
         mixed = [i for i, (f, n) in enumerate(factors) if n % 2 and any(c < 0 for c in f.coeffs())]
-        if number < 0 and mixed:  # the last of them takes the sign
-            number, factors[mixed[-1]] = -number, (-factors[mixed[-1]][0], factors[mixed[-1]][1])
+        if scale < 0 and mixed:  # the last of them takes the sign
+            scale, factors[mixed[-1]] = -scale, (-factors[mixed[-1]][0], factors[mixed[-1]][1])
         above = [_power(polynomial(f, names), n, loose=len(f) > 1) for f, n in factors] + ([last] if last else [])
         alone = not last and len(factors) == 1 and factors[0][1] == 1
     else:
-        number, inner = _sum_of_products(numerator, names)
+        scale, inner = _sum_of_products(numerator, names)
         above, alone = [f"({inner})"], True
-    number = number / under
+    scale = scale / under
     if below:
-        sign, number = ("-" if number < 0 else ""), abs(number)
-        top = _times(Fraction(number.numerator), _joined(above, alone=alone and number.numerator == 1))
+        sign, scale = ("-" if scale < 0 else ""), abs(scale)
+        top = _times(Fraction(scale.numerator), _joined(above, alone=alone and scale.numerator == 1))
         bottom = _times(
-            Fraction(number.denominator),
+            Fraction(scale.denominator),
             _joined(
                 [_power(polynomial(f, names), n, loose=len(f) > 1) for f, n in below],
-                alone=number.denominator == 1 and len(below) == 1 and below[0][1] == 1,
+                alone=scale.denominator == 1 and len(below) == 1 and below[0][1] == 1,
             ),
         )
         return rf"{sign}\frac{{{top}}}{{{bottom}}}"
-    text = _joined(above, alone=alone and number == 1)
-    return ("-" if number < 0 else "") + _times(abs(number), text)
+    text = _joined(above, alone=alone and scale == 1)
+    return ("-" if scale < 0 else "") + _times(abs(scale), text)
 
 
 Factors = list[tuple[PolyElement, int]]
