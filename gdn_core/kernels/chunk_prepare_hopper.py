@@ -284,18 +284,20 @@ def chunk_prepare_hopper_kernel(
             b_qk, b_kk = warpgroup_mma_wait(0, deps=[b_qk, b_kk])
         else:
             b_qk = warpgroup_mma_wait(0, deps=[b_qk])
+        # both products meet the decays here, so that these need not stay in registers
         b_P = b_qk * scale
         if DECAY:
             b_P = b_P * b_decay
-        b_P = gl.where(o_c[None, :] <= o_r[:, None], b_P, 0.0)
-        tma.store_wait(0)
-        s_P.store(b_P.to(DTYPE))
-        fence_async_shared()
-        tma.async_copy_shared_to_global(d_reads, [(i_block * C).to(gl.int32), 0], s_P)
+        b_P = gl.where(o_c[None, :] <= o_r[:, None], b_P, 0.0).to(DTYPE)
         if ERASE:
             b_B = b_kk * gl.convert_layout(-b_beta, gl.SliceLayout(0, L_64))[None, :]
             if DECAY:
                 b_B = b_B * b_decay
+        tma.store_wait(0)
+        s_P.store(b_P)
+        fence_async_shared()
+        tma.async_copy_shared_to_global(d_reads, [(i_block * C).to(gl.int32), 0], s_P)
+        if ERASE:
             tma.store_wait(0)
             b_T = unit_lower_inverse(b_B, s_x, s_y, s_w, L_64, DTYPE, REFINE)
             s_T.store(b_T.to(DTYPE))

@@ -164,8 +164,21 @@ def chip_of(device: torch.device) -> Chip:
     return Chip(properties["multiprocessor_count"], properties["max_shared_mem"], major)
 
 
+# What scan_tiles may pick, by the compute capability from which it holds: for keys of up to 128 channels and for wider
+# ones, of two-byte operands, and for float32. All but float32, whose products are three, fit the registers.
+CONFIGS: dict[int, dict[str, list[Tiles]]] = {
+    80: {"narrow": [Tiles(32, 4, 2)], "wide": [Tiles(32, 8, 1)], "float32": [Tiles(16, 8, 1)]},
+    90: {
+        "narrow": [Tiles(64, 4, 3), Tiles(128, 8, 2)],  # 64 rows fill one matrix instruction, 128 share what they load
+        "wide": [Tiles(32, 8, 1)],
+        "float32": [Tiles(16, 8, 1)],
+    },
+    100: {"narrow": [Tiles(64, 8, 2)], "wide": [Tiles(32, 8, 1)], "float32": [Tiles(16, 8, 1)]},
+}
+
+
 def scan_tiles(K: int, V: int, dtype: torch.dtype, *, memories: int, chip: Chip, deep: bool = False) -> Tiles:
-    """Choose the tiles of a scan: 64 rows of memory fill one matrix instruction, 128 share what they load.
+    """Choose the tiles of a scan.
 
     Args:
         K: key channels.
@@ -173,15 +186,17 @@ def scan_tiles(K: int, V: int, dtype: torch.dtype, *, memories: int, chip: Chip,
         dtype: of queries, keys and values.
         memories: how many memories are scanned side by side: segments times value heads.
         chip: what it runs on.
-        deep: keep three chunks in flight where they fit, and not two.
+        deep: keep as many chunks in flight as fit, and not two.
     """
     rows = max(16, triton.next_power_of_2(V))
-    if dtype is torch.float32 or K > 128:
-        return Tiles(BV=min(32 if dtype is torch.float32 else 64, rows), num_warps=4, num_stages=1)
-    stages = 1 if chip.shared < 160_000 else 3 if deep and chip.shared > 200_000 else 2
-    if rows >= 128 and 4 * memories * triton.cdiv(V, 128) >= 3 * chip.processors:
-        return Tiles(BV=128, num_warps=8, num_stages=min(2, stages))
-    return Tiles(BV=min(64, rows), num_warps=4, num_stages=stages)
+    if chip.major == 0:  # an interpreter's programs run one after the other
+        return Tiles(BV=min(64, rows), num_warps=4, num_stages=1)
+    level = max((c for c in CONFIGS if c <= 10 * chip.major), default=min(CONFIGS))
+    kind = "float32" if dtype is torch.float32 else "narrow" if K <= 128 else "wide"
+    choices = CONFIGS[level][kind]
+    many = rows >= 128 and 4 * memories * triton.cdiv(V, 128) >= 3 * chip.processors
+    tiles = choices[-1 if many else 0]
+    return tiles._replace(BV=min(tiles.BV, rows), num_stages=tiles.num_stages if deep else min(2, tiles.num_stages))
 
 
 def _launch(
