@@ -11,6 +11,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from gdn_core.varlen import most_blocks
+
 
 @dataclass(frozen=True)
 class Blocks:
@@ -46,8 +48,8 @@ def cut(cu_seqlens: Tensor, *, total: int, size: int, count: int | None = None) 
     lengths = cu_seqlens[1:] - cu_seqlens[:-1]
     ends = torch.cumsum((lengths + size - 1).div(size, rounding_mode="floor").clamp(min=1), 0)
     offsets = torch.nn.functional.pad(ends, (1, 0)).to(torch.int32)
-    if count is None:  # no sum of lengths rounded up is larger, so this needs no look at the lengths
-        count = total // size + lengths.shape[0]
+    if count is None:
+        count = most_blocks(total, size, cu_seqlens)
     block = torch.arange(count, device=ends.device)
     owner = torch.searchsorted(ends, block, right=True)
     sequence = owner.clamp(max=lengths.shape[0] - 1)
