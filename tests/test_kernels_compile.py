@@ -1,0 +1,83 @@
+"""Kernels compiled for GPUs that are not here: those that the launchers pick fit, and one that does not is found."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+
+from gdn_core.kernels import compile_check
+from gdn_core.kernels.compile_check import GPUS, Report
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or importlib.util.find_spec("triton") is None,
+    reason="Triton's compiler is published for Linux only",
+)
+
+
+def compiled(program: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in a process where kernels are compiled, whatever other tests have set."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    return subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=600)
+
+
+@pytest.mark.parametrize("case", ["few heads, long", "float32"])
+def test_every_kernel_compiles_for_every_gpu_and_fits(case: str) -> None:
+    archs = [str(arch) for arch in GPUS] if case == "few heads, long" else ["90"]
+    arguments = ["--case", case, compile_check.LAB, "--arch", *archs]
+    done = compiled(
+        f"from gdn_core.kernels import compile_check\nif __name__ == '__main__': "
+        f"raise SystemExit(compile_check.main({arguments}))"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for arch in archs:
+        kernels = {line.split()[0] for line in done.stdout.splitlines() if f" {arch} " in line[:40]}
+        assert len(kernels) >= 7, done.stdout  # prepare, scan, compose, its gradients, those of the rest, decoding, lab
+
+
+def test_a_configuration_that_does_not_fit_is_found() -> None:
+    done = compiled(
+        "from gdn_core.kernels import chunk_scan, compile_check\n"
+        "chunk_scan.scan_tiles = lambda *sizes, **facts: chunk_scan.Tiles(BV=64, num_warps=4, num_stages=6)\n"
+        "case = ['--case', 'few heads, long', '--kernel', 'chunk_scan_kernel']\n"
+        "raise SystemExit(compile_check.main(['--arch', '80', *case, '--processes', '1']))"
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "does not fit: shared memory: " in done.stdout and "A100 has 166912" in done.stdout
+
+
+def test_a_kernel_that_does_not_compile_is_found() -> None:
+    done = compiled(
+        "from gdn_core.kernels import compile_check, recurrent\n"
+        "recurrent.EPSILON = 'none'\n"
+        "case = ['--case', 'few heads, long', '--kernel', 'recurrent']\n"
+        "raise SystemExit(compile_check.main(['--arch', '90', *case, '--processes', '1']))"
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "does not fit: CompilationError: " in done.stdout
+
+
+def test_what_does_not_fit_is_said() -> None:
+    fits = Report("k", 80, "few heads", "", threads=128, registers=255, shared=166_912)
+    assert fits.faults == []
+    too_much = Report(
+        "k", 80, "few heads", "", threads=512, registers=255, spilled=8, shared=166_913, columns=640, trap=True
+    )  # fmt: skip
+    assert too_much.faults == [
+        "shared memory: 166913 bytes, and A100 has 166912",
+        "registers: 255 for each of 512 threads, and there are 65536",
+        "tensor memory: 640 columns, and there are 512",
+        "code: a trap, and nothing else",
+        "registers: 8 bytes of each thread are spilled, and 0 are known to be",
+    ]
+
+
+def test_nothing_is_compiled_where_kernels_are_interpreted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert compile_check.main(["--arch", "90"]) == 2
+    assert "TRITON_INTERPRET=1 is set" in capsys.readouterr().out
