@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 import triton
 from torch import Tensor
 
 from gdn_core.kernels.chunk_blocks import Blocks, batch, cut, cut_batch
 from gdn_core.kernels.chunk_compose import chunk_compose
-from gdn_core.kernels.chunk_gradients import chunk_gradients
+from gdn_core.kernels.chunk_gradients import Gradients, chunk_gradients
 from gdn_core.kernels.chunk_prepare import CHUNK, Prepared, chunk_prepare, precision
-from gdn_core.kernels.chunk_scan import chip_of, scan_maps, scan_outputs, scan_states
-from gdn_core.kernels.chunk_scan_backward import scan_added_gradients, scan_gradients
+from gdn_core.kernels.chunk_scan import chip_of, scan_maps, scan_outputs
+from gdn_core.kernels.chunk_scan_backward import scan_added_gradients, scans
+from gdn_core.kernels.chunk_windows import Window, batch_windows, everything
 
 
 class Saved(NamedTuple):
@@ -189,19 +191,49 @@ def backward(
         erase=beta is not None,
     )
     state, dstate = as_kv(saved.initial_state, saved.state_v_first), as_kv(dfinal_state, saved.state_v_first)
+    B, T, HV, V = v.shape
+    dv = torch.empty_like(v)
+    written = Gradients(
+        torch.empty_like(q),
+        torch.empty_like(k),
+        torch.empty(v.shape[:-1], dtype=torch.float32, device=v.device) if g is not None else None,
+        torch.empty(v.shape[:-1], dtype=torch.float32, device=v.device) if beta is not None else None,
+    )
+    windows: tuple[Window, ...] = (everything(chunks, segments),)
+    one_after_the_other = True  # each from the gradient that the one after it ends with
     if saved.starts is not None and saved.maps is not None:
-        added = scan_added_gradients(q, k, do, prepared, segments=segments)
         state = saved.starts.transpose(-1, -2)
-        dstate = chunk_compose(
-            saved.maps, added, dstate, V=v.shape[-1], segments=segments, precision=precision(k.dtype), reverse=True
-        )
-        dstate = dstate.transpose(-1, -2)
-    errors, states = scan_states(q, k, v, prepared, state, segments=segments)
-    dv, dstates, dends = scan_gradients(q, k, do, prepared, dstate, segments=segments)
-    dq, dk, dg, dbeta = chunk_gradients(q, k, errors, do, dv, prepared, states, dstates)
+        if saved.cu_seqlens is None:
+            programs = 2 * HV * triton.cdiv(V, 64)  # of one segment
+            processors = chip_of(q.device).processors
+            one_after_the_other = 4 * B * programs >= 3 * processors
+            if one_after_the_other:
+                windows = batch_windows(B, T, saved.length, None, q.device)
+            elif B == 1:
+                windows = batch_windows(B, T, saved.length, max(1, processors // programs), q.device)
+        else:
+            one_after_the_other = False
+        if not one_after_the_other:  # what each segment adds to the gradient before it, composed
+            all_at_once = everything(chunks, segments)
+            added = scan_added_gradients(q, k, do, prepared, segments=segments, window=all_at_once)
+            dstate = chunk_compose(
+                saved.maps, added, dstate, V=V, segments=segments, precision=precision(k.dtype), reverse=True
+            ).transpose(-1, -2)
+    dstarts = []
+    for window in windows:
+        scanned = scans(
+            q, k, v, do, prepared, window.of(state), dstate if one_after_the_other else window.of(dstate), dv,
+            segments=segments, window=window,
+        )  # fmt: skip
+        chunk_gradients(q, k, g, do, dv, prepared, scanned, written, window=window)
+        dstarts.append(scanned.dends)
+        dstate = scanned.dends.transpose(-1, -2) if one_after_the_other else dstate
+        del scanned  # before the next window takes as much room
+    dq, dk, dg, dbeta = written
     dinitial_state = None
     if saved.initial_state is not None:
-        dinitial_state = as_given(dends if saved.starts is None else dends[segments.offsets[:-1]], saved.state_v_first)
+        ends = dstarts[-1] if one_after_the_other else torch.cat(dstarts)[segments.offsets[:-1]]
+        dinitial_state = as_given(ends, saved.state_v_first)
     return (
         dq,
         dk,

@@ -1,0 +1,77 @@
+"""Which segments of the sequences the backward pass works on at a time: what it recomputes is kept for those alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from gdn_core.kernels.chunk_blocks import Blocks, cut_batch
+from gdn_core.kernels.chunk_prepare import CHUNK
+
+
+@dataclass(frozen=True)
+class Window:
+    """Segments ``first``, ``first + step``, ... of which there are ``count``, and places for the chunks in them.
+
+    Args:
+        first: first segment.
+        step: from one segment to the next.
+        count: how many segments.
+        dense: the window is all there is, and a chunk's place is its number; else a segment has as many places as
+            the longest one has chunks.
+        spans: the first token of the chunk at each place and the one past its last, int64 [place, 2]; both 0 where
+            there is none.
+        chunk: which chunk is at each place, int32 [place].
+    """
+
+    first: int
+    step: int
+    count: int
+    dense: bool
+    spans: Tensor
+    chunk: Tensor
+
+    @property
+    def places(self) -> int:
+        """Count the places."""
+        return self.chunk.shape[0]
+
+    def of(self, table: Tensor | None) -> Tensor | None:
+        """Take the entries of a table [segment, ...] that this window is about."""
+        if table is None:
+            return None
+        return table[self.first : self.first + (self.count - 1) * self.step + 1 : self.step]
+
+
+def everything(chunks: Blocks, segments: Blocks) -> Window:
+    """Return the window that holds all segments."""
+    chunk = torch.arange(chunks.count, dtype=torch.int32, device=chunks.spans.device)
+    return Window(0, 1, segments.count, True, chunks.spans, chunk)
+
+
+@lru_cache(maxsize=64)
+def batch_windows(B: int, T: int, length: int, count: int | None, device: torch.device) -> tuple[Window, ...]:
+    """Cut B sequences of T tokens each into windows; the tables of a shape are made once.
+
+    Args:
+        B: sequences; 1 with ``count``.
+        T: tokens a sequence.
+        length: chunks a segment.
+        count: segments a window, from the first one on; None for one of each sequence, from the last one on.
+        device: where the tables are.
+    """
+    chunks = cut_batch(B, T, CHUNK, device)
+    each = chunks.count // B
+    segments = -(-each // length)
+    windows = []
+    for first in reversed(range(segments)) if count is None else range(0, segments, count):
+        n = 1 if count is None else min(count, segments - first)
+        within = torch.arange(first * length, (first + n) * length, device=device)
+        chunk = (torch.arange(B, device=device)[:, None] * each + within.clamp(max=each - 1)).flatten()
+        spans = chunks.spans[chunk] * (within < each).repeat(B)[:, None]
+        step, held = (segments, B) if count is None else (1, n)
+        windows.append(Window(first, step, held, False, spans, chunk.to(torch.int32)))
+    return tuple(windows)

@@ -1,0 +1,160 @@
+"""The backward kernels where they could go wrong: in windows, beside a poisoned neighbour, among forgetful tokens."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+CUDA = torch.cuda.is_available()
+if not CUDA:  # read when a kernel is decorated, so before the import
+    os.environ["TRITON_INTERPRET"] = "1"
+WHY = "Triton has no wheel for this platform"
+chunk = pytest.importorskip("gdn_core.kernels.chunk", reason=WHY)
+chunk_scan = pytest.importorskip("gdn_core.kernels.chunk_scan", reason=WHY)
+chunk_windows = pytest.importorskip("gdn_core.kernels.chunk_windows", reason=WHY)
+
+DEVICE = torch.device("cuda" if CUDA else "cpu")
+DTYPES = [torch.float32, *([torch.bfloat16, torch.float16] if CUDA else [])]
+NAMES = ("dq", "dk", "dv", "dg", "dbeta", "dinitial_state")
+
+
+@pytest.fixture(autouse=True)
+def poisoned_memory() -> Iterator[None]:
+    """Fill whatever is allocated with NaN: what was not written is seen."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def drawn(B: int, T: int, H: int, HV: int, K: int, V: int, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    torch.manual_seed(B + T + K)
+    k = torch.randn(B, T, H, K) + 0.5
+    x = {
+        "q": torch.randn(B, T, H, K) * K**-0.5,
+        "k": k / k.norm(dim=-1, keepdim=True),
+        "v": torch.randn(B, T, HV, V),
+        "g": -torch.rand(B, T, HV) * 0.3,
+        "beta": 1.5 * torch.rand(B, T, HV),
+        "state": torch.randn(B, HV, K, V),
+    }
+    narrow = {name: t.to(DEVICE, dtype if name in "qkv" else torch.float32) for name, t in x.items()}
+    return {**narrow, "do": torch.randn(B, T, HV, V).to(DEVICE, dtype), "dS": torch.randn(B, HV, K, V).to(DEVICE)}
+
+
+def scanned(x: dict[str, Tensor]) -> list[Tensor]:
+    """Differentiate the token-by-token scan in the dtype that x has."""
+    names = [name for name in ("q", "k", "v", "g", "beta", "state") if name in x]
+    leaf = {name: x[name].detach().requires_grad_() for name in names}
+    group = x["v"].shape[2] // x["q"].shape[2]
+    q, k = (leaf[name].repeat_interleave(group, 2) for name in "qk")
+    S, outputs = leaf["state"], []
+    for t in range(q.shape[1]):
+        if "g" in x:
+            S = leaf["g"][:, t].exp()[..., None, None] * S
+        u = leaf["v"][:, t]
+        if "beta" in x:
+            u = leaf["beta"][:, t][..., None] * (u - torch.einsum("bhkv,bhk->bhv", S, k[:, t]))
+        S = S + k[:, t][..., None] * u[..., None, :]
+        outputs.append(torch.einsum("bhkv,bhk->bhv", S, q[:, t]))
+    total = (torch.stack(outputs, 1) * x["do"]).sum() + (S * x["dS"]).sum()
+    return list(torch.autograd.grad(total, list(leaf.values())))
+
+
+def run(x: dict[str, Tensor], **options: Any) -> list[Tensor]:
+    _, _, saved = chunk.forward(
+        x["q"], x["k"], x["v"], x.get("g"), x.get("beta"), scale=1.0, initial_state=x["state"],
+        output_final_state=True, save_for_backward=True, **options,
+    )  # fmt: skip
+    assert saved is not None
+    return [gradient for gradient in chunk.backward(saved, x["do"], x["dS"]) if gradient is not None]
+
+
+def assert_near(got: list[Tensor], want: list[Tensor], eps: float) -> None:
+    assert len(got) == len(want)
+    for i, (a, b) in enumerate(zip(got, want, strict=True)):
+        error = (a.double() - b).norm() / b.norm()
+        assert error <= eps, f"gradient {i}: off by {error:.1e}"  # False for NaN too
+
+
+def tolerance(dtype: torch.dtype) -> float:
+    return 1e-5 if dtype is torch.float32 else 4 * torch.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("side_by_side", [False, True], ids=["one after the other", "side by side"])
+@pytest.mark.parametrize(("B", "T", "K", "V"), [(1, 330, 16, 24), (2, 200, 20, 16)])
+def test_windows_of_segments_give_the_gradients_of_the_whole(
+    monkeypatch: pytest.MonkeyPatch, B: int, T: int, K: int, V: int, side_by_side: bool, dtype: torch.dtype
+) -> None:
+    if CUDA:
+        K, V = (64, 128) if V > K else (128, 64)
+    x = drawn(B, T, 1, 2, K, V, dtype)
+    processors = 10_000 if side_by_side else 1
+    monkeypatch.setattr(chunk, "chip_of", lambda device: chunk_scan.Chip(processors, 10**5, 9 if CUDA else 0))
+    asked = []
+    monkeypatch.setattr(chunk, "batch_windows", lambda *a: asked.append(chunk_windows.batch_windows(*a)) or asked[-1])
+    want = scanned({name: t.double() for name, t in x.items()})
+    for length in (1, 2):
+        assert_near(run(x, length=length), want, tolerance(dtype))
+    if not side_by_side:
+        assert [len(windows) for windows in asked] == [-(-T // 64), -(-T // 128)]
+
+
+def test_a_window_has_a_place_for_every_chunk_and_none_twice() -> None:
+    for count in (None, 2):
+        B = 3 if count is None else 1
+        windows = chunk_windows.batch_windows(B, 330, 2, count, DEVICE)
+        chunks = [window.chunk[window.spans[:, 0] < window.spans[:, 1]] for window in windows]
+        assert torch.cat(chunks).sort().values.tolist() == list(range(6 * B))
+        table = torch.arange(3 * B)
+        assert sorted(torch.cat([window.of(table) for window in windows]).tolist()) == list(range(3 * B))
+    assert [window.first for window in chunk_windows.batch_windows(1, 330, 2, None, DEVICE)] == [2, 1, 0]
+
+
+@pytest.mark.parametrize("length", [100, 1], ids=["whole", "in segments"])
+def test_nan_in_one_sequence_does_not_reach_another(length: int) -> None:
+    lengths = [70, 65, 30]
+    x = drawn(1, sum(lengths), 1, 2, *((128, 128) if CUDA else (16, 16)), torch.bfloat16 if CUDA else torch.float32)
+    x["state"], x["dS"] = x["state"].repeat(3, 1, 1, 1), x["dS"].repeat(3, 1, 1, 1)
+    starts = torch.tensor([0, 70, 135, 165], dtype=torch.int32, device=DEVICE)
+    clean = run(x, cu_seqlens=starts, length=length)
+    for name in ("q", "k", "v", "do"):
+        x[name][:, 70:135] = float("nan")
+    poisoned = run(x, cu_seqlens=starts, length=length)
+    for a, b in zip(clean[:5], poisoned[:5], strict=True):
+        assert torch.equal(a[:, :70], b[:, :70]) and torch.equal(a[:, 135:], b[:, 135:])
+        assert a.isfinite().all()
+    assert torch.equal(clean[5][::2], poisoned[5][::2])
+    assert poisoned[2][:, 70:135].isnan().any()
+
+
+@pytest.mark.parametrize("missing", ["g", "beta", "g beta"])
+def test_rules_without_a_gate_have_no_gradient_for_it(missing: str) -> None:
+    x = drawn(2, 100, 1, 2, *((128, 64) if CUDA else (16, 24)), torch.bfloat16 if CUDA else torch.float32)
+    x["k"] *= 0.5  # bounded, where nothing is forgotten
+    for name in missing.split():
+        del x[name]
+    want = scanned({name: t.double() for name, t in x.items()})
+    assert_near(run(x), want, tolerance(x["q"].dtype))
+
+
+def test_gradients_stay_within_the_budget_among_forgetful_tokens() -> None:
+    x = drawn(1, 130, 1, 2, 16, 16)
+    x["g"][:, 5::32] = -90.0
+    exact = scanned({name: t.double() for name, t in x.items()})
+    plain = scanned(x)
+    for name, got, near, want in zip(NAMES, run(x), plain, exact, strict=True):
+        error, allowed = (got - want).norm(), 2 * (near - want).norm()
+        assert error <= allowed, f"{name}: {error:.2e}, and the budget is {allowed:.2e}"
+
+
+def test_two_runs_give_the_same_bits() -> None:
+    x = drawn(2, 200, 1, 2, *((128, 128) if CUDA else (16, 16)), torch.bfloat16 if CUDA else torch.float32)
+    assert all(torch.equal(a, b) for a, b in zip(run(x, length=1), run(x, length=1), strict=True))
+
