@@ -18,12 +18,12 @@ from gdn_core.kernels.tensor_maps import fits_hopper
 
 @triton.jit(do_not_specialize=["N", "H", "HV", "LENGTH", "stride_n", "stride_h", "stride_k", "stride_v"])
 def chunk_scan_kernel(
-    q, k, v, gates, solve, reads, state, o, errors, states, ends,
+    q, k, v, gates, solve, reads, state, o, ends,
     cu_seqlens, chunk_offsets, segment_offsets, segment_owner, scale, N, H, HV, LENGTH,
     stride_n, stride_h, stride_k, stride_v,
     K: tl.constexpr, V: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, C: tl.constexpr,
     DECAY: tl.constexpr, ERASE: tl.constexpr, STATE: tl.constexpr, MAP: tl.constexpr,
-    WRITE_O: tl.constexpr, WRITE_STATES: tl.constexpr, PREC: tl.constexpr,
+    WRITE_O: tl.constexpr, PREC: tl.constexpr,
 ):  # fmt: skip
     """Scan the chunks of one segment for BV rows of one head's memory, as in gdn_core.reference.chunk.
 
@@ -85,9 +85,6 @@ def chunk_scan_kernel(
             b_rest = tl.load(p_gates + 2 * C)
             b_all = tl.load(gates + i_block * (4 * C) + 2 * C - 1)
         b_Sd = b_S.to(DTYPE)
-        if WRITE_STATES:
-            p_h = states + i_block * (V * K) + o_v[:, None] * K + o_k[None, :]
-            tl.store(p_h, b_Sd, mask=m_v[:, None] & m_k[None, :])
 
         if ERASE:  # error: w v - S (decayed) (b k), for all the chunk at once
             b_read = tl.dot(b_Sd, tl.trans(b_k), input_precision=PREC)
@@ -97,8 +94,6 @@ def chunk_scan_kernel(
             b_T = tl.load(solve + o_cc)
             b_e = tl.dot(b_x.to(DTYPE), tl.trans(b_T), input_precision=PREC)
             b_beta = tl.load(p_gates + 3 * C)
-            if WRITE_STATES:
-                tl.store(errors + o_vo, b_e.to(DTYPE), mask=m_vo)
             b_u = b_e * b_beta[None, :]
         else:
             b_u = b_v.to(tl.float32)
@@ -177,7 +172,7 @@ CONFIGS: dict[int, dict[str, list[Tiles]]] = {
 }
 
 
-def scan_tiles(K: int, V: int, dtype: torch.dtype, *, memories: int, chip: Chip, deep: bool = False) -> Tiles:
+def scan_tiles(K: int, V: int, dtype: torch.dtype, *, memories: int, chip: Chip) -> Tiles:
     """Choose the tiles of a scan.
 
     Args:
@@ -186,7 +181,6 @@ def scan_tiles(K: int, V: int, dtype: torch.dtype, *, memories: int, chip: Chip,
         dtype: of queries, keys and values.
         memories: how many memories are scanned side by side: segments times value heads.
         chip: what it runs on.
-        deep: keep as many chunks in flight as fit, and not two.
     """
     rows = max(16, triton.next_power_of_2(V))
     if chip.major == 0:  # an interpreter's programs run one after the other
@@ -196,7 +190,7 @@ def scan_tiles(K: int, V: int, dtype: torch.dtype, *, memories: int, chip: Chip,
     choices = CONFIGS[level][kind]
     many = rows >= 128 and 4 * memories * triton.cdiv(V, 128) >= 3 * chip.processors
     tiles = choices[-1 if many else 0]
-    return tiles._replace(BV=min(tiles.BV, rows), num_stages=tiles.num_stages if deep else min(2, tiles.num_stages))
+    return tiles._replace(BV=min(tiles.BV, rows))
 
 
 def _launch(
@@ -208,22 +202,20 @@ def _launch(
     segments: Blocks,
     tiles: Tiles | None,
     *,
-    o: Tensor | None = None,
-    errors: Tensor | None = None,
-    states: Tensor | None = None,
-    maps: bool = False,
+    o: Tensor | None,
 ) -> Tensor:
-    """Scan every segment from its own memory, write what is given, and return the memories after each."""
+    """Scan every segment for the outputs, written to o, or without it for its map; return what is after each."""
+    maps = o is None
     H, K = k.shape[-2:]
     HV, V = v.shape[-2:]
-    if tiles is None and (o is not None or maps) and V % 64 == 0 and fits_hopper(K, q, k, v):
+    if tiles is None and V % 64 == 0 and fits_hopper(K, q, k, v):
         from gdn_core.kernels.chunk_scan_hopper import launch
 
         return launch(q, k, v, prepared, state, segments, o=o, processors=chip_of(k.device).processors)
     if tiles is None:
         # Without outputs the products are few, and two small programs on a multiprocessor hide more than a large one.
-        memories = segments.count * HV if o is not None else 0
-        tiles = scan_tiles(K, V, k.dtype, memories=memories, chip=chip_of(k.device), deep=o is not None or maps)
+        memories = 0 if maps else segments.count * HV
+        tiles = scan_tiles(K, V, k.dtype, memories=memories, chip=chip_of(k.device))
     BK, NV = max(16, triton.next_power_of_2(K)), triton.cdiv(V, tiles.BV)
     rows = NV * tiles.BV + BK if maps else V
     ends = torch.empty(segments.count, HV, rows, K, dtype=torch.float32, device=k.device)
@@ -231,11 +223,11 @@ def _launch(
     row_blocks = NV + triton.cdiv(BK, tiles.BV) if maps else NV
     x = prepared
     chunk_scan_kernel[(row_blocks * segments.count * HV,)](
-        q, k, v, x.gates, x.solve, x.reads, state, o, errors, states, ends,
+        q, k, v, x.gates, x.solve, x.reads, state, o, ends,
         x.cu_seqlens, x.chunks.offsets, segments.offsets, segments.owner, x.scale,
         x.cu_seqlens.shape[0] - 1, H, HV, segments.size // CHUNK, *strides,
         K=K, V=V, BK=BK, BV=tiles.BV, C=CHUNK, DECAY=x.decay, ERASE=x.erase, STATE=state is not None, MAP=maps,
-        WRITE_O=o is not None, WRITE_STATES=states is not None, PREC=precision(k.dtype),
+        WRITE_O=not maps, PREC=precision(k.dtype),
         num_warps=tiles.num_warps, num_stages=tiles.num_stages,
     )  # fmt: skip
     return ends
@@ -269,30 +261,6 @@ def scan_outputs(
     return o, _launch(q, k, v, prepared, state, segments, tiles, o=o)
 
 
-def scan_states(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    prepared: Prepared,
-    state: Tensor | None,
-    *,
-    segments: Blocks,
-    tiles: Tiles | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Scan every segment from its own memory, for what the gradients are made of.
-
-    Takes what ``scan_outputs`` takes.
-
-    Returns:
-        The errors before their gate [..., HV, V], which are the values where nothing is erased, and the memory before
-        each chunk [chunk, HV, V, K], in the dtype of k.
-    """
-    errors = torch.empty_like(v) if prepared.erase else None
-    states = torch.empty(prepared.chunks.count, *v.shape[-2:], k.shape[-1], dtype=k.dtype, device=k.device)
-    _launch(q, k, v, prepared, state, segments, tiles, errors=errors, states=states)
-    return v if errors is None else errors, states
-
-
 def scan_maps(
     q: Tensor,
     k: Tensor,
@@ -312,6 +280,6 @@ def scan_maps(
         the first segment of a sequence N is the memory after it, and M is not written; for the last, N is not.
     """
     K, V = k.shape[-1], v.shape[-1]
-    ends = _launch(q, k, v, prepared, state, segments, tiles, maps=True)
+    ends = _launch(q, k, v, prepared, state, segments, tiles, o=None)
     first = ends.shape[2] - max(16, triton.next_power_of_2(K))
     return ends[:, :, first : first + K], ends[:, :, :V]
