@@ -208,7 +208,9 @@ def chunk_key_gradients_kernel(
                 b_dG += tl.load(p_dg, mask=m_t, other=0.0) - b_row
                 b_all = tl.load(gates + i_gates * (4 * C) + 2 * C - 1)
                 b_dG = tl.cumsum(b_dG.to(SUM), 0, reverse=True)
-                b_dG += tl.sum(b_row.to(SUM), 0) + b_all.to(SUM) * tl.sum(b_SdS.to(SUM), 0)
+                # The sum over all tokens, as rows of a square: Triton 3.7 fails on the plain one for sm_100.
+                b_dG += tl.sum(tl.broadcast_to(b_row.to(SUM)[None, :], (C, C)), 1)
+                b_dG += b_all.to(SUM) * tl.sum(b_SdS.to(SUM), 0)
                 tl.store(p_dg, b_dG.to(tl.float32), mask=m_t)
             b_dA = tl.zeros((C, C), tl.float32)
             b_row = tl.zeros((C,), tl.float32)
@@ -223,9 +225,11 @@ def chunk_key_gradients_kernel(
 
 
 # What gradients_tiles may pick: by the compute capability from which it holds, for two-byte and for float32 operands,
-# each for keys of at most 128 channels and for wider ones.
+# each for keys of at most 128 channels and for wider ones. Float32 takes 16 warps on Blackwell: four or eight would use
+# its tensor memory, which is too small for it.
 CONFIGS: dict[int, dict[str, list[Tiles]]] = {
-    80: {"narrow": [Tiles(64, 8, 1), Tiles(32, 8, 1)], "float32": [Tiles(32, 8, 1), Tiles(16, 8, 1)]},
+    80: {"narrow": [Tiles(32, 8, 1), Tiles(32, 8, 1)], "float32": [Tiles(32, 8, 1), Tiles(16, 8, 1)]},
+    100: {"narrow": [Tiles(32, 8, 1), Tiles(32, 8, 1)], "float32": [Tiles(32, 16, 1), Tiles(16, 16, 1)]},
 }
 
 

@@ -163,7 +163,8 @@ def chunk_scans_kernel(
     stop = tl.maximum(start, stop)
     i_c = tl.load(chunk_offsets + i_n).to(tl.int32) + first * LENGTH
     shift = i_c - tl.where(DENSE != 0, i_c, i_l.to(tl.int32) * LENGTH)  # from a chunk to its place in what is written
-    whole = (stop - start) // C
+    # A descriptor cannot stop where a sequence does, so there the last chunk is read apart.
+    whole = (stop - start) // C if TMA else tl.cdiv(stop - start, C)
     tail = stop - start > whole * C
 
     o_k = tl.arange(0, BK)
@@ -176,12 +177,31 @@ def chunk_scans_kernel(
         if DSTATE:
             p_S = dstate + i_l * dstate_n + i_hv * dstate_h + o_v[:, None] * dstate_v + o_k[None, :] * dstate_k
             b_S = tl.load(p_S, mask=m_S, other=0.0).to(tl.float32)
-        if tail:
-            i_t = start + whole * C
-            i_block = (i_c + whole) * HV + i_hv
-            b_k = load_tokens(k, d_k, i_t, stop, qk_row, qk_column, 0, K, BK, C, TMA, True)
-            b_q = load_tokens(q, d_q, i_t, stop, qk_row, qk_column, 0, K, BK, C, TMA, True)
-            b_do = load_tokens(do, d_do, i_t, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, True)
+        if TMA:  # noqa: SIM102  # the one is known to the compiler, the other is not
+            if tail:
+                i_t = start + whole * C
+                i_block = (i_c + whole) * HV + i_hv
+                b_k = load_tokens(k, d_k, i_t, stop, qk_row, qk_column, 0, K, BK, C, TMA, True)
+                b_q = load_tokens(q, d_q, i_t, stop, qk_row, qk_column, 0, K, BK, C, TMA, True)
+                b_do = load_tokens(do, d_do, i_t, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, True)
+                b_P = load_block(reads, i_block, C, TMA)
+                b_T = load_block(solve, i_block, C, TMA) if ERASE else b_P
+                b_gamma, b_rest, b_beta, b_all = load_gates(gates, i_block, C, DECAY, ERASE)
+                b_Sd = b_S.to(b_k.dtype)
+                if WRITE:
+                    store_memory(dstates, b_Sd, i_block - shift * HV, i_v, K, V, BK, BV, TMA)
+                b_S, b_dv = gradient_step(
+                    b_S, b_Sd, b_k, b_q, b_do, b_P, b_T, b_gamma, b_rest, b_beta, b_all, scale, ERASE, PREC
+                )  # fmt: skip
+                if WRITE:
+                    store_tokens(dv, d_dv, b_dv, i_t, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, True)
+        for j in range(whole):
+            i = whole - 1 - j
+            i_t = start + i * C
+            i_block = (i_c + i) * HV + i_hv
+            b_k = load_tokens(k, d_k, i_t, stop, qk_row, qk_column, 0, K, BK, C, TMA, not TMA)
+            b_q = load_tokens(q, d_q, i_t, stop, qk_row, qk_column, 0, K, BK, C, TMA, not TMA)
+            b_do = load_tokens(do, d_do, i_t, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, not TMA)
             b_P = load_block(reads, i_block, C, TMA)
             b_T = load_block(solve, i_block, C, TMA) if ERASE else b_P
             b_gamma, b_rest, b_beta, b_all = load_gates(gates, i_block, C, DECAY, ERASE)
@@ -192,79 +212,56 @@ def chunk_scans_kernel(
                 b_S, b_Sd, b_k, b_q, b_do, b_P, b_T, b_gamma, b_rest, b_beta, b_all, scale, ERASE, PREC
             )  # fmt: skip
             if WRITE:
-                store_tokens(dv, d_dv, b_dv, i_t, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, True)
-        i_block = (i_c + tl.maximum(whole - 1, 0)) * HV + i_hv
-        b_gamma, b_rest, b_beta, b_all = load_gates(gates, i_block, C, DECAY, ERASE)
-        for j in range(whole):
-            i = whole - 1 - j
-            i_t = start + i * C
-            i_block = (i_c + i) * HV + i_hv
-            b_k = load_tokens(k, d_k, i_t, stop, qk_row, qk_column, 0, K, BK, C, TMA, False)
-            b_q = load_tokens(q, d_q, i_t, stop, qk_row, qk_column, 0, K, BK, C, TMA, False)
-            b_do = load_tokens(do, d_do, i_t, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, False)
-            b_P = load_block(reads, i_block, C, TMA)
-            b_T = load_block(solve, i_block, C, TMA) if ERASE else b_P
-            # What is wanted of the next chunk is asked for now: these loads are too small to be copied ahead.
-            ahead = load_gates(gates, (i_c + tl.maximum(i - 1, 0)) * HV + i_hv, C, DECAY, ERASE)
-            b_Sd = b_S.to(b_k.dtype)
-            if WRITE:
-                store_memory(dstates, b_Sd, i_block - shift * HV, i_v, K, V, BK, BV, TMA)
-            b_S, b_dv = gradient_step(
-                b_S, b_Sd, b_k, b_q, b_do, b_P, b_T, b_gamma, b_rest, b_beta, b_all, scale, ERASE, PREC
-            )  # fmt: skip
-            if WRITE:
-                store_tokens(dv, d_dv, b_dv, i_t, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, False)
-            b_gamma, b_rest, b_beta, b_all = ahead
+                store_tokens(dv, d_dv, b_dv, i_t, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, not TMA)
         p_end = dends + (i_l * HV + i_hv) * (V * K) + o_v[:, None] * K + o_k[None, :]
         tl.store(p_end, b_S, mask=m_S)
     elif WRITE:
         if STATE:
             p_S = state + i_l * state_n + i_hv * state_h + o_v[:, None] * state_v + o_k[None, :] * state_k
             b_S = tl.load(p_S, mask=m_S, other=0.0).to(tl.float32)
-        b_gamma, b_rest, b_beta, b_all = load_gates(gates, i_c * HV + i_hv, C, DECAY, ERASE)
         for i in range(whole):
             i_t = start + i * C
             i_block = (i_c + i) * HV + i_hv
-            b_k = load_tokens(k, d_k, i_t, stop, qk_row, qk_column, 0, K, BK, C, TMA, False)
-            b_v = load_tokens(v, d_v, i_t, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, False)
+            b_k = load_tokens(k, d_k, i_t, stop, qk_row, qk_column, 0, K, BK, C, TMA, not TMA)
+            b_v = load_tokens(v, d_v, i_t, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, not TMA)
             b_T = load_block(solve, i_block, C, TMA) if ERASE else b_k
-            ahead = load_gates(gates, (i_c + tl.minimum(i + 1, whole - 1)) * HV + i_hv, C, DECAY, ERASE)
+            b_gamma, b_rest, b_beta, b_all = load_gates(gates, i_block, C, DECAY, ERASE)
             b_Sd = b_S.to(b_k.dtype)
             store_memory(states, b_Sd, i_block - shift * HV, i_v, K, V, BK, BV, TMA)
             b_S, b_e = state_step(b_S, b_Sd, b_k, b_v, b_T, b_gamma, b_rest, b_beta, b_all, ERASE, PREC)
             if ERASE:
                 i_e = (i_c + i - shift) * C
                 store_tokens(errors, d_errors, b_e, i_e, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, False)
-            b_gamma, b_rest, b_beta, b_all = ahead
-        if tail:  # nobody reads the memory after it
-            i_t = start + whole * C
-            i_block = (i_c + whole) * HV + i_hv
-            b_k = load_tokens(k, d_k, i_t, stop, qk_row, qk_column, 0, K, BK, C, TMA, True)
-            b_v = load_tokens(v, d_v, i_t, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, True)
-            b_T = load_block(solve, i_block, C, TMA) if ERASE else b_k
-            b_gamma, b_rest, b_beta, b_all = load_gates(gates, i_block, C, DECAY, ERASE)
-            b_Sd = b_S.to(b_k.dtype)
-            store_memory(states, b_Sd, i_block - shift * HV, i_v, K, V, BK, BV, TMA)
-            if ERASE:
-                b_S, b_e = state_step(b_S, b_Sd, b_k, b_v, b_T, b_gamma, b_rest, b_beta, b_all, ERASE, PREC)
-                i_e = (i_c + whole - shift) * C
-                store_tokens(errors, d_errors, b_e, i_e, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, False)
+        if TMA:  # noqa: SIM102  # the one is known to the compiler, the other is not
+            if tail:  # nobody reads the memory after it
+                i_t = start + whole * C
+                i_block = (i_c + whole) * HV + i_hv
+                b_k = load_tokens(k, d_k, i_t, stop, qk_row, qk_column, 0, K, BK, C, TMA, True)
+                b_v = load_tokens(v, d_v, i_t, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, True)
+                b_T = load_block(solve, i_block, C, TMA) if ERASE else b_k
+                b_gamma, b_rest, b_beta, b_all = load_gates(gates, i_block, C, DECAY, ERASE)
+                b_Sd = b_S.to(b_k.dtype)
+                store_memory(states, b_Sd, i_block - shift * HV, i_v, K, V, BK, BV, TMA)
+                if ERASE:
+                    b_S, b_e = state_step(b_S, b_Sd, b_k, b_v, b_T, b_gamma, b_rest, b_beta, b_all, ERASE, PREC)
+                    i_e = (i_c + whole - shift) * C
+                    store_tokens(errors, d_errors, b_e, i_e, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, False)
 
 
-# What scans_tiles may pick: by the compute capability from which it holds, for two-byte and for float32 operands. Rows
-# of a memory fill the 64 of one Hopper matrix instruction; the chunks in flight fill the shared memory.
+# What scans_tiles may pick: by the compute capability from which it holds, for two-byte and for float32 operands, each
+# for keys of at most 128 channels and for wider ones. Eight warps, since the registers of four do not hold 64 rows.
 CONFIGS: dict[int, dict[str, list[Tiles]]] = {
-    80: {"narrow": [Tiles(64, 4, 1)], "float32": [Tiles(16, 4, 1)]},
-    90: {"narrow": [Tiles(64, 4, 3), Tiles(64, 4, 1)], "float32": [Tiles(32, 4, 1)]},
-    100: {"narrow": [Tiles(64, 4, 2), Tiles(64, 4, 1)], "float32": [Tiles(32, 4, 1)]},
+    80: {"narrow": [Tiles(64, 8, 1), Tiles(32, 8, 1)], "float32": [Tiles(16, 8, 1), Tiles(16, 8, 1)]},
+    90: {"narrow": [Tiles(64, 8, 2), Tiles(16, 8, 1)], "float32": [Tiles(16, 8, 1), Tiles(16, 8, 1)]},
+    100: {"narrow": [Tiles(64, 8, 2), Tiles(32, 8, 1)], "float32": [Tiles(16, 8, 1), Tiles(16, 8, 1)]},
 }
 
 
 def scans_tiles(K: int, V: int, dtype: torch.dtype, *, chip: Chip) -> Tiles:
-    """Choose the tiles of the scans; wide keys leave room for one chunk in flight."""
+    """Choose the tiles of the scans."""
     level = max((c for c in CONFIGS if c <= 10 * chip.major), default=min(CONFIGS))
-    choices = CONFIGS[level]["float32" if dtype is torch.float32 else "narrow"]
-    tiles = choices[0] if K <= 128 else choices[-1]
+    narrower, wider = CONFIGS[level]["float32" if dtype is torch.float32 else "narrow"]
+    tiles = narrower if K <= 128 else wider
     return tiles._replace(BV=min(tiles.BV, max(16, triton.next_power_of_2(V))))
 
 
