@@ -19,6 +19,8 @@ WHY = "Triton has no wheel for this platform"
 chunk = pytest.importorskip("gdn_core.kernels.chunk", reason=WHY)
 decode = pytest.importorskip("gdn_core.kernels.recurrent", reason=WHY)
 norm = pytest.importorskip("gdn_core.kernels.l2norm", reason=WHY)
+blocks = pytest.importorskip("gdn_core.kernels.chunk_blocks", reason=WHY)
+compose = pytest.importorskip("gdn_core.kernels.chunk_compose", reason=WHY)
 prepare = pytest.importorskip("gdn_core.kernels.chunk_prepare", reason=WHY)
 scan_kernels = pytest.importorskip("gdn_core.kernels.chunk_scan", reason=WHY)
 DEVICE = torch.device("cuda" if CUDA else "cpu")
@@ -211,6 +213,24 @@ def test_nothing_that_another_sequence_holds_is_seen(dtype: torch.dtype) -> None
             other_state.nan_to_num(), state.nan_to_num()
         )
         o, state, _ = run(x)
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@pytest.mark.parametrize("K", [20, 200])
+def test_maps_compose_segment_after_segment(K: int, reverse: bool) -> None:
+    torch.manual_seed(K)
+    segments = blocks.cut(torch.tensor([0, 3 * 64, 4 * 64], dtype=torch.int32, device=DEVICE), total=256, size=64)
+    count, HV, V = segments.count, 2, 5
+    maps = torch.randn(count, HV, K, K, device=DEVICE) / K**0.5
+    added, state = torch.randn(count, HV, V, K, device=DEVICE), torch.randn(2, HV, K, V, device=DEVICE)
+    got = compose.chunk_compose(maps, added, state, V=V, segments=segments, precision="tf32x3", reverse=reverse)
+    for n, of_sequence in enumerate([[0, 1, 2], [3]]):
+        S = state[n].double().mT
+        for i in reversed(of_sequence) if reverse else of_sequence:
+            assert_close(got[i], S, f"segment {i}")
+            M = maps[i].double().mT if reverse else maps[i].double()
+            first = i == of_sequence[0] and not reverse  # it was run from the memory before it
+            S = added[i].double() if first else S @ M + added[i].double()
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
