@@ -53,16 +53,15 @@ def _contiguous(*tensors: Tensor | None) -> list[Any]:
     return [None if x is None else x.contiguous() for x in tensors]
 
 
-def _segment_length(k: Tensor, v: Tensor, cu_seqlens: Tensor | None) -> int:
+def _segment_length(v: Tensor, cu_seqlens: Tensor | None) -> int:
     """Choose the chunks of a segment: the same for a forward pass, its backward, and the shapes that it announces."""
     from gdn_core.kernels.chunk import segment_length
     from gdn_core.kernels.chunk_scan import chip_of
 
     B, T, HV, V = v.shape
     return segment_length(
-        sequences=varlen.count(cu_seqlens, B), total=B * T, heads=HV, K=k.shape[-1], V=V,
-        processors=chip_of(v.device).processors,
-    )  # fmt: skip
+        sequences=varlen.count(cu_seqlens, B), total=B * T, heads=HV, V=V, processors=chip_of(v.device).processors
+    )
 
 
 def _kv(state: Tensor | None, state_v_first: bool) -> Tensor | None:
@@ -123,7 +122,7 @@ def chunk(
         o, ends, saved = kernels.forward(
             q, k, v, g, beta, scale=scale, initial_state=initial_state, state_v_first=state_v_first,
             cu_seqlens=cu_seqlens, output_final_state=output_final_state, save_for_backward=keep,
-            length=_segment_length(k, v, cu_seqlens),
+            length=_segment_length(v, cu_seqlens),
         )  # fmt: skip
     kept: list[Tensor] = []
     if saved is not None:
@@ -208,7 +207,7 @@ def _(
     def blocks(size: int) -> int:
         return (B if cu_seqlens is None else 1) * varlen.most_blocks(T, size, cu_seqlens)
 
-    chunks, segments = blocks(CHUNK), blocks(CHUNK * _segment_length(k, v, cu_seqlens))
+    chunks, segments = blocks(CHUNK), blocks(CHUNK * _segment_length(v, cu_seqlens))
     kept = [q.new_empty(chunks, HV, 4, CHUNK, dtype=torch.float32)]
     kept += [q.new_empty(chunks, HV, CHUNK, CHUNK) for _ in range(1 if beta is None else 2)]
     if segments > varlen.count(cu_seqlens, B):
@@ -280,7 +279,7 @@ def chunk_backward(
     starts, maps = rest or (None, None)
     saved = kernels.Saved(
         q, k, v, g, beta, initial_state, gates, solve, reads, starts, maps, cu_seqlens, scale, state_v_first,
-        _segment_length(k, v, cu_seqlens),
+        _segment_length(v, cu_seqlens),
     )  # fmt: skip
     with _launching(backend, q):
         return [x for x in kernels.backward(saved, do, dfinal_state) if x is not None]

@@ -56,17 +56,15 @@ class Saved(NamedTuple):
     length: int
 
 
-def segment_length(*, sequences: int, total: int, heads: int, K: int, V: int, processors: int) -> int:
+def segment_length(*, sequences: int, total: int, heads: int, V: int, processors: int) -> int:
     """Choose how many chunks a segment has, so that few heads still fill the chip.
 
     A split scan runs every segment twice, for its map and for its outputs, so it pays where the chip is mostly empty.
-    The maps are K x K, and those of more than 128 key channels do not fit the shared memory of any chip.
 
     Args:
         sequences: how many sequences there are.
         total: tokens of all sequences together.
         heads: value heads.
-        K: key channels.
         V: value channels.
         processors: multiprocessors of the device.
 
@@ -75,7 +73,7 @@ def segment_length(*, sequences: int, total: int, heads: int, K: int, V: int, pr
     """
     whole = triton.cdiv(total, CHUNK) + 1
     each = triton.cdiv(total, CHUNK * sequences)  # chunks of a sequence, on the average
-    if K > 128 or 2 * sequences * heads * triton.cdiv(V, 64) > processors or each < 32:
+    if 2 * sequences * heads * triton.cdiv(V, 64) > processors or each < 32:
         return whole
     return max(8, triton.cdiv(each, processors // (sequences * heads)))
 
@@ -144,9 +142,7 @@ def forward(
     N = B if cu_seqlens is None else cu_seqlens.shape[0] - 1
     if length is None:
         processors = chip_of(q.device).processors
-        length = segment_length(
-            sequences=N, total=B * T, heads=HV, K=q.shape[-1], V=V, processors=processors
-        )  # fmt: skip
+        length = segment_length(sequences=N, total=B * T, heads=HV, V=V, processors=processors)
     starts_at, chunks, segments = tables(q, cu_seqlens, length)
     prepared = chunk_prepare(q, k, g, beta, HV=HV, scale=scale, cu_seqlens=starts_at, chunks=chunks)
     state, starts, maps = as_kv(initial_state, state_v_first), None, None
