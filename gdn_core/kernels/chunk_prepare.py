@@ -202,17 +202,16 @@ class Config(NamedTuple):
     Args:
         BK: key channels a block, at most.
         num_warps: warps a program.
-        maxnreg: registers a thread, at most; None for as many as the compiler likes.
     """
 
     BK: int
     num_warps: int
-    maxnreg: int | None
 
 
 # What chunk_prepare may pick: by the compute capability from which it holds, for two-byte and for float32 operands.
 CONFIGS: dict[int, dict[str, list[Config]]] = {
-    80: {"narrow": [Config(128, 4, None)], "float32": [Config(32, 8, None)]},
+    80: {"narrow": [Config(32, 4)], "float32": [Config(16, 8)]},
+    90: {"narrow": [Config(128, 4)], "float32": [Config(32, 8)]},
 }
 
 
@@ -262,6 +261,6 @@ def chunk_prepare(
         q, k, g, beta, gates, solve, reads, chunks.spans, scale, H, HV,
         K=K, BK=min(max(16, triton.next_power_of_2(K)), config.BK), C=CHUNK, DECAY=decay, ERASE=erase,
         PREC=precision(q.dtype), SOLVE_PREC="tf32x3" if wide else "bf16x3",
-        num_warps=config.num_warps, num_stages=1, maxnreg=config.maxnreg,
+        num_warps=config.num_warps, num_stages=1,
     )  # fmt: skip
     return prepared

@@ -34,7 +34,7 @@ def fits_hopper(K: int, *tensors: Tensor) -> bool:
         K in (64, 128)
         and x.element_size() == 2
         and capability(x.device) == 90
-        and all(tensor.data_ptr() % 16 == 0 for tensor in tensors)
+        and all(tensor.numel() > 0 and tensor.data_ptr() % 16 == 0 for tensor in tensors)
     )
 
 
