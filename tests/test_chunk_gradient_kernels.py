@@ -107,14 +107,21 @@ def test_windows_of_segments_give_the_gradients_of_the_whole(
 
 
 def test_a_window_has_a_place_for_every_chunk_and_none_twice() -> None:
-    for count in (None, 2):
-        B = 3 if count is None else 1
+    for B, count in ((3, None), (1, 2), (3, 2), (3, 1)):
         windows = chunk_windows.batch_windows(B, 330, 2, count, DEVICE)
         chunks = [window.chunk[window.spans[:, 0] < window.spans[:, 1]] for window in windows]
         assert torch.cat(chunks).sort().values.tolist() == list(range(6 * B))
         table = torch.arange(3 * B)
         assert sorted(torch.cat([window.of(table) for window in windows]).tolist()) == list(range(3 * B))
     assert [window.first for window in chunk_windows.batch_windows(1, 330, 2, None, DEVICE)] == [2, 1, 0]
+
+
+def test_a_batch_too_large_for_one_window_gives_the_gradients_of_its_sequences() -> None:
+    x = drawn(3, 100, 1, 2, *((128, 128) if CUDA else (16, 16)), torch.bfloat16 if CUDA else torch.float32)
+    whole = run(x)
+    for n in range(3):
+        alone = run({name: t[n : n + 1] for name, t in x.items()})
+        assert all(torch.equal(a[n], b[0]) for a, b in zip(whole, alone, strict=True))
 
 
 @pytest.mark.parametrize("length", [100, 1], ids=["whole", "in segments"])

@@ -179,7 +179,11 @@ def backward(
         layout; each None where there is no such input.
     """
     q, k, v, g, beta = saved.q, saved.k, saved.v, saved.g, saved.beta
-    starts_at, chunks, segments = tables(q, saved.cu_seqlens, saved.length)
+    B, T, HV, V = v.shape
+    length = saved.length
+    if saved.cu_seqlens is None:  # no longer than a sequence, so that its chunks fill their places
+        length = min(length, triton.cdiv(T, CHUNK))
+    starts_at, chunks, segments = tables(q, saved.cu_seqlens, length)
     prepared = Prepared(
         saved.gates,
         saved.solve,
@@ -191,7 +195,6 @@ def backward(
         erase=beta is not None,
     )
     state, dstate = as_kv(saved.initial_state, saved.state_v_first), as_kv(dfinal_state, saved.state_v_first)
-    B, T, HV, V = v.shape
     dv = torch.empty_like(v)
     written = Gradients(
         torch.empty_like(q),
@@ -199,20 +202,18 @@ def backward(
         torch.empty(v.shape[:-1], dtype=torch.float32, device=v.device) if g is not None else None,
         torch.empty(v.shape[:-1], dtype=torch.float32, device=v.device) if beta is not None else None,
     )
+    split = saved.starts is not None and saved.maps is not None
+    programs = 2 * HV * triton.cdiv(V, 64)  # that scan one segment
+    processors = chip_of(q.device).processors
+    # One segment of each sequence fills the chip: each starts from the gradient that the one after it ends with.
+    one_after_the_other = split and saved.cu_seqlens is None and 4 * B * programs >= 3 * processors
     windows: tuple[Window, ...] = (everything(chunks, segments),)
-    one_after_the_other = True  # each from the gradient that the one after it ends with
+    if one_after_the_other:
+        windows = batch_windows(B, T, length, None, q.device)
+    elif saved.cu_seqlens is None and segments.count * programs > processors:
+        windows = batch_windows(B, T, length, max(1, processors // programs), q.device)
     if saved.starts is not None and saved.maps is not None:
         state = saved.starts.transpose(-1, -2)
-        if saved.cu_seqlens is None:
-            programs = 2 * HV * triton.cdiv(V, 64)  # of one segment
-            processors = chip_of(q.device).processors
-            one_after_the_other = 4 * B * programs >= 3 * processors
-            if one_after_the_other:
-                windows = batch_windows(B, T, saved.length, None, q.device)
-            elif B == 1:
-                windows = batch_windows(B, T, saved.length, max(1, processors // programs), q.device)
-        else:
-            one_after_the_other = False
         if not one_after_the_other:  # what each segment adds to the gradient before it, composed
             all_at_once = everything(chunks, segments)
             added = scan_added_gradients(q, k, do, prepared, segments=segments, window=all_at_once)

@@ -57,7 +57,7 @@ def batch_windows(B: int, T: int, length: int, count: int | None, device: torch.
     """Cut B sequences of T tokens each into windows; the tables of a shape are made once.
 
     Args:
-        B: sequences; 1 with ``count``.
+        B: sequences.
         T: tokens a sequence.
         length: chunks a segment.
         count: segments a window, from the first one on; None for one of each sequence, from the last one on.
@@ -65,13 +65,16 @@ def batch_windows(B: int, T: int, length: int, count: int | None, device: torch.
     """
     chunks = cut_batch(B, T, CHUNK, device)
     each = chunks.count // B
-    segments = -(-each // length)
+    segments = -(-each // length)  # of a sequence
+    if count is None:
+        cuts = [(r, segments, B) for r in reversed(range(segments))]
+    else:
+        cuts = [(first, 1, min(count, B * segments - first)) for first in range(0, B * segments, count)]
     windows = []
-    for first in reversed(range(segments)) if count is None else range(0, segments, count):
-        n = 1 if count is None else min(count, segments - first)
-        within = torch.arange(first * length, (first + n) * length, device=device)
-        chunk = (torch.arange(B, device=device)[:, None] * each + within.clamp(max=each - 1)).flatten()
-        spans = chunks.spans[chunk] * (within < each).repeat(B)[:, None]
-        step, held = (segments, B) if count is None else (1, n)
-        windows.append(Window(first, step, held, False, spans, chunk.to(torch.int32)))
+    for first, step, held in cuts:
+        segment = first + step * torch.arange(held, device=device)[:, None]
+        within = segment % segments * length + torch.arange(length, device=device)
+        chunk = segment // segments * each + within.clamp(max=each - 1)
+        spans = chunks.spans[chunk.flatten()] * (within < each).flatten()[:, None]
+        windows.append(Window(first, step, held, False, spans, chunk.flatten().to(torch.int32)))
     return tuple(windows)
