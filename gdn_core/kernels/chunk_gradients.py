@@ -295,8 +295,10 @@ def chunk_gradients(
         return
     tiles = tiles or gradients_tiles(K, V, k.dtype, chip=chip)
     dqk = torch.empty(window.places, H, CHUNK, CHUNK, dtype=k.dtype, device=k.device)
+    # Not 16: with keys of at most 16 channels float32 gradients came out wrong on an H200, or read what is not there;
+    # eight warps then share instructions of 8 columns. With 20 and more they were right.
     options: dict[str, Any] = {
-        "K": K, "V": V, "BK": max(16, triton.next_power_of_2(K)), "BV": tiles.BV, "C": CHUNK, "DECAY": x.decay,
+        "K": K, "V": V, "BK": max(32, triton.next_power_of_2(K)), "BV": tiles.BV, "C": CHUNK, "DECAY": x.decay,
         "ERASE": x.erase, "PREC": precision(k.dtype), "num_warps": tiles.num_warps, "num_stages": tiles.num_stages,
     }  # fmt: skip
     dq, dk, dg, dbeta = written

@@ -39,12 +39,12 @@ SPILLS = {
     "chunk_prepare_kernel": (816, 512),
     "chunk_scan_kernel": (216, 7368),
     "chunk_scan_hopper_kernel": (16, 0),
-    "chunk_compose_kernel": (0, 6808),
+    "chunk_compose_kernel": (0, 80),
     "chunk_scans_kernel": (600, 5912),
     "chunk_query_gradients_kernel": (2296, 14704),
     "chunk_key_gradients_kernel": (880, 19224),
     "chunk_gradients_hopper_kernel": (80, 0),
-    "trajectory_kernel": (8, 8),
+    "trajectory_kernel": (8, 0),
 }
 
 
