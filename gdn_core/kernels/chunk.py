@@ -182,7 +182,7 @@ def backward(
     B, T, HV, V = v.shape
     length = saved.length
     if saved.cu_seqlens is None:  # no longer than a sequence, so that its chunks fill their places
-        length = min(length, triton.cdiv(T, CHUNK))
+        length = min(length, max(1, triton.cdiv(T, CHUNK)))
     starts_at, chunks, segments = tables(q, saved.cu_seqlens, length)
     prepared = Prepared(
         saved.gates,
