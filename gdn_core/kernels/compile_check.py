@@ -36,14 +36,14 @@ TENSOR_COLUMNS = 512  # of the memory beside the matrix unit that Blackwell has
 # Bytes of each thread that are known to spill, at most, with operands of two bytes and of four. What is not named here
 # spills nothing; what is costs time, and is to come down.
 SPILLS = {
-    "chunk_prepare_kernel": (816, 512),
-    "chunk_scan_kernel": (216, 7368),
+    "chunk_prepare_kernel": (40, 8),
+    "chunk_scan_kernel": (88, 7368),
     "chunk_scan_hopper_kernel": (16, 0),
     "chunk_compose_kernel": (0, 80),
     "chunk_scans_kernel": (600, 5912),
     "chunk_query_gradients_kernel": (2296, 14704),
     "chunk_key_gradients_kernel": (880, 19224),
-    "chunk_gradients_hopper_kernel": (80, 0),
+    "chunk_gradients_hopper_kernel": (104, 0),
     "trajectory_kernel": (8, 0),
 }
 
@@ -78,6 +78,8 @@ class Case:
         HV: value heads; one key head serves two of them.
         K: key channels.
         V: value channels.
+        decay: whether the rule has a decay.
+        erase: whether it erases.
     """
 
     name: str
@@ -87,6 +89,8 @@ class Case:
     HV: int = 2
     K: int = 128
     V: int = 128
+    decay: bool = True
+    erase: bool = True
 
 
 # A configuration belongs to the first case that leads to it: the first two lead to every kernel there is.
@@ -100,6 +104,10 @@ CASES = (
     Case("small memory", "bfloat16", T=2560, K=64, V=64),
     Case("odd sizes", "bfloat16", T=2560, K=100, V=200),
     Case("tiny memory", "bfloat16", K=3, V=1),
+    Case("no decay", "bfloat16", T=2560, decay=False),
+    Case("nothing erased", "bfloat16", T=2560, erase=False),
+    Case("neither", "bfloat16", T=2560, decay=False, erase=False),
+    Case("float16", "float16", T=2560),
     Case("float32, wide memory", "float32", T=2560, K=256, V=256),
     Case("float32, small memory", "float32", K=64, V=64),
 )
@@ -192,20 +200,21 @@ def pretending(arch: int, caught: list[Launch], case: list[str]) -> Iterator[Non
 
 
 def launch_all(case: Case) -> None:
-    """Run every launcher of the library on arrays of a case: prefill, gradients, decoding."""
-    from gdn_core.kernels import chunk, recurrent
+    """Run every launcher of the library on arrays of a case: norm, prefill, gradients, decoding."""
+    from gdn_core.kernels import chunk, l2norm, recurrent
 
     dtype = getattr(torch, case.dtype)
     N, T, H, HV, K, V = case.N, case.T, max(1, case.HV // 2), case.HV, case.K, case.V
     q, k = (torch.zeros(N, T, H, K, dtype=dtype) for _ in range(2))
     v = torch.zeros(N, T, HV, V, dtype=dtype)
-    g, beta = (torch.zeros(N, T, HV) for _ in range(2))
+    g, beta = (torch.zeros(N, T, HV) if has else None for has in (case.decay, case.erase))
     state = torch.zeros(N, HV, K, V)
     options: dict[str, Any] = {"scale": 1.0, "initial_state": state, "output_final_state": True}
     _, _, saved = chunk.forward(q, k, v, g, beta, **options, save_for_backward=True)
     assert saved is not None  # for the types: it was asked for
     chunk.backward(saved, torch.zeros_like(v), state)
-    token = [x[:, :1].contiguous() for x in (q, k, v, g, beta)]
+    l2norm.l2norm_backward(q, l2norm.l2norm(q))
+    token: list[Any] = [x if x is None else x[:, :1].contiguous() for x in (q, k, v, g, beta)]
     recurrent.recurrent(*token, **options, normalise=True)
 
 
