@@ -63,7 +63,8 @@ def chunk_gated_delta_rule(
 
     Args:
         q: queries, [B, T, H, K], bfloat16, float16 or float32 (float64 in plain PyTorch).
-        k: keys, [B, T, H, K]; of length 1 for a stable memory.
+        k: keys, [B, T, H, K]; of length 1 for a stable memory. In float16 products of two keys times beta have to stay
+            below 65,504, or the outputs are not finite.
         v: values, [B, T, HV, V].
         g: log decay in nats, [B, T, HV], <= 0.
         beta: erase and write gate, [B, T, HV], in [0, 2].
