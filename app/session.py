@@ -227,11 +227,12 @@ def linked_token() -> int:
 def rest() -> None:
     """Take the token at which the player came to rest, and run only what stands below it.
 
-    Where the report has cut a run short that was to show another change, the whole page runs again.
+    Where the report has cut a run short that was to show another change, the whole page runs again; that run may not
+    even have begun.
     """
     session = st.session_state
     session["choice"] = replace(session["choice"], token=int(session[PLAYER]["token"]))
-    if session["drawn_whole"]:
+    if session["drawn_whole"] and not session["touched"]:
         st.rerun(BELOW)
     touch()
 

@@ -3,9 +3,11 @@
 import io
 
 import numpy as np
+import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import compute
+from app import compute, session
+from app.state import Choice
 
 
 def lab() -> AppTest:
@@ -46,3 +48,19 @@ def test_files_of_single_arrays_belong_together_and_the_later_of_one_name_counts
     together = compute.upload(files)
     assert set(together.arrays) == {"k", "g"}
     np.testing.assert_array_equal(together.arrays["g"], -np.full(3, 2.0))
+
+
+@pytest.mark.parametrize(
+    ("drawn_whole", "touched", "whole"), [(True, False, False), (False, False, True), (True, True, True)]
+)
+def test_rest_runs_the_whole_page_where_another_change_is_not_drawn_yet(
+    monkeypatch: pytest.MonkeyPatch, drawn_whole: bool, touched: bool, whole: bool
+) -> None:
+    """The report may cut the run of another change short before it is drawn, or before it has so much as begun."""
+    state = {"choice": Choice(), session.PLAYER: {"token": 7}, "drawn_whole": drawn_whole, "touched": touched}
+    asked: list[str] = []
+    monkeypatch.setattr(session.st, "session_state", state)
+    monkeypatch.setattr(session.st, "rerun", asked.append)
+    session.rest()
+    assert state["choice"].token == 7
+    assert asked == ([] if whole else [session.BELOW])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import subprocess
@@ -184,6 +185,11 @@ def test_a_control_changed_while_the_player_comes_to_rest_is_not_lost(page: Page
             scenarios.Settings(**{**vars(preset.settings), "dk": 6, "dv": 5, "T": 24, "seed": seed})
         )
         expect(number(page, "Seed")).to_have_value(str(seed))
+        for _ in range(50):  # a slow machine may not even have begun
+            with contextlib.suppress(AssertionError):
+                check(player, scenario, ("deltanet",), 23 - seed)
+                break
+            page.wait_for_timeout(300)
         check(player, scenario, ("deltanet",), 23 - seed)
         page.wait_for_function(
             "([t, seed]) => { const link = new URLSearchParams(location.search);"
@@ -279,12 +285,18 @@ def test_a_cell_of_the_table_is_edited_and_counts_after_a_reload(page: Page) -> 
     editor.wait_for()
     for text in ("cherry", "grape"):  # every change counts, the second too
         settle(page)  # what stands above the table has its place
-        box = editor.bounding_box()
-        assert box
-        page.mouse.click(box["x"] + 120, box["y"] + 52)
-        page.wait_for_timeout(500)  # a second click too soon would be a double one, and open the cell as it is
-        page.keyboard.type(text, delay=20)
+        first = editor.get_by_test_id("glide-cell-1-0")
+        for _ in range(10):  # the page may move between the look and the click
+            box = editor.bounding_box()
+            assert box
+            page.mouse.click(box["x"] + 120, box["y"] + 52)
+            page.wait_for_timeout(600)  # a second click too soon would be a double one, and open the cell as it is
+            if first.get_attribute("aria-selected") == "true":
+                break
+        page.keyboard.press("Enter")  # opens the cell
+        page.locator("textarea.gdg-input").fill(text)
         page.keyboard.press("Enter")
+        expect(first).to_have_text(text)
         expect(page.get_by_text(f"{text} → red").first).to_be_attached()
     page.reload()
     settle(page)
