@@ -10,8 +10,8 @@ import triton.language as tl
 from torch import Tensor
 
 from gdn_core.kernels.chunk_prepare import CHUNK, Prepared, precision
-from gdn_core.kernels.chunk_scan import Chip, Tiles, chip_of
-from gdn_core.kernels.chunk_scan_backward import Scans
+from gdn_core.kernels.chunk_scan import Tiles, chip_of
+from gdn_core.kernels.chunk_scan_backward import Scans, tiles_of
 from gdn_core.kernels.chunk_windows import Window
 from gdn_core.kernels.tensor_maps import fits_hopper
 
@@ -224,21 +224,13 @@ def chunk_key_gradients_kernel(
     tl.store(dk + o_qk, b_dk.to(DTYPE), mask=m_qk)
 
 
-# What gradients_tiles may pick: by the compute capability from which it holds, for two-byte and for float32 operands,
+# What the gradients may pick: by the compute capability from which it holds, for two-byte and for float32 operands,
 # each for keys of at most 128 channels and for wider ones. Float32 takes 16 warps on Blackwell: four or eight would use
 # its tensor memory, which is too small for it.
 CONFIGS: dict[int, dict[str, list[Tiles]]] = {
     80: {"narrow": [Tiles(32, 8, 1), Tiles(32, 8, 1)], "float32": [Tiles(32, 8, 1), Tiles(16, 8, 1)]},
     100: {"narrow": [Tiles(32, 8, 1), Tiles(32, 8, 1)], "float32": [Tiles(32, 16, 1), Tiles(16, 16, 1)]},
 }
-
-
-def gradients_tiles(K: int, V: int, dtype: torch.dtype, *, chip: Chip) -> Tiles:
-    """Choose the tiles of the gradients."""
-    level = max((c for c in CONFIGS if c <= 10 * chip.major), default=min(CONFIGS))
-    narrower, wider = CONFIGS[level]["float32" if dtype is torch.float32 else "narrow"]
-    tiles = narrower if K <= 128 else wider
-    return tiles._replace(BV=min(tiles.BV, max(16, triton.next_power_of_2(V))))
 
 
 class Gradients(NamedTuple):
@@ -282,7 +274,7 @@ def chunk_gradients(
         scanned: from ``scans``.
         written: where the gradients go.
         window: the chunks to look at.
-        tiles: how the kernels are cut; by default as ``gradients_tiles`` says.
+        tiles: how the kernels are cut; by default as ``tiles_of`` says.
     """
     H, K = k.shape[-2:]
     HV, V = do.shape[-2:]
@@ -293,7 +285,7 @@ def chunk_gradients(
 
         launch(q, k, errors, do, dv, x, states, dstates, written, window=window, processors=chip.processors)
         return
-    tiles = tiles or gradients_tiles(K, V, k.dtype, chip=chip)
+    tiles = tiles or tiles_of(CONFIGS, K, V, k.dtype, chip=chip)
     dqk = torch.empty(window.places, H, CHUNK, CHUNK, dtype=k.dtype, device=k.device)
     # Not 16: with keys of at most 16 channels float32 gradients came out wrong on an H200, or read what is not there;
     # eight warps then share instructions of 8 columns. With 20 and more they were right.

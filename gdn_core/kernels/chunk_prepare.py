@@ -11,9 +11,10 @@ import triton.language as tl
 from torch import Tensor
 
 from gdn_core.kernels.chunk_blocks import Blocks
-from gdn_core.kernels.tensor_maps import capability, fits_hopper
+from gdn_core.kernels.tensor_maps import capability, fits_hopper, of_capability
 
 CHUNK = 64  # tokens a chunk
+
 
 @triton.jit
 def below(x, SIZE: tl.constexpr):
@@ -255,8 +256,7 @@ def chunk_prepare(
         launch(q, k, g, beta, prepared)
         return prepared
     wide = q.dtype is torch.float32
-    level = max((c for c in CONFIGS if c <= capability(q.device)), default=min(CONFIGS))
-    config = CONFIGS[level]["float32" if wide else "narrow"][0]
+    config = of_capability(CONFIGS, capability(q.device))["float32" if wide else "narrow"][0]
     chunk_prepare_kernel[(chunks.count * HV,)](
         q, k, g, beta, gates, solve, reads, chunks.spans, scale, H, HV,
         K=K, BK=min(max(16, triton.next_power_of_2(K)), config.BK), C=CHUNK, DECAY=decay, ERASE=erase,

@@ -13,7 +13,7 @@ from triton.runtime import driver
 
 from gdn_core.kernels.chunk_blocks import Blocks
 from gdn_core.kernels.chunk_prepare import CHUNK, Prepared, precision
-from gdn_core.kernels.tensor_maps import fits_hopper
+from gdn_core.kernels.tensor_maps import fits_hopper, of_capability
 
 
 @triton.jit(do_not_specialize=["N", "H", "HV", "LENGTH", "stride_n", "stride_h", "stride_k", "stride_v"])
@@ -185,9 +185,8 @@ def scan_tiles(K: int, V: int, dtype: torch.dtype, *, memories: int, chip: Chip)
     rows = max(16, triton.next_power_of_2(V))
     if chip.major == 0:  # an interpreter's programs run one after the other
         return Tiles(BV=min(64, rows), num_warps=4, num_stages=1)
-    level = max((c for c in CONFIGS if c <= 10 * chip.major), default=min(CONFIGS))
     kind = "float32" if dtype is torch.float32 else "narrow" if K <= 128 else "wide"
-    choices = CONFIGS[level][kind]
+    choices = of_capability(CONFIGS, 10 * chip.major)[kind]
     many = rows >= 128 and 4 * memories * triton.cdiv(V, 128) >= 3 * chip.processors
     tiles = choices[-1 if many else 0]
     return tiles._replace(BV=min(tiles.BV, rows))

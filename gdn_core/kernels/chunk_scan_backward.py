@@ -13,7 +13,7 @@ from gdn_core.kernels.chunk_blocks import Blocks
 from gdn_core.kernels.chunk_prepare import CHUNK, Prepared, precision
 from gdn_core.kernels.chunk_scan import Chip, Tiles, chip_of
 from gdn_core.kernels.chunk_windows import Window
-from gdn_core.kernels.tensor_maps import fits_hopper, fits_tensor_maps, rows_of
+from gdn_core.kernels.tensor_maps import fits_hopper, fits_tensor_maps, of_capability, rows_of
 
 
 @triton.jit
@@ -248,7 +248,7 @@ def chunk_scans_kernel(
                     store_tokens(errors, d_errors, b_e, i_e, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, False)
 
 
-# What scans_tiles may pick: by the compute capability from which it holds, for two-byte and for float32 operands, each
+# What the scans may pick: by the compute capability from which it holds, for two-byte and for float32 operands, each
 # for keys of at most 128 channels and for wider ones. Eight warps, since the registers of four do not hold 64 rows;
 # one chunk in flight on Blackwell, for which Triton 3.7 fails to pipeline the scans of rules without a gate.
 CONFIGS: dict[int, dict[str, list[Tiles]]] = {
@@ -258,10 +258,9 @@ CONFIGS: dict[int, dict[str, list[Tiles]]] = {
 }
 
 
-def scans_tiles(K: int, V: int, dtype: torch.dtype, *, chip: Chip) -> Tiles:
-    """Choose the tiles of the scans."""
-    level = max((c for c in CONFIGS if c <= 10 * chip.major), default=min(CONFIGS))
-    narrower, wider = CONFIGS[level]["float32" if dtype is torch.float32 else "narrow"]
+def tiles_of(configs: dict[int, dict[str, list[Tiles]]], K: int, V: int, dtype: torch.dtype, *, chip: Chip) -> Tiles:
+    """Choose the tiles of a kernel of the backward pass from what it may pick."""
+    narrower, wider = of_capability(configs, 10 * chip.major)["float32" if dtype is torch.float32 else "narrow"]
     tiles = narrower if K <= 128 else wider
     return tiles._replace(BV=min(tiles.BV, max(16, triton.next_power_of_2(V))))
 
@@ -310,7 +309,7 @@ def scans(
         dv: where the gradient of the values goes, [..., HV, V], contiguous.
         segments: the sequences cut into segments of whole chunks.
         window: the segments to scan.
-        tiles: how the kernel is cut; by default as ``scans_tiles`` says.
+        tiles: how the kernel is cut; by default as ``tiles_of`` says.
     """
     HV, V = v.shape[-2:]
     states = torch.empty(window.places, HV, V, k.shape[-1], dtype=k.dtype, device=k.device)
@@ -357,7 +356,7 @@ def _launch(
         from gdn_core.kernels.chunk_scan_backward_hopper import launch
 
         return launch(q, k, v, do, prepared, state, dstate, segments, window, written)
-    tiles = tiles or scans_tiles(K, V, k.dtype, chip=chip_of(k.device))
+    tiles = tiles or tiles_of(CONFIGS, K, V, k.dtype, chip=chip_of(k.device))
     dends = torch.empty(window.count, HV, V, K, dtype=torch.float32, device=k.device)
     x = prepared
     BK, BV = max(32, triton.next_power_of_2(K)), tiles.BV  # 32: as in the gradients

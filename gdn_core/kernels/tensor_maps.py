@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
+
+T = TypeVar("T")
 
 
 @lru_cache
@@ -16,6 +20,11 @@ def capability(device: torch.device) -> int:
         return 0
     major, minor = torch.cuda.get_device_capability(device)
     return 10 * major + minor
+
+
+def of_capability(configs: Mapping[int, T], level: int) -> T:
+    """Return what a kernel may pick on a device: the entry of the highest capability that the device has."""
+    return configs[max((least for least in configs if least <= level), default=min(configs))]
 
 
 def has_tensor_maps(device: torch.device) -> bool:
