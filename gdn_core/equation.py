@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gdn_core import ssm
 from gdn_core.reference import Token, step
 from gdn_core.rules import Clock, Discretisation, Features, Gate, WriteRule
 
@@ -191,11 +192,33 @@ def tex_output(rule: WriteRule) -> str:
 
 
 def tex_gates(rule: WriteRule) -> str | None:
-    """Print where the gates of a discretised rule come from; None for a rule that is discrete from the start."""
+    """Print where the gates of a discretised rule come from, by running :mod:`gdn_core.ssm` on letters.
+
+    None for a rule that is discrete from the start.
+    """
     if not rule.discretisation:
         return None
     t = "" if rule.clock is Clock.FIXED else "_t"
-    decay = rf"\bar A{t} = \exp(\Delta{t} A)"
-    if rule.discretisation is Discretisation.MAMBA:
-        return decay
-    return rf"{decay}, \quad \bar B{t} = \frac{{\exp(\Delta{t} A) - 1}}{{A}}"
+    A, delta = Product("A"), Product(rf"\Delta{t}")
+    if rule.discretisation is Discretisation.MAMBA:  # its factor, Delta, stands in the rule itself
+        return rf"\bar A{t} = {ssm.mamba(A, delta, exp=_exp)[0].tex}"
+    decay, factor = ssm.zoh(A, delta, exp=_exp, phi1=_phi1)
+    return rf"\bar A{t} = {decay.tex}, \quad \bar B{t} = {factor.tex}"
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product of letters, on which the discretisations run."""
+
+    tex: str
+
+    def __mul__(self, other: Product) -> Product:
+        return Product(f"{self.tex} {other.tex}")
+
+
+def _exp(z: Product) -> Product:
+    return Product(rf"\exp({z.tex})")
+
+
+def _phi1(z: Product) -> Product:
+    return Product(rf"\frac{{\exp({z.tex}) - 1}}{{{z.tex}}}")

@@ -74,8 +74,15 @@ def test_the_normalised_rule_divides_by_the_sum_of_its_keys() -> None:
 
 def test_a_discretised_rule_says_where_its_gates_come_from() -> None:
     assert tex_gates(RULES["mamba"]) == r"\bar A_t = \exp(\Delta_t A)"
-    assert tex_gates(RULES["s4"]) == r"\bar A = \exp(\Delta A), \quad \bar B = \frac{\exp(\Delta A) - 1}{A}"
+    assert tex_gates(RULES["s4"]) == (
+        r"\bar A = \exp(\Delta A), \quad \bar B = \Delta \frac{\exp(\Delta A) - 1}{\Delta A}"
+    )
     assert tex(RULES["mamba"].discretised(Discretisation.ZOH)) == (
         r"S_t = \bar A_t \odot S_{t-1} + \bar B_t \odot \left(v_t k_t^\top\right)"
     )
     assert tex_gates(RULES["gla"]) is None
+
+
+def test_a_wrong_discretisation_prints_a_wrong_equation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(equation.ssm, "zoh", lambda A, delta, *, exp, phi1: (exp(A), phi1(delta * A)))
+    assert tex_gates(RULES["s4"]) == r"\bar A = \exp(A), \quad \bar B = \frac{\exp(\Delta A) - 1}{\Delta A}"
