@@ -4,7 +4,9 @@ A gate comes first: a function whose outputs and gradients are not those of the 
 command fails. Then every case is run in turn by this project and by whichever of flash-linear-attention, flash-qla and
 transformers' PyTorch fallback are installed, in one process, round after round, so that what else the machine does
 falls on all of them. Beside each time stand the ratio to the others and to the floor: the larger of the bytes that have
-to move over the measured copy bandwidth, and the operations of the chunk form over the measured matrix rate.
+to move over the measured copy bandwidth, and the operations of the chunk form over the measured matrix rate. On a GPU
+the times are those of graph replays, and the seconds of the first call, which compiles into an empty cache, and the
+most memory that was allocated at once, inputs included, stand there too.
 """
 
 from __future__ import annotations
@@ -18,10 +20,11 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +47,8 @@ class Case:
 
     Args:
         name: what it is called.
-        what: "forward", "backward" (forward and backward) or "decode" (one token, with a state).
+        what: "forward", "backward" (alone, after a forward pass that is not timed), "both" (forward and backward) or
+            "decode" (one token, with a state).
         B: sequences.
         T: tokens.
         H: key heads.
@@ -71,13 +75,14 @@ class Case:
 
 
 def _gpu(what: str, B: int, T: int, H: int, HV: int) -> Case:
-    return Case(f"{what} {B}x{T} heads {H}/{HV}", what, B, T, H, HV, dtype="bfloat16")
+    name = "forward and backward" if what == "both" else what
+    return Case(f"{name} {B}x{T} heads {H}/{HV}", what, B, T, H, HV, dtype="bfloat16")
 
 
 CASES: dict[str, tuple[Case, ...]] = {
     "cpu": (
         Case("forward", "forward", 1, 4096, 8, 8),
-        Case("forward and backward", "backward", 1, 4096, 8, 8),
+        Case("forward and backward", "both", 1, 4096, 8, 8),
         Case("grouped heads", "forward", 1, 1024, 2, 8),
         Case("decode", "decode", 4, 1, 8, 8),
     ),
@@ -86,6 +91,7 @@ CASES: dict[str, tuple[Case, ...]] = {
             (1, 8192, 16, 32), (1, 32768, 2, 8), (1, 32768, 16, 64), (4, 8192, 16, 64), (8, 4096, 32, 32),
         )),
         *(_gpu("backward", *sizes) for sizes in ((1, 8192, 16, 32), (1, 32768, 16, 32), (1, 32768, 4, 8))),
+        _gpu("both", 1, 8192, 16, 32),
         _gpu("decode", 256, 1, 16, 32),
     ),
 }  # fmt: skip
@@ -100,12 +106,16 @@ class Time:
         median: of the rounds.
         least: of the rounds.
         rounds: each.
+        first: seconds of the first call, which compiles what the caches of this process lack.
+        peak: bytes allocated at the most in a call on a GPU, inputs included; 0 elsewhere.
     """
 
     runner: str
     median: float
     least: float
     rounds: list[float] = field(repr=False)
+    first: float
+    peak: int
 
 
 @dataclass(frozen=True)
@@ -171,26 +181,38 @@ def _repeating(rule: Rule) -> Rule:
     return repeated
 
 
-def run(rule: Rule, case: Case, given: dict[str, Tensor]) -> tuple[Tensor, ...]:
-    """Run a case once: outputs, and gradients where they are part of it."""
+def prepare(rule: Rule, case: Case, given: dict[str, Tensor]) -> Callable[[], tuple[Tensor, ...]]:
+    """Return the call that is timed: it gives outputs, and gradients where they are part of the case."""
     q, k, v, *gates = (given[name] for name in ("q", "k", "v", "g", "beta"))
     options = {"initial_state": given.get("initial_state"), "output_final_state": case.what == "decode"}
-    if case.what != "backward":
+
+    def inference() -> tuple[Tensor, ...]:
         with torch.no_grad():
             return tuple(x for x in rule(q, k, v, g=gates[0], beta=gates[1], **options) if x is not None)
-    leaves = [x.detach().requires_grad_() for x in (q, k, v, *gates)]
-    o, _ = rule(*leaves[:3], g=leaves[3], beta=leaves[4], **options)
-    return (o, *torch.autograd.grad(o, leaves, o.detach()))
+
+    def forward() -> tuple[list[Tensor], Tensor]:
+        leaves = [x.detach().requires_grad_() for x in (q, k, v, *gates)]
+        return leaves, rule(*leaves[:3], g=leaves[3], beta=leaves[4], **options)[0]
+
+    def both() -> tuple[Tensor, ...]:
+        leaves, o = forward()
+        return (o, *torch.autograd.grad(o, leaves, o.detach()))
+
+    if case.what == "both":
+        return both
+    if case.what != "backward":
+        return inference
+    leaves, o = forward()
+    return lambda: (o, *torch.autograd.grad(o, leaves, o.detach(), retain_graph=True))
 
 
 def gate(case: Case, device: str) -> str | None:
-    """Compare this project with the float64 reference at a small length, and say what is wrong.
+    """Compare this project with the float64 reference at a small length and the case's heads, and say what is wrong.
 
     The budget is that of the tests: twice the error of the plain scan in float32, and what the rounding of the outputs'
     own dtype makes, a few units of it for the products in that dtype.
     """
-    H = min(case.H, 2)
-    small = Case(case.name, case.what, min(case.B, 2), min(case.T, 96), H, 2 * H, dtype=case.dtype)
+    small = replace(case, B=min(case.B, 8), T=min(case.T, 150))
     given = draw(small, device)
 
     def scan(q: Tensor, k: Tensor, v: Tensor, g: Tensor, beta: Tensor, initial_state: Any, **_: Any) -> Any:
@@ -198,9 +220,9 @@ def gate(case: Case, device: str) -> str | None:
         o, S = torch_reference.recurrent(q, k, v, g, beta, beta, scale=small.K**-0.5, initial_state=state)
         return o, S.transpose(2, 3) if small.what == "decode" else None
 
-    got = run(runners(case.what, device)["gdn_core"], small, given)
-    plain = run(scan, small, {name: x.float() for name, x in given.items()})
-    exact = run(scan, small, {name: x.double() for name, x in given.items()})
+    got = prepare(runners(case.what, device)["gdn_core"], small, given)()
+    plain = prepare(scan, small, {name: x.float() for name, x in given.items()})()
+    exact = prepare(scan, small, {name: x.double() for name, x in given.items()})()
     rounding = 4 * torch.finfo(getattr(torch, case.dtype)).eps
     for name, a, b, want in zip(("o", "dq or S", "dk", "dv", "dg", "dbeta"), got, plain, exact, strict=False):
         budget = 2 * (b - want).abs().max() + rounding * want.abs().max()
@@ -223,9 +245,10 @@ def floor(case: Case, copy: float, rate: float) -> Floor:
     moved = size * (keys + 2 * values) + 4 * gates
     one = 2 * case.HV * (3 * case.K * case.V + C * (2 * case.K + 2 * case.V) // 2)  # triangles are half a square
     operations = case.B * case.T * one
-    if case.what == "backward":
-        moved = 2 * moved + size * (keys + values) + 4 * gates
-        operations *= 3
+    if case.what in ("backward", "both"):  # reads the inputs and do, writes their gradients
+        moved_back, operations_back = moved + size * (keys + values) + 4 * gates, 2 * operations
+        once = case.what == "both"
+        moved, operations = moved_back + once * moved, operations_back + once * operations
     if case.what == "decode":
         moved += 2 * 4 * case.B * case.HV * case.K * case.V
         operations = case.B * 6 * case.HV * case.K * case.V
@@ -257,17 +280,15 @@ def _once(call: Callable[[], Any], device: str) -> float:
     return (time.perf_counter() - began) * 1e3
 
 
-def _replayed(call: Callable[[], Any]) -> Callable[[], Any]:
+def _replayed(call: Callable[[], Any], stream: Any) -> Callable[[], Any]:
     """Capture a call in a CUDA graph, so that only what the GPU does is timed; return it as it is if it waits."""
     try:
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(3):
                 call()
-        torch.cuda.current_stream().wait_stream(stream)
+        torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=stream):
             call()
     except RuntimeError as error:
         print(f"not captured in a graph, timed with its launches: {str(error).splitlines()[0]}", file=sys.stderr)
@@ -276,25 +297,46 @@ def _replayed(call: Callable[[], Any]) -> Callable[[], Any]:
     return graph.replay
 
 
+def _first(rule: Rule, case: Case, given: dict[str, Tensor], stream: Any) -> tuple[Callable[[], Any], float, int]:
+    """Prepare a call and run it; return it, the seconds that took, and the bytes that a call allocates at the most."""
+    began = time.perf_counter()
+    if stream is None:
+        call = prepare(rule, case, given)
+        call()
+        return call, time.perf_counter() - began, 0
+    with torch.cuda.stream(stream):  # a backward pass runs on the stream of its forward pass
+        call = prepare(rule, case, given)
+        call()
+        torch.cuda.synchronize()
+        seconds = time.perf_counter() - began
+        torch.cuda.reset_peak_memory_stats()
+        call()
+        torch.cuda.synchronize()
+    return call, seconds, torch.cuda.max_memory_allocated()
+
+
 def race(case: Case, device: str) -> list[Time]:
     """Time a case by every runner, in turn."""
     given = draw(case, device)
     calls: dict[str, Callable[[], Any]] = {}
-    for name, rule in runners(case.what, device).items():
+    measured: dict[str, tuple[float, int]] = {}
+    stream = torch.cuda.Stream() if device == "cuda" else None
+    rules = runners(case.what, device)
+    for name, rule in rules.items():
         if device == "cuda" and name == "transformers" and case.T > 8192:
             continue  # seconds a call
-
-        def call(rule: Rule = rule) -> None:
-            run(rule, case, given)
-
-        call()
-        calls[name] = _replayed(call) if device == "cuda" and name != "transformers" else call
+        call, seconds, peak = _first(rule, case, given, stream)
+        measured[name] = seconds, peak
+        del call  # what one keeps is not to count for the next
+    for name in measured:
+        call, _, _ = _first(rules[name], case, given, stream)
+        calls[name] = _replayed(call, stream) if stream is not None and name != "transformers" else call
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(ROUNDS["gpu" if device == "cuda" else "cpu"]):
-        for name, call_ in calls.items():
+        for name, call in calls.items():
             repeats = 1 if case.what != "decode" else 20
-            times[name].append(sum(_once(call_, device) for _ in range(repeats)) / repeats)
-    return [Time(name, statistics.median(x), min(x), x) for name, x in times.items()]
+            times[name].append(sum(_once(call, device) for _ in range(repeats)) / repeats)
+    return [Time(name, statistics.median(x), min(x), x, *measured[name]) for name, x in times.items()]
 
 
 def machine(device: str) -> dict[str, str]:
@@ -326,6 +368,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not cases:
         parser.error(f"no case is called so; there are {', '.join(x.name for x in CASES[options.set])}")
     warnings.simplefilter("once")
+    if device == "cuda":  # what a first call compiles is not to come from an earlier day
+        os.environ["TRITON_CACHE_DIR"] = tempfile.mkdtemp(prefix="gdn-bench-")
     facts = machine(device)
     print("  ".join(f"{name} {value}" for name, value in facts.items()))
     wrong = [sentence for case in cases if (sentence := gate(case, device))]
@@ -343,7 +387,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"\n{case.name}: {case.shape} {case.dtype}  {load}")
         for x in times:
             ratio = "" if x is ours else f"  {x.median / ours.median:5.2f} x ours"
-            print(f"  {x.runner:14} {x.median:9.3f} ms  (least {x.least:.3f}){ratio}")
+            extra = f"  first call {x.first:5.1f} s  peak {x.peak / 1e6:6.0f} MB" if device == "cuda" else ""
+            print(f"  {x.runner:14} {x.median:9.3f} ms  (least {x.least:.3f}){extra}{ratio}")
         above = ours.median / least.milliseconds
         print(f"  {'floor':14} {least.milliseconds:9.3f} ms  ({least.bound}); ours is {above:.2f} x")
         results.append({"case": asdict(case), "times": [asdict(x) for x in times], "floor": asdict(least)})

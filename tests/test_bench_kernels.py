@@ -32,7 +32,7 @@ def test_a_report_says_what_ran_where_and_how_far_from_the_others_and_the_floor(
     assert result["case"]["dtype"] == "float32" and len(result["times"][0]["rounds"]) == bench.ROUNDS["cpu"]
 
 
-@pytest.mark.parametrize("what", ["forward", "backward", "decode"])
+@pytest.mark.parametrize("what", ["forward", "backward", "both", "decode"])
 def test_a_wrong_function_is_not_timed(
     what: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -57,6 +57,10 @@ def test_the_floor_is_the_larger_of_moving_and_multiplying() -> None:
     assert memory.milliseconds == pytest.approx(memory.bytes)
     matrix = bench.floor(SMALL, copy=1e30, rate=1e3)
     assert matrix.bound == "matrix" and matrix.milliseconds == pytest.approx(matrix.operations)
+    cases = (bench.Case("back", what, 1, 48, 1, 2, K=8, V=6) for what in ("backward", "both"))
+    backward, both = (bench.floor(case, copy=1e3, rate=1e3) for case in cases)
+    assert backward.bytes == memory.bytes + 4 * 48 * (2 * 8 + 2 * 6 + 2 * 2)  # do for o, and the gradients
+    assert (both.bytes, both.operations) == (memory.bytes + backward.bytes, memory.operations + backward.operations)
     decode = bench.floor(bench.Case("one", "decode", 3, 1, 1, 2, K=8, V=6), copy=1e3, rate=1e30)
     assert decode.bytes == 4 * 3 * (2 * 8 + 2 * 2 * 6 + 2 * 2) + 2 * 4 * 3 * 2 * 8 * 6  # and each memory in and out
 
