@@ -60,17 +60,30 @@ def test_a_kernel_that_does_not_compile_is_found() -> None:
     assert "does not fit: CompilationError: " in done.stdout
 
 
+def test_products_that_wait_for_each_other_are_found() -> None:
+    done = compiled(
+        "from gdn_core.kernels import chunk_prepare_hopper, compile_check\n"
+        "chunk_prepare_hopper.CONFIGS[90] = {'maxnreg': 72}\n"
+        "case = ['--case', 'few heads, long', '--kernel', 'chunk_prepare_hopper']\n"
+        "raise SystemExit(compile_check.main(['--arch', '90', *case, '--processes', '1']))"
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "does not fit: products: each is waited for by itself, for want of registers" in done.stdout
+
+
 def test_what_does_not_fit_is_said() -> None:
     fits = Report("k", 80, "few heads", "", threads=128, registers=255, shared=166_912)
     assert fits.faults == []
     too_much = Report(
-        "k", 80, "few heads", "", threads=512, registers=255, spilled=8, shared=166_913, columns=640, trap=True
+        "k", 80, "few heads", "", threads=512, registers=255, spilled=8, shared=166_913, columns=640, trap=True,
+        serialized=True,
     )  # fmt: skip
     assert too_much.faults == [
         "shared memory: 166913 bytes, and A100 has 166912",
         "registers: 255 for each of 512 threads, and there are 65536",
         "tensor memory: 640 columns, and there are 512",
         "code: a trap, and nothing else",
+        "products: each is waited for by itself, for want of registers",
         "registers: 8 bytes of each thread are spilled, and 0 are known to be",
     ]
 
