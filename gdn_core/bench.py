@@ -321,6 +321,8 @@ def race(case: Case, device: str) -> list[Time]:
     calls: dict[str, Callable[[], Any]] = {}
     measured: dict[str, tuple[float, int]] = {}
     stream = torch.cuda.Stream() if device == "cuda" else None
+    if stream is not None:
+        stream.wait_stream(torch.cuda.current_stream())  # for what was drawn
     rules = runners(case.what, device)
     for name, rule in rules.items():
         if device == "cuda" and name == "transformers" and case.T > 8192:
