@@ -125,10 +125,8 @@ def chunk(
             length=_segment_length(v, cu_seqlens),
         )  # fmt: skip
     kept: list[Tensor] = []
-    if saved is not None:
-        kept = [saved.gates, saved.reads, *([saved.solve] if beta is not None else [])]
-        if saved.starts is not None and saved.maps is not None:
-            kept += [saved.starts, saved.maps.contiguous()]
+    if saved is not None and saved.starts is not None:
+        kept = [saved.starts, *([saved.maps.contiguous()] if saved.maps is not None else [])]
     return o, q.new_empty(0, dtype=torch.float32) if ends is None else ends, kept
 
 
@@ -202,17 +200,16 @@ def _(
         return o, S, []
     if backend == "torch":
         return o, S, list(_room(v, K, cu_seqlens, erase=beta is not None))
+    from gdn_core.kernels.chunk import keeps_maps
     from gdn_core.kernels.chunk_prepare import CHUNK
+    from gdn_core.kernels.chunk_scan import chip_of
 
-    def blocks(size: int) -> int:
-        return (B if cu_seqlens is None else 1) * varlen.most_blocks(T, size, cu_seqlens)
-
-    chunks, segments = blocks(CHUNK), blocks(CHUNK * _segment_length(v, cu_seqlens))
-    kept = [q.new_empty(chunks, HV, 4, CHUNK, dtype=torch.float32)]
-    kept += [q.new_empty(chunks, HV, CHUNK, CHUNK) for _ in range(1 if beta is None else 2)]
-    if segments > varlen.count(cu_seqlens, B):
-        kept += [q.new_empty(segments, HV, rows, K, dtype=torch.float32) for rows in (V, K)]
-    return o, S, kept
+    size = CHUNK * _segment_length(v, cu_seqlens)
+    segments = (B if cu_seqlens is None else 1) * varlen.most_blocks(T, size, cu_seqlens)
+    if segments <= varlen.count(cu_seqlens, B):
+        return o, S, []
+    maps = keeps_maps(B, HV, V, packed=cu_seqlens is not None, processors=chip_of(v.device).processors)
+    return o, S, [q.new_empty(segments, HV, rows, K, dtype=torch.float32) for rows in ((V, K) if maps else (V,))]
 
 
 def _like(v: Tensor, K: int, N: int, state_v_first: bool, output_final_state: bool) -> tuple[Tensor, Tensor]:
@@ -274,12 +271,9 @@ def chunk_backward(
     from gdn_core.kernels import chunk as kernels
 
     q, k, v, g, beta, do = _contiguous(q, k, v, g, beta, do)
-    gates, reads, *rest = kept
-    solve = reads if beta is None else rest.pop(0)
-    starts, maps = rest or (None, None)
+    starts, maps = (*kept, None, None)[:2]
     saved = kernels.Saved(
-        q, k, v, g, beta, initial_state, gates, solve, reads, starts, maps, cu_seqlens, scale, state_v_first,
-        _segment_length(v, cu_seqlens),
+        q, k, v, g, beta, initial_state, starts, maps, cu_seqlens, scale, state_v_first, _segment_length(v, cu_seqlens)
     )  # fmt: skip
     with _launching(backend, q):
         return [x for x in kernels.backward(saved, do, dfinal_state) if x is not None]
@@ -343,15 +337,15 @@ def _(
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, list[Tensor]]) -> None:
-    *tensors, scale, state_v_first, _, _, backend = inputs
+    *tensors, scale, state_v_first, _, keep, backend = inputs
     ctx.save_for_backward(*tensors, *output[2])
-    ctx.scale, ctx.state_v_first, ctx.backend = scale, state_v_first, backend
+    ctx.scale, ctx.state_v_first, ctx.keep, ctx.backend = scale, state_v_first, keep, backend
     ctx.set_materialize_grads(False)
 
 
 def _gradients(ctx: Any, do: Tensor | None, dfinal_state: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
     q, k, v, g, beta, initial_state, cu_seqlens, *kept = ctx.saved_tensors
-    if not kept:
+    if not ctx.keep:
         raise RuntimeError("gdn_core::chunk ran with keep=False: what its gradients need was not kept")
     if do is None:
         do = torch.zeros_like(v)

@@ -166,7 +166,10 @@ def test_the_other_layout_of_the_state_holds_the_same_memory(run: Callable[..., 
     o, S = run(**case)
     turned = case | {"initial_state": case["initial_state"].transpose(2, 3).contiguous()}
     o_turned, S_turned = run(**turned, state_v_first=True)
-    assert torch.equal(o, o_turned) and torch.equal(S, S_turned.transpose(2, 3))
+    if run is fused and DEVICE == "cuda":  # which reads each layout along its rows, and so sums in another order
+        torch.testing.assert_close((o, S), (o_turned, S_turned.transpose(2, 3)), rtol=1e-6, atol=1e-6)
+    else:
+        assert torch.equal(o, o_turned) and torch.equal(S, S_turned.transpose(2, 3))
     former = api.chunk_gated_delta_rule(**turned, scale=0.3, transpose_state_layout=True)
     assert torch.equal(former[0], gated_delta(**case)[0]) and former[1] is None
 
@@ -404,7 +407,7 @@ def test_nan_goes_through_and_is_found_where_that_is_asked_for(monkeypatch: pyte
     o, _ = api.chunk_gated_delta_rule(**case, backend="torch")
     assert o[0, 2, 1].isnan().any() and not o[0, :, 0].isnan().any()
     monkeypatch.setenv("GDN_CORE_DEBUG", "1")
-    refused(ValueError, "v: expected finite numbers, got nan at [0, 2, 1, 3]", v=case["v"])
+    refused(ValueError, "v: expected finite numbers, got nan at [0, 2, 1, 3]", v=case["v"].cpu())
     beta = torch.ones(1, 6, 2)
     beta[0, 5, 0] = torch.inf
     sentence = "beta: expected finite numbers, got inf at [0, 5, 0]"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -321,6 +322,47 @@ def test_keys_of_very_different_lengths_do_not_overflow_in_bfloat16() -> None:
     x = Problem(*(t.to(torch.bfloat16) for t in x[:3]), *x[3:])
     want, _ = scan(x.in_double())
     assert (run(x)[0].double() - want).norm() <= 4 * torch.finfo(torch.bfloat16).eps * want.norm()
+
+
+def test_tables_are_made_once_and_outlive_the_graphs_that_read_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, waited, capturing = [], [], [False]
+    tables = blocks.made_once(lambda n, device: made.append(n) or object())
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: capturing[0])
+    stream = SimpleNamespace(synchronize=lambda: waited.append(1))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
+    gpu = torch.device("cuda")
+    kept = tables(0, gpu)
+    assert tables(0, gpu) is kept and len(waited) == 1  # whoever has it may use it on any stream
+    capturing[0] = True
+    assert tables(0, gpu) is kept
+    of_graph = tables(1, gpu)  # filled by the graph's replays alone
+    capturing[0] = False
+    assert tables(1, gpu) is not of_graph
+    for n in range(2, 100):
+        tables(n, gpu)
+    assert tables(0, gpu) is kept and made.count(1) == 2
+    assert tables(2, gpu) is not None and made.count(2) == 2  # no graph held it, and 64 others came after it
+
+
+@NEEDS_CUDA
+def test_a_graph_replays_both_passes_of_new_numbers() -> None:
+    x = problem([200, 70], H=2, HV=4, K=128, V=128)
+    x = Problem(*(t.to(torch.bfloat16) for t in x[:3]), *x[3:])
+    do, dstate = torch.randn_like(x.v), torch.randn_like(x.state)
+
+    def both() -> list[Tensor]:
+        o, state, saved = run(x)
+        return [o, state, *chunk.backward(saved, do, dstate)]
+
+    both()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = both()
+    for tensor in (x.q, x.k, x.v):
+        tensor.copy_(0.5 * torch.randn_like(tensor))
+    graph.replay()
+    for got, want in zip([t.clone() for t in captured], both(), strict=True):
+        assert torch.equal(got, want)
 
 
 @NEEDS_CUDA

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -12,7 +13,7 @@ from gdn_core.kernels.chunk_blocks import Blocks, batch, cut, cut_batch
 from gdn_core.kernels.chunk_compose import chunk_compose
 from gdn_core.kernels.chunk_gradients import Gradients, chunk_gradients
 from gdn_core.kernels.chunk_prepare import CHUNK, Prepared, chunk_prepare, precision
-from gdn_core.kernels.chunk_scan import chip_of, scan_maps, scan_outputs
+from gdn_core.kernels.chunk_scan import chip_of, scan_maps, scan_outputs, scans_on_hopper
 from gdn_core.kernels.chunk_scan_backward import scan_added_gradients, scans
 from gdn_core.kernels.chunk_windows import Window, batch_windows, everything
 
@@ -27,12 +28,9 @@ class Saved(NamedTuple):
         g: log decay in nats, [B, T, HV]; None for no decay.
         beta: erase and write gate, [B, T, HV]; None where nothing is erased.
         initial_state: memory before each sequence, float32, or None for zero.
-        gates: from ``chunk_prepare``.
-        solve: from ``chunk_prepare``.
-        reads: from ``chunk_prepare``.
         starts: memory before each segment, [segment, HV, V, K] float32, where sequences were split; else None.
         maps: M^T of each segment but the first of a sequence, [segment, HV, K, K] float32, where sequences were
-            split; else None.
+            split and ``keeps_maps``; else None.
         cu_seqlens: where each packed sequence starts, [N + 1]; None for B sequences of T tokens.
         scale: factor of the queries.
         state_v_first: states are [N, HV, V, K], not [N, HV, K, V].
@@ -45,9 +43,6 @@ class Saved(NamedTuple):
     g: Tensor | None
     beta: Tensor | None
     initial_state: Tensor | None
-    gates: Tensor
-    solve: Tensor
-    reads: Tensor
     starts: Tensor | None
     maps: Tensor | None
     cu_seqlens: Tensor | None
@@ -76,6 +71,15 @@ def segment_length(*, sequences: int, total: int, heads: int, V: int, processors
     if 2 * sequences * heads * triton.cdiv(V, 64) > processors or each < 32:
         return whole
     return max(8, triton.cdiv(each, processors // (sequences * heads)))
+
+
+def keeps_maps(B: int, HV: int, V: int, *, packed: bool, processors: int) -> bool:
+    """Tell whether the backward pass needs the maps of segments, where sequences were split.
+
+    It does not where one segment of each sequence fills the chip: then they are worked on one after the other, from the
+    last one, and each starts from the gradient that the one after it ends with.
+    """
+    return packed or 8 * B * HV * triton.cdiv(V, 64) < 3 * processors
 
 
 def tables(q: Tensor, cu_seqlens: Tensor | None, length: int) -> tuple[Tensor, Blocks, Blocks]:
@@ -144,7 +148,9 @@ def forward(
         processors = chip_of(q.device).processors
         length = segment_length(sequences=N, total=B * T, heads=HV, V=V, processors=processors)
     starts_at, chunks, segments = tables(q, cu_seqlens, length)
-    prepared = chunk_prepare(q, k, g, beta, HV=HV, scale=scale, cu_seqlens=starts_at, chunks=chunks)
+    prepared = chunk_prepare(
+        q, k, g, beta, HV=HV, scale=scale, cu_seqlens=starts_at, chunks=chunks, reads=not scans_on_hopper(q, k, v)
+    )  # fmt: skip
     state, starts, maps = as_kv(initial_state, state_v_first), None, None
     if segments.count > N:
         maps, added = scan_maps(q, k, v, prepared, state, segments=segments)
@@ -157,17 +163,16 @@ def forward(
         final_state = as_given(last, state_v_first)
     saved = None
     if save_for_backward:
-        saved = Saved(
-            q, k, v, g, beta, initial_state, prepared.gates, prepared.solve, prepared.reads, starts, maps, cu_seqlens,
-            scale, state_v_first, length,
-        )  # fmt: skip
+        if not keeps_maps(B, HV, V, packed=cu_seqlens is not None, processors=chip_of(q.device).processors):
+            maps = None
+        saved = Saved(q, k, v, g, beta, initial_state, starts, maps, cu_seqlens, scale, state_v_first, length)
     return o, final_state, saved
 
 
 def backward(
     saved: Saved, do: Tensor, dfinal_state: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
-    """Run the chunk form backwards; the memories are computed again, and not kept from the forward pass.
+    """Run the chunk form backwards; what is large is computed again, window by window, and not kept.
 
     Args:
         saved: from ``forward``.
@@ -184,16 +189,6 @@ def backward(
     if saved.cu_seqlens is None:  # no longer than a sequence, so that its chunks fill their places
         length = min(length, max(1, triton.cdiv(T, CHUNK)))
     starts_at, chunks, segments = tables(q, saved.cu_seqlens, length)
-    prepared = Prepared(
-        saved.gates,
-        saved.solve,
-        saved.reads,
-        starts_at,
-        chunks,
-        saved.scale,
-        decay=g is not None,
-        erase=beta is not None,
-    )
     state, dstate = as_kv(saved.initial_state, saved.state_v_first), as_kv(dfinal_state, saved.state_v_first)
     dv = torch.empty_like(v)
     written = Gradients(
@@ -202,26 +197,30 @@ def backward(
         torch.empty(v.shape[:-1], dtype=torch.float32, device=v.device) if g is not None else None,
         torch.empty(v.shape[:-1], dtype=torch.float32, device=v.device) if beta is not None else None,
     )
-    split = saved.starts is not None and saved.maps is not None
     programs = 2 * HV * triton.cdiv(V, 64)  # that scan one segment
     processors = chip_of(q.device).processors
-    # One segment of each sequence fills the chip: each starts from the gradient that the one after it ends with.
-    one_after_the_other = split and saved.cu_seqlens is None and 4 * B * programs >= 3 * processors
+    one_after_the_other = saved.starts is not None and saved.maps is None
     windows: tuple[Window, ...] = (everything(chunks, segments),)
     if one_after_the_other:
         windows = batch_windows(B, T, length, None, q.device)
     elif saved.cu_seqlens is None and segments.count * programs > processors:
         windows = batch_windows(B, T, length, max(1, processors // programs), q.device)
-    if saved.starts is not None and saved.maps is not None:
+
+    def prepare(window: Window) -> Prepared:
+        here = replace(chunks, spans=window.spans)
+        return chunk_prepare(q, k, g, beta, HV=HV, scale=saved.scale, cu_seqlens=starts_at, chunks=here)
+
+    if saved.starts is not None:
         state = saved.starts.transpose(-1, -2)
-        if not one_after_the_other:  # what each segment adds to the gradient before it, composed
+        if saved.maps is not None:  # what each segment adds to the gradient before it, composed
             all_at_once = everything(chunks, segments)
-            added = scan_added_gradients(q, k, do, prepared, segments=segments, window=all_at_once)
+            added = scan_added_gradients(q, k, do, prepare(all_at_once), segments=segments, window=all_at_once)
             dstate = chunk_compose(
                 saved.maps, added, dstate, V=V, segments=segments, precision=precision(k.dtype), reverse=True
             ).transpose(-1, -2)
     dstarts = []
     for window in windows:
+        prepared = prepare(window)
         scanned = scans(
             q, k, v, do, prepared, window.of(state), dstate if one_after_the_other else window.of(dstate), dv,
             segments=segments, window=window,
@@ -229,7 +228,7 @@ def backward(
         chunk_gradients(q, k, g, do, dv, prepared, scanned, written, window=window)
         dstarts.append(scanned.dends)
         dstate = scanned.dends.transpose(-1, -2) if one_after_the_other else dstate
-        del scanned  # before the next window takes as much room
+        del scanned, prepared  # before the next window takes as much room
     dq, dk, dg, dbeta = written
     dinitial_state = None
     if saved.initial_state is not None:

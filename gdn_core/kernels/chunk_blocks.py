@@ -5,13 +5,19 @@ Everything stays on the device: no length is read back, so a launch never waits 
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
 from gdn_core.varlen import most_blocks
+
+Key = ParamSpec("Key")
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class Blocks:
     @property
     def count(self) -> int:
         """Count the blocks, those past the last one included."""
-        return self.owner.shape[0]
+        return self.spans.shape[0]
 
 
 def cut(cu_seqlens: Tensor, *, total: int, size: int, count: int | None = None) -> Blocks:
@@ -59,13 +65,47 @@ def cut(cu_seqlens: Tensor, *, total: int, size: int, count: int | None = None) 
     return Blocks(offsets, owner.to(torch.int32), spans, size)
 
 
-@lru_cache(maxsize=64)
+def made_once(make: Callable[Key, Made]) -> Callable[Key, Made]:
+    """Keep the tables of the 64 shapes that were asked for last, and for ever those that a CUDA graph reads.
+
+    The last argument is the device. Whoever asks next may be on another stream, so a table that is kept is there before
+    anybody has it. What is first asked for while a graph is captured belongs to that graph: only a replay fills it.
+    """
+    made: OrderedDict[Any, Made] = OrderedDict()
+    read_by_graphs: dict[Any, Made] = {}
+
+    @wraps(make)
+    def tables(*key: Key.args, **nothing: Key.kwargs) -> Made:
+        device: Any = key[-1]
+        on_gpu = device.type == "cuda"
+        captured = on_gpu and torch.cuda.is_current_stream_capturing()
+        if key in read_by_graphs:
+            return read_by_graphs[key]
+        if key in made:
+            made.move_to_end(key)
+            if captured:
+                read_by_graphs[key] = made[key]
+            return made[key]
+        found = make(*key, **nothing)
+        if captured:
+            return found
+        if on_gpu:
+            torch.cuda.current_stream(device).synchronize()
+        made[key] = found
+        if len(made) > 64:
+            made.popitem(last=False)
+        return found
+
+    return tables
+
+
+@made_once
 def batch(B: int, T: int, device: torch.device) -> Tensor:
     """Return ``cu_seqlens``, int32 [B + 1], of B sequences of T tokens each."""
     return torch.arange(0, (B + 1) * T, T, dtype=torch.int32, device=device)
 
 
-@lru_cache(maxsize=64)
+@made_once
 def cut_batch(B: int, T: int, size: int, device: torch.device) -> Blocks:
     """Cut B sequences of T tokens each into blocks; the tables of a shape are made once."""
     return cut(batch(B, T, device), total=B * T, size=size, count=B * max(1, -(-T // size)))

@@ -42,7 +42,7 @@ def rows_less_columns(b_D, DTYPE: tl.constexpr):
 
 @triton.jit(do_not_specialize=["H", "HV"])
 def chunk_query_gradients_kernel(
-    q, k, errors, do, g, gates, states, dq, dqk, dg, dbeta, spans, chunk, scale, H, HV,
+    q, k, errors, do, g, gates, states, dq, dqk, dg, dbeta, spans, scale, H, HV,
     K: tl.constexpr, V: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, C: tl.constexpr,
     DECAY: tl.constexpr, ERASE: tl.constexpr, PREC: tl.constexpr,
 ):  # fmt: skip
@@ -55,7 +55,6 @@ def chunk_query_gradients_kernel(
     stop = tl.load(spans + 2 * i_p + 1)
     if start >= stop:  # an empty sequence has a chunk, and nobody wrote its memory
         return
-    i_c = tl.load(chunk + i_p).to(tl.int64)
     DTYPE: tl.constexpr = k.dtype.element_ty
     GROUP = HV // H
     o_c = tl.arange(0, C)
@@ -76,7 +75,7 @@ def chunk_query_gradients_kernel(
     for j in range(GROUP * NV):  # one loop and not two, so that the next head is loaded ahead
         i_v = j % NV
         i_hv = i_h * GROUP + j // NV
-        i_gates = i_c * HV + i_hv
+        i_gates = i_p * HV + i_hv
         i_gate = start * HV + i_hv
         p_gates = gates + i_gates * (4 * C) + o_c
         o_v = i_v * BV + tl.arange(0, BV)
@@ -121,7 +120,7 @@ def chunk_query_gradients_kernel(
 
 @triton.jit(do_not_specialize=["H", "HV"])
 def chunk_key_gradients_kernel(
-    q, k, errors, dv, g, gates, states, dstates, dqk, dk, dg, dbeta, spans, chunk, H, HV,
+    q, k, errors, dv, g, gates, states, dstates, dqk, dk, dg, dbeta, spans, H, HV,
     K: tl.constexpr, V: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, C: tl.constexpr,
     DECAY: tl.constexpr, ERASE: tl.constexpr, PREC: tl.constexpr,
 ):  # fmt: skip
@@ -135,7 +134,6 @@ def chunk_key_gradients_kernel(
     stop = tl.load(spans + 2 * i_p + 1)
     if start >= stop:
         return
-    i_c = tl.load(chunk + i_p).to(tl.int64)
     DTYPE: tl.constexpr = k.dtype.element_ty
     SUM: tl.constexpr = tl.float64 if tl.float32 == DTYPE else tl.float32
     GROUP = HV // H
@@ -158,7 +156,7 @@ def chunk_key_gradients_kernel(
     for j in range(GROUP * NV):
         i_v = j % NV
         i_hv = i_h * GROUP + j // NV
-        i_gates = i_c * HV + i_hv
+        i_gates = i_p * HV + i_hv
         i_gate = start * HV + i_hv
         p_gates = gates + i_gates * (4 * C) + o_c
         o_v = i_v * BV + tl.arange(0, BV)
@@ -296,8 +294,8 @@ def chunk_gradients(
     dq, dk, dg, dbeta = written
     grid = (window.places * H,)
     chunk_query_gradients_kernel[grid](
-        q, k, errors, do, g, x.gates, states, dq, dqk, dg, dbeta, window.spans, window.chunk, x.scale, H, HV, **options
+        q, k, errors, do, g, x.gates, states, dq, dqk, dg, dbeta, window.spans, x.scale, H, HV, **options
     )  # fmt: skip
     chunk_key_gradients_kernel[grid](
-        q, k, errors, dv, g, x.gates, states, dstates, dqk, dk, dg, dbeta, window.spans, window.chunk, H, HV, **options
+        q, k, errors, dv, g, x.gates, states, dstates, dqk, dk, dg, dbeta, window.spans, H, HV, **options
     )  # fmt: skip

@@ -37,7 +37,7 @@ def copy_memory(d_S, s_S, bar, i_row, pred):
 
 @gluon.jit(do_not_specialize=["H", "HV", "units"])
 def chunk_gradients_hopper_kernel(
-    d_q, d_k, d_z, d_do, d_dv, gates, d_S, d_dS, dq, dk, dg, dbeta, spans, chunk, scale, H, HV, units,
+    d_q, d_k, d_z, d_do, d_dv, gates, d_S, d_dS, dq, dk, dg, dbeta, spans, scale, H, HV, units,
     K: gl.constexpr, V: gl.constexpr, DECAY: gl.constexpr, ERASE: gl.constexpr,
 ):  # fmt: skip
     """Compute dq, dk, dg and dbeta of one key head of one chunk after the other; every d_ is a descriptor.
@@ -82,7 +82,7 @@ def chunk_gradients_hopper_kernel(
     stop = gl.load(spans + 2 * (first // H) + 1).to(gl.int32)
     i_hv = first % H * GROUP
     i_block = first // H * HV + i_hv  # among the places
-    i_gates = gl.load(chunk + first // H).to(gl.int64) * HV + i_hv
+    i_gates = i_block.to(gl.int64)
     # In flight from here on: the tokens of two value heads, the memories of one.
     mbarrier.expect(bar_qk, 2 * d_q.block_type.nbytes)
     tma.async_copy_global_to_shared(d_k, [start, first % H * K], bar_qk, s_k0.index(0))
@@ -135,8 +135,7 @@ def chunk_gradients_hopper_kernel(
             d_z, d_do, d_dv, s_z.index(1 - p), s_do.index(1 - p), s_dx.index(1 - p), bars.index(1 - p),
             n_place * C, n_start, n_hv * V, more, ERASE,
         )  # fmt: skip
-        n_i = gl.load(chunk + n_place).to(gl.int64) * HV + n_hv
-        n_gates = gl.load(gates + n_i * (4 * C) + o_g)
+        n_gates = gl.load(gates + n_block.to(gl.int64) * (4 * C) + o_g)
         s_g = s_g0.index(zero)
         if i_r == 0:
             mbarrier.wait(bar_qk, turn & 1)
@@ -257,7 +256,7 @@ def chunk_gradients_hopper_kernel(
             b_dk = gl.zeros([C, K], gl.float32, WIDE)
             turn += 1
         barrier()
-        unit, i_h, i_r, start, stop, i_gates = n_unit, n_h, n_r, n_start, n_stop, n_i
+        unit, i_h, i_r, start, stop, i_gates = n_unit, n_h, n_r, n_start, n_stop, n_block.to(gl.int64)
     for i in gl.static_range(5):
         mbarrier.invalidate(bars.index(i))
 
@@ -301,6 +300,6 @@ def launch(
     values = [rows_of(each, HV * V, (CHUNK, V)) for each in (errors, do, dv)]
     chunk_gradients_hopper_kernel[(min(units, processors),)](
         rows_of(q, H * K, (CHUNK, K)), rows_of(k, H * K, (CHUNK, K)), *values, x.gates,
-        rows_of(states, K, (V, K)), rows_of(dstates, K, (V, K)), *written, window.spans, window.chunk, x.scale,
+        rows_of(states, K, (V, K)), rows_of(dstates, K, (V, K)), *written, window.spans, x.scale,
         H, HV, units, K=K, V=V, DECAY=x.decay, ERASE=x.erase, **CONFIGS[90],
     )  # fmt: skip

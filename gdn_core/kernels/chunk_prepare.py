@@ -179,7 +179,7 @@ class Prepared:
             start, exp(G); the decay until the end, exp(G_63 - G); and beta.
         solve: (I + A)^-1 with A_ij = exp(G_i - G_j) (k_i . k_j) beta_j for j < i, [chunk, HV, 64, 64]: it takes the
             values, less what the memory before the chunk answers, to the errors before their gate.
-        reads: scale exp(G_i - G_j) (q_i . k_j) for j <= i, [chunk, HV, 64, 64].
+        reads: scale exp(G_i - G_j) (q_i . k_j) for j <= i, [chunk, HV, 64, 64]; None where nobody asked for them.
         cu_seqlens: where each sequence starts, [N + 1].
         chunks: the sequences cut into chunks of 64.
         scale: factor of the queries.
@@ -188,8 +188,8 @@ class Prepared:
     """
 
     gates: Tensor
-    solve: Tensor
-    reads: Tensor
+    solve: Tensor | None
+    reads: Tensor | None
     cu_seqlens: Tensor
     chunks: Blocks
     scale: float
@@ -231,6 +231,7 @@ def chunk_prepare(
     scale: float,
     cu_seqlens: Tensor,
     chunks: Blocks,
+    reads: bool = True,
 ) -> Prepared:
     """Compute what each chunk needs before any memory is known.
 
@@ -243,14 +244,18 @@ def chunk_prepare(
         scale: factor of the queries.
         cu_seqlens: where each sequence starts, [N + 1].
         chunks: the sequences cut into chunks of 64.
+        reads: what the queries read within a chunk is asked for; the portable kernel gives it in any case.
     """
     H, K = q.shape[-2:]
     gates = torch.empty(chunks.count, HV, 4, CHUNK, dtype=torch.float32, device=q.device)
-    reads = torch.empty(chunks.count, HV, CHUNK, CHUNK, dtype=q.dtype, device=q.device)
-    solve = torch.empty_like(reads) if beta is not None else reads
     decay, erase = g is not None, beta is not None
-    prepared = Prepared(gates, solve, reads, cu_seqlens, chunks, scale, decay, erase)
-    if fits_hopper(K, q, k):
+    hopper = fits_hopper(K, q, k)
+    asked, inverse = (
+        torch.empty(chunks.count, HV, CHUNK, CHUNK, dtype=q.dtype, device=q.device) if wanted else None
+        for wanted in (reads or not hopper, erase)
+    )
+    prepared = Prepared(gates, inverse, asked, cu_seqlens, chunks, scale, decay, erase)
+    if hopper:
         from gdn_core.kernels.chunk_prepare_hopper import launch
 
         launch(q, k, g, beta, prepared)
@@ -258,7 +263,7 @@ def chunk_prepare(
     wide = q.dtype is torch.float32
     config = of_capability(CONFIGS, capability(q.device))["float32" if wide else "narrow"][0]
     chunk_prepare_kernel[(chunks.count * HV,)](
-        q, k, g, beta, gates, solve, reads, chunks.spans, scale, H, HV,
+        q, k, g, beta, gates, inverse, asked, chunks.spans, scale, H, HV,
         K=K, BK=min(max(16, triton.next_power_of_2(K)), config.BK), C=CHUNK, DECAY=decay, ERASE=erase,
         PREC=precision(q.dtype), SOLVE_PREC="tf32x3" if wide else "bf16x3",
         num_warps=config.num_warps, num_stages=1,

@@ -44,37 +44,49 @@ def exp2(x):
 
 
 @gluon.jit
-def blocks(x, back: gl.constexpr, L_B: gl.constexpr, L_64: gl.constexpr):
-    """Return the four blocks [16, 16] of x [64, 64] that stand ``back`` columns of blocks before the diagonal ones."""
-    b_x = gl.reshape(x, (4, 16, 4, 16))
-    o_r = gl.arange(0, 64, layout=gl.SliceLayout(1, L_64))[:, None] // 16
-    o_c = gl.arange(0, 64, layout=gl.SliceLayout(0, L_64))[None, :] // 16
-    m_x = gl.reshape(o_r == o_c + back, (4, 16, 4, 16))
-    b_x = gl.where(m_x, b_x, 0.0)
-    return gl.convert_layout(gl.sum(b_x, 2), L_B)
+def blocks(x, SECOND: gl.constexpr, L_B: gl.constexpr):
+    """Return the blocks [16, 16] on the diagonal of x [64, 64]; with SECOND what is left of the second and fourth."""
+    b_left, b_right = gl.split(gl.permute(gl.reshape(x, (4, 16, 2, 32)), (0, 1, 3, 2)))
+    b_0, b_1 = gl.split(gl.permute(gl.reshape(b_left, (4, 16, 2, 16)), (0, 1, 3, 2)))
+    b_2, b_3 = gl.split(gl.permute(gl.reshape(b_right, (4, 16, 2, 16)), (0, 1, 3, 2)))
+    o_b = gl.arange(0, 4, layout=gl.SliceLayout(1, gl.SliceLayout(2, b_0.type.layout)))[:, None, None]
+    if SECOND:
+        b_x = gl.where(o_b < 2, b_0, b_2)
+    else:
+        b_x = gl.where(o_b < 2, gl.where(o_b == 0, b_0, b_1), gl.where(o_b == 2, b_2, b_3))
+    return gl.convert_layout(b_x, L_B)
 
 
 @gluon.jit
-def product(a, b, acc, L_B: gl.constexpr):
-    """Add the products of four pairs of narrow blocks to acc."""
+def turned(x, L_B: gl.constexpr):
+    """Transpose four blocks."""
+    return gl.convert_layout(gl.permute(x, (0, 2, 1)), L_B)
+
+
+@gluon.jit
+def product(a, b_t, acc, L_B: gl.constexpr):
+    """Add to acc the products of four narrow blocks and four more, which are given transposed.
+
+    A thread has the same numbers of a result as of the right operand whose transpose it is, so nothing has to move.
+    """
     L_A: gl.constexpr = gl.DotOperandLayout(0, L_B, 2)
     L_O: gl.constexpr = gl.DotOperandLayout(1, L_B, 2)
-    return mma_v2(gl.convert_layout(a, L_A), gl.convert_layout(b, L_O), acc)
+    return mma_v2(gl.convert_layout(a, L_A), gl.convert_layout(gl.permute(b_t, (0, 2, 1)), L_O), acc)
 
 
 @gluon.jit
-def merge(b_X, b_D, SIZE: gl.constexpr, L_B: gl.constexpr, DTYPE: gl.constexpr):
-    """Merge the inverses of the diagonal blocks of SIZE, two into one: X + X L X."""
+def merge(b_X, b_Xt, b_D, SIZE: gl.constexpr, L_B: gl.constexpr, DTYPE: gl.constexpr):
+    """Merge the inverses of the diagonal blocks of SIZE, two into one: X + X L X; their transposes likewise."""
     o_r = gl.arange(0, 16, layout=gl.SliceLayout(0, gl.SliceLayout(2, L_B)))[None, :, None]
     o_c = gl.arange(0, 16, layout=gl.SliceLayout(0, gl.SliceLayout(1, L_B)))[None, None, :]
     b_L = gl.where((o_r // (2 * SIZE) == o_c // (2 * SIZE)) & (o_r // SIZE != o_c // SIZE), b_D, 0.0)
-    b_Xd = b_X.to(DTYPE)
-    b_LX = product(b_L.to(DTYPE), b_Xd, gl.zeros_like(b_X), L_B)
-    return product(b_Xd, b_LX.to(DTYPE), b_X, L_B)
+    b_Xd, b_Xtd = narrow(b_X, DTYPE), narrow(b_Xt, DTYPE)
+    b_LXt = narrow(product(b_Xtd, narrow(b_L, DTYPE), gl.zeros_like(b_X), L_B), DTYPE)
+    return product(b_Xd, b_LXt, b_X, L_B), product(b_LXt, b_Xd, b_Xt, L_B)
 
 
 @gluon.jit
-def invert_blocks(b_D, L_B: gl.constexpr, DTYPE: gl.constexpr, REFINE: gl.constexpr):
+def invert_blocks(b_D, b_Dt, L_B: gl.constexpr, DTYPE: gl.constexpr, REFINE: gl.constexpr):
     """Return (I - D)^-1 of four strictly lower triangular D [16, 16], in float32 from narrow products.
 
     A refinement X + X (I - (I - D) X) squares the error that they leave.
@@ -83,16 +95,16 @@ def invert_blocks(b_D, L_B: gl.constexpr, DTYPE: gl.constexpr, REFINE: gl.conste
     o_c = gl.arange(0, 16, layout=gl.SliceLayout(0, gl.SliceLayout(1, L_B)))[None, None, :]
     b_one = gl.where(o_r == o_c, 1.0, 0.0) + gl.zeros_like(b_D)
     b_X = b_one + gl.where(o_r // 2 == o_c // 2, b_D, 0.0)
-    b_X = merge(b_X, b_D, 2, L_B, DTYPE)
-    b_X = merge(b_X, b_D, 4, L_B, DTYPE)
-    b_X = merge(b_X, b_D, 8, L_B, DTYPE)
+    b_Xt = b_one + gl.where(o_r // 2 == o_c // 2, b_Dt, 0.0)
+    b_X, b_Xt = merge(b_X, b_Xt, b_D, 2, L_B, DTYPE)
+    b_X, b_Xt = merge(b_X, b_Xt, b_D, 4, L_B, DTYPE)
+    b_X, b_Xt = merge(b_X, b_Xt, b_D, 8, L_B, DTYPE)
     b_high, b_low = halves(b_D, DTYPE)
     for _ in gl.static_range(REFINE):
-        b_Xd = b_X.to(DTYPE)
-        b_X = b_Xd.to(gl.float32)
-        b_R = product(b_high, b_Xd, b_one - b_X, L_B)
-        b_R = product(b_low, b_Xd, b_R, L_B)
-        b_X = product(b_Xd, b_R.to(DTYPE), b_X, L_B)
+        b_Xd, b_Xtd = narrow(b_X, DTYPE), narrow(b_Xt, DTYPE)
+        b_Rt = product(b_Xtd, b_high, b_one - b_Xtd.to(gl.float32), L_B)
+        b_Rt = product(b_Xtd, b_low, b_Rt, L_B)
+        b_X = product(b_Xd, narrow(b_Rt, DTYPE), b_Xd.to(gl.float32), L_B)
     return b_X
 
 
@@ -138,6 +150,20 @@ def halves(x, DTYPE: gl.constexpr):
     return high, low
 
 
+NARROW_BF16 = gl.constexpr("cvt.rn.bf16x2.f32 $0, $2, $1;")
+NARROW_FP16 = gl.constexpr("cvt.rn.f16x2.f32 $0, $2, $1;")
+
+
+@gluon.jit
+def narrow(x, DTYPE: gl.constexpr):
+    """Round x, two at a time: what masks it otherwise moves behind the rounding, where pairs are taken apart for it."""
+    if gl.bfloat16 == DTYPE:
+        y = gl.inline_asm_elementwise(NARROW_BF16, "=r,f,f", [x], dtype=gl.bfloat16, is_pure=True, pack=2)
+    else:
+        y = gl.inline_asm_elementwise(NARROW_FP16, "=r,f,f", [x], dtype=gl.float16, is_pure=True, pack=2)
+    return y
+
+
 @gluon.jit
 def split_product(a, high, low, acc, L_C: gl.constexpr, DTYPE: gl.constexpr):
     """Multiply a [64, 32] in registers with high + low [32, 32] in shared memory."""
@@ -164,13 +190,13 @@ def unit_lower_inverse(b_B, s_x, s_y, s_w, L_64: gl.constexpr, DTYPE: gl.constex
     second = o_b % 2 == 1
     o_r = gl.arange(0, 16, layout=gl.SliceLayout(0, gl.SliceLayout(2, L_B)))[None, :, None]
     o_c = gl.arange(0, 16, layout=gl.SliceLayout(0, gl.SliceLayout(1, L_B)))[None, None, :]
-    b_D = gl.where(o_r > o_c, blocks(b_B, 0, L_B, L_64), 0.0)
-    b_X = invert_blocks(b_D, L_B, DTYPE, REFINE)
+    b_D = gl.where(o_r > o_c, blocks(b_B, False, L_B), 0.0)
+    b_X = invert_blocks(b_D, turned(b_D, L_B), L_B, DTYPE, REFINE)
     # of two blocks: the first inverse, as the warp of the second needs it
     x_high, x_low = halves(b_X, DTYPE)
     s_x.index(0).store(gl.reshape(gl.permute(gl.reshape(x_high, (2, 2, 16, 16)), (1, 0, 2, 3)), (4, 16, 16)))
     s_x.index(1).store(gl.reshape(gl.permute(gl.reshape(x_low, (2, 2, 16, 16)), (1, 0, 2, 3)), (4, 16, 16)))
-    e_high, e_low = halves(gl.where(second, blocks(b_B, 1, L_B, L_64), 0.0), DTYPE)
+    e_high, e_low = halves(gl.where(second, blocks(b_B, True, L_B), 0.0), DTYPE)
     L_PA: gl.constexpr = gl.DotOperandLayout(0, L_P, 2)
     L_PO: gl.constexpr = gl.DotOperandLayout(1, L_P, 2)
     e_high = gl.convert_layout(gl.reshape(e_high, (2, 32, 16)), L_PA)
@@ -181,6 +207,7 @@ def unit_lower_inverse(b_B, s_x, s_y, s_w, L_64: gl.constexpr, DTYPE: gl.constex
     b_EX = mma_v2(e_low, f_high, b_EX)
     b_EX = mma_v2(e_high, f_low, b_EX)
     w_high, w_low = halves(gl.convert_layout(gl.reshape(b_EX, (4, 16, 16)), L_B), DTYPE)
+    w_high, w_low = turned(w_high, L_B), turned(w_low, L_B)
     b_Z = product(x_high, w_high, gl.zeros_like(b_X), L_B)
     b_Z = product(x_low, w_high, b_Z, L_B)
     b_Z = product(x_high, w_low, b_Z, L_B)
@@ -208,9 +235,10 @@ def unit_lower_inverse(b_B, s_x, s_y, s_w, L_64: gl.constexpr, DTYPE: gl.constex
 @gluon.jit(do_not_specialize=["H", "HV"])
 def chunk_prepare_hopper_kernel(
     q, k, g, beta, gates, d_solve, d_reads, spans, scale, H, HV,
-    K: gl.constexpr, C: gl.constexpr, DECAY: gl.constexpr, ERASE: gl.constexpr, REFINE: gl.constexpr,
+    K: gl.constexpr, C: gl.constexpr, DECAY: gl.constexpr, ERASE: gl.constexpr, READS: gl.constexpr,
+    REFINE: gl.constexpr,
 ):  # fmt: skip
-    """Prepare one chunk of the value heads of one key head, as chunk_prepare_kernel does."""
+    """Prepare one chunk of the value heads of one key head, as chunk_prepare_kernel does; the reads only with READS."""
     DTYPE: gl.constexpr = k.dtype
     L_64: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, C, 16])
     L_1: gl.constexpr = gl.BlockedLayout([2], [32], [4], [0])
@@ -220,19 +248,20 @@ def chunk_prepare_hopper_kernel(
     stop = gl.load(spans + 2 * i_c + 1)
     if start >= stop:  # an empty sequence has a chunk that nobody reads
         return
-    s_q = gl.allocate_shared_memory(DTYPE, [C, K], k.layout)
+    s_q = gl.allocate_shared_memory(DTYPE, [C if READS else 8, K], k.layout)
     s_k = gl.allocate_shared_memory(DTYPE, [C, K], k.layout)
-    s_P = gl.allocate_shared_memory(DTYPE, [C, C], d_reads.layout)
-    s_T = gl.allocate_shared_memory(DTYPE, [C, C], d_reads.layout)
+    s_P = gl.allocate_shared_memory(DTYPE, [C, C], k.layout)
+    s_T = gl.allocate_shared_memory(DTYPE, [C, C], k.layout)
     L_half: gl.constexpr = gl.NVMMASharedLayout(64, 16, 2)
     s_w = s_P._reinterpret(DTYPE, [2, C, C // 2], L_half)
     s_y = s_T._reinterpret(DTYPE, [2, C, C // 2], L_half)
     s_x = gl.allocate_shared_memory(DTYPE, [2, 4, 16, 16], gl.SwizzledSharedLayout(1, 1, 1, [2, 1, 0]))
     bar = gl.allocate_shared_memory(gl.int64, [1], mbarrier.MBarrierLayout())
     mbarrier.init(bar, count=1)
-    mbarrier.expect(bar, 2 * C * K * 2)
+    mbarrier.expect(bar, (2 if READS else 1) * C * K * 2)
     tma.async_copy_global_to_shared(k, [start.to(gl.int32), i_h * K], bar, s_k)
-    tma.async_copy_global_to_shared(q, [start.to(gl.int32), i_h * K], bar, s_q)
+    if READS:
+        tma.async_copy_global_to_shared(q, [start.to(gl.int32), i_h * K], bar, s_q)
     o_1 = gl.arange(0, C, layout=L_1)
     rows = (stop - start).to(gl.int32)
     m_1 = o_1 < rows
@@ -262,10 +291,12 @@ def chunk_prepare_hopper_kernel(
             mbarrier.wait(bar, 0)
             if rows < C:
                 clear_rows(s_k, rows)
-                clear_rows(s_q, rows)
+                if READS:
+                    clear_rows(s_q, rows)
                 fence_async_shared()
         b_zero = gl.zeros((C, C), gl.float32, layout=L_64)
-        b_qk = warpgroup_mma(s_q, s_k.permute((1, 0)), b_zero, use_acc=False, is_async=True)
+        if READS:
+            b_qk = warpgroup_mma(s_q, s_k.permute((1, 0)), b_zero, use_acc=False, is_async=True)
         if ERASE:
             b_kk = warpgroup_mma(s_k, s_k.permute((1, 0)), b_zero, use_acc=False, is_async=True)
         if DECAY:
@@ -280,27 +311,28 @@ def chunk_prepare_hopper_kernel(
             b_G2r = gl.convert_layout(b_G2, gl.SliceLayout(1, L_64))
             b_G2c = gl.convert_layout(b_G2, gl.SliceLayout(0, L_64))
             b_decay = exp2(b_G2r[:, None] - b_G2c[None, :])
-        if ERASE:
-            b_qk, b_kk = warpgroup_mma_wait(0, deps=[b_qk, b_kk])
-        else:
-            b_qk = warpgroup_mma_wait(0, deps=[b_qk])
         # both products meet the decays here, so that these need not stay in registers
-        b_P = b_qk * scale
-        if DECAY:
-            b_P = b_P * b_decay
-        b_P = gl.where(o_c[None, :] <= o_r[:, None], b_P, 0.0).to(DTYPE)
+        if READS:
+            b_qk = warpgroup_mma_wait(1 if ERASE else 0, deps=[b_qk])
+            b_P = b_qk * scale
+            if DECAY:
+                b_P = b_P * b_decay
+            b_P = narrow(gl.where(o_c[None, :] <= o_r[:, None], b_P, 0.0), DTYPE)
         if ERASE:
+            b_kk = warpgroup_mma_wait(0, deps=[b_kk])
             b_B = b_kk * gl.convert_layout(-b_beta, gl.SliceLayout(0, L_64))[None, :]
             if DECAY:
                 b_B = b_B * b_decay
         tma.store_wait(0)
-        s_P.store(b_P)
-        fence_async_shared()
-        tma.async_copy_shared_to_global(d_reads, [(i_block * C).to(gl.int32), 0], s_P)
+        if READS:
+            s_P.store(b_P)
+            fence_async_shared()
+            tma.async_copy_shared_to_global(d_reads, [(i_block * C).to(gl.int32), 0], s_P)
         if ERASE:
-            tma.store_wait(0)
+            if READS:  # its place is where the inverse is worked out
+                tma.store_wait(0)
             b_T = unit_lower_inverse(b_B, s_x, s_y, s_w, L_64, DTYPE, REFINE)
-            s_T.store(b_T.to(DTYPE))
+            s_T.store(narrow(b_T, DTYPE))
             fence_async_shared()
             tma.async_copy_shared_to_global(d_solve, [(i_block * C).to(gl.int32), 0], s_T)
     tma.store_wait(0)
@@ -322,7 +354,8 @@ def launch(q: Tensor, k: Tensor, g: Tensor | None, beta: Tensor | None, prepared
     square = (CHUNK, CHUNK)
     chunk_prepare_hopper_kernel[(x.chunks.count * H,)](
         rows_of(q, H * K, (CHUNK, K)), rows_of(k, H * K, (CHUNK, K)), g, beta, x.gates,
-        rows_of(x.solve, CHUNK, square) if x.erase else None, rows_of(x.reads, CHUNK, square),
+        rows_of(x.solve, CHUNK, square) if x.solve is not None else None,
+        rows_of(x.reads, CHUNK, square) if x.reads is not None else None,
         x.chunks.spans, x.scale, H, x.gates.shape[1],
-        K=K, C=CHUNK, DECAY=x.decay, ERASE=x.erase, REFINE=1, num_warps=4, **CONFIGS[90],
+        K=K, C=CHUNK, DECAY=x.decay, ERASE=x.erase, READS=x.reads is not None, REFINE=1, num_warps=4, **CONFIGS[90],
     )  # fmt: skip

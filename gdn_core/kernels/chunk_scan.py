@@ -192,6 +192,11 @@ def scan_tiles(K: int, V: int, dtype: torch.dtype, *, memories: int, chip: Chip)
     return tiles._replace(BV=min(tiles.BV, rows))
 
 
+def scans_on_hopper(q: Tensor, k: Tensor, v: Tensor) -> bool:
+    """Tell whether the kernel written for Hopper scans these; it works out what is read within a chunk by itself."""
+    return v.shape[-1] % 64 == 0 and fits_hopper(k.shape[-1], q, k, v)
+
+
 def _launch(
     q: Tensor,
     k: Tensor,
@@ -207,7 +212,7 @@ def _launch(
     maps = o is None
     H, K = k.shape[-2:]
     HV, V = v.shape[-2:]
-    if tiles is None and V % 64 == 0 and fits_hopper(K, q, k, v):
+    if tiles is None and scans_on_hopper(q, k, v):
         from gdn_core.kernels.chunk_scan_hopper import launch
 
         return launch(q, k, v, prepared, state, segments, o=o, processors=chip_of(k.device).processors)

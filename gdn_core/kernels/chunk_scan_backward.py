@@ -161,8 +161,8 @@ def chunk_scans_kernel(
     start = tl.load(cu_seqlens + i_n).to(tl.int32) + first * LENGTH * C
     stop = tl.minimum(start + LENGTH * C, tl.load(cu_seqlens + i_n + 1).to(tl.int32))
     stop = tl.maximum(start, stop)
-    i_c = tl.load(chunk_offsets + i_n).to(tl.int32) + first * LENGTH
-    shift = i_c - tl.where(DENSE != 0, i_c, i_l.to(tl.int32) * LENGTH)  # from a chunk to its place in what is written
+    i_c = i_l.to(tl.int32) * LENGTH  # place of the first chunk
+    i_c = tl.where(DENSE != 0, tl.load(chunk_offsets + i_n).to(tl.int32) + first * LENGTH, i_c)
     # A descriptor cannot stop where a sequence does, so there the last chunk is read apart.
     whole = (stop - start) // C if TMA else tl.cdiv(stop - start, C)
     tail = stop - start > whole * C
@@ -189,7 +189,7 @@ def chunk_scans_kernel(
                 b_gamma, b_rest, b_beta, b_all = load_gates(gates, i_block, C, DECAY, ERASE)
                 b_Sd = b_S.to(b_k.dtype)
                 if WRITE:
-                    store_memory(dstates, b_Sd, i_block - shift * HV, i_v, K, V, BK, BV, TMA)
+                    store_memory(dstates, b_Sd, i_block, i_v, K, V, BK, BV, TMA)
                 b_S, b_dv = gradient_step(
                     b_S, b_Sd, b_k, b_q, b_do, b_P, b_T, b_gamma, b_rest, b_beta, b_all, scale, ERASE, PREC
                 )  # fmt: skip
@@ -207,7 +207,7 @@ def chunk_scans_kernel(
             b_gamma, b_rest, b_beta, b_all = load_gates(gates, i_block, C, DECAY, ERASE)
             b_Sd = b_S.to(b_k.dtype)
             if WRITE:
-                store_memory(dstates, b_Sd, i_block - shift * HV, i_v, K, V, BK, BV, TMA)
+                store_memory(dstates, b_Sd, i_block, i_v, K, V, BK, BV, TMA)
             b_S, b_dv = gradient_step(
                 b_S, b_Sd, b_k, b_q, b_do, b_P, b_T, b_gamma, b_rest, b_beta, b_all, scale, ERASE, PREC
             )  # fmt: skip
@@ -227,10 +227,10 @@ def chunk_scans_kernel(
             b_T = load_block(solve, i_block, C, TMA) if ERASE else b_k
             b_gamma, b_rest, b_beta, b_all = load_gates(gates, i_block, C, DECAY, ERASE)
             b_Sd = b_S.to(b_k.dtype)
-            store_memory(states, b_Sd, i_block - shift * HV, i_v, K, V, BK, BV, TMA)
+            store_memory(states, b_Sd, i_block, i_v, K, V, BK, BV, TMA)
             b_S, b_e = state_step(b_S, b_Sd, b_k, b_v, b_T, b_gamma, b_rest, b_beta, b_all, ERASE, PREC)
             if ERASE:
-                i_e = (i_c + i - shift) * C
+                i_e = (i_c + i) * C
                 store_tokens(errors, d_errors, b_e, i_e, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, False)
         if TMA:  # noqa: SIM102  # the one is known to the compiler, the other is not
             if tail:  # nobody reads the memory after it
@@ -241,10 +241,10 @@ def chunk_scans_kernel(
                 b_T = load_block(solve, i_block, C, TMA) if ERASE else b_k
                 b_gamma, b_rest, b_beta, b_all = load_gates(gates, i_block, C, DECAY, ERASE)
                 b_Sd = b_S.to(b_k.dtype)
-                store_memory(states, b_Sd, i_block - shift * HV, i_v, K, V, BK, BV, TMA)
+                store_memory(states, b_Sd, i_block, i_v, K, V, BK, BV, TMA)
                 if ERASE:
                     b_S, b_e = state_step(b_S, b_Sd, b_k, b_v, b_T, b_gamma, b_rest, b_beta, b_all, ERASE, PREC)
-                    i_e = (i_c + whole - shift) * C
+                    i_e = (i_c + whole) * C
                     store_tokens(errors, d_errors, b_e, i_e, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, False)
 
 
@@ -371,7 +371,7 @@ def _launch(
         of_keys[1::2] = (rows_of(each, H * K, (CHUNK, K)) for each in of_keys[::2])
         for of in (of_values, of_errors):
             of[1::2] = (None if each is None else rows_of(each, HV * V, (CHUNK, BV)) for each in of[::2])
-        blocks = [rows_of(each, CHUNK, (CHUNK, CHUNK)) for each in blocks]
+        blocks = [None if each is None else rows_of(each, CHUNK, (CHUNK, CHUNK)) for each in blocks]
         memories = [None if each is None else rows_of(each, K, (BV, K)) for each in memories]
     strides = [each.stride() if each is not None else (0, 0, 0, 0) for each in (state, dstate)]
     parts = triton.cdiv(V, BV) * (1 if written is None else 2)

@@ -51,7 +51,7 @@ def copy_chunk(
 @gluon.jit
 def scan(
     d_q, d_k, d_x, gates, d_T, d_P, b_S, y, d_y, d_memories,
-    s_q0, s_k0, s_x0, s_T0, s_P0, s_S0, s_y0, s_g0, bars, start, stop, i_c, shift, i_v, i_hv, i_h, HV, scale,
+    s_q0, s_k0, s_x0, s_T0, s_P0, s_S0, s_y0, s_g0, bars, start, stop, i_c, i_v, i_hv, i_h, HV, scale,
     K: gl.constexpr, V: gl.constexpr, STAGES: gl.constexpr, BACK: gl.constexpr,
     DECAY: gl.constexpr, ERASE: gl.constexpr, WRITE: gl.constexpr,
 ):  # fmt: skip
@@ -109,7 +109,7 @@ def scan(
             fence_async_shared()
         barrier()
         if WRITE:
-            tma.async_copy_shared_to_global(d_memories, [(i_block - shift * HV) * V + i_v * BV, 0], s_S)
+            tma.async_copy_shared_to_global(d_memories, [i_block * V + i_v * BV, 0], s_S)
         b_Sa = gl.convert_layout(b_Sd, A_PAIR)
         if BACK:
             du = warpgroup_mma(b_Sa, s_k.permute((1, 0)), zero_pair, use_acc=False, is_async=True)
@@ -157,7 +157,7 @@ def scan(
                     s_y.permute((1, 0)).store(b_yd)
                     fence_async_shared()
                     barrier()
-                    tma.async_copy_shared_to_global(d_y, [i_t if BACK else (i_c + i - shift) * C, vo_column], s_y)
+                    tma.async_copy_shared_to_global(d_y, [i_t if BACK else (i_c + i) * C, vo_column], s_y)
                     tma.store_wait(1)  # the memory has left its place
                 else:
                     o_t = i_t + gl.arange(0, C, layout=COLUMN)
@@ -216,8 +216,8 @@ def chunk_scans_hopper_kernel(
     start = gl.load(cu_seqlens + i_n).to(gl.int32) + first * LENGTH * C
     stop = gl.minimum(start + LENGTH * C, gl.load(cu_seqlens + i_n + 1).to(gl.int32))
     stop = gl.where(real, gl.maximum(start, stop), start)
-    i_c = gl.load(chunk_offsets + i_n).to(gl.int32) + first * LENGTH
-    shift = i_c - gl.where(DENSE != 0, i_c, i_l * LENGTH)  # from a chunk to its place in what is written
+    i_c = i_l * LENGTH  # place of the first chunk
+    i_c = gl.where(DENSE != 0, gl.load(chunk_offsets + i_n).to(gl.int32) + first * LENGTH, i_c)
 
     s_q = gl.allocate_shared_memory(DTYPE, [STAGES, C, K], d_k.layout)
     s_k = gl.allocate_shared_memory(DTYPE, [STAGES, C, K], d_k.layout)
@@ -243,7 +243,7 @@ def chunk_scans_hopper_kernel(
             b_S = gl.load(p_S, mask=(o_v < V)[:, None] & real, other=0.0)
         b_S = scan(
             d_q, d_k, d_do, gates, d_solve, d_reads, b_S, dv, d_dv, d_dstates,
-            s_q, s_k, s_x, s_T, s_P, s_S, s_y, s_g, bars, start, stop, i_c, shift, i_v, i_hv, i_h, HV, scale,
+            s_q, s_k, s_x, s_T, s_P, s_S, s_y, s_g, bars, start, stop, i_c, i_v, i_hv, i_h, HV, scale,
             K, V, STAGES, True, DECAY, ERASE, WRITE,
         )  # fmt: skip
         if real:
@@ -257,7 +257,7 @@ def chunk_scans_hopper_kernel(
                 b_S = gl.load(p_S, mask=(o_v < V)[:, None] & real, other=0.0)
             scan(
                 d_q, d_k, d_v, gates, d_solve, d_reads, b_S, dv, d_errors, d_states,
-                s_q, s_k, s_x, s_T, s_P, s_S, s_y, s_g, bars, start, stop, i_c, shift, i_v, i_hv, i_h, HV, scale,
+                s_q, s_k, s_x, s_T, s_P, s_S, s_y, s_g, bars, start, stop, i_c, i_v, i_hv, i_h, HV, scale,
                 K, V, STAGES, False, DECAY, ERASE, WRITE,
             )  # fmt: skip
 

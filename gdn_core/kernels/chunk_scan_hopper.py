@@ -1,4 +1,7 @@
-"""The scan for Hopper: a warp that copies chunks ahead, and warpgroups that each carry 64 rows of the memory."""
+"""The scan for Hopper: a warp copies chunks ahead, a warpgroup reads within them, and others carry the memory.
+
+Each of these carries 64 rows. What queries read of the tokens of their own chunk never leaves the chip.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +22,14 @@ from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
 from gdn_core.kernels.chunk_blocks import Blocks
 from gdn_core.kernels.chunk_prepare import CHUNK, Prepared
-from gdn_core.kernels.chunk_prepare_hopper import clear_rows, rows_of
+from gdn_core.kernels.chunk_prepare_hopper import clear_rows, exp2, narrow, rows_of
 
 GATES = gl.NVMMASharedLayout(swizzle_byte_width=0, element_bitwidth=32, rank=2)
 
 
 @gluon.jit
 def copy_chunks(
-    q, k, v, gates, solve, reads, s_q, s_k, s_v, s_gates, s_solve, s_reads, full, empty,
-    count, i_t, i_block, HV, i_qk, i_v, load_v,
+    q, k, v, gates, solve, s_q, s_k, s_v, s_gates, s_solve, full, empty, count, i_t, i_block, HV, i_qk, i_v, load_v,
     C: gl.constexpr, GROUPS: gl.constexpr, STAGES: gl.constexpr, ERASE: gl.constexpr, WRITE_O: gl.constexpr,
 ):  # fmt: skip
     """Copy one chunk after the other, each as soon as the warpgroups have left its place."""
@@ -35,7 +37,7 @@ def copy_chunks(
     bytes_cc: gl.constexpr = C * C * 2
     common: gl.constexpr = bytes_qk + 4 * C * 4
     erase: gl.constexpr = bytes_cc if ERASE else 0
-    outputs: gl.constexpr = bytes_qk + bytes_cc if WRITE_O else 0
+    outputs: gl.constexpr = bytes_qk if WRITE_O else 0
     values: gl.constexpr = GROUPS * v.block_type.nbytes
     for i in range(count):
         stage = i % STAGES
@@ -53,16 +55,56 @@ def copy_chunks(
             tma.async_copy_global_to_shared(solve, [i_block * C, 0], bar, s_solve.index(stage))
         if WRITE_O:
             tma.async_copy_global_to_shared(q, [i_t, i_qk], bar, s_q.index(stage))
-            tma.async_copy_global_to_shared(reads, [i_block * C, 0], bar, s_reads.index(stage))
         i_t += C
         i_block += HV
 
 
 @gluon.jit
+def read_within(
+    s_q, s_k, s_gates, s_reads, full, empty, ready, free, count, start, stop, scale,
+    C: gl.constexpr, STAGES: gl.constexpr, DECAY: gl.constexpr,
+):  # fmt: skip
+    """Work out what the queries of one chunk after the other read of its own tokens, in two places taken in turn."""
+    HALF: gl.constexpr = C // 2  # of the tokens that are read at a time: registers are short
+    L_P: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, HALF, 16])
+    o_r = gl.arange(0, C, layout=gl.SliceLayout(1, L_P))
+    o_c = gl.arange(0, HALF, layout=gl.SliceLayout(0, L_P))
+    i_t = start.to(gl.int32)
+    for i in range(count):
+        stage = i % STAGES
+        t_q = s_q.index(stage)
+        t_k = s_k.index(stage)
+        t_G = s_gates.index(stage).slice(0, C, dim=1)
+        mbarrier.wait(full.index(stage), (i // STAGES) & 1)
+        rows = (stop - i_t).to(gl.int32)
+        if rows < C:
+            clear_rows(t_k, rows)
+            clear_rows(t_q, rows)
+            fence_async_shared()
+        mbarrier.wait(free.index(i & 1), ((i >> 1) & 1) ^ 1)
+        for j in gl.static_range(2):
+            b_zero = gl.zeros((C, HALF), gl.float32, layout=L_P)
+            t_half = t_k.slice(j * HALF, HALF).permute((1, 0))
+            b_P = warpgroup_mma(t_q, t_half, b_zero, use_acc=False, is_async=True)
+            if DECAY:
+                b_later = t_G.permute((1, 0)).load(L_P) * 1.4426950408889634
+                b_earlier = t_G.slice(j * HALF, HALF, dim=1).load(L_P) * 1.4426950408889634
+                b_decay = exp2(b_later - b_earlier) * scale
+            b_P = warpgroup_mma_wait(0, deps=[b_P])
+            b_P = b_P * b_decay if DECAY else b_P * scale
+            b_P = narrow(gl.where(j * HALF + o_c[None, :] <= o_r[:, None], b_P, 0.0), s_k.dtype)
+            s_reads.index(i & 1).slice(j * HALF, HALF, dim=1).store(b_P)
+        fence_async_shared()
+        mbarrier.arrive(ready.index(i & 1), count=1)
+        mbarrier.arrive(empty.index(stage), count=1)
+        i_t += C
+
+
+@gluon.jit
 def carry_rows(
-    w: gl.constexpr, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_solve, s_reads, s_o, full, empty,
-    count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k, stride_v, scale,
-    load_v, identity, load_state,
+    w: gl.constexpr, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_solve, s_reads, s_o,
+    full, empty, ready, free, count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v,
+    stride_n, stride_h, stride_k, stride_v, scale, load_v, identity, load_state,
     K: gl.constexpr, V: gl.constexpr, ROWS: gl.constexpr, C: gl.constexpr, GROUPS: gl.constexpr, STAGES: gl.constexpr,
     DECAY: gl.constexpr, ERASE: gl.constexpr, STATE: gl.constexpr, MAP: gl.constexpr, WRITE_O: gl.constexpr,
 ):  # fmt: skip
@@ -72,6 +114,7 @@ def carry_rows(
     L_C: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, C, 16])
     L_A: gl.constexpr = gl.DotOperandLayout(0, L_C, 2)
     L_AS: gl.constexpr = gl.DotOperandLayout(0, L_S, 2)
+    L_T: gl.constexpr = gl.BlockedLayout([1, 8], [4, 8], [4, 1], [1, 0])
     o_v = i_v + w * 64 + gl.arange(0, 64, layout=gl.SliceLayout(1, L_S))
     o_k = gl.arange(0, K, layout=gl.SliceLayout(0, L_S))
     b_S = gl.zeros((64, K), gl.float32, layout=L_S)
@@ -91,7 +134,6 @@ def carry_rows(
         rows = (stop - i_t).to(gl.int32)
         if rows < C:
             clear_rows(t_k, rows)
-            clear_rows(s_v.index(stage * GROUPS + w), rows)
             fence_async_shared()
         b_Sd = gl.convert_layout(b_S.to(DTYPE), L_A)
         b_zero = gl.zeros((64, C), gl.float32, layout=L_C)
@@ -100,56 +142,54 @@ def carry_rows(
         if WRITE_O:
             b_o = warpgroup_mma(b_Sd, s_q.index(stage).permute((1, 0)), b_zero, use_acc=False, is_async=True)
         t_gates = s_gates.index(stage)
-        b_v = s_v.index(stage * GROUPS + w).permute((1, 0)).load(L_C).to(gl.float32)
-        if MAP:
-            b_v = gl.where(load_v, b_v, 0.0)
         if DECAY:
-            b_gamma = t_gates.slice(C, C, dim=1).load(L_C)
-            b_rest = t_gates.slice(2 * C, C, dim=1).load(L_C)
             p_all += HV * (4 * C)
             b_next = gl.load(p_all, mask=i + 1 < count, other=0.0)
+        # What is loaded here is loaded late: two products are in flight, and registers are short.
         if ERASE:
-            b_beta = t_gates.slice(3 * C, C, dim=1).load(L_C)
             if WRITE_O:
                 b_read = warpgroup_mma_wait(1, deps=[b_read])
             else:
                 b_read = warpgroup_mma_wait(0, deps=[b_read])
             if DECAY:
-                b_read = b_read * b_gamma
-            b_x = gl.convert_layout((b_v - b_read).to(DTYPE), L_A)
-            b_e = warpgroup_mma(b_x, s_solve.index(stage).permute((1, 0)), b_zero, use_acc=False, is_async=True)
-            if WRITE_O:
-                b_o = warpgroup_mma_wait(1, deps=[b_o])
-        elif WRITE_O:
-            b_o = warpgroup_mma_wait(0, deps=[b_o])
+                b_read = b_read * t_gates.slice(C, C, dim=1).load(L_C)
+        b_v = s_v.index(stage * GROUPS + w).permute((1, 0)).load(L_C)
+        if rows < C:
+            b_v = gl.where((gl.arange(0, C, layout=gl.SliceLayout(0, L_C)) < rows)[None, :], b_v, 0.0)
+        b_u = b_v.to(gl.float32)
+        if MAP:
+            b_u = gl.where(load_v, b_u, 0.0)
+        if ERASE:
+            b_x = gl.convert_layout((b_u - b_read).to(DTYPE), L_A)
+            b_u = warpgroup_mma(b_x, s_solve.index(stage).permute((1, 0)), b_zero, use_acc=False, is_async=True)
         if WRITE_O:
-            b_o = b_o * (b_gamma * scale) if DECAY else b_o * scale
+            b_o = warpgroup_mma_wait(1 if ERASE else 0, deps=[b_o])
+            b_o = b_o * (t_gates.slice(C, C, dim=1).load(L_C) * scale) if DECAY else b_o * scale
         if DECAY:
             b_S = b_S * b_all
             b_all = b_next
         if ERASE:
-            b_e = warpgroup_mma_wait(0, deps=[b_e])
-            b_u = b_e * b_beta
-        else:
-            b_u = b_v
-        b_w = b_u * b_rest if DECAY else b_u
+            b_u = warpgroup_mma_wait(0, deps=[b_u])
+            b_u = b_u * t_gates.slice(3 * C, C, dim=1).load(L_C)
+        b_w = b_u * t_gates.slice(2 * C, C, dim=1).load(L_C) if DECAY else b_u
         b_w = gl.convert_layout(b_w.to(DTYPE), L_AS)
         b_S = warpgroup_mma(b_w, t_k, b_S, is_async=True)
         if WRITE_O:
             b_u = gl.convert_layout(b_u.to(DTYPE), L_A)
-            b_o = warpgroup_mma(b_u, s_reads.index(stage).permute((1, 0)), b_o, is_async=True)
+            mbarrier.wait(ready.index(i & 1), (i >> 1) & 1)
+            b_o = warpgroup_mma(b_u, s_reads.index(i & 1).permute((1, 0)), b_o, is_async=True)
             b_S, b_o = warpgroup_mma_wait(0, deps=[b_S, b_o])
             mbarrier.arrive(empty.index(stage), count=1)
-            b_o = b_o.to(DTYPE)
-            if rows < C:
-                o_t = gl.arange(0, C, layout=gl.SliceLayout(0, L_C))
-                o_r = i_v + w * 64 + gl.arange(0, 64, layout=gl.SliceLayout(1, L_C))
-                p_o = o + ((i_t + o_t).to(gl.int64) * HV + i_hv)[None, :] * V + o_r[:, None]
-                gl.store(p_o, b_o, mask=(o_t < rows)[None, :])
+            mbarrier.arrive(free.index(i & 1), count=1)
+            t_o = s_o.index(w)
+            tma.store_wait(0)
+            t_o.permute((1, 0)).store(b_o.to(DTYPE))
+            if rows < C:  # what is beyond them belongs to another sequence
+                o_t = gl.arange(0, C, layout=gl.SliceLayout(1, L_T))
+                o_r = i_v + w * 64 + gl.arange(0, 64, layout=gl.SliceLayout(0, L_T))
+                p_o = o + ((i_t + o_t).to(gl.int64) * HV + i_hv)[:, None] * V + o_r[None, :]
+                gl.store(p_o, t_o.load(L_T), mask=(o_t < rows)[:, None])
             else:
-                t_o = s_o.index(w)
-                tma.store_wait(0)
-                t_o.permute((1, 0)).store(b_o)
                 fence_async_shared()
                 tma.async_copy_shared_to_global(d_o, [i_t, i_hv * V + i_v + w * 64], t_o)
         else:
@@ -164,7 +204,7 @@ def carry_rows(
 
 @gluon.jit(do_not_specialize=["N", "H", "HV", "LENGTH", "stride_n", "stride_h", "stride_k", "stride_v"])
 def chunk_scan_hopper_kernel(
-    q, k, v, d_gates, d_solve, d_reads, d_o, gates, state, o, ends,
+    q, k, v, d_gates, d_solve, d_o, gates, state, o, ends,
     cu_seqlens, chunk_offsets, segment_offsets, segment_owner, scale, N, H, HV, LENGTH,
     stride_n, stride_h, stride_k, stride_v,
     K: gl.constexpr, V: gl.constexpr, C: gl.constexpr, GROUPS: gl.constexpr, STAGES: gl.constexpr,
@@ -205,41 +245,84 @@ def chunk_scan_hopper_kernel(
     s_gates = gl.allocate_shared_memory(gl.float32, [STAGES, 1, 4 * C], d_gates.layout)
     s_solve = gl.allocate_shared_memory(DTYPE, [STAGES if ERASE else 1, C, C], k.layout)
     s_q = gl.allocate_shared_memory(DTYPE, [STAGES if WRITE_O else 1, C, K], k.layout)
-    s_reads = gl.allocate_shared_memory(DTYPE, [STAGES if WRITE_O else 1, C, C], k.layout)
+    s_reads = gl.allocate_shared_memory(DTYPE, [2 if WRITE_O else 1, C, C], k.layout)
     s_o = gl.allocate_shared_memory(DTYPE, [GROUPS if WRITE_O else 1, C, 64], k.layout)
     full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
     empty = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
+    ready = gl.allocate_shared_memory(gl.int64, [2, 1], mbarrier.MBarrierLayout())
+    free = gl.allocate_shared_memory(gl.int64, [2, 1], mbarrier.MBarrierLayout())
     for i in gl.static_range(STAGES):
         mbarrier.init(full.index(i), count=1)
-        mbarrier.init(empty.index(i), count=GROUPS)
-    # A tuple with a name would hold no constants, so the arguments stand at each place.
-    if GROUPS == 2:
+        mbarrier.init(empty.index(i), count=GROUPS + 1 if WRITE_O else GROUPS)
+    for i in gl.static_range(2):
+        mbarrier.init(ready.index(i), count=1)
+        mbarrier.init(free.index(i), count=GROUPS)
+    # A tuple with a name would hold no constants, so the arguments stand at each place. Of the 512 registers that a row
+    # of threads has, who carries gets what the others leave: with 8 fewer, no two products would be in flight.
+    if GROUPS == 2 and WRITE_O:
         gl.warp_specialize([
             (carry_rows, (
-                0, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_solve, s_reads, s_o, full, empty,
+                0, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_solve, s_reads, s_o, full, empty, ready, free,
                 count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k, stride_v, scale,
                 load_v, identity, load_state, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE, STATE, MAP, WRITE_O,
             )),
             (carry_rows, (
-                1, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_solve, s_reads, s_o, full, empty,
+                1, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_solve, s_reads, s_o, full, empty, ready, free,
+                count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k, stride_v, scale,
+                load_v, identity, load_state, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE, STATE, MAP, WRITE_O,
+            )),
+            (read_within, (
+                s_q, s_k, s_gates, s_reads, full, empty, ready, free, count, start, stop, scale, C, STAGES, DECAY,
+            )),
+            (copy_chunks, (
+                q, k, v, d_gates, d_solve, s_q, s_k, s_v, s_gates, s_solve, full, empty,
+                count, start.to(gl.int32), i_block.to(gl.int32), HV, i_h * K, i_hv * V + i_v, load_v,
+                C, GROUPS, STAGES, ERASE, WRITE_O,
+            )),
+        ], [4, 4, 1], [208, 72, 24])  # fmt: skip
+    elif GROUPS == 2:
+        gl.warp_specialize([
+            (carry_rows, (
+                0, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_solve, s_reads, s_o, full, empty, ready, free,
+                count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k, stride_v, scale,
+                load_v, identity, load_state, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE, STATE, MAP, WRITE_O,
+            )),
+            (carry_rows, (
+                1, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_solve, s_reads, s_o, full, empty, ready, free,
                 count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k, stride_v, scale,
                 load_v, identity, load_state, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE, STATE, MAP, WRITE_O,
             )),
             (copy_chunks, (
-                q, k, v, d_gates, d_solve, d_reads, s_q, s_k, s_v, s_gates, s_solve, s_reads, full, empty,
+                q, k, v, d_gates, d_solve, s_q, s_k, s_v, s_gates, s_solve, full, empty,
                 count, start.to(gl.int32), i_block.to(gl.int32), HV, i_h * K, i_hv * V + i_v, load_v,
                 C, GROUPS, STAGES, ERASE, WRITE_O,
             )),
         ], [4, 1], [240, 24])  # fmt: skip
+    elif WRITE_O:
+        gl.warp_specialize([
+            (carry_rows, (
+                0, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_solve, s_reads, s_o, full, empty, ready, free,
+                count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k, stride_v, scale,
+                load_v, identity, load_state, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE, STATE, MAP, WRITE_O,
+            )),
+            (read_within, (
+                s_q, s_k, s_gates, s_reads, full, empty, ready, free, count, start, stop, scale, C, STAGES, DECAY,
+            )),
+            (copy_chunks, (
+                q, k, v, d_gates, d_solve, s_q, s_k, s_v, s_gates, s_solve, full, empty,
+                count, start.to(gl.int32), i_block.to(gl.int32), HV, i_h * K, i_hv * V + i_v, load_v,
+                C, GROUPS, STAGES, ERASE, WRITE_O,
+            )),
+        ], [4, 1], [144, 24])  # fmt: skip
     else:
         gl.warp_specialize([
             (carry_rows, (
-                0, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_solve, s_reads, s_o, full, empty,
+                0, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_solve, s_reads, s_o, full, empty, ready, free,
                 count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k, stride_v, scale,
                 load_v, identity, load_state, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE, STATE, MAP, WRITE_O,
             )),
             (copy_chunks, (
-                q, k, v, d_gates, d_solve, d_reads, s_q, s_k, s_v, s_gates, s_solve, s_reads, full, empty,
+                q, k, v, d_gates, d_solve, s_q, s_k, s_v, s_gates, s_solve, full, empty,
                 count, start.to(gl.int32), i_block.to(gl.int32), HV, i_h * K, i_hv * V + i_v, load_v,
                 C, GROUPS, STAGES, ERASE, WRITE_O,
             )),
@@ -259,7 +342,8 @@ class Tiles(NamedTuple):
 
 
 # What a launch may pick. Two warpgroups share what they load, and fill a multiprocessor; one of them twice as many.
-CONFIGS = {90: {"outputs": [Tiles(2, 2), Tiles(1, 2)], "maps": [Tiles(2, 3), Tiles(1, 3)]}}
+# Three chunks in flight: one is carried over, one read, one copied.
+CONFIGS = {90: {"outputs": [Tiles(2, 3), Tiles(1, 3)], "maps": [Tiles(2, 3), Tiles(1, 3)]}}
 
 
 def launch(
@@ -289,8 +373,7 @@ def launch(
     gates = TensorDescriptor(x.gates, [x.gates.numel() // 256, 256], [256, 1], [1, 256], GATES)
     chunk_scan_hopper_kernel[(rows // (64 * tiles.GROUPS) * segments.count * HV,)](
         rows_of(q, H * K, (CHUNK, K)) if o is not None else None, rows_of(k, H * K, (CHUNK, K)),
-        rows_of(v, HV * V, square), gates, rows_of(x.solve, CHUNK, square) if x.erase else None,
-        rows_of(x.reads, CHUNK, square) if o is not None else None,
+        rows_of(v, HV * V, square), gates, rows_of(x.solve, CHUNK, square) if x.solve is not None else None,
         rows_of(o, HV * V, square) if o is not None else None,
         x.gates, state, o, ends, x.cu_seqlens, x.chunks.offsets, segments.offsets, segments.owner, x.scale,
         x.cu_seqlens.shape[0] - 1, H, HV, segments.size // CHUNK, *(state.stride() if state is not None else (0,) * 4),

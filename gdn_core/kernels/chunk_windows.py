@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from gdn_core.kernels.chunk_blocks import Blocks, cut_batch
+from gdn_core.kernels.chunk_blocks import Blocks, cut_batch, made_once
 from gdn_core.kernels.chunk_prepare import CHUNK
 
 
@@ -24,7 +23,6 @@ class Window:
             the longest one has chunks.
         spans: the first token of the chunk at each place and the one past its last, int64 [place, 2]; both 0 where
             there is none.
-        chunk: which chunk is at each place, int32 [place].
     """
 
     first: int
@@ -32,12 +30,11 @@ class Window:
     count: int
     dense: bool
     spans: Tensor
-    chunk: Tensor
 
     @property
     def places(self) -> int:
         """Count the places."""
-        return self.chunk.shape[0]
+        return self.spans.shape[0]
 
     def of(self, table: Tensor | None) -> Tensor | None:
         """Take the entries of a table [segment, ...] that this window is about."""
@@ -48,11 +45,10 @@ class Window:
 
 def everything(chunks: Blocks, segments: Blocks) -> Window:
     """Return the window that holds all segments."""
-    chunk = torch.arange(chunks.count, dtype=torch.int32, device=chunks.spans.device)
-    return Window(0, 1, segments.count, True, chunks.spans, chunk)
+    return Window(0, 1, segments.count, True, chunks.spans)
 
 
-@lru_cache(maxsize=64)
+@made_once
 def batch_windows(B: int, T: int, length: int, count: int | None, device: torch.device) -> tuple[Window, ...]:
     """Cut B sequences of T tokens each into windows; the tables of a shape are made once.
 
@@ -76,5 +72,5 @@ def batch_windows(B: int, T: int, length: int, count: int | None, device: torch.
         within = segment % segments * length + torch.arange(length, device=device)
         chunk = segment // segments * each + within.clamp(max=each - 1)
         spans = chunks.spans[chunk.flatten()] * (within < each).flatten()[:, None]
-        windows.append(Window(first, step, held, False, spans, chunk.flatten().to(torch.int32)))
+        windows.append(Window(first, step, held, False, spans))
     return tuple(windows)
