@@ -184,7 +184,7 @@ def check_shape(name: str, x: Array, layouts: Sequence[Sequence[str]], sizes: Ma
     """
     shape = [int(n) for n in x.shape]
     for axes in layouts:
-        if len(axes) == len(shape) and all(sizes.get(axis, n) == n for axis, n in zip(axes, shape, strict=True)):
+        if len(axes) == len(shape) and [sizes.get(axis, n) for axis, n in zip(axes, shape, strict=True)] == shape:
             return
     wanted = []
     for axes in layouts:
@@ -247,7 +247,8 @@ def check_layout(arrays: Mapping[str, Array], *, ranks: Collection[int] = (4,)) 
             raise ValueError(f"{'v' if axis in ('HV', 'V') else 'k'}: expected {AXES[axis]}, got 0")
     check_heads(sizes.get("H", 1), sizes.get("HV", 1))
     for name, x in arrays.items():
-        check_shape(name, x, layouts_of(name, rank), sizes)
+        if name not in ("k", "v"):  # which the sizes are of
+            check_shape(name, x, layouts_of(name, rank), sizes)
     return Sizes(**{"B": 1, "H": 1, "HV": 1, **sizes})
 
 
@@ -335,9 +336,11 @@ def check_bounds(name: str, bounds: Sequence[int], T: int) -> None:
         raise ValueError(f"{name}: expected to end with T = {T}, got {bounds[-1]}")
 
 
-def layouts_of(name: str, rank: int) -> list[tuple[str, ...]]:
+def layouts_of(name: str, rank: int) -> Sequence[tuple[str, ...]]:
     """Return the layouts that an array may have where k has this rank: 4, 3 (no B), or 2 (no B and no heads)."""
-    left_out = {4: (), 3: ("B",), 2: ("B", "H", "HV")}[rank]
+    if rank == 4:
+        return LAYOUTS[name]
+    left_out = {3: ("B",), 2: ("B", "H", "HV")}[rank]
     return [tuple(axis for axis in axes if axis not in left_out) for axes in LAYOUTS[name]]
 
 

@@ -43,7 +43,7 @@ def _look(arrays: dict[str, Tensor | None], cu_seqlens: Tensor | None, T: int) -
         for name, x in given.items():
             inputs.check_values(name, x)
     g = given.get("g")
-    if g is not None and (debug or g.device.type == "cpu") and bool((g > 0).any()):
+    if g is not None and (debug or g.device.type == "cpu") and not bool(g.max() <= 0):  # NaN, too, is looked at
         inputs.check_values("g", g.masked_fill(~(g > 0), 0), high=0.0, meaning="log decays in nats")
     if cu_seqlens is not None and (debug or cu_seqlens.device.type == "cpu"):
         inputs.check_bounds("cu_seqlens", cu_seqlens.tolist(), T)

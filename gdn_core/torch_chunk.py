@@ -98,8 +98,7 @@ def _gates(g: Tensor | None, beta: Tensor | None, span: _Span, H: int, v: Tensor
     dtype = torch.promote_types(v.dtype, torch.float32)
     b = v.new_ones(shape, dtype=WIDE) if beta is None else span.cut(beta).to(WIDE).contiguous().view(shape)
     G = v.new_zeros(shape, dtype=WIDE) if g is None else span.cut(g).to(WIDE).cumsum(-1).reshape(shape)
-    above = torch.full((span.C, span.C), -torch.inf, dtype=WIDE, device=v.device).triu_(1)
-    between = (G[..., :, None] - G[..., None, :]).add_(above).exp_()
+    between = (G[..., :, None] - G[..., None, :]).tril_().exp_().tril_()  # the exponential of -inf takes twice as long
     column = (span.n, B * HV, span.C, 1)
     left = (G[..., -1:] - G).exp()
     return _Gates(b, G.exp().to(dtype).view(column), left.to(dtype).view(column), between)

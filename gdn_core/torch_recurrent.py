@@ -45,15 +45,16 @@ def recurrent(
         x = x[:, t, :, None].to(dtype).expand(B, H, groups, K)
         return x.reshape(B * HV, 1, K)
 
-    S = v.new_zeros(B * HV, K, V, dtype=dtype)
-    if initial_state is not None:
-        S = initial_state.reshape(S.shape).to(dtype)
+    if initial_state is None:
+        S = v.new_zeros(B * HV, K, V, dtype=dtype)
+    else:
+        S = initial_state.reshape(B * HV, K, V).to(dtype)
     o = torch.empty(v.shape, dtype=v.dtype, device=v.device)
     for t in range(T):
         k_t, u = rows(k, t), v[:, t].to(dtype).reshape(B * HV, 1, V)
         S = S.clone() if g is None else S * g[:, t].to(dtype).exp().reshape(-1, 1, 1)  # decay
         if beta is not None:
             u = beta[:, t].to(dtype).reshape(-1, 1, 1) * (u - torch.bmm(k_t, S))  # error
-        S.baddbmm_(k_t.transpose(1, 2), u)  # write
+        S.addcmul_(k_t.transpose(1, 2), u)  # write
         o[:, t] = (scale * torch.bmm(rows(q, t), S)).view(B, HV, V)  # read
     return o, S.view(B, HV, K, V)
