@@ -295,7 +295,7 @@ def test_narrow_inputs_stay_within_their_rounding(dtype: torch.dtype) -> None:
 
 @NEEDS_CUDA
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("sizes", [(128, 128), (128, 192), (64, 64)], ids=str)
+@pytest.mark.parametrize("sizes", [(128, 128), (128, 192), (128, 40), (64, 64)], ids=str)
 @pytest.mark.parametrize("length", [100, 2], ids=["whole", "in segments"])
 def test_the_kernels_for_one_chip_give_what_the_portable_ones_give(
     dtype: torch.dtype, sizes: tuple[int, int], length: int, monkeypatch: pytest.MonkeyPatch
@@ -359,10 +359,10 @@ def test_a_graph_replays_both_passes_of_new_numbers() -> None:
     with torch.cuda.graph(graph):
         captured = both()
     for tensor in (x.q, x.k, x.v):
-        tensor.copy_(0.5 * torch.randn_like(tensor))
+        tensor.copy_(tensor.flip(1))
     graph.replay()
     for got, want in zip([t.clone() for t in captured], both(), strict=True):
-        assert torch.equal(got, want)
+        assert torch.equal(got, want) and got.isfinite().all()
 
 
 @NEEDS_CUDA

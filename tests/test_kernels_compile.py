@@ -63,7 +63,7 @@ def test_a_kernel_that_does_not_compile_is_found() -> None:
 def test_products_that_wait_for_each_other_are_found() -> None:
     done = compiled(
         "from gdn_core.kernels import chunk_prepare_hopper, compile_check\n"
-        "chunk_prepare_hopper.CONFIGS[90] = {'maxnreg': 72}\n"
+        "chunk_prepare_hopper.CONFIGS[90] = [chunk_prepare_hopper.Config(4, 72, 1)] * 2\n"
         "case = ['--case', 'few heads, long', '--kernel', 'chunk_prepare_hopper']\n"
         "raise SystemExit(compile_check.main(['--arch', '90', *case, '--processes', '1']))"
     )

@@ -14,7 +14,8 @@ from triton.experimental.gluon.language.nvidia.hopper import (
 )
 
 from gdn_core.kernels.chunk_prepare import CHUNK, Prepared
-from gdn_core.kernels.chunk_scan_backward_hopper import TILES, barrier, clear_from, rows_of
+from gdn_core.kernels.chunk_prepare_hopper import TILES, barrier, rows_of
+from gdn_core.kernels.chunk_scan_backward_hopper import clear_from
 from gdn_core.kernels.chunk_windows import Window
 
 

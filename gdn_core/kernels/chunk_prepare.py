@@ -257,8 +257,9 @@ def chunk_prepare(
     prepared = Prepared(gates, inverse, asked, cu_seqlens, chunks, scale, decay, erase)
     if hopper:
         from gdn_core.kernels.chunk_prepare_hopper import launch
+        from gdn_core.kernels.chunk_scan import chip_of
 
-        launch(q, k, g, beta, prepared)
+        launch(q, k, g, beta, prepared, processors=chip_of(q.device).processors)
         return prepared
     wide = q.dtype is torch.float32
     config = of_capability(CONFIGS, capability(q.device))["float32" if wide else "narrow"][0]

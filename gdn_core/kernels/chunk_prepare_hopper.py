@@ -5,6 +5,8 @@ Gluon, where the layout of every tensor is chosen: the inverses of blocks of 16 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from torch import Tensor
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
@@ -21,6 +23,7 @@ from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 from gdn_core.kernels.chunk_prepare import CHUNK, Prepared
 
 TILES = gl.NVMMASharedLayout(swizzle_byte_width=128, element_bitwidth=16, rank=2)
+barrier = gl.barrier if hasattr(gl, "barrier") else gl.thread_barrier  # its name before Triton 3.7
 
 
 @gluon.jit
@@ -232,73 +235,89 @@ def unit_lower_inverse(b_B, s_x, s_y, s_w, L_64: gl.constexpr, DTYPE: gl.constex
     return gl.convert_layout(gl.reshape(gl.permute(b_T, (0, 2, 1)), (64, 64)), L_64)
 
 
-@gluon.jit(do_not_specialize=["H", "HV"])
+@gluon.jit
+def copy_keys(q, k, s_q, s_k, bar, i_t, column, pred, READS: gl.constexpr):
+    """Start to copy the keys of one chunk and head, and with READS the queries."""
+    mbarrier.expect(bar, (2 if READS else 1) * k.block_type.nbytes, pred=pred)
+    tma.async_copy_global_to_shared(k, [i_t, column], bar, s_k, pred=pred)
+    if READS:
+        tma.async_copy_global_to_shared(q, [i_t, column], bar, s_q, pred=pred)
+
+
+@gluon.jit(do_not_specialize=["H", "HV", "units"])
 def chunk_prepare_hopper_kernel(
-    q, k, g, beta, gates, d_solve, d_reads, spans, scale, H, HV,
+    q, k, g, beta, gates, d_solve, d_reads, spans, scale, H, HV, units,
     K: gl.constexpr, C: gl.constexpr, DECAY: gl.constexpr, ERASE: gl.constexpr, READS: gl.constexpr,
-    REFINE: gl.constexpr,
+    REFINE: gl.constexpr, STAGES: gl.constexpr,
 ):  # fmt: skip
-    """Prepare one chunk of the value heads of one key head, as chunk_prepare_kernel does; the reads only with READS."""
+    """Prepare the value heads of one key head of one chunk after the other; the reads only with READS.
+
+    A unit is a chunk and a key head. With two STAGES the keys of the next unit are copied while one is worked on.
+    """
     DTYPE: gl.constexpr = k.dtype
     L_64: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, C, 16])
     L_1: gl.constexpr = gl.BlockedLayout([2], [32], [4], [0])
-    i_c = (gl.program_id(0) // H).to(gl.int64)
-    i_h = gl.program_id(0) % H
-    start = gl.load(spans + 2 * i_c)
-    stop = gl.load(spans + 2 * i_c + 1)
-    if start >= stop:  # an empty sequence has a chunk that nobody reads
-        return
-    s_q = gl.allocate_shared_memory(DTYPE, [C if READS else 8, K], k.layout)
-    s_k = gl.allocate_shared_memory(DTYPE, [C, K], k.layout)
+    GROUP = HV // H
+    s_q = gl.allocate_shared_memory(DTYPE, [STAGES, C if READS else 8, K], k.layout)
+    s_k = gl.allocate_shared_memory(DTYPE, [STAGES, C, K], k.layout)
     s_P = gl.allocate_shared_memory(DTYPE, [C, C], k.layout)
     s_T = gl.allocate_shared_memory(DTYPE, [C, C], k.layout)
     L_half: gl.constexpr = gl.NVMMASharedLayout(64, 16, 2)
     s_w = s_P._reinterpret(DTYPE, [2, C, C // 2], L_half)
     s_y = s_T._reinterpret(DTYPE, [2, C, C // 2], L_half)
     s_x = gl.allocate_shared_memory(DTYPE, [2, 4, 16, 16], gl.SwizzledSharedLayout(1, 1, 1, [2, 1, 0]))
-    bar = gl.allocate_shared_memory(gl.int64, [1], mbarrier.MBarrierLayout())
-    mbarrier.init(bar, count=1)
-    mbarrier.expect(bar, (2 if READS else 1) * C * K * 2)
-    tma.async_copy_global_to_shared(k, [start.to(gl.int32), i_h * K], bar, s_k)
-    if READS:
-        tma.async_copy_global_to_shared(q, [start.to(gl.int32), i_h * K], bar, s_q)
+    bars = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
+    for i in gl.static_range(STAGES):
+        mbarrier.init(bars.index(i), count=1)
     o_1 = gl.arange(0, C, layout=L_1)
-    rows = (stop - start).to(gl.int32)
-    m_1 = o_1 < rows
     o_r = gl.arange(0, C, layout=gl.SliceLayout(1, L_64))
     o_c = gl.arange(0, C, layout=gl.SliceLayout(0, L_64))
-    GROUP = HV // H
-    p_g = g + (start + o_1) * HV if DECAY else g
-    p_beta = beta + (start + o_1) * HV if ERASE else beta
-    i_first = i_h * GROUP
+    unit = gl.program_id(0)
+    step = gl.num_programs(0)
+    start = gl.load(spans + 2 * (unit // H).to(gl.int64))
+    stop = gl.load(spans + 2 * (unit // H).to(gl.int64) + 1)
+    copy_keys(q, k, s_q.index(0), s_k.index(0), bars.index(0), start.to(gl.int32), unit % H * K, True, READS)
+    n_g = gl.zeros([C], gl.float32, layout=L_1)
+    n_beta = gl.zeros([C], gl.float32, layout=L_1)
+    p_next = (start + o_1) * HV + unit % H * GROUP
     if DECAY:
-        n_g = gl.load(p_g + i_first, mask=m_1, other=0.0)
+        n_g = gl.load(g + p_next, mask=start + o_1 < stop, other=0.0).to(gl.float32)
     if ERASE:
-        n_beta = gl.load(p_beta + i_first, mask=m_1, other=0.0)
-    for i in range(GROUP):
-        i_hv = i_first + i
-        i_block = i_c * HV + i_hv
-        p_gates = gates + i_block * (4 * C) + o_1
-        m_next = m_1 & (i + 1 < GROUP)
-        if DECAY:
-            b_g = n_g.to(gl.float32)
-            n_g = gl.load(p_g + i_hv + 1, mask=m_next, other=0.0)
-        if ERASE:
-            b_beta = n_beta.to(gl.float32)
-            n_beta = gl.load(p_beta + i_hv + 1, mask=m_next, other=0.0)
-            gl.store(p_gates + 3 * C, b_beta)
-        if i == 0:
-            mbarrier.wait(bar, 0)
+        n_beta = gl.load(beta + p_next, mask=start + o_1 < stop, other=0.0).to(gl.float32)
+    turn = unit * 0
+    i_r = unit * 0
+    for _ in range((units - unit + step - 1) // step * GROUP):
+        stage = turn % STAGES
+        t_q = s_q.index(stage)
+        t_k = s_k.index(stage)
+        n_unit = unit + step
+        more = n_unit < units
+        n_unit = gl.where(more, n_unit, unit)
+        n_start = gl.load(spans + 2 * (n_unit // H).to(gl.int64))
+        n_stop = gl.load(spans + 2 * (n_unit // H).to(gl.int64) + 1)
+        i_block = (unit // H).to(gl.int64) * HV + unit % H * GROUP + i_r
+        last = i_r == GROUP - 1
+        b_g = n_g
+        b_beta = n_beta
+        if i_r == 0:
+            if STAGES == 2:
+                copy_keys(
+                    q, k, s_q.index(1 - stage), s_k.index(1 - stage), bars.index(1 - stage), n_start.to(gl.int32),
+                    n_unit % H * K, more, READS,
+                )  # fmt: skip
+            mbarrier.wait(bars.index(stage), (turn // STAGES) & 1)
+            rows = (stop - start).to(gl.int32)
             if rows < C:
-                clear_rows(s_k, rows)
+                clear_rows(t_k, rows)
                 if READS:
-                    clear_rows(s_q, rows)
+                    clear_rows(t_q, rows)
                 fence_async_shared()
         b_zero = gl.zeros((C, C), gl.float32, layout=L_64)
         if READS:
-            b_qk = warpgroup_mma(s_q, s_k.permute((1, 0)), b_zero, use_acc=False, is_async=True)
+            b_qk = warpgroup_mma(t_q, t_k.permute((1, 0)), b_zero, use_acc=False, is_async=True)
         if ERASE:
-            b_kk = warpgroup_mma(s_k, s_k.permute((1, 0)), b_zero, use_acc=False, is_async=True)
+            b_kk = warpgroup_mma(t_k, t_k.permute((1, 0)), b_zero, use_acc=False, is_async=True)
+        p_gates = gates + i_block * (4 * C) + o_1
         if DECAY:
             # exp(-100) is already zero beside 1 in float32, and a cumulated infinity has no differences
             b_g = gl.where(b_g < -100.0, -100.0, b_g)
@@ -311,6 +330,16 @@ def chunk_prepare_hopper_kernel(
             b_G2r = gl.convert_layout(b_G2, gl.SliceLayout(1, L_64))
             b_G2c = gl.convert_layout(b_G2, gl.SliceLayout(0, L_64))
             b_decay = exp2(b_G2r[:, None] - b_G2c[None, :])
+        # the gates of the next value head
+        n_first = gl.where(last, n_start, start)
+        n_hv = gl.where(last, n_unit % H * GROUP, unit % H * GROUP + i_r + 1)
+        m_next = n_first + o_1 < gl.where(last, n_stop, stop)
+        p_next = (n_first + o_1) * HV + n_hv
+        if DECAY:
+            n_g = gl.load(g + p_next, mask=m_next, other=0.0).to(gl.float32)
+        if ERASE:
+            n_beta = gl.load(beta + p_next, mask=m_next, other=0.0).to(gl.float32)
+            gl.store(p_gates + 3 * C, b_beta)
         # both products meet the decays here, so that these need not stay in registers
         if READS:
             b_qk = warpgroup_mma_wait(1 if ERASE else 0, deps=[b_qk])
@@ -335,27 +364,52 @@ def chunk_prepare_hopper_kernel(
             s_T.store(narrow(b_T, DTYPE))
             fence_async_shared()
             tma.async_copy_shared_to_global(d_solve, [(i_block * C).to(gl.int32), 0], s_T)
+        i_r += 1
+        if last:
+            if STAGES == 1:
+                barrier()  # everybody has read the keys
+                copy_keys(q, k, t_q, t_k, bars.index(0), n_start.to(gl.int32), n_unit % H * K, more, READS)
+            unit, start, stop = n_unit, n_start, n_stop
+            turn += 1
+            i_r = i_r * 0
     tma.store_wait(0)
 
 
-def rows_of(x: Tensor, channels: int, tile: tuple[int, int]) -> TensorDescriptor:
+def rows_of(x: Tensor | None, channels: int, tile: tuple[int, int]) -> TensorDescriptor | None:
     """Describe a contiguous tensor as rows of ``channels`` two-byte numbers, to be copied in tiles."""
+    if x is None:
+        return None
     return TensorDescriptor(x, [x.numel() // channels, channels], [channels, 1], list(tile), TILES)
 
 
-# Registers a thread, so that three programs share a multiprocessor; what four of them would have spills.
-CONFIGS = {90: {"maxnreg": 168}}
+class Config(NamedTuple):
+    """How the kernel is cut.
+
+    Args:
+        resident: programs that share a multiprocessor, and stay on it.
+        maxnreg: registers of a thread, so that they do.
+        STAGES: units whose keys are in shared memory.
+    """
+
+    resident: int
+    maxnreg: int
+    STAGES: int
 
 
-def launch(q: Tensor, k: Tensor, g: Tensor | None, beta: Tensor | None, prepared: Prepared) -> None:
+# Without the reads, and with them, which need more registers and more shared memory.
+CONFIGS = {90: [Config(4, 128, 2), Config(3, 168, 1)]}
+
+
+def launch(
+    q: Tensor, k: Tensor, g: Tensor | None, beta: Tensor | None, prepared: Prepared, *, processors: int
+) -> None:
     """Fill what is prepared; as ``chunk_prepare``, for what ``fits_hopper`` takes."""
     H, K = q.shape[-2:]
     x = prepared
-    square = (CHUNK, CHUNK)
-    chunk_prepare_hopper_kernel[(x.chunks.count * H,)](
+    square, units, config = (CHUNK, CHUNK), x.chunks.count * H, CONFIGS[90][x.reads is not None]
+    chunk_prepare_hopper_kernel[(min(units, config.resident * processors),)](
         rows_of(q, H * K, (CHUNK, K)), rows_of(k, H * K, (CHUNK, K)), g, beta, x.gates,
-        rows_of(x.solve, CHUNK, square) if x.solve is not None else None,
-        rows_of(x.reads, CHUNK, square) if x.reads is not None else None,
-        x.chunks.spans, x.scale, H, x.gates.shape[1],
-        K=K, C=CHUNK, DECAY=x.decay, ERASE=x.erase, READS=x.reads is not None, REFINE=1, num_warps=4, **CONFIGS[90],
+        rows_of(x.solve, CHUNK, square), rows_of(x.reads, CHUNK, square), x.chunks.spans, x.scale, H, x.gates.shape[1],
+        units, K=K, C=CHUNK, DECAY=x.decay, ERASE=x.erase, READS=x.reads is not None, REFINE=1, STAGES=config.STAGES,
+        num_warps=4, maxnreg=config.maxnreg,
     )  # fmt: skip

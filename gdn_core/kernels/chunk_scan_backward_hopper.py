@@ -13,14 +13,11 @@ from triton.experimental.gluon.language.nvidia.hopper import (
     warpgroup_mma,
     warpgroup_mma_wait,
 )
-from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
 from gdn_core.kernels.chunk_blocks import Blocks
 from gdn_core.kernels.chunk_prepare import CHUNK, Prepared
+from gdn_core.kernels.chunk_prepare_hopper import barrier, rows_of
 from gdn_core.kernels.chunk_windows import Window
-
-TILES = gl.NVMMASharedLayout(swizzle_byte_width=128, element_bitwidth=16, rank=2)
-barrier = gl.barrier if hasattr(gl, "barrier") else gl.thread_barrier  # its name before Triton 3.7
 
 
 @gluon.jit
@@ -260,13 +257,6 @@ def chunk_scans_hopper_kernel(
                 s_q, s_k, s_x, s_T, s_P, s_S, s_y, s_g, bars, start, stop, i_c, i_v, i_hv, i_h, HV, scale,
                 K, V, STAGES, False, DECAY, ERASE, WRITE,
             )  # fmt: skip
-
-
-def rows_of(x: Tensor | None, channels: int, tile: tuple[int, int]) -> TensorDescriptor | None:
-    """Describe a contiguous tensor as rows of ``channels`` two-byte numbers, to be copied in tiles."""
-    if x is None:
-        return None
-    return TensorDescriptor(x, [x.numel() // channels, channels], [channels, 1], list(tile), TILES)
 
 
 # Chunks in flight: as many as the shared memory holds.

@@ -372,9 +372,9 @@ def launch(
     ends = torch.empty(segments.count, HV, rows, K, dtype=torch.float32, device=k.device)
     gates = TensorDescriptor(x.gates, [x.gates.numel() // 256, 256], [256, 1], [1, 256], GATES)
     chunk_scan_hopper_kernel[(rows // (64 * tiles.GROUPS) * segments.count * HV,)](
-        rows_of(q, H * K, (CHUNK, K)) if o is not None else None, rows_of(k, H * K, (CHUNK, K)),
-        rows_of(v, HV * V, square), gates, rows_of(x.solve, CHUNK, square) if x.solve is not None else None,
-        rows_of(o, HV * V, square) if o is not None else None,
+        rows_of(q if o is not None else None, H * K, (CHUNK, K)), rows_of(k, H * K, (CHUNK, K)),
+        rows_of(v, HV * V, square), gates, rows_of(x.solve, CHUNK, square),
+        rows_of(o, HV * V, square),
         x.gates, state, o, ends, x.cu_seqlens, x.chunks.offsets, segments.offsets, segments.owner, x.scale,
         x.cu_seqlens.shape[0] - 1, H, HV, segments.size // CHUNK, *(state.stride() if state is not None else (0,) * 4),
         K=K, V=V, C=CHUNK, GROUPS=tiles.GROUPS, STAGES=tiles.STAGES, DECAY=x.decay, ERASE=x.erase,

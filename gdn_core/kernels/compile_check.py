@@ -38,6 +38,7 @@ TENSOR_COLUMNS = 512  # of the memory beside the matrix unit that Blackwell has
 # spills nothing; what is costs time, and is to come down.
 SPILLS = {
     "chunk_prepare_kernel": (40, 8),
+    "chunk_prepare_hopper_kernel": (32, 0),
     "chunk_scan_kernel": (88, 7368),
     "chunk_scan_hopper_kernel": (16, 0),
     "chunk_compose_kernel": (0, 80),
