@@ -12,11 +12,13 @@ most memory that was allocated at once, inputs included, stand there too.
 from __future__ import annotations
 
 import argparse
+import atexit
 import importlib
 import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -371,7 +373,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"no case is called so; there are {', '.join(x.name for x in CASES[options.set])}")
     warnings.simplefilter("once")
     if device == "cuda":  # what a first call compiles is not to come from an earlier day
-        os.environ["TRITON_CACHE_DIR"] = tempfile.mkdtemp(prefix="gdn-bench-")
+        os.environ["TRITON_CACHE_DIR"] = cache = tempfile.mkdtemp(prefix="gdn-bench-")
+        atexit.register(shutil.rmtree, cache, ignore_errors=True)
     facts = machine(device)
     print("  ".join(f"{name} {value}" for name, value in facts.items()))
     wrong = [sentence for case in cases if (sentence := gate(case, device))]
