@@ -202,14 +202,15 @@ def _(
         return o, S, []
     if backend == "torch":
         return o, S, list(_room(v, K, cu_seqlens, erase=beta is not None))
-    from gdn_core.kernels.chunk_prepare import CHUNK
+    from gdn_core.kernels.chunk_prepare import CHUNK, stored_dtypes
 
     def blocks(size: int) -> int:
         return (B if cu_seqlens is None else 1) * varlen.most_blocks(T, size, cu_seqlens)
 
     chunks, segments = blocks(CHUNK), blocks(CHUNK * _segment_length(v, cu_seqlens))
-    kept = [q.new_empty(chunks, HV, 4, CHUNK, dtype=torch.float32)]
-    kept += [q.new_empty(chunks, HV, CHUNK, CHUNK) for _ in range(1 if beta is None else 2)]
+    of_gates, of_solve = stored_dtypes(q.dtype)
+    kept = [q.new_empty(chunks, HV, 4, CHUNK, dtype=of_gates), q.new_empty(chunks, HV, CHUNK, CHUNK)]
+    kept += [] if beta is None else [q.new_empty(chunks, HV, CHUNK, CHUNK, dtype=of_solve)]
     if segments > varlen.count(cu_seqlens, B):
         kept += [q.new_empty(segments, HV, rows, K, dtype=torch.float32) for rows in (V, K)]
     return o, S, kept
