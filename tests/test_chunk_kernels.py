@@ -224,7 +224,7 @@ def test_maps_compose_segment_after_segment(K: int, reverse: bool) -> None:
     count, HV, V = segments.count, 2, 5
     maps = torch.randn(count, HV, K, K, device=DEVICE) / K**0.5
     added, state = torch.randn(count, HV, V, K, device=DEVICE), torch.randn(2, HV, K, V, device=DEVICE)
-    got = compose.chunk_compose(maps, added, state, V=V, segments=segments, precision="tf32x3", reverse=reverse)
+    got = compose.chunk_compose(maps, added, state, V=V, segments=segments, x=maps, reverse=reverse)
     for n, of_sequence in enumerate([[0, 1, 2], [3]]):
         S = state[n].double().mT
         for i in reversed(of_sequence) if reverse else of_sequence:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from gdn_core.kernels.chunk_blocks import Blocks, batch, cut, cut_batch
 from gdn_core.kernels.chunk_compose import chunk_compose
-from gdn_core.kernels.chunk_gradients import Gradients, chunk_gradients
-from gdn_core.kernels.chunk_prepare import CHUNK, Prepared, chunk_prepare, precision
+from gdn_core.kernels.chunk_gradients import chunk_gradients, room, summed
+from gdn_core.kernels.chunk_prepare import CHUNK, Prepared, chunk_prepare
 from gdn_core.kernels.chunk_scan import chip_of, scan_maps, scan_outputs, scans_on_hopper
 from gdn_core.kernels.chunk_scan_backward import scan_added_gradients, scans
 from gdn_core.kernels.chunk_windows import Window, batch_windows, everything
@@ -154,7 +154,7 @@ def forward(
     state, starts, maps = as_kv(initial_state, state_v_first), None, None
     if segments.count > N:
         maps, added = scan_maps(q, k, v, prepared, state, segments=segments)
-        starts = chunk_compose(maps, added, state, V=V, segments=segments, precision=precision(k.dtype))
+        starts = chunk_compose(maps, added, state, V=V, segments=segments, x=k)
         state = starts.transpose(-1, -2)
     o, ends = scan_outputs(q, k, v, prepared, state, segments=segments)
     final_state = None
@@ -191,12 +191,7 @@ def backward(
     starts_at, chunks, segments = tables(q, saved.cu_seqlens, length)
     state, dstate = as_kv(saved.initial_state, saved.state_v_first), as_kv(dfinal_state, saved.state_v_first)
     dv = torch.empty_like(v)
-    written = Gradients(
-        torch.empty_like(q),
-        torch.empty_like(k),
-        torch.empty(v.shape[:-1], dtype=torch.float32, device=v.device) if g is not None else None,
-        torch.empty(v.shape[:-1], dtype=torch.float32, device=v.device) if beta is not None else None,
-    )
+    written = room(q, k, v, decay=g is not None, erase=beta is not None)
     programs = 2 * HV * triton.cdiv(V, 64)  # that scan one segment
     processors = chip_of(q.device).processors
     one_after_the_other = saved.starts is not None and saved.maps is None
@@ -216,7 +211,7 @@ def backward(
             all_at_once = everything(chunks, segments)
             added = scan_added_gradients(q, k, do, prepare(all_at_once), segments=segments, window=all_at_once)
             dstate = chunk_compose(
-                saved.maps, added, dstate, V=V, segments=segments, precision=precision(k.dtype), reverse=True
+                saved.maps, added, dstate, V=V, segments=segments, x=k, reverse=True
             ).transpose(-1, -2)
     dstarts = []
     for window in windows:
@@ -225,20 +220,12 @@ def backward(
             q, k, v, do, prepared, window.of(state), dstate if one_after_the_other else window.of(dstate), dv,
             segments=segments, window=window,
         )  # fmt: skip
-        chunk_gradients(q, k, g, do, dv, prepared, scanned, written, window=window)
+        chunk_gradients(q, k, do, dv, prepared, scanned, written, window=window)
         dstarts.append(scanned.dends)
         dstate = scanned.dends.transpose(-1, -2) if one_after_the_other else dstate
         del scanned, prepared  # before the next window takes as much room
-    dq, dk, dg, dbeta = written
     dinitial_state = None
     if saved.initial_state is not None:
         ends = dstarts[-1] if one_after_the_other else torch.cat(dstarts)[segments.offsets[:-1]]
         dinitial_state = as_given(ends, saved.state_v_first)
-    return (
-        dq,
-        dk,
-        dv,
-        dg.to(g.dtype) if dg is not None and g is not None else None,
-        dbeta.to(beta.dtype) if dbeta is not None and beta is not None else None,
-        dinitial_state,
-    )
+    return written.dq, written.dk, dv, summed(written.dg, g), summed(written.dbeta, beta), dinitial_state

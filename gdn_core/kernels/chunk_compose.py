@@ -8,6 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from gdn_core.kernels.chunk_blocks import Blocks
+from gdn_core.kernels.chunk_prepare import dot, sliced
 
 
 @triton.jit(do_not_specialize=["HV", "stride_n", "stride_h", "stride_k", "stride_v"])
@@ -15,12 +16,13 @@ def chunk_compose_kernel(
     maps, added, state, starts, segment_offsets, HV,
     stride_n, stride_h, stride_k, stride_v, stride_map, stride_added,
     K: tl.constexpr, V: tl.constexpr, BK: tl.constexpr, BM: tl.constexpr, BV: tl.constexpr,
-    STATE: tl.constexpr, REVERSE: tl.constexpr, PREC: tl.constexpr,
+    STATE: tl.constexpr, REVERSE: tl.constexpr, WIDE: tl.constexpr, SLICED: tl.constexpr,
 ):  # fmt: skip
     """Carry BV rows of one head's memory from segment to segment: S M^T + N, or its transpose for gradients.
 
     A map is read BM rows at a time, as a wide one does not fit whole.
     """
+    SUM: tl.constexpr = tl.float64 if WIDE else tl.float32
     NV: tl.constexpr = (V + BV - 1) // BV
     i_v = tl.program_id(0) % NV
     i_n = (tl.program_id(0) // NV // HV).to(tl.int64)
@@ -33,13 +35,13 @@ def chunk_compose_kernel(
     o_S = o_v[:, None] * K + o_k[None, :]
     if STATE:
         p_S = state + i_n * stride_n + i_hv * stride_h + o_v[:, None] * stride_v + o_k[None, :] * stride_k
-        b_S = tl.load(p_S, mask=m_S, other=0.0).to(tl.float32)
+        b_S = tl.load(p_S, mask=m_S, other=0.0).to(SUM)
     else:
-        b_S = tl.zeros((BV, BK), tl.float32)
+        b_S = tl.zeros((BV, BK), SUM)
     for i in range((stop - first).to(tl.int32)):
         i_block = ((stop - 1 - i) if REVERSE else (first + i)) * HV + i_hv
         tl.store(starts + i_block * (V * K) + o_S, b_S, mask=m_S)
-        b_N = tl.load(added + i_block * stride_added + o_S, mask=m_S, other=0.0)
+        b_N = tl.load(added + i_block * stride_added + o_S, mask=m_S, other=0.0).to(SUM)
         b_new = b_N
         for j in tl.static_range(BK // BM):
             b_part = b_S
@@ -53,8 +55,8 @@ def chunk_compose_kernel(
             else:
                 o_M = o_m[:, None] * K + o_k[None, :]
             m_M = (o_m < K)[:, None] & (o_k < K)[None, :]
-            b_M = tl.load(maps + i_block * stride_map + o_M, mask=m_M, other=0.0)
-            b_new = tl.dot(b_part, b_M, b_new, input_precision=PREC)
+            b_M = tl.load(maps + i_block * stride_map + o_M, mask=m_M, other=0.0).to(SUM)
+            b_new = dot(b_part, b_M, b_new, SLICED=SLICED)
         b_S = b_new
         if not REVERSE:  # the first segment was run from the memory before it, and has no map
             b_S = tl.where(i > 0, b_S, b_N)
@@ -67,7 +69,7 @@ def chunk_compose(
     *,
     V: int,
     segments: Blocks,
-    precision: str,
+    x: Tensor,
     reverse: bool = False,
 ) -> Tensor:
     """Return the memory before each segment, or with ``reverse`` the gradient of the memory after each.
@@ -80,7 +82,7 @@ def chunk_compose(
             after the last, [N, HV, K, V] float32 with any strides; None for zero.
         V: value channels.
         segments: the sequences cut into segments.
-        precision: of the products; float32 ones are exact enough for any input, tf32 ones for narrow inputs.
+        x: inputs: those of float32 are composed in float64, others in tf32, which is exact enough for them.
         reverse: compose the transposed maps, last segment first.
 
     Returns:
@@ -94,6 +96,6 @@ def chunk_compose(
     chunk_compose_kernel[(triton.cdiv(V, BV) * N * HV,)](
         maps, added, state, starts, segments.offsets, HV, *strides, maps.stride(1), added.stride(1),
         K=K, V=V, BK=BK, BM=BK if BK <= 128 else 32, BV=BV, STATE=state is not None, REVERSE=reverse,
-        PREC=precision, num_warps=8, num_stages=2 if BK <= 128 else 1,
+        WIDE=x.dtype is torch.float32, SLICED=sliced(x), num_warps=8, num_stages=2 if BK <= 128 else 1,
     )  # fmt: skip
     return starts

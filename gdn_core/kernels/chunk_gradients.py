@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from gdn_core.kernels.chunk_prepare import CHUNK, Prepared, precision
+from gdn_core.kernels.chunk_prepare import CHUNK, Prepared, dot, operand_dtype, sliced, stored_dtypes, sum_dtype
 from gdn_core.kernels.chunk_scan import Tiles, chip_of
 from gdn_core.kernels.chunk_scan_backward import Scans, tiles_of
 from gdn_core.kernels.chunk_windows import Window
@@ -17,58 +17,55 @@ from gdn_core.kernels.tensor_maps import fits_hopper
 
 
 @triton.jit
-def decay_between(gates, g, i_block, i_gate, HV, m_t, m_pairs, DTYPE: tl.constexpr, C: tl.constexpr):
-    """Return exp(G_i - G_j) where m_pairs, and zero elsewhere, [C, C]."""
+def decay_between(gates, i_block, m_pairs, C: tl.constexpr):
+    """Return exp(G_i - G_j) where m_pairs, and zero elsewhere, [C, C].
+
+    A difference is small where it matters, between sums that one forgetful token has made large: they are in float64
+    where inputs are float32. So is its exponential, for the hardware's float32 one is off by three roundings, which
+    alone took the gradient of g, a sum that nearly cancels, to six times its budget.
+    """
     o_c = tl.arange(0, C)
     b_G = tl.load(gates + i_block * (4 * C) + o_c)
     b_between = b_G[:, None] - b_G[None, :]
-    if tl.float32 == DTYPE:
-        # A difference is small where it matters, between sums that one forgetful token has made large: what the sums
-        # lose in float32 is added back. Beside the rounding of narrower operands it is nothing.
-        b_g = tl.load(g + i_gate + o_c * HV, mask=m_t, other=0.0).to(tl.float64)
-        b_sum = tl.cumsum(tl.where(b_g < -100.0, -100.0, b_g), 0)
-        b_lost = (b_sum - b_sum.to(tl.float32).to(tl.float64)).to(tl.float32)
-        b_between += b_lost[:, None] - b_lost[None, :]
     return tl.exp(tl.where(m_pairs, b_between, float("-inf")))
-
-
-@triton.jit
-def rows_less_columns(b_D, DTYPE: tl.constexpr):
-    """Return the sums of rows less those of columns, [C]; they nearly cancel, so float32 is summed in float64."""
-    SUM: tl.constexpr = tl.float64 if tl.float32 == DTYPE else tl.float32
-    b_D = b_D.to(SUM)
-    return (tl.sum(b_D, 1) - tl.sum(b_D, 0)).to(tl.float32)
 
 
 @triton.jit(do_not_specialize=["H", "HV"])
 def chunk_query_gradients_kernel(
-    q, k, errors, do, g, gates, states, dq, dqk, dg, dbeta, spans, scale, H, HV,
+    q, k, errors, do, gates, states, dq, dqk, dg, dbeta, spans, scale, H, HV,
     K: tl.constexpr, V: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, C: tl.constexpr,
-    DECAY: tl.constexpr, ERASE: tl.constexpr, PREC: tl.constexpr,
+    DECAY: tl.constexpr, ERASE: tl.constexpr, SLICED: tl.constexpr,
 ):  # fmt: skip
     """Compute dq of one chunk of one key head, and what the reads give to the gradients of the gates.
 
     dqk gets the gradient of q k^T, dg that of the cumulated decay, until chunk_key_gradients_kernel adds the rest.
+    Where keys are wider than BK a program has BK channels of them, and gives dg and dbeta what these add; all such
+    programs know dqk, and write the same.
     """
     i_p, i_h = (tl.program_id(0) // H).to(tl.int64), tl.program_id(0) % H
     start = tl.load(spans + 2 * i_p)
     stop = tl.load(spans + 2 * i_p + 1)
     if start >= stop:  # an empty sequence has a chunk, and nobody wrote its memory
         return
-    DTYPE: tl.constexpr = k.dtype.element_ty
+    OPERAND: tl.constexpr = operand_dtype(k.dtype.element_ty)
+    SUM: tl.constexpr = sum_dtype(k.dtype.element_ty)
     GROUP = HV // H
     o_c = tl.arange(0, C)
     o_k = tl.arange(0, BK)
+    NK: tl.constexpr = (K + BK - 1) // BK
+    i_k = tl.program_id(1) if NK > 1 else 0
+    if NK > 1:
+        o_k += i_k * BK
     m_t = start + o_c < stop
     m_k = o_k < K
     m_qk = m_t[:, None] & m_k[None, :]
     o_qk = (start * H + i_h) * K + o_c[:, None] * (H * K) + o_k[None, :]
     b_q = tl.load(q + o_qk, mask=m_qk, other=0.0)
     b_k = tl.load(k + o_qk, mask=m_qk, other=0.0)
-    b_dq = tl.zeros((C, BK), tl.float32)
-    b_dqk = tl.zeros((C, C), tl.float32)
-    b_dP = tl.zeros((C, C), tl.float32)
-    b_dG = tl.zeros((C,), tl.float32)
+    b_dq = tl.zeros((C, BK), SUM)
+    b_dqk = tl.zeros((C, C), SUM)
+    b_dP = tl.zeros((C, C), SUM)
+    b_dG = tl.zeros((C,), SUM)
     m_lower = (o_c[:, None] >= o_c[None, :]) & m_t[:, None]
     i_z = i_p * C if ERASE else start
     NV: tl.constexpr = (V + BV - 1) // BV
@@ -83,46 +80,46 @@ def chunk_query_gradients_kernel(
         o_vo = o_c[:, None] * (HV * V) + o_v[None, :]
         m_vo = m_t[:, None] & m_v[None, :]
         o_S = (i_p * HV + i_hv) * (V * K) + o_v[:, None] * K + o_k[None, :]
-        b_z = tl.load(errors + (i_z * HV + i_hv) * V + o_vo, mask=m_vo, other=0.0)
-        b_do = tl.load(do + i_gate * V + o_vo, mask=m_vo, other=0.0)
-        b_S = tl.load(states + o_S, mask=m_v[:, None] & m_k[None, :], other=0.0)
-        b_part = tl.dot(b_do, b_S, input_precision=PREC)
-        b_dP = tl.dot(b_do, tl.trans(b_z), b_dP, input_precision=PREC)
+        b_z = tl.load(errors + (i_z * HV + i_hv) * V + o_vo, mask=m_vo, other=0.0).to(OPERAND)
+        b_do = tl.load(do + i_gate * V + o_vo, mask=m_vo, other=0.0).to(OPERAND)
+        b_S = tl.load(states + o_S, mask=m_v[:, None] & m_k[None, :], other=0.0).to(OPERAND)
+        b_part = dot(b_do, b_S, SLICED=SLICED)
+        b_dP = dot(b_do, tl.trans(b_z), b_dP, SLICED=SLICED)
         if DECAY:
             b_part *= (tl.load(p_gates + C) * scale)[:, None]
-            b_dG += tl.sum(b_part * b_q.to(tl.float32), 1)
+            b_dG += tl.sum(b_part * b_q.to(SUM), 1)
         else:
             b_part *= scale
         b_dq += b_part
         if i_v == NV - 1:
             if DECAY:
-                b_dP *= decay_between(gates, g, i_gates, i_gate, HV, m_t, m_lower, DTYPE, C)
+                b_dP *= decay_between(gates, i_gates, m_lower, C)
             b_dP = tl.where(m_lower, b_dP * scale, 0.0)
-            b_D = b_dP * tl.dot(b_q, tl.trans(b_k), input_precision=PREC)
+            b_D = b_dP * dot(b_q.to(OPERAND), tl.trans(b_k.to(OPERAND)), SLICED=SLICED)
             if ERASE:
                 b_beta = tl.load(p_gates + 3 * C)
-                tl.store(dbeta + i_gate + o_c * HV, tl.sum(b_D, 0), mask=m_t)
+                tl.store(dbeta + (i_gate * NK + i_k) + o_c * (HV * NK), tl.sum(b_D, 0), mask=m_t)
                 b_D *= b_beta[None, :]
                 b_dP *= b_beta[None, :]
             b_dqk += b_dP
             if DECAY:
                 # The diagonal does not decay: it would cancel between the two sums, but not to the last bit.
                 b_D = tl.where(o_c[:, None] == o_c[None, :], 0.0, b_D)
-                b_dG += rows_less_columns(b_D, DTYPE)
-                tl.store(dg + i_gate + o_c * HV, b_dG, mask=m_t)
-            b_dP = tl.zeros((C, C), tl.float32)
-            b_dG = tl.zeros((C,), tl.float32)
-    b_dqk = b_dqk.to(DTYPE)
+                b_dG += tl.sum(b_D, 1) - tl.sum(b_D, 0)
+                tl.store(dg + (i_gate * NK + i_k) + o_c * (HV * NK), b_dG, mask=m_t)
+            b_dP = tl.zeros((C, C), SUM)
+            b_dG = tl.zeros((C,), SUM)
+    b_dqk = b_dqk.to(OPERAND)
     tl.store(dqk + (i_p * H + i_h) * (C * C) + o_c[:, None] * C + o_c[None, :], b_dqk)
-    b_dq = tl.dot(b_dqk, b_k, b_dq, input_precision=PREC)
-    tl.store(dq + o_qk, b_dq.to(DTYPE), mask=m_qk)
+    b_dq = dot(b_dqk, b_k.to(OPERAND), b_dq, SLICED=SLICED)
+    tl.store(dq + o_qk, b_dq.to(dq.dtype.element_ty), mask=m_qk)
 
 
 @triton.jit(do_not_specialize=["H", "HV"])
 def chunk_key_gradients_kernel(
-    q, k, errors, dv, g, gates, states, dstates, dqk, dk, dg, dbeta, spans, H, HV,
+    q, k, errors, dv, gates, states, dstates, dqk, dk, dg, dbeta, spans, H, HV,
     K: tl.constexpr, V: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, C: tl.constexpr,
-    DECAY: tl.constexpr, ERASE: tl.constexpr, PREC: tl.constexpr,
+    DECAY: tl.constexpr, ERASE: tl.constexpr, SLICED: tl.constexpr,
 ):  # fmt: skip
     """Compute dk of one chunk of one key head, and finish dg and dbeta.
 
@@ -134,22 +131,26 @@ def chunk_key_gradients_kernel(
     stop = tl.load(spans + 2 * i_p + 1)
     if start >= stop:
         return
-    DTYPE: tl.constexpr = k.dtype.element_ty
-    SUM: tl.constexpr = tl.float64 if tl.float32 == DTYPE else tl.float32
+    OPERAND: tl.constexpr = operand_dtype(k.dtype.element_ty)
+    SUM: tl.constexpr = sum_dtype(k.dtype.element_ty)
     GROUP = HV // H
     o_c = tl.arange(0, C)
     o_k = tl.arange(0, BK)
+    NK: tl.constexpr = (K + BK - 1) // BK
+    i_k = tl.program_id(1) if NK > 1 else 0
+    if NK > 1:
+        o_k += i_k * BK
     m_t = start + o_c < stop
     m_k = o_k < K
     m_qk = m_t[:, None] & m_k[None, :]
     o_qk = (start * H + i_h) * K + o_c[:, None] * (H * K) + o_k[None, :]
     b_k = tl.load(k + o_qk, mask=m_qk, other=0.0)
-    b_dk = tl.zeros((C, BK), tl.float32)
-    b_dkk = tl.zeros((C, C), tl.float32)
-    b_dA = tl.zeros((C, C), tl.float32)
-    b_row = tl.zeros((C,), tl.float32)
-    b_dG = tl.zeros((C,), tl.float32)
-    b_SdS = tl.zeros((BK,), tl.float32)
+    b_dk = tl.zeros((C, BK), SUM)
+    b_dkk = tl.zeros((C, C), SUM)
+    b_dA = tl.zeros((C, C), SUM)
+    b_row = tl.zeros((C,), SUM)
+    b_dG = tl.zeros((C,), SUM)
+    b_SdS = tl.zeros((BK,), SUM)
     m_strict = (o_c[:, None] > o_c[None, :]) & m_t[:, None]
     i_z = i_p * C if ERASE else start
     NV: tl.constexpr = (V + BV - 1) // BV
@@ -165,70 +166,79 @@ def chunk_key_gradients_kernel(
         m_vo = m_t[:, None] & m_v[None, :]
         o_S = (i_p * HV + i_hv) * (V * K) + o_v[:, None] * K + o_k[None, :]
         m_S = m_v[:, None] & m_k[None, :]
-        b_z = tl.load(errors + (i_z * HV + i_hv) * V + o_vo, mask=m_vo, other=0.0)
-        b_dS = tl.load(dstates + o_S, mask=m_S, other=0.0)
+        b_z = tl.load(errors + (i_z * HV + i_hv) * V + o_vo, mask=m_vo, other=0.0).to(OPERAND)
+        b_dS = tl.load(dstates + o_S, mask=m_S, other=0.0).to(OPERAND)
         if ERASE:
-            b_dx = tl.load(dv + i_gate * V + o_vo, mask=m_vo, other=0.0)
+            b_dx = tl.load(dv + i_gate * V + o_vo, mask=m_vo, other=0.0).to(OPERAND)
         if ERASE or DECAY:
-            b_S = tl.load(states + o_S, mask=m_S, other=0.0)
-        b_part = tl.dot(b_z, b_dS, input_precision=PREC)  # write
+            b_S = tl.load(states + o_S, mask=m_S, other=0.0).to(OPERAND)
+        b_part = dot(b_z, b_dS, SLICED=SLICED)  # write
         if ERASE:
-            b_dA = tl.dot(b_dx, tl.trans(b_z), b_dA, input_precision=PREC)
+            b_dA = dot(b_dx, tl.trans(b_z), b_dA, SLICED=SLICED)
         if DECAY:
-            b_SdS += tl.sum(b_S.to(tl.float32) * b_dS.to(tl.float32), 0)
+            b_SdS += tl.sum(b_S.to(SUM) * b_dS.to(SUM), 0)
             b_part *= tl.load(p_gates + 2 * C)[:, None]
-        b_row += tl.sum(b_part * b_k.to(tl.float32), 1)
+        b_row += tl.sum(b_part * b_k.to(SUM), 1)
         if ERASE:  # error
             b_dk += b_part * tl.load(p_gates + 3 * C)[:, None]
-            b_part = tl.dot(b_dx, b_S, input_precision=PREC)
+            b_part = dot(b_dx, b_S, SLICED=SLICED)
             if DECAY:
                 b_part *= tl.load(p_gates + C)[:, None]
-                b_dG -= tl.sum(b_part * b_k.to(tl.float32), 1)
+                b_dG -= tl.sum(b_part * b_k.to(SUM), 1)
             b_dk -= b_part
         else:
             b_dk += b_part
         if i_v == NV - 1:
             if ERASE:
                 if DECAY:
-                    b_dA *= decay_between(gates, g, i_gates, i_gate, HV, m_t, m_strict, DTYPE, C)
+                    b_dA *= decay_between(gates, i_gates, m_strict, C)
                 b_dA = tl.where(m_strict, -b_dA, 0.0)
-                b_D = b_dA * tl.dot(b_k, tl.trans(b_k), input_precision=PREC)
+                b_D = b_dA * dot(b_k.to(OPERAND), tl.trans(b_k.to(OPERAND)), SLICED=SLICED)
                 b_beta = tl.load(p_gates + 3 * C)
-                p_dbeta = dbeta + i_gate + o_c * HV
+                p_dbeta = dbeta + (i_gate * NK + i_k) + o_c * (HV * NK)
                 tl.store(p_dbeta, tl.load(p_dbeta, mask=m_t) + tl.sum(b_D, 0) + b_row, mask=m_t)
                 b_dkk += b_dA * b_beta[None, :]
                 b_row *= b_beta
                 if DECAY:
                     b_D *= b_beta[None, :]
-                    b_dG += rows_less_columns(b_D, DTYPE)
+                    b_dG += tl.sum(b_D, 1) - tl.sum(b_D, 0)
             if DECAY:
-                p_dg = dg + i_gate + o_c * HV
+                p_dg = dg + (i_gate * NK + i_k) + o_c * (HV * NK)
                 b_dG += tl.load(p_dg, mask=m_t, other=0.0) - b_row
                 b_all = tl.load(gates + i_gates * (4 * C) + 2 * C - 1)
-                b_dG = tl.cumsum(b_dG.to(SUM), 0, reverse=True)
+                b_dG = tl.cumsum(b_dG, 0, reverse=True)
                 # The sum over all tokens, as rows of a square: Triton 3.7 fails on the plain one for sm_100.
-                b_dG += tl.sum(tl.broadcast_to(b_row.to(SUM)[None, :], (C, C)), 1)
-                b_dG += b_all.to(SUM) * tl.sum(b_SdS.to(SUM), 0)
-                tl.store(p_dg, b_dG.to(tl.float32), mask=m_t)
-            b_dA = tl.zeros((C, C), tl.float32)
-            b_row = tl.zeros((C,), tl.float32)
-            b_dG = tl.zeros((C,), tl.float32)
-            b_SdS = tl.zeros((BK,), tl.float32)
-    b_q = tl.load(q + o_qk, mask=m_qk, other=0.0)
-    b_dqk = tl.load(dqk + (i_p * H + i_h) * (C * C) + o_c[:, None] * C + o_c[None, :])
-    b_dk += tl.dot(tl.trans(b_dqk), b_q, input_precision=PREC)
+                b_dG += tl.sum(tl.broadcast_to(b_row[None, :], (C, C)), 1)
+                b_dG += b_all * tl.sum(b_SdS, 0)
+                tl.store(p_dg, b_dG, mask=m_t)
+            b_dA = tl.zeros((C, C), SUM)
+            b_row = tl.zeros((C,), SUM)
+            b_dG = tl.zeros((C,), SUM)
+            b_SdS = tl.zeros((BK,), SUM)
+    b_q = tl.load(q + o_qk, mask=m_qk, other=0.0).to(OPERAND)
+    b_dqk = tl.load(dqk + (i_p * H + i_h) * (C * C) + o_c[:, None] * C + o_c[None, :]).to(OPERAND)
+    b_dk += dot(tl.trans(b_dqk), b_q, SLICED=SLICED)
     if ERASE:
-        b_dk += tl.dot((b_dkk + tl.trans(b_dkk)).to(DTYPE), b_k, input_precision=PREC)
-    tl.store(dk + o_qk, b_dk.to(DTYPE), mask=m_qk)
+        b_dk += dot((b_dkk + tl.trans(b_dkk)).to(OPERAND), b_k.to(OPERAND), SLICED=SLICED)
+    tl.store(dk + o_qk, b_dk.to(dk.dtype.element_ty), mask=m_qk)
 
 
 # What the gradients may pick: by the compute capability from which it holds, for two-byte and for float32 operands,
-# each for keys of at most 128 channels and for wider ones. Float32 takes 16 warps on Blackwell: four or eight would use
-# its tensor memory, which is too small for it.
+# each for keys of at most 128 channels and for wider ones. Float32 takes 32 channels at a time, since the sums over
+# tokens alone fill half of the registers, and 16 warps on Blackwell: as in chunk_prepare.
 CONFIGS: dict[int, dict[str, list[Tiles]]] = {
-    80: {"narrow": [Tiles(32, 8, 1), Tiles(32, 8, 1)], "float32": [Tiles(32, 8, 1), Tiles(16, 8, 1)]},
-    100: {"narrow": [Tiles(32, 8, 1), Tiles(32, 8, 1)], "float32": [Tiles(32, 16, 1), Tiles(16, 16, 1)]},
+    80: {"narrow": [Tiles(32, 8, 1), Tiles(32, 8, 1)], "float32": [Tiles(32, 8, 1, BK=32)] * 2},
+    100: {"narrow": [Tiles(32, 8, 1), Tiles(32, 8, 1)], "float32": [Tiles(32, 16, 1, BK=32)] * 2},
 }
+
+
+def key_block(K: int, tiles: Tiles) -> int:
+    """Return how many key channels a program takes.
+
+    Not 16: with keys of at most 16 channels float32 gradients came out wrong on an H200, or read what is not there;
+    eight warps then share instructions of 8 columns. With 20 and more they were right.
+    """
+    return min(max(32, triton.next_power_of_2(K)), tiles.BK)
 
 
 class Gradients(NamedTuple):
@@ -237,8 +247,9 @@ class Gradients(NamedTuple):
     Args:
         dq: of queries, [..., H, K].
         dk: of keys, [..., H, K].
-        dg: of the log decay, [..., HV] float32; None for no decay.
-        dbeta: of the gate, [..., HV] float32; None where nothing is erased.
+        dg: of the log decay, to be summed: what each block of key channels gives, [..., HV, block] in the dtype of
+            ``Prepared.gates``; None for no decay.
+        dbeta: of the gate, likewise; None where nothing is erased.
     """
 
     dq: Tensor
@@ -247,10 +258,27 @@ class Gradients(NamedTuple):
     dbeta: Tensor | None
 
 
+def room(q: Tensor, k: Tensor, v: Tensor, *, decay: bool, erase: bool) -> Gradients:
+    """Make room for the gradients of a forward pass over these, with a decay or not, and an erase gate or not."""
+    K, V = k.shape[-1], v.shape[-1]
+    tiles = tiles_of(CONFIGS, K, V, k.dtype, chip=chip_of(k.device))
+    blocks, dtype = triton.cdiv(K, key_block(K, tiles)), stored_dtypes(k.dtype)[0]
+    dg, dbeta = (
+        torch.empty(*v.shape[:-1], blocks, dtype=dtype, device=v.device) if has else None for has in (decay, erase)
+    )
+    return Gradients(torch.empty_like(q), torch.empty_like(k), dg, dbeta)
+
+
+def summed(parts: Tensor | None, gate: Tensor | None) -> Tensor | None:
+    """Sum what the blocks of key channels give to the gradient of a gate, in its dtype."""
+    if parts is None or gate is None:
+        return None
+    return (parts.sum(-1) if parts.shape[-1] > 1 else parts.squeeze(-1)).to(gate.dtype)
+
+
 def chunk_gradients(
     q: Tensor,
     k: Tensor,
-    g: Tensor | None,
     do: Tensor,
     dv: Tensor,
     prepared: Prepared,
@@ -265,7 +293,6 @@ def chunk_gradients(
     Args:
         q: queries, [..., H, K], contiguous.
         k: keys, [..., H, K], contiguous.
-        g: log decay, [..., HV], contiguous; None for no decay.
         do: gradient of the outputs, [..., HV, V], contiguous.
         dv: gradient of the values, [..., HV, V], contiguous.
         prepared: from ``chunk_prepare``.
@@ -285,17 +312,15 @@ def chunk_gradients(
         return
     tiles = tiles or tiles_of(CONFIGS, K, V, k.dtype, chip=chip)
     dqk = torch.empty(window.places, H, CHUNK, CHUNK, dtype=k.dtype, device=k.device)
-    # Not 16: with keys of at most 16 channels float32 gradients came out wrong on an H200, or read what is not there;
-    # eight warps then share instructions of 8 columns. With 20 and more they were right.
     options: dict[str, Any] = {
-        "K": K, "V": V, "BK": max(32, triton.next_power_of_2(K)), "BV": tiles.BV, "C": CHUNK, "DECAY": x.decay,
-        "ERASE": x.erase, "PREC": precision(k.dtype), "num_warps": tiles.num_warps, "num_stages": tiles.num_stages,
+        "K": K, "V": V, "BK": key_block(K, tiles), "BV": tiles.BV, "C": CHUNK, "DECAY": x.decay,
+        "ERASE": x.erase, "SLICED": sliced(k), "num_warps": tiles.num_warps, "num_stages": tiles.num_stages,
     }  # fmt: skip
     dq, dk, dg, dbeta = written
-    grid = (window.places * H,)
+    grid = (window.places * H, triton.cdiv(K, options["BK"]))
     chunk_query_gradients_kernel[grid](
-        q, k, errors, do, g, x.gates, states, dq, dqk, dg, dbeta, window.spans, x.scale, H, HV, **options
+        q, k, errors, do, x.gates, states, dq, dqk, dg, dbeta, window.spans, x.scale, H, HV, **options
     )  # fmt: skip
     chunk_key_gradients_kernel[grid](
-        q, k, errors, dv, g, x.gates, states, dstates, dqk, dk, dg, dbeta, window.spans, H, HV, **options
+        q, k, errors, dv, x.gates, states, dstates, dqk, dk, dg, dbeta, window.spans, H, HV, **options
     )  # fmt: skip

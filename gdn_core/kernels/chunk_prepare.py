@@ -16,6 +16,46 @@ from gdn_core.kernels.tensor_maps import capability, fits_hopper, of_capability
 CHUNK = 64  # tokens a chunk
 
 
+@triton.constexpr_function
+def operand_dtype(dtype):
+    """Name the dtype in which inputs of this one are multiplied.
+
+    float64 for float32: where tokens undo each other an error is a small difference of large numbers. And matrix units
+    have no float32: what stands in for it, three products of tf32, takes more registers than one of float64.
+    """
+    return tl.float64 if dtype == tl.float32 else dtype
+
+
+@triton.constexpr_function
+def sum_dtype(dtype):
+    """Name the dtype in which products of inputs of this one are summed."""
+    return tl.float64 if dtype == tl.float32 else tl.float32
+
+
+@triton.jit
+def dot(b_x, b_y, b_sum=None, SLICED: tl.constexpr = False):
+    """Return b_x b_y, added to b_sum: in float64 for operands that are, else in float32.
+
+    SLICED takes 16 columns of the one and rows of the other at a time: where there is no matrix instruction all that is
+    multiplied at once goes through shared memory and registers, which do not hold it.
+    """
+    SUM: tl.constexpr = tl.float64 if b_x.dtype == tl.float64 else tl.float32
+    PARTS: tl.constexpr = b_x.shape[1] // 16 if SLICED else 1
+    if PARTS > 1:
+        b_x = tl.reshape(b_x, (b_x.shape[0], PARTS, 16))
+        b_y = tl.reshape(b_y, (PARTS, 16, b_y.shape[1]))
+        o_p = tl.arange(0, PARTS)
+        if b_sum is None:
+            b_sum = tl.zeros((b_x.shape[0], b_y.shape[2]), SUM)
+        for i in range(PARTS):
+            b_columns = tl.sum(tl.where(o_p[None, :, None] == i, b_x, 0.0), 1)
+            b_rows = tl.sum(tl.where(o_p[:, None, None] == i, b_y, 0.0), 0)
+            b_sum = tl.dot(b_columns, b_rows, b_sum, out_dtype=SUM)
+    else:
+        b_sum = tl.dot(b_x, b_y, b_sum, out_dtype=SUM)
+    return b_sum
+
+
 @triton.jit
 def below(x, SIZE: tl.constexpr):
     """Return the block under the diagonal of matrices x [P, 2 * SIZE, 2 * SIZE]."""
@@ -37,18 +77,18 @@ def diagonal(x, N: tl.constexpr, SIZE: tl.constexpr):
 
 
 @triton.jit
-def merge(b_X, b_B, SIZE: tl.constexpr, DTYPE: tl.constexpr, PREC: tl.constexpr):
+def merge(b_X, b_B, SIZE: tl.constexpr, DTYPE: tl.constexpr):
     """Merge the inverses of the diagonal blocks of SIZE, two into one, within matrices [16, 16] computed whole."""
     o_r = tl.arange(0, 16)[None, :, None]
     o_c = tl.arange(0, 16)[None, None, :]
     b_L = tl.where((o_r // (2 * SIZE) == o_c // (2 * SIZE)) & (o_r // SIZE != o_c // SIZE), b_B, 0.0)
     b_Xd = b_X.to(DTYPE)
-    b_LX = tl.dot(b_L.to(DTYPE), b_Xd, input_precision=PREC)
-    return tl.dot(b_Xd, b_LX.to(DTYPE), b_X, input_precision=PREC)
+    b_LX = tl.dot(b_L.to(DTYPE), b_Xd)
+    return tl.dot(b_Xd, b_LX.to(DTYPE), b_X)
 
 
 @triton.jit
-def invert_blocks(b_B, DTYPE: tl.constexpr, PREC: tl.constexpr, REFINE: tl.constexpr):
+def invert_blocks(b_B, DTYPE: tl.constexpr):
     """Return (I - B)^-1 of strictly lower triangular B [4, 16, 16], in float32 from products in DTYPE.
 
     A refinement X + X (I - (I - B) X) squares the error that narrow products leave.
@@ -56,32 +96,32 @@ def invert_blocks(b_B, DTYPE: tl.constexpr, PREC: tl.constexpr, REFINE: tl.const
     o_r = tl.arange(0, 16)[None, :, None]
     o_c = tl.arange(0, 16)[None, None, :]
     b_X = tl.where(o_r // 2 == o_c // 2, b_B, 0.0) + tl.where(o_r == o_c, 1.0, 0.0)
-    b_X = merge(b_X, b_B, 2, DTYPE, PREC)
-    b_X = merge(b_X, b_B, 4, DTYPE, PREC)
-    b_X = merge(b_X, b_B, 8, DTYPE, PREC)
-    for _ in tl.static_range(REFINE):
-        b_Xd = b_X.to(DTYPE)
-        b_X = b_Xd.to(tl.float32)
-        b_high = b_B.to(DTYPE)
-        b_low = (b_B - b_high.to(tl.float32)).to(DTYPE)
-        b_R = tl.where(o_r == o_c, 1.0, 0.0) - b_X
-        b_R = tl.dot(b_high, b_Xd, b_R, input_precision=PREC)
-        b_R = tl.dot(b_low, b_Xd, b_R, input_precision=PREC)
-        b_X = tl.dot(b_Xd, b_R.to(DTYPE), b_X, input_precision=PREC)
-    return b_X
+    b_X = merge(b_X, b_B, 2, DTYPE)
+    b_X = merge(b_X, b_B, 4, DTYPE)
+    b_X = merge(b_X, b_B, 8, DTYPE)
+    b_Xd = b_X.to(DTYPE)
+    b_X = b_Xd.to(tl.float32)
+    b_high = b_B.to(DTYPE)
+    b_low = (b_B - b_high.to(tl.float32)).to(DTYPE)
+    b_R = tl.where(o_r == o_c, 1.0, 0.0) - b_X
+    b_R = tl.dot(b_high, b_Xd, b_R)
+    b_R = tl.dot(b_low, b_Xd, b_R)
+    return tl.dot(b_Xd, b_R.to(DTYPE), b_X)
 
 
 @triton.jit
-def unit_lower_inverse(b_B, DTYPE: tl.constexpr, PREC: tl.constexpr, REFINE: tl.constexpr):
+def unit_lower_inverse(b_B, DTYPE: tl.constexpr):
     """Return (I - B)^-1 for a strictly lower triangular B [64, 64], in blocks of 32: first, second, below the first.
 
     The inverse of two blocks and what is below the first is [[X, 0], [Y B X, Y]]: from blocks of 2, whose inverse is
     I + B, to 64. No power of B is formed, which could be large where the inverse is small. Up to blocks of 16 the
-    products are in DTYPE, and refined; above, where errors would add up over many tokens, float32 in PREC.
+    products are in DTYPE, and refined; above, where errors would add up over many tokens, float32 in three products of
+    halves.
     """
+    PREC: tl.constexpr = "bf16x3"
     b_B = tl.reshape(b_B, (1, 64, 64))
     b_32 = diagonal(b_B, 2, 32)
-    b_X = invert_blocks(diagonal(b_32, 2, 16), DTYPE, PREC, REFINE)
+    b_X = invert_blocks(diagonal(b_32, 2, 16), DTYPE)
     b_X = tl.reshape(b_X, (2, 2, 16, 16))
     o_i = tl.arange(0, 2)[None, :, None, None]
     b_first = tl.sum(tl.where(o_i == 0, b_X, 0.0), 1)
@@ -101,14 +141,32 @@ def unit_lower_inverse(b_B, DTYPE: tl.constexpr, PREC: tl.constexpr, REFINE: tl.
     return b_first, b_second, b_below
 
 
+@triton.jit
+def wide_inverse(b_B, C: tl.constexpr, SLICED: tl.constexpr):
+    """Return (I - B)^-1 for a strictly lower triangular B [C, C] of float64, merged likewise from blocks of 1.
+
+    Each merge multiplies whole matrices, most of which is zero, so that one loop makes them all and compiles soon.
+    """
+    o_r = tl.arange(0, C)[:, None]
+    o_c = tl.arange(0, C)[None, :]
+    b_X = tl.where(o_r == o_c, 1.0, 0.0).to(b_B.dtype)
+    size = 1
+    while size < C:
+        b_L = tl.where((o_r // (2 * size) == o_c // (2 * size)) & (o_r // size != o_c // size), b_B, 0.0)
+        b_X = dot(b_X, dot(b_L, b_X, SLICED=SLICED), b_X, SLICED=SLICED)
+        size *= 2
+    return b_X
+
+
 @triton.jit(do_not_specialize=["H", "HV"])
 def chunk_prepare_kernel(
     q, k, g, beta, gates, solve, reads, spans, scale, H, HV,
     K: tl.constexpr, BK: tl.constexpr, C: tl.constexpr,
-    DECAY: tl.constexpr, ERASE: tl.constexpr, PREC: tl.constexpr, SOLVE_PREC: tl.constexpr,
+    DECAY: tl.constexpr, ERASE: tl.constexpr, SLICED: tl.constexpr,
 ):  # fmt: skip
     """Prepare one chunk of one value head."""
-    DTYPE: tl.constexpr = k.dtype.element_ty
+    OPERAND: tl.constexpr = operand_dtype(k.dtype.element_ty)
+    SUM: tl.constexpr = sum_dtype(k.dtype.element_ty)
     i_c = (tl.program_id(0) // HV).to(tl.int64)
     i_hv = tl.program_id(0) % HV  # value heads are neighbours: they read the same keys
     i_h = i_hv // (HV // H)
@@ -127,47 +185,46 @@ def chunk_prepare_kernel(
         b_g = tl.where(b_g < -100.0, -100.0, b_g)
         # A difference is small where it matters, between sums that one forgetful token has made large.
         b_G64 = tl.cumsum(b_g, 0)
-        b_G = b_G64.to(tl.float32)
-        b_rest = (tl.sum(tl.where(o_c == C - 1, b_G64, 0.0), 0) - b_G64).to(tl.float32)
+        b_G = b_G64.to(SUM)
+        b_rest = (tl.sum(tl.where(o_c == C - 1, b_G64, 0.0), 0) - b_G64).to(SUM)
         tl.store(p_gates, b_G)
         tl.store(p_gates + C, tl.exp(b_G))
         tl.store(p_gates + 2 * C, tl.exp(b_rest))
     o_k = tl.arange(0, BK)
     o_qk = (o_t[:, None] * H + i_h) * K + o_k[None, :]
-    b_k = tl.load(k + o_qk, mask=m_t[:, None] & (o_k < K)[None, :], other=0.0)
-    b_q = tl.load(q + o_qk, mask=m_t[:, None] & (o_k < K)[None, :], other=0.0)
-    b_qk = tl.dot(b_q, tl.trans(b_k), input_precision=PREC)
+    b_k = tl.load(k + o_qk, mask=m_t[:, None] & (o_k < K)[None, :], other=0.0).to(OPERAND)
+    b_q = tl.load(q + o_qk, mask=m_t[:, None] & (o_k < K)[None, :], other=0.0).to(OPERAND)
+    b_qk = dot(b_q, tl.trans(b_k), SLICED=SLICED)
     for i_k in range(BK, K, BK):  # the channels that one block does not hold
         m_qk = m_t[:, None] & (i_k + o_k < K)[None, :]
-        b_kmore = tl.load(k + o_qk + i_k, mask=m_qk, other=0.0)
-        b_qmore = tl.load(q + o_qk + i_k, mask=m_qk, other=0.0)
-        b_qk = tl.dot(b_qmore, tl.trans(b_kmore), b_qk, input_precision=PREC)
+        b_kmore = tl.load(k + o_qk + i_k, mask=m_qk, other=0.0).to(OPERAND)
+        b_qmore = tl.load(q + o_qk + i_k, mask=m_qk, other=0.0).to(OPERAND)
+        b_qk = dot(b_qmore, tl.trans(b_kmore), b_qk, SLICED=SLICED)
     m_lower = o_c[:, None] >= o_c[None, :]
     if DECAY:
         b_D = b_G[:, None] - b_G[None, :]
-        if tl.float32 == DTYPE:  # what the sums lose in float32 is nothing beside the rounding of narrower inputs
-            b_low = (b_G64 - b_G.to(tl.float64)).to(tl.float32)
-            b_D += b_low[:, None] - b_low[None, :]
         b_decay = tl.exp(tl.where(m_lower, b_D, float("-inf")))
     else:
         b_decay = tl.where(m_lower, 1.0, 0.0)
     tl.store(reads + i_cc + o_c[:, None] * C + o_c[None, :], (b_qk * b_decay * scale).to(reads.dtype.element_ty))
     if ERASE:
-        b_beta = tl.load(beta + o_t * HV + i_hv, mask=m_t, other=0.0).to(tl.float32)
+        b_beta = tl.load(beta + o_t * HV + i_hv, mask=m_t, other=0.0).to(SUM)
         tl.store(p_gates + 3 * C, b_beta)
-        b_kk = tl.dot(b_k, tl.trans(b_k), input_precision=PREC)
+        b_kk = dot(b_k, tl.trans(b_k), SLICED=SLICED)
         for i_k in range(BK, K, BK):
-            b_kmore = tl.load(k + o_qk + i_k, mask=m_t[:, None] & (i_k + o_k < K)[None, :], other=0.0)
-            b_kk = tl.dot(b_kmore, tl.trans(b_kmore), b_kk, input_precision=PREC)
+            b_kmore = tl.load(k + o_qk + i_k, mask=m_t[:, None] & (i_k + o_k < K)[None, :], other=0.0).to(OPERAND)
+            b_kk = dot(b_kmore, tl.trans(b_kmore), b_kk, SLICED=SLICED)
         b_B = tl.where(o_c[:, None] > o_c[None, :], -b_kk * b_decay * b_beta[None, :], 0.0)
-        b_first, b_second, b_below = unit_lower_inverse(b_B, DTYPE, SOLVE_PREC, 0 if tl.float32 == DTYPE else 1)
-        SOLVE: tl.constexpr = solve.dtype.element_ty
-        o_half = tl.arange(0, C // 2)
-        p_solve = solve + i_cc + o_half[:, None] * C + o_half[None, :]
-        tl.store(p_solve, b_first.to(SOLVE))
-        tl.store(p_solve + C // 2, tl.zeros((C // 2, C // 2), SOLVE))
-        tl.store(p_solve + C // 2 * C, b_below.to(SOLVE))
-        tl.store(p_solve + C // 2 * C + C // 2, b_second.to(SOLVE))
+        if tl.float64 == OPERAND:
+            tl.store(solve + i_cc + o_c[:, None] * C + o_c[None, :], wide_inverse(b_B, C, SLICED))
+        else:
+            b_first, b_second, b_below = unit_lower_inverse(b_B, OPERAND)
+            o_half = tl.arange(0, C // 2)
+            p_solve = solve + i_cc + o_half[:, None] * C + o_half[None, :]
+            tl.store(p_solve, b_first.to(OPERAND))
+            tl.store(p_solve + C // 2, tl.zeros((C // 2, C // 2), OPERAND))
+            tl.store(p_solve + C // 2 * C, b_below.to(OPERAND))
+            tl.store(p_solve + C // 2 * C + C // 2, b_second.to(OPERAND))
 
 
 @dataclass(frozen=True)
@@ -176,9 +233,10 @@ class Prepared:
 
     Args:
         gates: [chunk, HV, 4, 64] float32: the log decay cumulated from the chunk's start, G; the decay since the
-            start, exp(G); the decay until the end, exp(G_63 - G); and beta.
+            start, exp(G); the decay until the end, exp(G_63 - G); and beta. float64 for float32 keys.
         solve: (I + A)^-1 with A_ij = exp(G_i - G_j) (k_i . k_j) beta_j for j < i, [chunk, HV, 64, 64]: it takes the
-            values, less what the memory before the chunk answers, to the errors before their gate.
+            values, less what the memory before the chunk answers, to the errors before their gate. In the dtype of the
+            keys, float64 for float32 ones. None where nothing is erased.
         reads: scale exp(G_i - G_j) (q_i . k_j) for j <= i, [chunk, HV, 64, 64]; None where nobody asked for them.
         cu_seqlens: where each sequence starts, [N + 1].
         chunks: the sequences cut into chunks of 64.
@@ -209,16 +267,26 @@ class Config(NamedTuple):
     num_warps: int
 
 
-# What chunk_prepare may pick: by the compute capability from which it holds, for two-byte and for float32 operands.
+# What chunk_prepare may pick: by the compute capability from which it holds, for two-byte and for float32 operands. On
+# Blackwell float32 takes 16 warps: with fewer, Triton would have its matrix unit multiply float64, which it does not.
 CONFIGS: dict[int, dict[str, list[Config]]] = {
     80: {"narrow": [Config(32, 4)], "float32": [Config(16, 8)]},
-    90: {"narrow": [Config(128, 4)], "float32": [Config(32, 8)]},
+    90: {"narrow": [Config(128, 4)], "float32": [Config(16, 8)]},
+    100: {"narrow": [Config(128, 4)], "float32": [Config(16, 16)]},
 }
 
 
-def precision(dtype: torch.dtype) -> str:
-    """Name the precision of a dot: three tf32 products for float32, and no matter for narrower operands."""
-    return "tf32x3" if dtype is torch.float32 else "tf32"
+def stored_dtypes(dtype: torch.dtype) -> tuple[torch.dtype, torch.dtype]:
+    """Return the dtypes of ``Prepared.gates`` and ``Prepared.solve`` for inputs of this one."""
+    return (torch.float64, torch.float64) if dtype is torch.float32 else (torch.float32, dtype)
+
+
+def sliced(x: Tensor) -> bool:
+    """Tell whether products of tensors like this one are taken in slices.
+
+    Triton has matrix instructions for float64 on compute capability 8.0 and 9.0 alone.
+    """
+    return x.dtype is torch.float32 and capability(x.device) not in (0, 80, 90)
 
 
 def chunk_prepare(
@@ -247,12 +315,13 @@ def chunk_prepare(
         reads: what the queries read within a chunk is asked for; the portable kernel gives it in any case.
     """
     H, K = q.shape[-2:]
-    gates = torch.empty(chunks.count, HV, 4, CHUNK, dtype=torch.float32, device=q.device)
+    of_gates, of_solve = stored_dtypes(q.dtype)
+    gates = torch.empty(chunks.count, HV, 4, CHUNK, dtype=of_gates, device=q.device)
     decay, erase = g is not None, beta is not None
     hopper = fits_hopper(K, q, k)
     asked, inverse = (
-        torch.empty(chunks.count, HV, CHUNK, CHUNK, dtype=q.dtype, device=q.device) if wanted else None
-        for wanted in (reads or not hopper, erase)
+        torch.empty(chunks.count, HV, CHUNK, CHUNK, dtype=dtype, device=q.device) if wanted else None
+        for wanted, dtype in ((reads or not hopper, q.dtype), (erase, of_solve))
     )
     prepared = Prepared(gates, inverse, asked, cu_seqlens, chunks, scale, decay, erase)
     if hopper:
@@ -261,12 +330,10 @@ def chunk_prepare(
 
         launch(q, k, g, beta, prepared, processors=chip_of(q.device).processors)
         return prepared
-    wide = q.dtype is torch.float32
-    config = of_capability(CONFIGS, capability(q.device))["float32" if wide else "narrow"][0]
+    config = of_capability(CONFIGS, capability(q.device))["float32" if q.dtype is torch.float32 else "narrow"][0]
     chunk_prepare_kernel[(chunks.count * HV,)](
         q, k, g, beta, gates, inverse, asked, chunks.spans, scale, H, HV,
-        K=K, BK=min(max(16, triton.next_power_of_2(K)), config.BK), C=CHUNK, DECAY=decay, ERASE=erase,
-        PREC=precision(q.dtype), SOLVE_PREC="tf32x3" if wide else "bf16x3",
+        K=K, BK=min(max(16, triton.next_power_of_2(K)), config.BK), C=CHUNK, DECAY=decay, ERASE=erase, SLICED=sliced(k),
         num_warps=config.num_warps, num_stages=1,
     )  # fmt: skip
     return prepared

@@ -12,7 +12,7 @@ from torch import Tensor
 from triton.runtime import driver
 
 from gdn_core.kernels.chunk_blocks import Blocks
-from gdn_core.kernels.chunk_prepare import CHUNK, Prepared, precision
+from gdn_core.kernels.chunk_prepare import CHUNK, Prepared, dot, operand_dtype, sliced, sum_dtype
 from gdn_core.kernels.tensor_maps import fits_hopper, of_capability
 
 
@@ -23,7 +23,7 @@ def chunk_scan_kernel(
     stride_n, stride_h, stride_k, stride_v,
     K: tl.constexpr, V: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, C: tl.constexpr,
     DECAY: tl.constexpr, ERASE: tl.constexpr, STATE: tl.constexpr, MAP: tl.constexpr,
-    WRITE_O: tl.constexpr, PREC: tl.constexpr,
+    WRITE_O: tl.constexpr, SLICED: tl.constexpr,
 ):  # fmt: skip
     """Scan the chunks of one segment for BV rows of one head's memory, as in gdn_core.reference.chunk.
 
@@ -44,7 +44,8 @@ def chunk_scan_kernel(
     stop = tl.minimum(start + LENGTH * C, tl.load(cu_seqlens + i_n + 1).to(tl.int64))
     i_c = tl.load(chunk_offsets + i_n) + first
 
-    DTYPE: tl.constexpr = k.dtype.element_ty
+    OPERAND: tl.constexpr = operand_dtype(k.dtype.element_ty)
+    SUM: tl.constexpr = sum_dtype(k.dtype.element_ty)
     o_c = tl.arange(0, C)
     o_k = tl.arange(0, BK)
     o_v = i_v * BV + tl.arange(0, BV)
@@ -58,15 +59,15 @@ def chunk_scan_kernel(
         if (i_v < NV) & (i_s == tl.load(segment_offsets + i_n + 1) - 1):
             return
         # The rows past V follow the identity: what the segment makes of any memory.
-        b_S = tl.where((o_v - NV * BV)[:, None] == o_k[None, :], 1.0, 0.0)
+        b_S = tl.where((o_v - NV * BV)[:, None] == o_k[None, :], 1.0, 0.0).to(SUM)
         if STATE:
             p_S = state + i_n * stride_n + i_hv * stride_h + o_v[:, None] * stride_v + o_k[None, :] * stride_k
-            b_S += tl.load(p_S, mask=m_S & (first == 0), other=0.0).to(tl.float32)
+            b_S += tl.load(p_S, mask=m_S & (first == 0), other=0.0).to(SUM)
     elif STATE:
         p_S = state + i_s * stride_n + i_hv * stride_h + o_v[:, None] * stride_v + o_k[None, :] * stride_k
-        b_S = tl.load(p_S, mask=m_S, other=0.0).to(tl.float32)
+        b_S = tl.load(p_S, mask=m_S, other=0.0).to(SUM)
     else:
-        b_S = tl.zeros((BV, BK), tl.float32)
+        b_S = tl.zeros((BV, BK), SUM)
 
     for i in range(tl.cdiv(tl.maximum(stop - start, 0), C).to(tl.int32)):
         i_block = (i_c + i) * HV + i_hv
@@ -77,43 +78,43 @@ def chunk_scan_kernel(
         o_qk = (o_t[:, None] * H + i_h) * K + o_k[None, :]
         m_qk = m_t[:, None] & m_k[None, :]
         o_cc = i_block * (C * C) + o_c[:, None] * C + o_c[None, :]
-        b_k = tl.load(k + o_qk, mask=m_qk, other=0.0)
+        b_k = tl.load(k + o_qk, mask=m_qk, other=0.0).to(OPERAND)
         b_v = tl.load(v + o_vo, mask=m_vo, other=0.0)
         p_gates = gates + i_block * (4 * C) + o_c
         if DECAY:
             b_gamma = tl.load(p_gates + C)
             b_rest = tl.load(p_gates + 2 * C)
             b_all = tl.load(gates + i_block * (4 * C) + 2 * C - 1)
-        b_Sd = b_S.to(DTYPE)
+        b_Sd = b_S.to(OPERAND)
 
         if ERASE:  # error: w v - S (decayed) (b k), for all the chunk at once
-            b_read = tl.dot(b_Sd, tl.trans(b_k), input_precision=PREC)
+            b_read = dot(b_Sd, tl.trans(b_k), SLICED=SLICED)
             if DECAY:
                 b_read = b_read * b_gamma[None, :]
-            b_x = b_v.to(tl.float32) - b_read
+            b_x = b_v.to(SUM) - b_read
             b_T = tl.load(solve + o_cc)
-            b_e = tl.dot(b_x.to(DTYPE), tl.trans(b_T), input_precision=PREC)
+            b_e = dot(b_x.to(OPERAND), tl.trans(b_T), SLICED=SLICED)
             b_beta = tl.load(p_gates + 3 * C)
             b_u = b_e * b_beta[None, :]
         else:
-            b_u = b_v.to(tl.float32)
+            b_u = b_v.to(SUM)
 
         if WRITE_O:
-            b_q = tl.load(q + o_qk, mask=m_qk, other=0.0)
-            b_o = tl.dot(b_Sd, tl.trans(b_q), input_precision=PREC)
+            b_q = tl.load(q + o_qk, mask=m_qk, other=0.0).to(OPERAND)
+            b_o = dot(b_Sd, tl.trans(b_q), SLICED=SLICED)
             b_o *= (b_gamma * scale)[None, :] if DECAY else scale
 
         # decay, then write
         if DECAY:
-            b_w = (b_u * b_rest[None, :]).to(DTYPE)
-            b_S = tl.dot(b_w, b_k, b_S * b_all, input_precision=PREC)
+            b_w = (b_u * b_rest[None, :]).to(OPERAND)
+            b_S = dot(b_w, b_k, b_S * b_all, SLICED=SLICED)
         else:
-            b_S = tl.dot(b_u.to(DTYPE), b_k, b_S, input_precision=PREC)
+            b_S = dot(b_u.to(OPERAND), b_k, b_S, SLICED=SLICED)
 
         if WRITE_O:  # read
-            b_P = tl.load(reads + o_cc)
-            b_o = tl.dot(b_u.to(DTYPE), tl.trans(b_P), b_o, input_precision=PREC)
-            tl.store(o + o_vo, b_o.to(DTYPE), mask=m_vo)
+            b_P = tl.load(reads + o_cc).to(OPERAND)
+            b_o = dot(b_u.to(OPERAND), tl.trans(b_P), b_o, SLICED=SLICED)
+            tl.store(o + o_vo, b_o.to(o.dtype.element_ty), mask=m_vo)
 
     ROWS: tl.constexpr = NV * BV + BK if MAP else V
     p_end = ends + (i_s * HV + i_hv) * (ROWS * K) + o_v[:, None] * K + o_k[None, :]
@@ -127,11 +128,13 @@ class Tiles(NamedTuple):
         BV: rows of the memory a program holds.
         num_warps: warps a program.
         num_stages: chunks in flight.
+        BK: key channels a program holds, at most; a scan needs them all.
     """
 
     BV: int
     num_warps: int
     num_stages: int
+    BK: int = 256
 
 
 class Chip(NamedTuple):
@@ -231,7 +234,7 @@ def _launch(
         x.cu_seqlens, x.chunks.offsets, segments.offsets, segments.owner, x.scale,
         x.cu_seqlens.shape[0] - 1, H, HV, segments.size // CHUNK, *strides,
         K=K, V=V, BK=BK, BV=tiles.BV, C=CHUNK, DECAY=x.decay, ERASE=x.erase, STATE=state is not None, MAP=maps,
-        WRITE_O=not maps, PREC=precision(k.dtype),
+        WRITE_O=not maps, SLICED=sliced(k),
         num_warps=tiles.num_warps, num_stages=tiles.num_stages,
     )  # fmt: skip
     return ends

@@ -10,7 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 from gdn_core.kernels.chunk_blocks import Blocks
-from gdn_core.kernels.chunk_prepare import CHUNK, Prepared, precision
+from gdn_core.kernels.chunk_prepare import CHUNK, Prepared, dot, operand_dtype, sliced, sum_dtype
 from gdn_core.kernels.chunk_scan import Chip, Tiles, chip_of
 from gdn_core.kernels.chunk_windows import Window
 from gdn_core.kernels.tensor_maps import fits_hopper, fits_tensor_maps, of_capability, rows_of
@@ -34,7 +34,7 @@ def load_tokens(
         if TAIL:
             m_x &= (o_t < stop)[:, None]
         b_x = tl.load(x + o_t.to(tl.int64)[:, None] * row + column + o_d[None, :], mask=m_x, other=0.0)
-    return b_x
+    return b_x.to(operand_dtype(b_x.dtype))
 
 
 @triton.jit
@@ -62,7 +62,7 @@ def load_block(x, i_block, C: tl.constexpr, TMA: tl.constexpr):
     else:
         o_c = tl.arange(0, C)
         b_x = tl.load(x + i_block.to(tl.int64) * (C * C) + o_c[:, None] * C + o_c[None, :])
-    return b_x
+    return b_x.to(operand_dtype(b_x.dtype))
 
 
 @triton.jit
@@ -82,52 +82,51 @@ def store_memory(
 @triton.jit
 def load_gates(gates, i_block, C: tl.constexpr, DECAY: tl.constexpr, ERASE: tl.constexpr):
     """Load the decay since a chunk's start, the one to its end, beta, and the decay of the whole chunk."""
+    SUM: tl.constexpr = gates.dtype.element_ty
     p_gates = gates + i_block.to(tl.int64) * (4 * C)
     o_c = tl.arange(0, C)
-    b_gamma = tl.load(p_gates + C + o_c) if DECAY else tl.full((C,), 1.0, tl.float32)
-    b_rest = tl.load(p_gates + 2 * C + o_c) if DECAY else tl.full((C,), 1.0, tl.float32)
-    b_beta = tl.load(p_gates + 3 * C + o_c) if ERASE else tl.full((C,), 1.0, tl.float32)
-    b_all = tl.load(p_gates + 2 * C - 1) if DECAY else tl.full((), 1.0, tl.float32)
+    b_gamma = tl.load(p_gates + C + o_c) if DECAY else tl.full((C,), 1.0, SUM)
+    b_rest = tl.load(p_gates + 2 * C + o_c) if DECAY else tl.full((C,), 1.0, SUM)
+    b_beta = tl.load(p_gates + 3 * C + o_c) if ERASE else tl.full((C,), 1.0, SUM)
+    b_all = tl.load(p_gates + 2 * C - 1) if DECAY else tl.full((), 1.0, SUM)
     return b_gamma, b_rest, b_beta, b_all
 
 
 @triton.jit
 def gradient_step(
     b_dS, b_dSd, b_k, b_q, b_do, b_P, b_T, b_gamma, b_rest, b_beta, b_all, scale,
-    ERASE: tl.constexpr, PREC: tl.constexpr,
+    ERASE: tl.constexpr, SLICED: tl.constexpr,
 ):  # fmt: skip
     """Run the stages of state_step and of the read backwards, for one chunk.
 
     Returns:
         The gradient of the memory before the chunk [BV, BK], and that of the values [BV, C].
     """
-    b_du = tl.dot(b_dSd, tl.trans(b_k), input_precision=PREC) * b_rest[None, :]  # write
-    b_du = tl.dot(tl.trans(b_do), b_P, b_du, input_precision=PREC)
+    b_du = dot(b_dSd, tl.trans(b_k), SLICED=SLICED) * b_rest[None, :]  # write
+    b_du = dot(tl.trans(b_do), b_P, b_du, SLICED=SLICED)
     b_dv = b_du
     if ERASE:
-        b_dv = tl.dot((b_du * b_beta[None, :]).to(b_k.dtype), b_T, input_precision=PREC)
-    b_r = tl.trans(b_do).to(tl.float32) * (b_gamma * scale)[None, :]  # read
-    b_dS = tl.dot(b_r.to(b_k.dtype), b_q, b_dS * b_all, input_precision=PREC)
+        b_dv = dot((b_du * b_beta[None, :]).to(b_k.dtype), b_T, SLICED=SLICED)
+    b_r = tl.trans(b_do).to(b_dS.dtype) * (b_gamma * scale)[None, :]  # read
+    b_dS = dot(b_r.to(b_k.dtype), b_q, b_dS * b_all, SLICED=SLICED)
     if ERASE:  # error
-        b_dS = tl.dot((b_dv * (-b_gamma)[None, :]).to(b_k.dtype), b_k, b_dS, input_precision=PREC)
+        b_dS = dot((b_dv * (-b_gamma)[None, :]).to(b_k.dtype), b_k, b_dS, SLICED=SLICED)
     return b_dS, b_dv.to(b_k.dtype)
 
 
 @triton.jit
-def state_step(
-    b_S, b_Sd, b_k, b_v, b_T, b_gamma, b_rest, b_beta, b_all, ERASE: tl.constexpr, PREC: tl.constexpr
-):  # fmt: skip
+def state_step(b_S, b_Sd, b_k, b_v, b_T, b_gamma, b_rest, b_beta, b_all, ERASE: tl.constexpr, SLICED: tl.constexpr):
     """Carry the memory over one chunk: error, decay, write.
 
     Returns:
         The memory after the chunk [BV, BK], and the errors before their gate [BV, C].
     """
-    b_e = tl.trans(b_v).to(tl.float32)
+    b_e = tl.trans(b_v).to(b_S.dtype)
     if ERASE:
-        b_x = b_e - tl.dot(b_Sd, tl.trans(b_k), input_precision=PREC) * b_gamma[None, :]
-        b_e = tl.dot(b_x.to(b_k.dtype), tl.trans(b_T), input_precision=PREC)
+        b_x = b_e - dot(b_Sd, tl.trans(b_k), SLICED=SLICED) * b_gamma[None, :]
+        b_e = dot(b_x.to(b_k.dtype), tl.trans(b_T), SLICED=SLICED)
     b_w = b_e * (b_beta * b_rest)[None, :]
-    return tl.dot(b_w.to(b_k.dtype), b_k, b_S * b_all, input_precision=PREC), b_e.to(b_k.dtype)
+    return dot(b_w.to(b_k.dtype), b_k, b_S * b_all, SLICED=SLICED), b_e.to(b_k.dtype)
 
 
 @triton.jit(do_not_specialize=["N", "H", "HV", "LENGTH", "FIRST", "STEP", "DENSE"])
@@ -138,7 +137,7 @@ def chunk_scans_kernel(
     state_n, state_h, state_k, state_v, dstate_n, dstate_h, dstate_k, dstate_v,
     K: tl.constexpr, V: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, C: tl.constexpr,
     DECAY: tl.constexpr, ERASE: tl.constexpr, STATE: tl.constexpr, DSTATE: tl.constexpr, WRITE: tl.constexpr,
-    TMA: tl.constexpr, PREC: tl.constexpr,
+    TMA: tl.constexpr, SLICED: tl.constexpr,
 ):  # fmt: skip
     """Scan the chunks of one segment for BV rows of one head's memory: half of the programs backwards, half forwards.
 
@@ -167,16 +166,17 @@ def chunk_scans_kernel(
     whole = (stop - start) // C if TMA else tl.cdiv(stop - start, C)
     tail = stop - start > whole * C
 
+    SUM: tl.constexpr = sum_dtype(k.dtype.element_ty)
     o_k = tl.arange(0, BK)
     o_v = i_v * BV + tl.arange(0, BV)
     m_S = (o_v < V)[:, None] & (o_k < K)[None, :]
     qk_row, vo_row = H * K, HV * V
     qk_column, vo_column = i_h * K, i_hv * V + i_v * BV
-    b_S = tl.zeros((BV, BK), tl.float32)
+    b_S = tl.zeros((BV, BK), SUM)
     if backwards:
         if DSTATE:
             p_S = dstate + i_l * dstate_n + i_hv * dstate_h + o_v[:, None] * dstate_v + o_k[None, :] * dstate_k
-            b_S = tl.load(p_S, mask=m_S, other=0.0).to(tl.float32)
+            b_S = tl.load(p_S, mask=m_S, other=0.0).to(SUM)
         if TMA:  # noqa: SIM102  # the one is known to the compiler, the other is not
             if tail:
                 i_t = start + whole * C
@@ -191,7 +191,7 @@ def chunk_scans_kernel(
                 if WRITE:
                     store_memory(dstates, b_Sd, i_block, i_v, K, V, BK, BV, TMA)
                 b_S, b_dv = gradient_step(
-                    b_S, b_Sd, b_k, b_q, b_do, b_P, b_T, b_gamma, b_rest, b_beta, b_all, scale, ERASE, PREC
+                    b_S, b_Sd, b_k, b_q, b_do, b_P, b_T, b_gamma, b_rest, b_beta, b_all, scale, ERASE, SLICED
                 )  # fmt: skip
                 if WRITE:
                     store_tokens(dv, d_dv, b_dv, i_t, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, True)
@@ -209,7 +209,7 @@ def chunk_scans_kernel(
             if WRITE:
                 store_memory(dstates, b_Sd, i_block, i_v, K, V, BK, BV, TMA)
             b_S, b_dv = gradient_step(
-                b_S, b_Sd, b_k, b_q, b_do, b_P, b_T, b_gamma, b_rest, b_beta, b_all, scale, ERASE, PREC
+                b_S, b_Sd, b_k, b_q, b_do, b_P, b_T, b_gamma, b_rest, b_beta, b_all, scale, ERASE, SLICED
             )  # fmt: skip
             if WRITE:
                 store_tokens(dv, d_dv, b_dv, i_t, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, not TMA)
@@ -218,7 +218,7 @@ def chunk_scans_kernel(
     elif WRITE:
         if STATE:
             p_S = state + i_l * state_n + i_hv * state_h + o_v[:, None] * state_v + o_k[None, :] * state_k
-            b_S = tl.load(p_S, mask=m_S, other=0.0).to(tl.float32)
+            b_S = tl.load(p_S, mask=m_S, other=0.0).to(SUM)
         for i in range(whole):
             i_t = start + i * C
             i_block = (i_c + i) * HV + i_hv
@@ -228,7 +228,7 @@ def chunk_scans_kernel(
             b_gamma, b_rest, b_beta, b_all = load_gates(gates, i_block, C, DECAY, ERASE)
             b_Sd = b_S.to(b_k.dtype)
             store_memory(states, b_Sd, i_block, i_v, K, V, BK, BV, TMA)
-            b_S, b_e = state_step(b_S, b_Sd, b_k, b_v, b_T, b_gamma, b_rest, b_beta, b_all, ERASE, PREC)
+            b_S, b_e = state_step(b_S, b_Sd, b_k, b_v, b_T, b_gamma, b_rest, b_beta, b_all, ERASE, SLICED)
             if ERASE:
                 i_e = (i_c + i) * C
                 store_tokens(errors, d_errors, b_e, i_e, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, False)
@@ -243,7 +243,7 @@ def chunk_scans_kernel(
                 b_Sd = b_S.to(b_k.dtype)
                 store_memory(states, b_Sd, i_block, i_v, K, V, BK, BV, TMA)
                 if ERASE:
-                    b_S, b_e = state_step(b_S, b_Sd, b_k, b_v, b_T, b_gamma, b_rest, b_beta, b_all, ERASE, PREC)
+                    b_S, b_e = state_step(b_S, b_Sd, b_k, b_v, b_T, b_gamma, b_rest, b_beta, b_all, ERASE, SLICED)
                     i_e = (i_c + whole) * C
                     store_tokens(errors, d_errors, b_e, i_e, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, False)
 
@@ -381,7 +381,7 @@ def _launch(
         x.cu_seqlens.shape[0] - 1, H, HV, segments.size // CHUNK, window.first, window.step, int(window.dense),
         *strides[0], *strides[1],
         K=K, V=V, BK=BK, BV=BV, C=CHUNK, DECAY=x.decay, ERASE=x.erase,
-        STATE=state is not None, DSTATE=dstate is not None, WRITE=written is not None, TMA=tma, PREC=precision(k.dtype),
+        STATE=state is not None, DSTATE=dstate is not None, WRITE=written is not None, TMA=tma, SLICED=sliced(k),
         num_warps=tiles.num_warps, num_stages=tiles.num_stages,
     )  # fmt: skip
     return dends

@@ -37,14 +37,14 @@ TENSOR_COLUMNS = 512  # of the memory beside the matrix unit that Blackwell has
 # Bytes of each thread that are known to spill, at most, with operands of two bytes and of four. What is not named here
 # spills nothing; what is costs time, and is to come down.
 SPILLS = {
-    "chunk_prepare_kernel": (40, 8),
+    "chunk_prepare_kernel": (40, 520),
     "chunk_prepare_hopper_kernel": (32, 0),
-    "chunk_scan_kernel": (88, 7368),
+    "chunk_scan_kernel": (88, 3040),
     "chunk_scan_hopper_kernel": (16, 0),
-    "chunk_compose_kernel": (0, 80),
-    "chunk_scans_kernel": (600, 5912),
-    "chunk_query_gradients_kernel": (2296, 14704),
-    "chunk_key_gradients_kernel": (880, 19224),
+    "chunk_compose_kernel": (0, 312),
+    "chunk_scans_kernel": (600, 1304),
+    "chunk_query_gradients_kernel": (2296, 1312),
+    "chunk_key_gradients_kernel": (880, 1480),
     "chunk_gradients_hopper_kernel": (104, 0),
     "trajectory_kernel": (8, 0),
 }
