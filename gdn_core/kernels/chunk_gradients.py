@@ -21,8 +21,8 @@ def decay_between(gates, i_block, m_pairs, C: tl.constexpr):
     """Return exp(G_i - G_j) where m_pairs, and zero elsewhere, [C, C].
 
     A difference is small where it matters, between sums that one forgetful token has made large: they are in float64
-    where inputs are float32. So is its exponential, for the hardware's float32 one is off by three roundings, which
-    alone took the gradient of g, a sum that nearly cancels, to six times its budget.
+    where inputs are float32. So is the exponential: three roundings, as many as the hardware's float32 one is off by,
+    are six times the budget of the gradient of g, a sum that nearly cancels.
     """
     o_c = tl.arange(0, C)
     b_G = tl.load(gates + i_block * (4 * C) + o_c)
