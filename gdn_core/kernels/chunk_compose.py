@@ -91,11 +91,13 @@ def chunk_compose(
     count, HV, K = maps.shape[0], maps.shape[1], maps.shape[-1]
     starts = torch.empty(count, HV, V, K, dtype=torch.float32, device=maps.device)
     strides = state.stride() if state is not None else (0, 0, 0, 0)
+    wide = x.dtype is torch.float32
     BK, BV = max(16, triton.next_power_of_2(K)), 16
     N = segments.offsets.shape[0] - 1
     chunk_compose_kernel[(triton.cdiv(V, BV) * N * HV,)](
         maps, added, state, starts, segments.offsets, HV, *strides, maps.stride(1), added.stride(1),
         K=K, V=V, BK=BK, BM=BK if BK <= 128 else 32, BV=BV, STATE=state is not None, REVERSE=reverse,
-        WIDE=x.dtype is torch.float32, SLICED=sliced(x), num_warps=8, num_stages=2 if BK <= 128 else 1,
+        WIDE=wide, SLICED=sliced(x), num_warps=4 if wide and not sliced(x) else 8,  # as `narrowed` says of the scans
+        num_stages=2 if BK <= 128 else 1,
     )  # fmt: skip
     return starts

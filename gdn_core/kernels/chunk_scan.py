@@ -165,11 +165,11 @@ def chip_of(device: torch.device) -> Chip:
 # What scan_tiles may pick, by the compute capability from which it holds: for keys of up to 128 channels and for wider
 # ones, of two-byte operands, and for float32. All but float32, whose products are three, fit the registers.
 CONFIGS: dict[int, dict[str, list[Tiles]]] = {
-    80: {"narrow": [Tiles(32, 4, 2)], "wide": [Tiles(32, 8, 1)], "float32": [Tiles(16, 8, 1)]},
+    80: {"narrow": [Tiles(32, 4, 2)], "wide": [Tiles(32, 8, 1)], "float32": [Tiles(32, 8, 1)]},
     90: {
         "narrow": [Tiles(64, 4, 3), Tiles(128, 8, 2)],  # 64 rows fill one matrix instruction, 128 share what they load
         "wide": [Tiles(32, 8, 1)],
-        "float32": [Tiles(16, 8, 1)],
+        "float32": [Tiles(32, 8, 1)],
     },
     100: {"narrow": [Tiles(64, 8, 2)], "wide": [Tiles(32, 8, 1)], "float32": [Tiles(16, 8, 1)]},
 }
@@ -191,8 +191,16 @@ def scan_tiles(K: int, V: int, dtype: torch.dtype, *, memories: int, chip: Chip)
     kind = "float32" if dtype is torch.float32 else "narrow" if K <= 128 else "wide"
     choices = of_capability(CONFIGS, 10 * chip.major)[kind]
     many = rows >= 128 and 4 * memories * triton.cdiv(V, 128) >= 3 * chip.processors
-    tiles = choices[-1 if many else 0]
-    return tiles._replace(BV=min(tiles.BV, rows))
+    return narrowed(choices[-1 if many else 0], V)
+
+
+def narrowed(tiles: Tiles, V: int) -> Tiles:
+    """Take no more rows than V channels need, and no fewer than four a warp.
+
+    With 16 rows for eight warps Triton 3.6 compiled whole float64 products of 255 and 256 channels to wrong ones: seen on
+    an H100 in outputs, which are right with 32 rows, with four warps, in slices and in the interpreter.
+    """
+    return tiles._replace(BV=min(tiles.BV, max(4 * tiles.num_warps, triton.next_power_of_2(V))))
 
 
 def scans_on_hopper(q: Tensor, k: Tensor, v: Tensor) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gdn_core.kernels.chunk_blocks import Blocks
 from gdn_core.kernels.chunk_prepare import CHUNK, Prepared, dot, operand_dtype, sliced, sum_dtype
-from gdn_core.kernels.chunk_scan import Chip, Tiles, chip_of
+from gdn_core.kernels.chunk_scan import Chip, Tiles, chip_of, narrowed
 from gdn_core.kernels.chunk_windows import Window
 from gdn_core.kernels.tensor_maps import fits_hopper, fits_tensor_maps, of_capability, rows_of
 
@@ -252,8 +252,8 @@ def chunk_scans_kernel(
 # for keys of at most 128 channels and for wider ones. Eight warps, since the registers of four do not hold 64 rows;
 # one chunk in flight on Blackwell, for which Triton 3.7 fails to pipeline the scans of rules without a gate.
 CONFIGS: dict[int, dict[str, list[Tiles]]] = {
-    80: {"narrow": [Tiles(64, 8, 1), Tiles(32, 8, 1)], "float32": [Tiles(16, 8, 1), Tiles(16, 8, 1)]},
-    90: {"narrow": [Tiles(64, 8, 2), Tiles(16, 8, 1)], "float32": [Tiles(16, 8, 1), Tiles(16, 8, 1)]},
+    80: {"narrow": [Tiles(64, 8, 1), Tiles(32, 8, 1)], "float32": [Tiles(32, 8, 1), Tiles(32, 8, 1)]},
+    90: {"narrow": [Tiles(64, 8, 2), Tiles(32, 8, 1)], "float32": [Tiles(32, 8, 1), Tiles(32, 8, 1)]},
     100: {"narrow": [Tiles(64, 8, 1), Tiles(32, 8, 1)], "float32": [Tiles(16, 8, 1), Tiles(16, 8, 1)]},
 }
 
@@ -261,8 +261,7 @@ CONFIGS: dict[int, dict[str, list[Tiles]]] = {
 def tiles_of(configs: dict[int, dict[str, list[Tiles]]], K: int, V: int, dtype: torch.dtype, *, chip: Chip) -> Tiles:
     """Choose the tiles of a kernel of the backward pass from what it may pick."""
     narrower, wider = of_capability(configs, 10 * chip.major)["float32" if dtype is torch.float32 else "narrow"]
-    tiles = narrower if K <= 128 else wider
-    return tiles._replace(BV=min(tiles.BV, max(16, triton.next_power_of_2(V))))
+    return narrowed(narrower if K <= 128 else wider, V)
 
 
 class Scans(NamedTuple):

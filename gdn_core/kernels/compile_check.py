@@ -39,7 +39,7 @@ TENSOR_COLUMNS = 512  # of the memory beside the matrix unit that Blackwell has
 SPILLS = {
     "chunk_prepare_kernel": (40, 520),
     "chunk_prepare_hopper_kernel": (32, 0),
-    "chunk_scan_kernel": (88, 3040),
+    "chunk_scan_kernel": (88, 5968),
     "chunk_scan_hopper_kernel": (16, 0),
     "chunk_compose_kernel": (0, 312),
     "chunk_scans_kernel": (600, 1304),
