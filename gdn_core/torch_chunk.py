@@ -7,14 +7,16 @@ before a span are kept, and only where a gradient is asked for: the backward pas
 
 Arithmetic is in float32, or in float64 where the inputs are. What leads from the keys of a chunk to its errors (the
 products of keys, the inverse, its application) is in float64 always: where tokens undo each other an error is a small
-difference of large numbers, and float32 would lose more digits there than everywhere else together.
+difference of large numbers, and float32 would lose more digits there than everywhere else together. So are, backwards,
+the inverse, its application, and the gradients of the products of keys. Of what is left, long sums over channels are
+taken in parts, for a product in float32 rounds each partial sum, and the plain scan's sums are not in one piece either.
 
 In the comments X = B * HV counts memories, n the chunks of a span, C tokens in a chunk; the memory is kept as [K, V].
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -26,6 +28,7 @@ CHUNK_SIZE = 32
 CHUNKS_AT_ONCE = 8  # what a span of 8 heads holds then stays in the cache
 SPAN = CHUNK_SIZE * CHUNKS_AT_ONCE  # tokens
 WIDE = torch.float64  # of log decays, and of all that leads to an error
+PARTS = 4  # of a sum in float32; with more, adding the parts rounds as much as they do
 
 
 class Kept(NamedTuple):
@@ -83,7 +86,7 @@ def _spans(T: int, C: int) -> Iterator[_Span]:
 
 
 class _Gates(NamedTuple):
-    """Decays and gates of a span, for each head H of the keys its G = HV / H of the values."""
+    """Decays and gates of a span in float64, for each head H of the keys its G = HV / H of the values."""
 
     beta: Tensor  # [n, B, H, G, C]
     so_far: Tensor  # [n, X, C, 1], decay from the start of the chunk to each token
@@ -95,13 +98,31 @@ def _gates(g: Tensor | None, beta: Tensor | None, span: _Span, H: int, v: Tensor
     """Sum log decays in float64, where a difference of sums that a forgetful token made large keeps its digits."""
     B, _, HV, _ = v.shape
     shape = (span.n, B, H, HV // H, span.C)
-    dtype = torch.promote_types(v.dtype, torch.float32)
     b = v.new_ones(shape, dtype=WIDE) if beta is None else span.cut(beta).to(WIDE).contiguous().view(shape)
     G = v.new_zeros(shape, dtype=WIDE) if g is None else span.cut(g).to(WIDE).cumsum(-1).reshape(shape)
     between = (G[..., :, None] - G[..., None, :]).tril_().exp_().tril_()  # the exponential of -inf takes twice as long
     column = (span.n, B * HV, span.C, 1)
-    left = (G[..., -1:] - G).exp()
-    return _Gates(b, G.exp().to(dtype).view(column), left.to(dtype).view(column), between)
+    return _Gates(b, G.exp().view(column), (G[..., -1:] - G).exp().view(column), between)
+
+
+def _columns(x: Tensor) -> tuple[Tensor, ...]:
+    """Cut what a left factor is summed over, as :func:`_rows` does for a right one."""
+    return x.split(-(-x.shape[-1] // PARTS), -1)
+
+
+def _rows(x: Tensor) -> tuple[Tensor, ...]:
+    return x.split(-(-x.shape[-2] // PARTS), -2)
+
+
+def _multiply(columns: Iterable[Tensor], rows: Iterable[Tensor], out: Tensor, *, add: bool = False) -> Tensor:
+    """Write batched products to ``out``, or add them, each inner sum in parts: the longer a sum, the more it rounds."""
+    for a, b in zip(columns, rows, strict=True):
+        if add:
+            out.baddbmm_(a, b)
+        else:
+            torch.bmm(a, b, out=out)
+        add = True
+    return out
 
 
 def _inverse(triangle: Tensor) -> Tensor:
@@ -131,12 +152,14 @@ def forward(
     if initial_state is not None:
         S += initial_state.reshape(S.shape)
     o = torch.empty(v.shape, dtype=v.dtype, device=v.device)
+    own = v.new_empty(2, N, B, H, C, K, dtype=dtype)  # keys, queries
     wide_keys = v.new_empty(N, B, H, C, K, dtype=WIDE)
     right, wide_error = (v.new_empty(X, C, V, dtype=WIDE) for _ in range(2))
     stored = v.new_empty(X, C, V, dtype=dtype)
     all_writing = v.new_empty(N, X, C, K, dtype=dtype)
     all_read, all_errors, all_out = (v.new_empty(N, X, C, V, dtype=dtype) for _ in range(3))
-    all_attention = v.new_empty(N, X, C, C, dtype=dtype)
+    products = v.new_empty(N * B * H, C, C, dtype=dtype)
+    S_rows = _rows(S)
     for span in _spans(T, C):
         n = span.n
         keys, queries, values = (span.rows(x, HV, dtype) for x in (k, q, v))
@@ -146,29 +169,31 @@ def forward(
         if beta is not None:
             wide = wide_keys[:n].copy_(span.cut(k)).flatten(0, 2)
             solve = _inverse(torch.bmm(wide, wide.transpose(1, 2)).view(n, B, H, 1, C, C) * gated)
-        writing = torch.mul(keys, gates.left * gates.beta.to(dtype).view(n, X, C, 1), out=all_writing[:n])
+        left, so_far = gates.left * gates.beta.view(n, X, C, 1), gates.so_far.to(dtype)
+        writing = torch.mul(keys, left.to(dtype), out=all_writing[:n])
         errors = all_errors[:n]
         if kept is not None:
             kept.starts[span.number] = S
             if beta is not None:
                 errors = kept.errors[span.number * CHUNKS_AT_ONCE :][:n]
         minus = -gates.so_far
-        for i, (k_i, q_i, u) in enumerate(zip(keys.unbind(), queries.unbind(), errors.unbind(), strict=True)):
+        key_columns = zip(*(x.unbind() for x in _columns(keys)), strict=True)
+        for i, (k_i, q_i, u) in enumerate(zip(key_columns, queries.unbind(), errors.unbind(), strict=True)):
             torch.bmm(q_i, S, out=all_read[i])
-            torch.bmm(q_i, k_i.transpose(1, 2), out=all_attention[i])
             if solve is None:
                 u.copy_(values[i])
             else:
-                torch.bmm(k_i, S, out=stored)
-                right.copy_(torch.addcmul(values[i], stored, minus[i], out=stored))
+                torch.addcmul(values[i], _multiply(k_i, S_rows, stored), minus[i], out=right)
                 u.copy_(torch.bmm(solve[i], right, out=wide_error))  # error
             if g is not None:
-                S *= gates.so_far[i, :, -1:]  # decay
+                S *= so_far[i, :, -1:]  # decay
             S.baddbmm_(writing[i].transpose(1, 2), u)  # write
-        attention = all_attention[:n].mul_(gated.to(dtype).view(n, X, C, C)).flatten(0, 1)
+        own_keys, own_queries = (o_x[:n].copy_(span.cut(x)).flatten(0, 2) for o_x, x in zip(own, (k, q), strict=True))
+        attention = _multiply(_columns(own_queries), _rows(own_keys.transpose(1, 2)), products[: n * B * H])
+        attention = (attention.view(n, B, H, 1, C, C) * gated.to(dtype)).view(n * X, C, C)
         out = all_out[:n]
         torch.bmm(attention, errors.flatten(0, 1), out=out.view(n * X, C, V))
-        span.put(out.addcmul_(all_read[:n], gates.so_far), o, scale)  # read
+        span.put(out.addcmul_(all_read[:n], so_far), o, scale)  # read
     return o, S.view(B, HV, K, V)
 
 
@@ -215,96 +240,108 @@ def backward(
     dg, dbeta = (None if x is None else torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in (g, beta))
     own = v.new_empty(N, B, H, 2, C, K, dtype=dtype)  # keys above queries
     wide_keys = v.new_empty(N, B, H, C, K, dtype=WIDE)
-    wide_r, wide_u = (v.new_empty(N, X, C, V, dtype=WIDE) for _ in range(2))
+    all_r, wide_u = (v.new_empty(N, X, C, V, dtype=WIDE) for _ in range(2))
     right = v.new_empty(X, C, V, dtype=WIDE)
     all_S = v.new_empty(N, X, K, V, dtype=dtype)
     all_reading, d_reading_of_all = (v.new_empty(N, X, R, K, dtype=dtype) for _ in range(2))
     all_writing, d_writing_of_all = (v.new_empty(N, X, C, K, dtype=dtype) for _ in range(2))
-    all_u, all_du, all_r = (v.new_empty(N, X, C, V, dtype=dtype) for _ in range(3))
+    all_u, all_du = (v.new_empty(N, X, C, V, dtype=dtype) for _ in range(2))
     answered = v.new_empty(N, X, R, V, dtype=dtype)  # gradients of what the rows were answered
-    halves = (slice(0, K // 2), slice(K // 2, K)) if K >= 64 else (slice(0, K),)  # shorter sums round less
+    all_products = v.new_empty(N * B * H, C, C, dtype=dtype)
+    all_d_products = v.new_empty(N * X, C, C, dtype=dtype)
+    dS_rows, dS_columns = _rows(dS), _rows(dS.transpose(1, 2))
     product, forgotten = v.new_empty(X, K, V, dtype=dtype), v.new_empty(N, X, dtype=dtype)
     for span in reversed(list(_spans(T, C))):
         n = span.n
         both = own[:n]
         both[:, :, :, 0].copy_(span.cut(k))
         both[:, :, :, 1].copy_(span.cut(q))
-        keys = both.flatten(0, 2)[:, 0]
+        keys, queries = both.flatten(0, 2).unbind(1)
         gates = _gates(g, beta, span, H, v)
-        products = torch.bmm(both.view(n * B * H, 2 * C, K)[:, -R:], keys.transpose(1, 2)).view(n, B, H, 1, -1, C, C)
-        solve, gram, b = None, None, gates.beta.to(dtype).view(n, X, C, 1)
+        solve, gram, b = None, None, gates.beta.view(n, X, C, 1)
         if erase:
             wide = wide_keys[:n].copy_(both[:, :, :, 0]).flatten(0, 2)
             gram = torch.bmm(wide, wide.transpose(1, 2)).view(n, B, H, 1, C, C)
             solve = _inverse(gram * gates.between * gates.beta[..., :, None]).transpose(2, 3)
-        # What multiplies a product of a row and a key: 0 on the diagonal for keys, which read before they are written.
-        factors = gates.between.to(dtype)[..., None, :, :] * scale
-        if erase:
-            factors = torch.cat((gates.between.tril(-1).to(dtype)[..., None, :, :], factors), -3)
-        decayed = factors * products
-        attention = decayed[..., -1, :, :].reshape(n * X, C, C)
-        so_far = gates.so_far.view(n, B, H, G, 1, C, 1)
+        factors = gates.between.to(dtype) * scale
+        products = _multiply(_columns(queries), _rows(keys.transpose(1, 2)), all_products[: n * B * H])
+        attention = products.view(n, B, H, 1, C, C) * factors
+        decays, left = gates.so_far.to(dtype), gates.left.to(dtype)
+        so_far = decays.view(n, B, H, G, 1, C, 1)
         row_factors = torch.cat((so_far, so_far * scale), 4) if erase else so_far * scale
         reading = all_reading[:n]
         rows = both.view(n, B, H, 1, 2, C, K)[..., -(R // C) :, :, :]
         torch.mul(rows, row_factors, out=reading.view(n, B, H, G, -1, C, K))
         writing = all_writing[:n]
         torch.mul(
-            both[:, :, :, None, 0], gates.left.view(n, B, H, G, C, 1), out=writing.view(n, B, H, G, C, K)
+            both[:, :, :, None, 0], left.view(n, B, H, G, C, 1), out=writing.view(n, B, H, G, C, K)
         )  # fmt: skip
         errors = kept.errors[span.number * CHUNKS_AT_ONCE :][:n] if erase else None
-        u = all_u[:n].copy_(span.rows(v, HV, dtype)) if errors is None else torch.mul(errors, b, out=all_u[:n])
+        u = all_u[:n]
+        if errors is None:
+            u.copy_(span.rows(v, HV, dtype))
+        else:
+            torch.mul(errors, b.to(dtype), out=u)
         S = all_S[:n]
         S[0] = kept.starts[span.number]
         for i in range(n - 1):
-            torch.mul(S[i], gates.so_far[i, :, -1:], out=S[i + 1])  # decay
+            torch.mul(S[i], decays[i, :, -1:], out=S[i + 1])  # decay
             S[i + 1].baddbmm_(writing[i].transpose(1, 2), u[i])  # write
         answer = answered[:n]
         answer[:, :, -C:] = span.rows(do, HV, dtype)
         du = all_du[:n]
-        torch.bmm(attention.transpose(1, 2), answer.flatten(0, 1)[:, -C:], out=du.flatten(0, 1))  # read
+        torch.bmm(attention.flatten(0, 3).transpose(1, 2), answer.flatten(0, 1)[:, -C:], out=du.flatten(0, 1))  # read
         d_writing = d_writing_of_all[:n]
         r = all_r[:n]
+        writing_columns, u_columns = (list(zip(*(y.unbind() for y in _columns(x)), strict=True)) for x in (writing, u))
         for i in reversed(range(n)):
-            for half in halves:
-                du[i].baddbmm_(writing[i, :, :, half], dS[:, half])  # write
-            torch.bmm(u[i], dS.transpose(1, 2), out=d_writing[i])
+            _multiply(writing_columns[i], dS_rows, du[i], add=True)  # write
+            _multiply(u_columns[i], dS_columns, d_writing[i])
             if g is not None:
                 torch.sum(torch.mul(S[i], dS, out=product), (1, 2), out=forgotten[i])
-                dS *= gates.so_far[i, :, -1:]  # decay
+                dS *= decays[i, :, -1:]  # decay
             if solve is not None:
-                right.copy_(du[i])
-                r[i].copy_(torch.bmm(solve[i], right, out=wide_r[i]))  # error
+                torch.bmm(solve[i], right.copy_(du[i]), out=r[i])  # error
                 torch.mul(r[i], b[i], out=du[i])
                 torch.neg(du[i], out=answer[i, :, :C])
-            dS.baddbmm_(reading[i].transpose(1, 2), answer[i])
+            for rows_i, answers in zip(reading[i].split(C, 1), answer[i].split(C, 1), strict=True):  # keys, queries
+                dS.baddbmm_(rows_i.transpose(1, 2), answers)
         span.put(du, dv)
-        if dbeta is not None and errors is not None:
-            span.put(torch.mul(r, errors, out=r).sum(-1), dbeta)
         d_reading = d_reading_of_all[:n]
-        torch.bmm(answer.flatten(0, 1), S.flatten(0, 1).transpose(1, 2), out=d_reading.flatten(0, 1))
-        d_decayed = torch.bmm(answer.flatten(0, 1), u.flatten(0, 1).transpose(1, 2)).view_as(decayed)
+        _multiply(_columns(answer.flatten(0, 1)), _rows(S.flatten(0, 1).transpose(1, 2)), d_reading.flatten(0, 1))
         d_reading = d_reading.view(n, B, H, G, -1, C, K).mul_(row_factors)
-        d_writing = d_writing.mul_(gates.left).view(n, B, H, G, C, K)
+        d_writing = d_writing.mul_(left).view(n, B, H, G, C, K)
+        # Gradients of the products of queries and keys, and of keys and keys, where too large numbers cancel.
+        d_products = _multiply(
+            _columns(answer.flatten(0, 1)[:, -C:]), _rows(u.flatten(0, 1).transpose(1, 2)), all_d_products[: n * X]
+        ).view(n, B, H, G, C, C)
+        d_gram = None
+        if errors is not None:
+            wide = torch.mul(errors, b, out=wide_u[:n]).flatten(0, 1).transpose(1, 2)
+            d_gram = torch.bmm(r.flatten(0, 1), wide).view_as(d_products)
+            d_gram *= gates.beta[..., :, None] * -gates.between.tril(-1)
         if dg is not None:
-            differences = (d_decayed[..., -1, :, :] * decayed[..., -1, :, :]).to(WIDE)  # [n, B, H, G, C, C]
-            if gram is not None and errors is not None:  # here too large numbers cancel
-                wide = torch.mul(errors, gates.beta.view(n, X, C, 1), out=wide_u[:n]).flatten(0, 1).transpose(1, 2)
-                d_gram = torch.bmm(wide_r[:n].flatten(0, 1), wide).view((*gram.shape[:3], G, C, C))
-                differences -= d_gram * gates.beta[..., :, None] * gates.between.tril(-1) * gram
+            differences = (d_products * attention).to(WIDE)  # [n, B, H, G, C, C]
+            if d_gram is not None and gram is not None:
+                differences += d_gram * gram
             at_end = (d_writing * both[:, :, :, None, 0]).sum(-1, dtype=WIDE)
             dG = (d_reading * rows).sum((4, 6), dtype=WIDE) + differences.sum(-1) - differences.sum(-2) - at_end
             last = forgotten[:n] * gates.so_far[:, :, -1, 0]
             dG[..., -1] += at_end.sum(-1) + last.view(n, B, H, G)
             span.put(dG.flip(-1).cumsum(-1).flip(-1), dg)
-        of_head = (d_decayed * factors).sum(3).view(n * B * H, R, C)
-        d_rows = d_reading.sum(3).view(n * B * H, R, K).baddbmm_(of_head, keys)
-        d_keys = d_writing.sum(3).view(n * B * H, C, K)
-        d_keys.baddbmm_(of_head.transpose(1, 2), both.view(n * B * H, 2 * C, K)[:, -R:])
-        if erase:
+        if dbeta is not None and errors is not None:
+            span.put(torch.mul(r, errors, out=r).sum(-1), dbeta)
+        of_head = (d_products * factors).sum(3).view(n * B * H, C, C)
+        d_rows = d_reading.sum(3).view(n * B * H, R, K)
+        d_queries = d_rows[:, -C:].baddbmm_(of_head, keys)
+        d_keys = d_writing.sum(3).view(n * B * H, C, K).baddbmm_(of_head.transpose(1, 2), queries)
+        if d_gram is not None:
+            of_head = d_gram.sum(3).view(n * B * H, C, C)
+            of_head = (of_head + of_head.transpose(1, 2)).to(dtype)
+            _multiply(_columns(of_head), _rows(keys), d_keys, add=True)
             d_keys += d_rows[:, :C]
         span.put(d_keys, dk)
-        span.put(d_rows[:, -C:].reshape(n, B * H, C, K), dq)
+        span.put(d_queries.reshape(n, B * H, C, K), dq)
     return Gradients(dq, dk, dv, dg, dbeta, dS.view(B, HV, K, V))
 
 
