@@ -195,7 +195,8 @@ def backward(
     programs = 2 * HV * triton.cdiv(V, 64)  # that scan one segment
     processors = chip_of(q.device).processors
     one_after_the_other = saved.starts is not None and saved.maps is None
-    windows: tuple[Window, ...] = (everything(chunks, segments),)
+    whole = everything(chunks, segments)
+    windows: tuple[Window, ...] = (whole,)
     if one_after_the_other:
         windows = batch_windows(B, T, length, None, q.device)
     elif saved.cu_seqlens is None and segments.count * programs > processors:
@@ -205,17 +206,20 @@ def backward(
         here = replace(chunks, spans=window.spans)
         return chunk_prepare(q, k, g, beta, HV=HV, scale=saved.scale, cu_seqlens=starts_at, chunks=here)
 
+    prepared = None
     if saved.starts is not None:
         state = saved.starts.transpose(-1, -2)
         if saved.maps is not None:  # what each segment adds to the gradient before it, composed
-            all_at_once = everything(chunks, segments)
-            added = scan_added_gradients(q, k, do, prepare(all_at_once), segments=segments, window=all_at_once)
+            prepared = prepare(whole)
+            added = scan_added_gradients(q, k, do, prepared, segments=segments, window=whole)
             dstate = chunk_compose(
                 saved.maps, added, dstate, V=V, segments=segments, x=k, reverse=True
             ).transpose(-1, -2)
     dstarts = []
     for window in windows:
-        prepared = prepare(window)
+        if prepared is None or window is not whole:
+            prepared = None  # before the next window takes as much room
+            prepared = prepare(window)
         scanned = scans(
             q, k, v, do, prepared, window.of(state), dstate if one_after_the_other else window.of(dstate), dv,
             segments=segments, window=window,
@@ -223,7 +227,7 @@ def backward(
         chunk_gradients(q, k, do, dv, prepared, scanned, written, window=window)
         dstarts.append(scanned.dends)
         dstate = scanned.dends.transpose(-1, -2) if one_after_the_other else dstate
-        del scanned, prepared  # before the next window takes as much room
+        del scanned  # before the next window takes as much room
     dinitial_state = None
     if saved.initial_state is not None:
         ends = dstarts[-1] if one_after_the_other else torch.cat(dstarts)[segments.offsets[:-1]]
