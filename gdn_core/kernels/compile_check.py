@@ -40,7 +40,7 @@ SPILLS = {
     "chunk_prepare_kernel": (40, 520),
     "chunk_prepare_hopper_kernel": (32, 0),
     "chunk_scan_kernel": (88, 5968),
-    "chunk_scan_hopper_kernel": (16, 0),
+    "chunk_scan_hopper_kernel": (40, 0),
     "chunk_compose_kernel": (0, 312),
     "chunk_scans_kernel": (600, 1304),
     "chunk_query_gradients_kernel": (2296, 1312),
