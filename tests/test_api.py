@@ -161,7 +161,7 @@ def test_the_other_layout_of_the_state_holds_the_same_memory(run: Callable[..., 
     o, S = run(**case)
     turned = case | {"initial_state": case["initial_state"].transpose(2, 3).contiguous()}
     o_turned, S_turned = run(**turned, state_v_first=True)
-    if run is fused and DEVICE == "cuda":  # which reads each layout along its rows, and so sums in another order
+    if run is fused and DEVICE == "cuda":  # not the same bits on an H100, for a reason not looked into
         torch.testing.assert_close((o, S), (o_turned, S_turned.transpose(2, 3)), rtol=1e-6, atol=1e-6)
     else:
         assert torch.equal(o, o_turned) and torch.equal(S, S_turned.transpose(2, 3))

@@ -344,6 +344,13 @@ def test_tables_are_made_once_and_outlive_the_graphs_that_read_them(monkeypatch:
     assert tables(2, gpu) is not None and made.count(2) == 2  # no graph held it, and 64 others came after it
 
 
+def test_no_warp_has_fewer_than_four_rows_where_a_memory_has_few() -> None:
+    for V in (1, 16, 24, 200):
+        tiles = scan_kernels.narrowed(scan_kernels.Tiles(64, 8, 1), V)
+        assert {1: 32, 16: 32, 24: 32, 200: 64}[V] == tiles.BV
+    assert scan_kernels.narrowed(scan_kernels.Tiles(64, 4, 1), 1).BV == 16
+
+
 @NEEDS_CUDA
 def test_a_graph_replays_both_passes_of_new_numbers() -> None:
     x = problem([200, 70], H=2, HV=4, K=128, V=128)

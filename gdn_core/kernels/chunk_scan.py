@@ -197,8 +197,9 @@ def scan_tiles(K: int, V: int, dtype: torch.dtype, *, memories: int, chip: Chip)
 def narrowed(tiles: Tiles, V: int) -> Tiles:
     """Take no more rows than V channels need, and no fewer than four a warp.
 
-    With 16 rows for eight warps Triton 3.6 compiled whole float64 products of 255 and 256 channels to wrong ones: an
-    H100 gave wrong outputs, and right ones with 32 rows, with four warps and in slices; the interpreter always does.
+    With 16 rows for eight warps and whole float64 products of 255 and 256 channels an H100 gave wrong outputs under
+    Triton 3.6; it gave right ones with 32 rows, with four warps and in slices, and the interpreter always does. Why was
+    not found.
     """
     return tiles._replace(BV=min(tiles.BV, max(4 * tiles.num_warps, triton.next_power_of_2(V))))
 
