@@ -6,13 +6,14 @@ transformers' PyTorch fallback are installed, in one process, round after round,
 falls on all of them. Beside each time stand the ratio to the others and to the floor: the larger of the bytes that have
 to move over the measured copy bandwidth, and the operations of the chunk form over the measured matrix rate. On a GPU
 the times are those of graph replays, and the seconds of the first call, which compiles into an empty cache, and the
-most memory that was allocated at once, inputs included, stand there too.
+most memory that the case had allocated at once, inputs included, stand there too.
 """
 
 from __future__ import annotations
 
 import argparse
 import atexit
+import gc
 import importlib
 import importlib.metadata
 import json
@@ -109,7 +110,7 @@ class Time:
         least: of the rounds.
         rounds: each.
         first: seconds of the first call, which compiles what the caches of this process lack.
-        peak: bytes allocated at the most in a call on a GPU, inputs included; 0 elsewhere.
+        peak: bytes that the case had allocated at the most in a call on a GPU, inputs included; 0 elsewhere.
     """
 
     runner: str
@@ -319,6 +320,8 @@ def _first(rule: Rule, case: Case, given: dict[str, Tensor], stream: Any) -> tup
 
 def race(case: Case, device: str) -> list[Time]:
     """Time a case by every runner, in turn."""
+    gc.collect()
+    before = torch.cuda.memory_allocated() if device == "cuda" else 0  # by what is not this case's
     given = draw(case, device)
     calls: dict[str, Callable[[], Any]] = {}
     measured: dict[str, tuple[float, int]] = {}
@@ -330,7 +333,7 @@ def race(case: Case, device: str) -> list[Time]:
         if device == "cuda" and name == "transformers" and case.T > 8192:
             continue  # seconds a call
         call, seconds, peak = _first(rule, case, given, stream)
-        measured[name] = seconds, peak
+        measured[name] = seconds, max(0, peak - before)
         del call  # what one keeps is not to count for the next
     for name in measured:
         call, _, _ = _first(rules[name], case, given, stream)
