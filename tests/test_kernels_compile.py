@@ -71,6 +71,26 @@ def test_products_that_wait_for_each_other_are_found() -> None:
     assert "does not fit: products: each is waited for by itself, for want of registers" in done.stdout
 
 
+def test_registers_left_unused_beside_spilled_numbers_are_found() -> None:
+    done = compiled(
+        "from gdn_core.kernels import chunk_scan, compile_check\n"
+        "chunk_scan.most_registers = lambda num_warps: None\n"
+        "compile_check.SPILLS['chunk_scan_kernel'] = (0, 10_000)\n"
+        "case = ['--case', 'float32, wide memory', '--kernel', 'chunk_scan_kernel']\n"
+        "raise SystemExit(compile_check.main(['--arch', '90', *case, '--processes', '1']))"
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "does not fit: registers: 64 for each thread that could have 255, and numbers spilled" in done.stdout
+
+
+def test_units_are_cut_so_that_programs_have_work() -> None:
+    heads = pytest.importorskip("gdn_core.kernels.chunk_prepare_hopper").heads_at_once
+    assert heads(32, 16, 32, 396) == 1  # 3 rounds of one head, and 2 of two
+    assert heads(512, 16, 64, 528) == 4  # 63 rounds of one head, and 16 of four: no tenth
+    assert heads(1, 1, 8, 528) == 1
+    assert heads(100, 4, 4, 528) == 1 == heads(1, 1, 1, 1)
+
+
 def test_what_does_not_fit_is_said() -> None:
     fits = Report("k", 80, "few heads", "", threads=128, registers=255, shared=166_912)
     assert fits.faults == []

@@ -8,7 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from gdn_core.kernels.chunk_blocks import Blocks
-from gdn_core.kernels.chunk_prepare import dot, sliced
+from gdn_core.kernels.chunk_prepare import dot, most_registers, sliced
 
 
 @triton.jit(do_not_specialize=["HV", "stride_n", "stride_h", "stride_k", "stride_v"])
@@ -92,12 +92,12 @@ def chunk_compose(
     starts = torch.empty(count, HV, V, K, dtype=torch.float32, device=maps.device)
     strides = state.stride() if state is not None else (0, 0, 0, 0)
     wide = x.dtype is torch.float32
-    BK, BV = max(16, triton.next_power_of_2(K)), 16
+    BK, BV, num_warps = max(16, triton.next_power_of_2(K)), 16, 8
     N = segments.offsets.shape[0] - 1
     chunk_compose_kernel[(triton.cdiv(V, BV) * N * HV,)](
         maps, added, state, starts, segments.offsets, HV, *strides, maps.stride(1), added.stride(1),
         K=K, V=V, BK=BK, BM=BK if BK <= 128 else 32, BV=BV, STATE=state is not None, REVERSE=reverse,
-        WIDE=wide, SLICED=sliced(x), num_warps=4 if wide and not sliced(x) else 8,  # as `narrowed` says of the scans
+        WIDE=wide, SLICED=sliced(x), num_warps=num_warps, maxnreg=most_registers(num_warps),
         num_stages=2 if BK <= 128 else 1,
     )  # fmt: skip
     return starts

@@ -9,7 +9,16 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from gdn_core.kernels.chunk_prepare import CHUNK, Prepared, dot, operand_dtype, sliced, stored_dtypes, sum_dtype
+from gdn_core.kernels.chunk_prepare import (
+    CHUNK,
+    Prepared,
+    dot,
+    most_registers,
+    operand_dtype,
+    sliced,
+    stored_dtypes,
+    sum_dtype,
+)
 from gdn_core.kernels.chunk_scan import Tiles, chip_of
 from gdn_core.kernels.chunk_scan_backward import Scans, tiles_of
 from gdn_core.kernels.chunk_windows import Window
@@ -315,6 +324,7 @@ def chunk_gradients(
     options: dict[str, Any] = {
         "K": K, "V": V, "BK": key_block(K, tiles), "BV": tiles.BV, "C": CHUNK, "DECAY": x.decay,
         "ERASE": x.erase, "SLICED": sliced(k), "num_warps": tiles.num_warps, "num_stages": tiles.num_stages,
+        "maxnreg": most_registers(tiles.num_warps),
     }  # fmt: skip
     dq, dk, dg, dbeta = written
     grid = (window.places * H, triton.cdiv(K, options["BK"]))

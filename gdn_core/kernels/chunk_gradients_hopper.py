@@ -12,6 +12,7 @@ from triton.experimental.gluon.language.nvidia.hopper import (
     warpgroup_mma,
     warpgroup_mma_wait,
 )
+from triton.language.extra.cuda import gdc_wait
 
 from gdn_core.kernels.chunk_prepare import CHUNK, Prepared
 from gdn_core.kernels.chunk_prepare_hopper import TILES, barrier, rows_of
@@ -75,6 +76,7 @@ def chunk_gradients_hopper_kernel(
     bar_dS = bars.index(4)
     fence_async_shared()
     barrier()
+    gdc_wait()  # for the scans
 
     first = gl.program_id(0)
     step = gl.num_programs(0)
@@ -302,5 +304,5 @@ def launch(
     chunk_gradients_hopper_kernel[(min(units, processors),)](
         rows_of(q, H * K, (CHUNK, K)), rows_of(k, H * K, (CHUNK, K)), *values, x.gates,
         rows_of(states, K, (V, K)), rows_of(dstates, K, (V, K)), *written, window.spans, x.scale,
-        H, HV, units, K=K, V=V, DECAY=x.decay, ERASE=x.erase, **CONFIGS[90],
+        H, HV, units, K=K, V=V, DECAY=x.decay, ERASE=x.erase, launch_pdl=True, **CONFIGS[90],
     )  # fmt: skip

@@ -236,7 +236,8 @@ class Prepared:
             start, exp(G); the decay until the end, exp(G_63 - G); and beta. float64 for float32 keys.
         solve: (I + A)^-1 with A_ij = exp(G_i - G_j) (k_i . k_j) beta_j for j < i, [chunk, HV, 64, 64]: it takes the
             values, less what the memory before the chunk answers, to the errors before their gate. In the dtype of the
-            keys, float64 for float32 ones. None where nothing is erased.
+            keys, float64 for float32 ones. Without the reads [chunk, HV, 48, 64]: the zeros above the diagonal's second
+            block of 32 are left out, and two rows of the first block make one. None where nothing is erased.
         reads: scale exp(G_i - G_j) (q_i . k_j) for j <= i, [chunk, HV, 64, 64]; None where nobody asked for them.
         cu_seqlens: where each sequence starts, [N + 1].
         chunks: the sequences cut into chunks of 64.
@@ -289,6 +290,16 @@ def sliced(x: Tensor) -> bool:
     return x.dtype is torch.float32 and capability(x.device) not in (0, 80, 90)
 
 
+def most_registers(num_warps: int) -> int:
+    """Say how many registers a thread of a program of so many warps may have: all there are.
+
+    Where a kernel spills anyway, ptxas (12.8 and 13.0, with Triton 3.6) may settle for 64 or 128 of 255 registers and
+    spill up to ten times as much, as if more programs could then share a multiprocessor. Some kernels that it starved
+    like that computed wrong numbers, which the same PTX without optimisation, or with all registers, did not.
+    """
+    return min(255, 65536 // (32 * num_warps))
+
+
 def chunk_prepare(
     q: Tensor,
     k: Tensor,
@@ -319,10 +330,11 @@ def chunk_prepare(
     gates = torch.empty(chunks.count, HV, 4, CHUNK, dtype=of_gates, device=q.device)
     decay, erase = g is not None, beta is not None
     hopper = fits_hopper(K, q, k)
-    asked, inverse = (
-        torch.empty(chunks.count, HV, CHUNK, CHUNK, dtype=dtype, device=q.device) if wanted else None
-        for wanted, dtype in ((reads or not hopper, q.dtype), (erase, of_solve))
-    )
+    reads = reads or not hopper
+    shape = chunks.count, HV, CHUNK, CHUNK
+    asked = torch.empty(shape, dtype=q.dtype, device=q.device) if reads else None
+    rows = CHUNK if reads else 3 * CHUNK // 4
+    inverse = torch.empty(*shape[:2], rows, CHUNK, dtype=of_solve, device=q.device) if erase else None
     prepared = Prepared(gates, inverse, asked, cu_seqlens, chunks, scale, decay, erase)
     if hopper:
         from gdn_core.kernels.chunk_prepare_hopper import launch
@@ -334,6 +346,6 @@ def chunk_prepare(
     chunk_prepare_kernel[(chunks.count * HV,)](
         q, k, g, beta, gates, inverse, asked, chunks.spans, scale, H, HV,
         K=K, BK=min(max(16, triton.next_power_of_2(K)), config.BK), C=CHUNK, DECAY=decay, ERASE=erase, SLICED=sliced(k),
-        num_warps=config.num_warps, num_stages=1,
+        num_warps=config.num_warps, num_stages=1, maxnreg=most_registers(config.num_warps),
     )  # fmt: skip
     return prepared

@@ -19,10 +19,12 @@ from triton.experimental.gluon.language.nvidia.hopper import (
     warpgroup_mma_wait,
 )
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
+from triton.language.extra.cuda import gdc_launch_dependents
 
 from gdn_core.kernels.chunk_prepare import CHUNK, Prepared
 
 TILES = gl.NVMMASharedLayout(swizzle_byte_width=128, element_bitwidth=16, rank=2)
+HALF_TILES = gl.NVMMASharedLayout(swizzle_byte_width=64, element_bitwidth=16, rank=2)
 barrier = gl.barrier if hasattr(gl, "barrier") else gl.thread_barrier  # its name before Triton 3.7
 
 
@@ -168,14 +170,12 @@ def narrow(x, DTYPE: gl.constexpr):
 
 
 @gluon.jit
-def split_product(a, high, low, acc, L_C: gl.constexpr, DTYPE: gl.constexpr):
-    """Multiply a [64, 32] in registers with high + low [32, 32] in shared memory."""
+def split_product(a, b, acc, L_C: gl.constexpr, DTYPE: gl.constexpr):
+    """Multiply a [64, 32] in registers, nearly exactly, with narrow b [32, 32] in shared memory."""
     L_A: gl.constexpr = gl.DotOperandLayout(0, L_C, 2)
     a_high, a_low = halves(a, DTYPE)
-    a_high, a_low = gl.convert_layout(a_high, L_A), gl.convert_layout(a_low, L_A)
-    acc = warpgroup_mma(a_high, high, acc, use_acc=False, is_async=True)
-    acc = warpgroup_mma(a_low, high, acc, is_async=True)
-    acc = warpgroup_mma(a_high, low, acc, is_async=True)
+    acc = warpgroup_mma(gl.convert_layout(a_high, L_A), b, acc, use_acc=False, is_async=True)
+    acc = warpgroup_mma(gl.convert_layout(a_low, L_A), b, acc, is_async=True)
     return warpgroup_mma_wait(0, deps=[acc])
 
 
@@ -184,7 +184,8 @@ def unit_lower_inverse(b_B, s_x, s_y, s_w, L_64: gl.constexpr, DTYPE: gl.constex
     """Return (I - B)^-1 for the part of B [64, 64] below the diagonal; the rest of B may be anything.
 
     The inverse of two blocks and what is below the first is [[X, 0], [Y B X, Y]]: first within blocks of 16, then of
-    two of them, then of all. What crosses a warp goes through s_x and s_y and s_w [2, 64, 32]; s_x is [2, 4, 16, 16].
+    two of them, then of all. Right operands of these products are narrow, left ones are not: they are what a rounding
+    would be multiplied by. What crosses a warp goes through s_x [4, 16, 16] and s_y and s_w [64, 32].
     """
     L_B: gl.constexpr = gl.NVMMADistributedLayout([2, 0], [4, 1, 1], [1, 16, 8])
     L_P: gl.constexpr = gl.NVMMADistributedLayout([2, 0], [2, 2, 1], [1, 16, 8])
@@ -197,39 +198,29 @@ def unit_lower_inverse(b_B, s_x, s_y, s_w, L_64: gl.constexpr, DTYPE: gl.constex
     b_X = invert_blocks(b_D, turned(b_D, L_B), L_B, DTYPE, REFINE)
     # of two blocks: the first inverse, as the warp of the second needs it
     x_high, x_low = halves(b_X, DTYPE)
-    s_x.index(0).store(gl.reshape(gl.permute(gl.reshape(x_high, (2, 2, 16, 16)), (1, 0, 2, 3)), (4, 16, 16)))
-    s_x.index(1).store(gl.reshape(gl.permute(gl.reshape(x_low, (2, 2, 16, 16)), (1, 0, 2, 3)), (4, 16, 16)))
+    s_x.store(gl.reshape(gl.permute(gl.reshape(x_high, (2, 2, 16, 16)), (1, 0, 2, 3)), (4, 16, 16)))
     e_high, e_low = halves(gl.where(second, blocks(b_B, True, L_B), 0.0), DTYPE)
     L_PA: gl.constexpr = gl.DotOperandLayout(0, L_P, 2)
     L_PO: gl.constexpr = gl.DotOperandLayout(1, L_P, 2)
     e_high = gl.convert_layout(gl.reshape(e_high, (2, 32, 16)), L_PA)
     e_low = gl.convert_layout(gl.reshape(e_low, (2, 32, 16)), L_PA)
-    f_high = s_x.index(0).slice(0, 2, dim=0).load(L_PO)
-    f_low = s_x.index(1).slice(0, 2, dim=0).load(L_PO)
-    b_EX = mma_v2(e_high, f_high, gl.zeros((2, 32, 16), gl.float32, layout=L_P))
-    b_EX = mma_v2(e_low, f_high, b_EX)
-    b_EX = mma_v2(e_high, f_low, b_EX)
-    w_high, w_low = halves(gl.convert_layout(gl.reshape(b_EX, (4, 16, 16)), L_B), DTYPE)
-    w_high, w_low = turned(w_high, L_B), turned(w_low, L_B)
-    b_Z = product(x_high, w_high, gl.zeros_like(b_X), L_B)
-    b_Z = product(x_low, w_high, b_Z, L_B)
-    b_Z = product(x_high, w_low, b_Z, L_B)
+    b_F = s_x.slice(0, 2, dim=0).load(L_PO)
+    b_EX = mma_v2(e_high, b_F, gl.zeros((2, 32, 16), gl.float32, layout=L_P))
+    b_EX = mma_v2(e_low, b_F, b_EX)
+    b_EXt = turned(narrow(gl.convert_layout(gl.reshape(b_EX, (4, 16, 16)), L_B), DTYPE), L_B)
+    b_Z = product(x_high, b_EXt, gl.zeros_like(b_X), L_B)
+    b_Z = product(x_low, b_EXt, b_Z, L_B)
     b_Y = gl.join(gl.where(second, b_Z, b_X), gl.where(second, b_X, 0.0))
     b_Y = gl.convert_layout(gl.reshape(gl.permute(b_Y, (0, 1, 3, 2)), (64, 32)), L_32)
     # of four: what is below the first two
-    y_high, y_low = halves(b_Y, DTYPE)
-    s_y.index(0).store(y_high)
-    s_y.index(1).store(y_low)
+    s_y.store(narrow(b_Y, DTYPE))
     fence_async_shared()
     b_left, _ = gl.split(gl.permute(gl.reshape(b_B, (64, 2, 32)), (0, 2, 1)))
-    b_left = gl.convert_layout(b_left, L_32)
     b_zero = gl.zeros((64, 32), gl.float32, layout=L_32)
-    b_W = split_product(b_left, s_y.index(0).slice(0, 32, dim=0), s_y.index(1).slice(0, 32, dim=0), b_zero, L_32, DTYPE)
-    y_high, y_low = halves(b_W, DTYPE)
-    s_w.index(0).store(y_high)
-    s_w.index(1).store(y_low)
+    b_W = split_product(gl.convert_layout(b_left, L_32), s_y.slice(0, 32, dim=0), b_zero, L_32, DTYPE)
+    s_w.store(narrow(b_W, DTYPE))
     fence_async_shared()
-    b_Z = split_product(b_Y, s_w.index(0).slice(32, 32, dim=0), s_w.index(1).slice(32, 32, dim=0), b_zero, L_32, DTYPE)
+    b_Z = split_product(b_Y, s_w.slice(32, 32, dim=0), b_zero, L_32, DTYPE)
     upper = (gl.arange(0, 64, layout=gl.SliceLayout(1, L_32)) < 32)[:, None]
     b_T = gl.join(gl.where(upper, b_Y, b_Z), gl.where(upper, 0.0, b_Y))
     return gl.convert_layout(gl.reshape(gl.permute(b_T, (0, 2, 1)), (64, 64)), L_64)
@@ -244,69 +235,86 @@ def copy_keys(q, k, s_q, s_k, bar, i_t, column, pred, READS: gl.constexpr):
         tma.async_copy_global_to_shared(q, [i_t, column], bar, s_q, pred=pred)
 
 
-@gluon.jit(do_not_specialize=["H", "HV", "units"])
+@gluon.jit(do_not_specialize=["HV", "GROUP", "RATIO", "units"])
 def chunk_prepare_hopper_kernel(
-    q, k, g, beta, gates, d_solve, d_reads, spans, scale, H, HV, units,
+    q, k, g, beta, gates, d_first, d_below, d_solve, d_reads, spans, scale, HV, GROUP, RATIO, units,
     K: gl.constexpr, C: gl.constexpr, DECAY: gl.constexpr, ERASE: gl.constexpr, READS: gl.constexpr,
     REFINE: gl.constexpr, STAGES: gl.constexpr,
 ):  # fmt: skip
-    """Prepare the value heads of one key head of one chunk after the other; the reads only with READS.
+    """Prepare GROUP value heads of one chunk after the other; the reads only with READS.
 
-    A unit is a chunk and a key head. With two STAGES the keys of the next unit are copied while one is worked on.
+    A unit is a chunk and such a group, of which RATIO have the same key head. With two STAGES the keys of the next unit
+    are copied while one is worked on. Every warp works out where it is, so this is counted on and not divided.
     """
     DTYPE: gl.constexpr = k.dtype
     L_64: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, C, 16])
     L_1: gl.constexpr = gl.BlockedLayout([2], [32], [4], [0])
-    GROUP = HV // H
     s_q = gl.allocate_shared_memory(DTYPE, [STAGES, C if READS else 8, K], k.layout)
     s_k = gl.allocate_shared_memory(DTYPE, [STAGES, C, K], k.layout)
-    s_P = gl.allocate_shared_memory(DTYPE, [C, C], k.layout)
+    s_P = gl.allocate_shared_memory(DTYPE, [C if READS else 8, C], k.layout)
     s_T = gl.allocate_shared_memory(DTYPE, [C, C], k.layout)
-    L_half: gl.constexpr = gl.NVMMASharedLayout(64, 16, 2)
-    s_w = s_P._reinterpret(DTYPE, [2, C, C // 2], L_half)
-    s_y = s_T._reinterpret(DTYPE, [2, C, C // 2], L_half)
-    s_x = gl.allocate_shared_memory(DTYPE, [2, 4, 16, 16], gl.SwizzledSharedLayout(1, 1, 1, [2, 1, 0]))
+    s_w = gl.allocate_shared_memory(DTYPE, [C, C // 2], HALF_TILES)
+    s_y = gl.allocate_shared_memory(DTYPE, [C, C // 2], HALF_TILES)
+    s_x = gl.allocate_shared_memory(DTYPE, [4, 16, 16], gl.SwizzledSharedLayout(1, 1, 1, [2, 1, 0]))
     bars = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
     for i in gl.static_range(STAGES):
         mbarrier.init(bars.index(i), count=1)
     o_1 = gl.arange(0, C, layout=L_1)
+    o_g = o_1 * HV
     o_r = gl.arange(0, C, layout=gl.SliceLayout(1, L_64))
     o_c = gl.arange(0, C, layout=gl.SliceLayout(0, L_64))
-    unit = gl.program_id(0)
     step = gl.num_programs(0)
-    start = gl.load(spans + 2 * (unit // H).to(gl.int64))
-    stop = gl.load(spans + 2 * (unit // H).to(gl.int64) + 1)
-    copy_keys(q, k, s_q.index(0), s_k.index(0), bars.index(0), start.to(gl.int32), unit % H * K, True, READS)
+    left = units - gl.program_id(0)  # units from this one on, other programs' included
+    GROUPS = HV // GROUP
+    step_chunk = step // GROUPS
+    step_group = step - step_chunk * GROUPS
+    chunk = gl.program_id(0) // GROUPS
+    group = gl.program_id(0) - chunk * GROUPS
+    start = gl.load(spans + 2 * chunk).to(gl.int32)
+    rows = gl.load(spans + 2 * chunk + 1).to(gl.int32) - start
+    copy_keys(q, k, s_q.index(0), s_k.index(0), bars.index(0), start, group // RATIO * K, True, READS)
+    here = start.to(gl.int64) * HV + group * GROUP  # the first token and value head among the gates
+    i_block = chunk * HV + group * GROUP
+    gdc_launch_dependents()
     n_g = gl.zeros([C], gl.float32, layout=L_1)
     n_beta = gl.zeros([C], gl.float32, layout=L_1)
-    p_next = (start + o_1) * HV + unit % H * GROUP
     if DECAY:
-        n_g = gl.load(g + p_next, mask=start + o_1 < stop, other=0.0).to(gl.float32)
+        n_g = gl.load(g + here + o_g, mask=o_1 < rows, other=0.0).to(gl.float32)
     if ERASE:
-        n_beta = gl.load(beta + p_next, mask=start + o_1 < stop, other=0.0).to(gl.float32)
-    turn = unit * 0
-    i_r = unit * 0
-    for _ in range((units - unit + step - 1) // step * GROUP):
-        stage = turn % STAGES
+        n_beta = gl.load(beta + here + o_g, mask=o_1 < rows, other=0.0).to(gl.float32)
+    # the unit after this one
+    n_chunk, n_start, n_rows, n_column, there, n_block = chunk, start, rows, chunk, here, i_block
+    stage = chunk * 0
+    phase = chunk * 0
+    i_r = chunk * 0
+    for _ in range((left + step - 1) // step * GROUP):
         t_q = s_q.index(stage)
         t_k = s_k.index(stage)
-        n_unit = unit + step
-        more = n_unit < units
-        n_unit = gl.where(more, n_unit, unit)
-        n_start = gl.load(spans + 2 * (n_unit // H).to(gl.int64))
-        n_stop = gl.load(spans + 2 * (n_unit // H).to(gl.int64) + 1)
-        i_block = (unit // H).to(gl.int64) * HV + unit % H * GROUP + i_r
-        last = i_r == GROUP - 1
         b_g = n_g
         b_beta = n_beta
+        more = left > step
         if i_r == 0:
+            n_group = group + step_group
+            n_chunk = chunk + step_chunk
+            if n_group >= GROUPS:
+                n_group -= GROUPS
+                n_chunk += 1
+            if not more:
+                n_group, n_chunk = group, chunk
+            group = n_group
+            n_start = gl.load(spans + 2 * n_chunk).to(gl.int32)
+            n_rows = gl.load(spans + 2 * n_chunk + 1).to(gl.int32) - n_start
+            n_column = group * K
+            if RATIO > 1:
+                n_column = group // RATIO * K
+            there = n_start.to(gl.int64) * HV + group * GROUP
+            n_block = n_chunk * HV + group * GROUP
             if STAGES == 2:
                 copy_keys(
-                    q, k, s_q.index(1 - stage), s_k.index(1 - stage), bars.index(1 - stage), n_start.to(gl.int32),
-                    n_unit % H * K, more, READS,
+                    q, k, s_q.index(1 - stage), s_k.index(1 - stage), bars.index(1 - stage), n_start, n_column, more,
+                    READS,
                 )  # fmt: skip
-            mbarrier.wait(bars.index(stage), (turn // STAGES) & 1)
-            rows = (stop - start).to(gl.int32)
+            mbarrier.wait(bars.index(stage), phase)
             if rows < C:
                 clear_rows(t_k, rows)
                 if READS:
@@ -317,28 +325,29 @@ def chunk_prepare_hopper_kernel(
             b_qk = warpgroup_mma(t_q, t_k.permute((1, 0)), b_zero, use_acc=False, is_async=True)
         if ERASE:
             b_kk = warpgroup_mma(t_k, t_k.permute((1, 0)), b_zero, use_acc=False, is_async=True)
-        p_gates = gates + i_block * (4 * C) + o_1
+        p_gates = gates + i_block.to(gl.int64) * (4 * C) + o_1
         if DECAY:
             # exp(-100) is already zero beside 1 in float32, and a cumulated infinity has no differences
             b_g = gl.where(b_g < -100.0, -100.0, b_g)
             b_G = gl.associative_scan(b_g, 0, add)
             b_end = gl.sum(b_g, 0)
-            gl.store(p_gates, b_G)
-            gl.store(p_gates + C, gl.exp(b_G))
-            gl.store(p_gates + 2 * C, gl.exp(b_end - b_G))
             b_G2 = b_G * 1.4426950408889634
+            gl.store(p_gates, b_G)
+            gl.store(p_gates + C, exp2(b_G2))
+            gl.store(p_gates + 2 * C, exp2((b_end - b_G) * 1.4426950408889634))
             b_G2r = gl.convert_layout(b_G2, gl.SliceLayout(1, L_64))
             b_G2c = gl.convert_layout(b_G2, gl.SliceLayout(0, L_64))
             b_decay = exp2(b_G2r[:, None] - b_G2c[None, :])
-        # the gates of the next value head
-        n_first = gl.where(last, n_start, start)
-        n_hv = gl.where(last, n_unit % H * GROUP, unit % H * GROUP + i_r + 1)
-        m_next = n_first + o_1 < gl.where(last, n_stop, stop)
-        p_next = (n_first + o_1) * HV + n_hv
+        i_r += 1
+        last = i_r == GROUP
+        if last:  # the gates of the next value head are those of the next unit
+            here, rows = there, n_rows
+        else:
+            here += 1
         if DECAY:
-            n_g = gl.load(g + p_next, mask=m_next, other=0.0).to(gl.float32)
+            n_g = gl.load(g + here + o_g, mask=o_1 < rows, other=0.0).to(gl.float32)
         if ERASE:
-            n_beta = gl.load(beta + p_next, mask=m_next, other=0.0).to(gl.float32)
+            n_beta = gl.load(beta + here + o_g, mask=o_1 < rows, other=0.0).to(gl.float32)
             gl.store(p_gates + 3 * C, b_beta)
         # both products meet the decays here, so that these need not stay in registers
         if READS:
@@ -356,22 +365,29 @@ def chunk_prepare_hopper_kernel(
         if READS:
             s_P.store(b_P)
             fence_async_shared()
-            tma.async_copy_shared_to_global(d_reads, [(i_block * C).to(gl.int32), 0], s_P)
+            tma.async_copy_shared_to_global(d_reads, [i_block * C, 0], s_P)
         if ERASE:
-            if READS:  # its place is where the inverse is worked out
-                tma.store_wait(0)
             b_T = unit_lower_inverse(b_B, s_x, s_y, s_w, L_64, DTYPE, REFINE)
             s_T.store(narrow(b_T, DTYPE))
             fence_async_shared()
-            tma.async_copy_shared_to_global(d_solve, [(i_block * C).to(gl.int32), 0], s_T)
-        i_r += 1
+            if READS:
+                tma.async_copy_shared_to_global(d_solve, [i_block * C, 0], s_T)
+            else:  # without the zeros above the second half
+                t_below = s_T.slice(C // 2, C // 2, dim=0)
+                tma.async_copy_shared_to_global(d_first, [i_block * (3 * C // 2), 0], s_y.slice(0, C // 2, dim=0))
+                tma.async_copy_shared_to_global(d_below, [i_block * (3 * C // 4) + C // 4, 0], t_below)
+        i_block += 1
         if last:
             if STAGES == 1:
                 barrier()  # everybody has read the keys
-                copy_keys(q, k, t_q, t_k, bars.index(0), n_start.to(gl.int32), n_unit % H * K, more, READS)
-            unit, start, stop = n_unit, n_start, n_stop
-            turn += 1
-            i_r = i_r * 0
+                copy_keys(q, k, t_q, t_k, bars.index(0), n_start, n_column, more, READS)
+                phase ^= 1
+            else:
+                phase ^= stage
+                stage ^= 1
+            chunk, i_block = n_chunk, n_block
+            left -= step
+            i_r = chunk * 0
     tma.store_wait(0)
 
 
@@ -380,6 +396,15 @@ def rows_of(x: Tensor | None, channels: int, tile: tuple[int, int]) -> TensorDes
     if x is None:
         return None
     return TensorDescriptor(x, [x.numel() // channels, channels], [channels, 1], list(tile), TILES)
+
+
+def lower_rows_of(solve: Tensor | None) -> tuple[TensorDescriptor | None, TensorDescriptor | None]:
+    """Describe inverses [chunk, HV, 48, 64] without the zeros: of each the first block [32, 32], and the rows below."""
+    if solve is None:
+        return None, None
+    half = CHUNK // 2
+    first = TensorDescriptor(solve, [solve.numel() // half, half], [half, 1], [half, half], HALF_TILES)
+    return first, rows_of(solve, CHUNK, (half, CHUNK))
 
 
 class Config(NamedTuple):
@@ -400,16 +425,35 @@ class Config(NamedTuple):
 CONFIGS = {90: [Config(4, 128, 2), Config(3, 168, 1)]}
 
 
-def launch(
-    q: Tensor, k: Tensor, g: Tensor | None, beta: Tensor | None, prepared: Prepared, *, processors: int
-) -> None:
+def heads_at_once(chunks: int, H: int, HV: int, programs: int) -> int:
+    """Choose how many of the value heads of a key head a unit takes: all, unless that leaves programs without work.
+
+    Args:
+        chunks: how many there are.
+        H: key heads.
+        HV: value heads, a multiple of H.
+        programs: that run side by side.
+
+    Returns:
+        HV / H, whose keys are copied once; or 1 where that ends a tenth sooner or more.
+    """
+    ratio = HV // H
+    together, alone = ratio * -(-chunks * H // programs), -(-chunks * HV // programs)
+    return 1 if 10 * alone <= 9 * together else ratio
+
+
+def launch(q: Tensor, k: Tensor, g: Tensor | None, beta: Tensor | None, prepared: Prepared, *, processors: int) -> None:
     """Fill what is prepared; as ``chunk_prepare``, for what ``fits_hopper`` takes."""
     H, K = q.shape[-2:]
-    x = prepared
-    square, units, config = (CHUNK, CHUNK), x.chunks.count * H, CONFIGS[90][x.reads is not None]
-    chunk_prepare_hopper_kernel[(min(units, config.resident * processors),)](
-        rows_of(q, H * K, (CHUNK, K)), rows_of(k, H * K, (CHUNK, K)), g, beta, x.gates,
-        rows_of(x.solve, CHUNK, square), rows_of(x.reads, CHUNK, square), x.chunks.spans, x.scale, H, x.gates.shape[1],
-        units, K=K, C=CHUNK, DECAY=x.decay, ERASE=x.erase, READS=x.reads is not None, REFINE=1, STAGES=config.STAGES,
+    x, HV, square, reads = prepared, prepared.gates.shape[1], (CHUNK, CHUNK), prepared.reads is not None
+    config = CONFIGS[90][reads]
+    programs = config.resident * processors
+    group = heads_at_once(x.chunks.count, H, HV, programs)
+    units = x.chunks.count * HV // group
+    parts, whole = ((None, None), rows_of(x.solve, CHUNK, square)) if reads else (lower_rows_of(x.solve), None)
+    chunk_prepare_hopper_kernel[(min(units, programs),)](
+        rows_of(q, H * K, (CHUNK, K)), rows_of(k, H * K, (CHUNK, K)), g, beta, x.gates, *parts, whole,
+        rows_of(x.reads, CHUNK, square), x.chunks.spans, x.scale, HV, group, HV // H // group, units,
+        K=K, C=CHUNK, DECAY=x.decay, ERASE=x.erase, READS=reads, REFINE=1, STAGES=config.STAGES,
         num_warps=4, maxnreg=config.maxnreg,
     )  # fmt: skip

@@ -12,7 +12,7 @@ from torch import Tensor
 from triton.runtime import driver
 
 from gdn_core.kernels.chunk_blocks import Blocks
-from gdn_core.kernels.chunk_prepare import CHUNK, Prepared, dot, operand_dtype, sliced, sum_dtype
+from gdn_core.kernels.chunk_prepare import CHUNK, Prepared, dot, most_registers, operand_dtype, sliced, sum_dtype
 from gdn_core.kernels.tensor_maps import fits_hopper, of_capability
 
 
@@ -195,13 +195,8 @@ def scan_tiles(K: int, V: int, dtype: torch.dtype, *, memories: int, chip: Chip)
 
 
 def narrowed(tiles: Tiles, V: int) -> Tiles:
-    """Take no more rows than V channels need, and no fewer than four a warp.
-
-    With 16 rows for eight warps and whole float64 products of 255 and 256 channels an H100 gave wrong outputs under
-    Triton 3.6; it gave right ones with 32 rows, with four warps and in slices, and the interpreter always does. Why was
-    not found.
-    """
-    return tiles._replace(BV=min(tiles.BV, max(4 * tiles.num_warps, triton.next_power_of_2(V))))
+    """Take no more rows than V channels need."""
+    return tiles._replace(BV=min(tiles.BV, max(16, triton.next_power_of_2(V))))
 
 
 def scans_on_hopper(q: Tensor, k: Tensor, v: Tensor) -> bool:
@@ -244,7 +239,7 @@ def _launch(
         x.cu_seqlens.shape[0] - 1, H, HV, segments.size // CHUNK, *strides,
         K=K, V=V, BK=BK, BV=tiles.BV, C=CHUNK, DECAY=x.decay, ERASE=x.erase, STATE=state is not None, MAP=maps,
         WRITE_O=not maps, SLICED=sliced(k),
-        num_warps=tiles.num_warps, num_stages=tiles.num_stages,
+        num_warps=tiles.num_warps, num_stages=tiles.num_stages, maxnreg=most_registers(tiles.num_warps),
     )  # fmt: skip
     return ends
 

@@ -10,7 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 from gdn_core.kernels.chunk_blocks import Blocks
-from gdn_core.kernels.chunk_prepare import CHUNK, Prepared, dot, operand_dtype, sliced, sum_dtype
+from gdn_core.kernels.chunk_prepare import CHUNK, Prepared, dot, most_registers, operand_dtype, sliced, sum_dtype
 from gdn_core.kernels.chunk_scan import Chip, Tiles, chip_of, narrowed
 from gdn_core.kernels.chunk_windows import Window
 from gdn_core.kernels.tensor_maps import fits_hopper, fits_tensor_maps, of_capability, rows_of
@@ -381,6 +381,6 @@ def _launch(
         *strides[0], *strides[1],
         K=K, V=V, BK=BK, BV=BV, C=CHUNK, DECAY=x.decay, ERASE=x.erase,
         STATE=state is not None, DSTATE=dstate is not None, WRITE=written is not None, TMA=tma, SLICED=sliced(k),
-        num_warps=tiles.num_warps, num_stages=tiles.num_stages,
+        num_warps=tiles.num_warps, num_stages=tiles.num_stages, maxnreg=most_registers(tiles.num_warps),
     )  # fmt: skip
     return dends

@@ -13,6 +13,7 @@ from triton.experimental.gluon.language.nvidia.hopper import (
     warpgroup_mma,
     warpgroup_mma_wait,
 )
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 from gdn_core.kernels.chunk_blocks import Blocks
 from gdn_core.kernels.chunk_prepare import CHUNK, Prepared
@@ -229,6 +230,8 @@ def chunk_scans_hopper_kernel(
         mbarrier.init(bars.index(j), count=1)
     fence_async_shared()
     barrier()
+    gdc_launch_dependents()
+    gdc_wait()  # for what was prepared
 
     o_v = i_v * BV + gl.arange(0, BV, layout=gl.SliceLayout(1, WIDE))
     o_k = gl.arange(0, K, layout=gl.SliceLayout(0, WIDE))
@@ -307,6 +310,6 @@ def launch(
         x.cu_seqlens, x.chunks.offsets, segments.offsets, segments.owner, x.scale, x.cu_seqlens.shape[0] - 1, H, HV,
         segments.size // CHUNK, window.first, window.step, int(window.dense), *strides[0], *strides[1],
         K=K, V=V, DECAY=x.decay, ERASE=x.erase, STATE=state is not None, DSTATE=dstate is not None,
-        WRITE=written is not None, **CONFIGS[90],
+        WRITE=written is not None, launch_pdl=True, **CONFIGS[90],
     )  # fmt: skip
     return dends

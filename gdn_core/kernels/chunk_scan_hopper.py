@@ -19,24 +19,25 @@ from triton.experimental.gluon.language.nvidia.hopper import (
     warpgroup_mma_wait,
 )
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
+from triton.language.extra.cuda import gdc_wait
 
 from gdn_core.kernels.chunk_blocks import Blocks
 from gdn_core.kernels.chunk_prepare import CHUNK, Prepared
-from gdn_core.kernels.chunk_prepare_hopper import clear_rows, exp2, narrow, rows_of
+from gdn_core.kernels.chunk_prepare_hopper import HALF_TILES, clear_rows, exp2, lower_rows_of, narrow, rows_of
 
 GATES = gl.NVMMASharedLayout(swizzle_byte_width=0, element_bitwidth=32, rank=2)
 
 
 @gluon.jit
 def copy_chunks(
-    q, k, v, gates, solve, s_q, s_k, s_v, s_gates, s_solve, full, empty, count, i_t, i_block, HV, i_qk, i_v, load_v,
+    q, k, v, gates, first, below, s_q, s_k, s_v, s_gates, s_first, s_below, full, empty,
+    count, i_t, i_block, HV, i_qk, i_v, load_v,
     C: gl.constexpr, GROUPS: gl.constexpr, STAGES: gl.constexpr, ERASE: gl.constexpr, WRITE_O: gl.constexpr,
 ):  # fmt: skip
     """Copy one chunk after the other, each as soon as the warpgroups have left its place."""
     bytes_qk: gl.constexpr = k.block_type.nbytes
-    bytes_cc: gl.constexpr = C * C * 2
     common: gl.constexpr = bytes_qk + 4 * C * 4
-    erase: gl.constexpr = bytes_cc if ERASE else 0
+    erase: gl.constexpr = first.block_type.nbytes + below.block_type.nbytes if ERASE else 0
     outputs: gl.constexpr = bytes_qk if WRITE_O else 0
     values: gl.constexpr = GROUPS * v.block_type.nbytes
     for i in range(count):
@@ -52,7 +53,8 @@ def copy_chunks(
         tma.async_copy_global_to_shared(k, [i_t, i_qk], bar, s_k.index(stage))
         tma.async_copy_global_to_shared(gates, [i_block, 0], bar, s_gates.index(stage))
         if ERASE:
-            tma.async_copy_global_to_shared(solve, [i_block * C, 0], bar, s_solve.index(stage))
+            tma.async_copy_global_to_shared(first, [i_block * (3 * C // 2), 0], bar, s_first.index(stage))
+            tma.async_copy_global_to_shared(below, [i_block * (3 * C // 4) + C // 4, 0], bar, s_below.index(stage))
         if WRITE_O:
             tma.async_copy_global_to_shared(q, [i_t, i_qk], bar, s_q.index(stage))
         i_t += C
@@ -102,7 +104,7 @@ def read_within(
 
 @gluon.jit
 def carry_rows(
-    w: gl.constexpr, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_solve, s_reads, s_o,
+    w: gl.constexpr, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_first, s_below, s_reads, s_o,
     full, empty, ready, free, count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v,
     stride_n, stride_h, stride_k, stride_v, scale, load_v, identity, load_state,
     K: gl.constexpr, V: gl.constexpr, ROWS: gl.constexpr, C: gl.constexpr, GROUPS: gl.constexpr, STAGES: gl.constexpr,
@@ -112,7 +114,9 @@ def carry_rows(
     DTYPE: gl.constexpr = s_k.dtype
     L_S: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, K, 16])
     L_C: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, C, 16])
+    L_H: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, C // 2, 16])
     L_A: gl.constexpr = gl.DotOperandLayout(0, L_C, 2)
+    L_AH: gl.constexpr = gl.DotOperandLayout(0, L_H, 2)
     L_AS: gl.constexpr = gl.DotOperandLayout(0, L_S, 2)
     L_T: gl.constexpr = gl.BlockedLayout([1, 8], [4, 8], [4, 1], [1, 0])
     o_v = i_v + w * 64 + gl.arange(0, 64, layout=gl.SliceLayout(1, L_S))
@@ -160,16 +164,22 @@ def carry_rows(
         if MAP:
             b_u = gl.where(load_v, b_u, 0.0)
         if ERASE:
-            b_x = gl.convert_layout((b_u - b_read).to(DTYPE), L_A)
-            b_u = warpgroup_mma(b_x, s_solve.index(stage).permute((1, 0)), b_zero, use_acc=False, is_async=True)
+            b_x = (b_u - b_read).to(DTYPE)
+            b_first, _ = gl.split(gl.permute(gl.reshape(b_x, (64, 2, C // 2)), (0, 2, 1)))
+            b_first, b_x = gl.convert_layout(b_first, L_AH), gl.convert_layout(b_x, L_AH)
+            b_half = gl.zeros((64, C // 2), gl.float32, layout=L_H)
+            b_u0 = warpgroup_mma(b_first, s_first.index(stage).permute((1, 0)), b_half, use_acc=False, is_async=True)
+            b_u1 = warpgroup_mma(b_x, s_below.index(stage).permute((1, 0)), b_half, use_acc=False, is_async=True)
         if WRITE_O:
-            b_o = warpgroup_mma_wait(1 if ERASE else 0, deps=[b_o])
+            b_o = warpgroup_mma_wait(2 if ERASE else 0, deps=[b_o])
             b_o = b_o * (t_gates.slice(C, C, dim=1).load(L_C) * scale) if DECAY else b_o * scale
         if DECAY:
             b_S = b_S * b_all
             b_all = b_next
         if ERASE:
-            b_u = warpgroup_mma_wait(0, deps=[b_u])
+            b_u0, b_u1 = warpgroup_mma_wait(0, deps=[b_u0, b_u1])
+            b_u = gl.reshape(gl.permute(gl.join(b_u0, b_u1), (0, 2, 1)), (64, C))
+            b_u = gl.convert_layout(b_u, L_C)
             b_u = b_u * t_gates.slice(3 * C, C, dim=1).load(L_C)
         b_w = b_u * t_gates.slice(2 * C, C, dim=1).load(L_C) if DECAY else b_u
         b_w = gl.convert_layout(b_w.to(DTYPE), L_AS)
@@ -204,7 +214,7 @@ def carry_rows(
 
 @gluon.jit(do_not_specialize=["N", "H", "HV", "LENGTH", "stride_n", "stride_h", "stride_k", "stride_v"])
 def chunk_scan_hopper_kernel(
-    q, k, v, d_gates, d_solve, d_o, gates, state, o, ends,
+    q, k, v, d_gates, d_first, d_below, d_o, gates, state, o, ends,
     cu_seqlens, chunk_offsets, segment_offsets, segment_owner, scale, N, H, HV, LENGTH,
     stride_n, stride_h, stride_k, stride_v,
     K: gl.constexpr, V: gl.constexpr, C: gl.constexpr, GROUPS: gl.constexpr, STAGES: gl.constexpr,
@@ -243,7 +253,8 @@ def chunk_scan_hopper_kernel(
     s_k = gl.allocate_shared_memory(DTYPE, [STAGES, C, K], k.layout)
     s_v = gl.allocate_shared_memory(DTYPE, [STAGES * GROUPS, C, 64], k.layout)
     s_gates = gl.allocate_shared_memory(gl.float32, [STAGES, 1, 4 * C], d_gates.layout)
-    s_solve = gl.allocate_shared_memory(DTYPE, [STAGES if ERASE else 1, C, C], k.layout)
+    s_first = gl.allocate_shared_memory(DTYPE, [STAGES if ERASE else 1, C // 2, C // 2], HALF_TILES)
+    s_below = gl.allocate_shared_memory(DTYPE, [STAGES if ERASE else 1, C // 2, C], k.layout)
     s_q = gl.allocate_shared_memory(DTYPE, [STAGES if WRITE_O else 1, C, K], k.layout)
     s_reads = gl.allocate_shared_memory(DTYPE, [2 if WRITE_O else 1, C, C], k.layout)
     s_o = gl.allocate_shared_memory(DTYPE, [GROUPS if WRITE_O else 1, C, 64], k.layout)
@@ -257,25 +268,28 @@ def chunk_scan_hopper_kernel(
     for i in gl.static_range(2):
         mbarrier.init(ready.index(i), count=1)
         mbarrier.init(free.index(i), count=GROUPS)
+    gdc_wait()  # for what was prepared: this may be launched before that is done
     # A tuple with a name would hold no constants, so the arguments stand at each place. Of the 512 registers that a row
     # of threads has, who carries gets what the others leave: with 8 fewer, no two products would be in flight.
     if GROUPS == 2 and WRITE_O:
         gl.warp_specialize([
             (carry_rows, (
-                0, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_solve, s_reads, s_o, full, empty, ready, free,
-                count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k, stride_v, scale,
-                load_v, identity, load_state, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE, STATE, MAP, WRITE_O,
+                0, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_first, s_below, s_reads, s_o, full, empty,
+                ready, free, count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k,
+                stride_v, scale, load_v, identity, load_state, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE, STATE, MAP,
+                WRITE_O,
             )),
             (carry_rows, (
-                1, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_solve, s_reads, s_o, full, empty, ready, free,
-                count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k, stride_v, scale,
-                load_v, identity, load_state, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE, STATE, MAP, WRITE_O,
+                1, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_first, s_below, s_reads, s_o, full, empty,
+                ready, free, count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k,
+                stride_v, scale, load_v, identity, load_state, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE, STATE, MAP,
+                WRITE_O,
             )),
             (read_within, (
                 s_q, s_k, s_gates, s_reads, full, empty, ready, free, count, start, stop, scale, C, STAGES, DECAY,
             )),
             (copy_chunks, (
-                q, k, v, d_gates, d_solve, s_q, s_k, s_v, s_gates, s_solve, full, empty,
+                q, k, v, d_gates, d_first, d_below, s_q, s_k, s_v, s_gates, s_first, s_below, full, empty,
                 count, start.to(gl.int32), i_block.to(gl.int32), HV, i_h * K, i_hv * V + i_v, load_v,
                 C, GROUPS, STAGES, ERASE, WRITE_O,
             )),
@@ -283,17 +297,19 @@ def chunk_scan_hopper_kernel(
     elif GROUPS == 2:
         gl.warp_specialize([
             (carry_rows, (
-                0, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_solve, s_reads, s_o, full, empty, ready, free,
-                count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k, stride_v, scale,
-                load_v, identity, load_state, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE, STATE, MAP, WRITE_O,
+                0, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_first, s_below, s_reads, s_o, full, empty,
+                ready, free, count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k,
+                stride_v, scale, load_v, identity, load_state, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE, STATE, MAP,
+                WRITE_O,
             )),
             (carry_rows, (
-                1, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_solve, s_reads, s_o, full, empty, ready, free,
-                count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k, stride_v, scale,
-                load_v, identity, load_state, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE, STATE, MAP, WRITE_O,
+                1, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_first, s_below, s_reads, s_o, full, empty,
+                ready, free, count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k,
+                stride_v, scale, load_v, identity, load_state, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE, STATE, MAP,
+                WRITE_O,
             )),
             (copy_chunks, (
-                q, k, v, d_gates, d_solve, s_q, s_k, s_v, s_gates, s_solve, full, empty,
+                q, k, v, d_gates, d_first, d_below, s_q, s_k, s_v, s_gates, s_first, s_below, full, empty,
                 count, start.to(gl.int32), i_block.to(gl.int32), HV, i_h * K, i_hv * V + i_v, load_v,
                 C, GROUPS, STAGES, ERASE, WRITE_O,
             )),
@@ -301,15 +317,16 @@ def chunk_scan_hopper_kernel(
     elif WRITE_O:
         gl.warp_specialize([
             (carry_rows, (
-                0, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_solve, s_reads, s_o, full, empty, ready, free,
-                count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k, stride_v, scale,
-                load_v, identity, load_state, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE, STATE, MAP, WRITE_O,
+                0, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_first, s_below, s_reads, s_o, full, empty,
+                ready, free, count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k,
+                stride_v, scale, load_v, identity, load_state, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE, STATE, MAP,
+                WRITE_O,
             )),
             (read_within, (
                 s_q, s_k, s_gates, s_reads, full, empty, ready, free, count, start, stop, scale, C, STAGES, DECAY,
             )),
             (copy_chunks, (
-                q, k, v, d_gates, d_solve, s_q, s_k, s_v, s_gates, s_solve, full, empty,
+                q, k, v, d_gates, d_first, d_below, s_q, s_k, s_v, s_gates, s_first, s_below, full, empty,
                 count, start.to(gl.int32), i_block.to(gl.int32), HV, i_h * K, i_hv * V + i_v, load_v,
                 C, GROUPS, STAGES, ERASE, WRITE_O,
             )),
@@ -317,12 +334,13 @@ def chunk_scan_hopper_kernel(
     else:
         gl.warp_specialize([
             (carry_rows, (
-                0, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_solve, s_reads, s_o, full, empty, ready, free,
-                count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k, stride_v, scale,
-                load_v, identity, load_state, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE, STATE, MAP, WRITE_O,
+                0, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_first, s_below, s_reads, s_o, full, empty,
+                ready, free, count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k,
+                stride_v, scale, load_v, identity, load_state, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE, STATE, MAP,
+                WRITE_O,
             )),
             (copy_chunks, (
-                q, k, v, d_gates, d_solve, s_q, s_k, s_v, s_gates, s_solve, full, empty,
+                q, k, v, d_gates, d_first, d_below, s_q, s_k, s_v, s_gates, s_first, s_below, full, empty,
                 count, start.to(gl.int32), i_block.to(gl.int32), HV, i_h * K, i_hv * V + i_v, load_v,
                 C, GROUPS, STAGES, ERASE, WRITE_O,
             )),
@@ -373,11 +391,11 @@ def launch(
     gates = TensorDescriptor(x.gates, [x.gates.numel() // 256, 256], [256, 1], [1, 256], GATES)
     chunk_scan_hopper_kernel[(rows // (64 * tiles.GROUPS) * segments.count * HV,)](
         rows_of(q if o is not None else None, H * K, (CHUNK, K)), rows_of(k, H * K, (CHUNK, K)),
-        rows_of(v, HV * V, square), gates, rows_of(x.solve, CHUNK, square),
+        rows_of(v, HV * V, square), gates, *lower_rows_of(x.solve),
         rows_of(o, HV * V, square),
         x.gates, state, o, ends, x.cu_seqlens, x.chunks.offsets, segments.offsets, segments.owner, x.scale,
         x.cu_seqlens.shape[0] - 1, H, HV, segments.size // CHUNK, *(state.stride() if state is not None else (0,) * 4),
         K=K, V=V, C=CHUNK, GROUPS=tiles.GROUPS, STAGES=tiles.STAGES, DECAY=x.decay, ERASE=x.erase,
-        STATE=state is not None, MAP=o is None, WRITE_O=o is not None, num_warps=4,
+        STATE=state is not None, MAP=o is None, WRITE_O=o is not None, num_warps=4, launch_pdl=True,
     )  # fmt: skip
     return ends

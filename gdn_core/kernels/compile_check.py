@@ -5,7 +5,9 @@ they would launch is caught, compiled for that GPU by Triton and its ptxas, and 
 they pick: a configuration that nothing leads to is not compiled, and a new one is not forgotten. A kernel fails that
 does not compile, asks for more shared memory or registers than the GPU has, keeps more numbers in memory for want of
 registers (spills) than it is known to, or, where it is written for Hopper, waits for each product by itself, as ptxas
-makes it do in silence where registers are short: that doubles its time. Needs Linux and Triton, and no GPU.
+makes it do in silence where registers are short: that doubles its time. So does one that spills though its threads have
+fewer registers than they could: of those that ptxas starves like that some compute wrong numbers. Needs Linux and
+Triton, and no GPU.
 """
 
 from __future__ import annotations
@@ -37,15 +39,15 @@ TENSOR_COLUMNS = 512  # of the memory beside the matrix unit that Blackwell has
 # Bytes of each thread that are known to spill, at most, with operands of two bytes and of four. What is not named here
 # spills nothing; what is costs time, and is to come down.
 SPILLS = {
-    "chunk_prepare_kernel": (40, 520),
-    "chunk_prepare_hopper_kernel": (32, 0),
-    "chunk_scan_kernel": (88, 5968),
-    "chunk_scan_hopper_kernel": (40, 0),
-    "chunk_compose_kernel": (0, 312),
-    "chunk_scans_kernel": (600, 1304),
-    "chunk_query_gradients_kernel": (2296, 1312),
-    "chunk_key_gradients_kernel": (880, 1480),
-    "chunk_gradients_hopper_kernel": (104, 0),
+    "chunk_prepare_kernel": (24, 496),
+    "chunk_prepare_hopper_kernel": (24, 0),
+    "chunk_scan_kernel": (80, 2984),
+    "chunk_scan_hopper_kernel": (48, 0),
+    "chunk_compose_kernel": (32, 312),
+    "chunk_scans_kernel": (600, 1336),
+    "chunk_query_gradients_kernel": (1648, 1312),
+    "chunk_key_gradients_kernel": (880, 1752),
+    "chunk_gradients_hopper_kernel": (88, 0),
     "trajectory_kernel": (8, 0),
 }
 
@@ -131,6 +133,7 @@ class Report:
         case: the first case that led to it.
         options: what it was compiled with: its constants, and the warps and stages.
         threads: of one program.
+        maxnreg: registers that a thread may have, where the launcher says so.
         registers: of one thread.
         spilled: bytes of one thread's numbers that found no register.
         shared: bytes of shared memory of one program.
@@ -145,7 +148,8 @@ class Report:
     arch: int
     case: str
     options: str
-    threads: int = 0
+    threads: int = 1
+    maxnreg: int | None = None
     registers: int = 0
     spilled: int = 0
     shared: int = 0
@@ -172,6 +176,9 @@ class Report:
         if self.serialized:
             faults.append("products: each is waited for by itself, for want of registers")
         known = SPILLS.get(self.kernel, (0, 0))["float32" in self.case]
+        most = min(255, REGISTERS // self.threads, self.maxnreg or 255)
+        if self.spilled and self.registers < most // 8 * 8:  # some kernels that ptxas starves like that are wrong
+            faults.append(f"registers: {self.registers} for each thread that could have {most}, and numbers spilled")
         if self.spilled > known:
             faults.append(f"registers: {self.spilled} bytes of each thread are spilled, and {known} are known to be")
         return faults
@@ -312,8 +319,8 @@ def compile_one(arch: int, index: int) -> Report:
     return Report(
         **{
             **asdict(report), "threads": int(threads[1]) if threads else 32 * options.num_warps,
-            "registers": registers, "spilled": stack, "shared": compiled.metadata.shared, "seconds": seconds,
-            "columns": getattr(compiled.metadata, "tmem_size", None) or 0,
+            "maxnreg": options.maxnreg, "registers": registers, "spilled": stack, "shared": compiled.metadata.shared,
+            "columns": getattr(compiled.metadata, "tmem_size", None) or 0, "seconds": seconds,
             "trap": re.search(r"^\s*trap;", compiled.asm["ptx"], re.MULTILINE) is not None,
             "serialized": "hopper" in report.kernel and serialized(compiled.asm["cubin"]),
         }
