@@ -362,7 +362,7 @@ def test_other_numbers_keep_the_token_and_fewer_tokens_show_the_last_for_as_long
     page.get_by_role("button", name="Step back").click()
     at_rest(page, 3)
     page.get_by_role("button", name="other numbers").click()
-    expect(page.get_by_text(re.compile("runs: 6$"))).to_be_visible()
+    expect(page.get_by_text(re.compile("runs: 7$"))).to_be_visible()
     page.wait_for_timeout(300)
     assert token(page) == 3
 
