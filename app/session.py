@@ -36,6 +36,8 @@ def begin() -> None:
     elif not session["touched"] and link != session["link"] and (link or session["page"] == "lab"):
         # No widget changed and the link did: the visitor went back or forward, or edited it.
         _seed(*Choice.from_query(link))
+        # The link is the browser's own, but one that the last choice wrote may have been on its way there.
+        st.query_params.from_dict(link)
     if session["touched"]:
         session["sentences"] = []
     session["touched"] = False
@@ -219,19 +221,22 @@ def start_table(rows: tuple[Row, ...]) -> None:
     _unseed(keep=())
 
 
-def linked_token() -> int:
-    """Return the token that the link asked the player to start at, -1 for the last."""
-    return st.session_state["linked_token"]
+def start_of_player() -> tuple[int, int]:
+    """Return the token that the player is to start at, -1 for the last, and the number of that visit."""
+    return st.session_state["player_start"]
 
 
 def rest() -> None:
     """Take the token at which the player came to rest, and run only what stands below it.
 
-    Where the report has cut a run short that was to show another change, the whole page runs again; that run may not
-    even have begun.
+    Where the player has been sent elsewhere since, its report is late: it is about a choice that is gone. Where the
+    report has cut a run short that was to show another change, the whole page runs again; that run may not even have
+    begun.
     """
     session = st.session_state
-    session["choice"] = replace(session["choice"], token=int(session[PLAYER]["token"]))
+    report, (_, visit) = session[PLAYER]["rest"], session["player_start"]
+    if report["visit"] == visit:
+        session["choice"] = replace(session["choice"], token=int(report["token"]))
     if session["drawn_whole"] and not session["touched"]:
         st.rerun(BELOW)
     touch()
@@ -268,7 +273,6 @@ def _seed(choice: Choice, sentences: list[str]) -> None:
     session["sentences"] = sentences
     session["link"] = st.query_params.to_dict()
     session["touched"] = False
-    session["linked_token"] = choice.token
     session["table_start"] = choice.table
     session["seeded"] = session.get("seeded", 0) + 1
     session.setdefault("page", "lab")
@@ -276,15 +280,18 @@ def _seed(choice: Choice, sentences: list[str]) -> None:
 
 
 def _unseed(keep: tuple[str, ...]) -> None:
-    """Forget the widgets' values, so that each takes the choice's when it is next drawn.
+    """Forget the widgets' values, so that each takes the choice's when it is next drawn, and so does the player.
 
     Until then the browser may report what a forgotten widget still shows: its callback runs although nobody changed
     it, with a value that another callback has just forgotten, or with one of a page that is not shown any more.
     """
-    st.session_state["renewed"] = True
-    for name in _values(st.session_state["choice"]):
+    session = st.session_state
+    session["renewed"] = True
+    _, visit = session.get("player_start", (-1, 0))
+    session["player_start"] = session["choice"].token, visit + 1
+    for name in _values(session["choice"]):
         if name not in keep:
-            st.session_state.pop(name, None)
+            session.pop(name, None)
 
 
 def _values(choice: Choice) -> dict[str, Any]:

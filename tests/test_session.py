@@ -57,10 +57,37 @@ def test_rest_runs_the_whole_page_where_another_change_is_not_drawn_yet(
     monkeypatch: pytest.MonkeyPatch, drawn_whole: bool, touched: bool, whole: bool
 ) -> None:
     """The report may cut the run of another change short before it is drawn, or before it has so much as begun."""
-    state = {"choice": Choice(), session.PLAYER: {"token": 7}, "drawn_whole": drawn_whole, "touched": touched}
+    state = {"choice": Choice(), "player_start": (-1, 3), "drawn_whole": drawn_whole, "touched": touched}
+    state[session.PLAYER] = {"rest": {"token": 7, "visit": 3}}
     asked: list[str] = []
     monkeypatch.setattr(session.st, "session_state", state)
     monkeypatch.setattr(session.st, "rerun", asked.append)
     session.rest()
     assert state["choice"].token == 7
     assert asked == ([] if whole else [session.BELOW])
+
+
+@pytest.mark.parametrize("drawn_whole", [True, False])
+def test_a_late_report_of_the_player_leaves_the_choice_of_today(
+    monkeypatch: pytest.MonkeyPatch, drawn_whole: bool
+) -> None:
+    state = {"choice": Choice(token=2), "player_start": (2, 4), "drawn_whole": drawn_whole, "touched": False}
+    state[session.PLAYER] = {"rest": {"token": 7, "visit": 3}}
+    monkeypatch.setattr(session.st, "session_state", state)
+    monkeypatch.setattr(session.st, "rerun", lambda _: None)
+    session.rest()
+    assert state["choice"].token == 2
+
+
+@pytest.mark.parametrize("change", [("selectbox", "preset", "recency"), ("segmented_control", "source", "text")])
+def test_what_starts_anew_sends_the_player_to_where_it_starts(change: tuple[str, str, str]) -> None:
+    at = lab()
+    _, visit = at.session_state["player_start"]
+    at.session_state["choice"] = Choice(token=3)
+    kind, key, value = change
+    getattr(at, kind)(key=key).set_value(value)
+    at.run()
+    assert at.session_state["choice"].token == -1
+    token, now = at.session_state["player_start"]
+    assert token == -1
+    assert now > visit

@@ -10,8 +10,6 @@ from pathlib import Path
 import streamlit as st
 from streamlit.components.v2.types import ComponentRenderer
 
-from app.player.payload import header
-
 HERE = Path(__file__).parent
 SCRIPTS = ("replay.js", "picture.js", "player.js")  # joined in this order they are one module
 
@@ -28,30 +26,27 @@ def _mount() -> ComponentRenderer:
 
 
 def player(
-    payload: bytes, *, key: str, token: int = 0, visit: int = 0, on_rest: Callable[[], None] | None = None
-) -> int:
+    payload: bytes, *, key: str, token: int = 0, visit: int = 0, on_rest: Callable[[], None] = lambda: None
+) -> None:
     """Show the memories of one to four rules and scrub through their tokens, without asking the server.
 
-    Moving, playing and stepping happen in the browser. The page is rerun once the player comes to rest at another
-    token: on release, on pause, and shortly after the last step.
+    Moving, playing and stepping happen in the browser. The page is rerun once a person has brought the player to rest
+    at another token: on release, on pause, and shortly after the last step. Where the page itself sends the player
+    somewhere, or shows fewer tokens, the page knows what is shown, and nothing is reported.
 
     Args:
         payload: what :func:`app.player.payload.of` or :func:`app.player.payload.encode` made.
         key: the element's name, unique in the page; the player keeps its token while payloads come and go under it.
-        token: where the player begins, from 0, as a link has it. It is not read again until ``visit`` changes; if it
-            changes all the same, the server sends the buffer once more for nothing.
+        token: where the player begins, from 0, as a link has it; -1, or one that is not there, is the last. It is not
+            read again until ``visit`` changes; if it changes all the same, the server sends the buffer once more for
+            nothing.
         visit: any number; another one than the last sends the player to ``token``.
-        on_rest: called before the rerun in which the token at rest is another one.
-
-    Returns:
-        The token at rest, from 0 to T - 1.
+        on_rest: called before the rerun in which the token at rest is another one. The session state's
+            ``[key]["rest"]`` is then ``{"token": t, "visit": v}``: the token, and the visit that it belongs to.
     """
-    last = header(payload)["T"] - 1
-    start = min(max(token, 0), last)
-    result = _mount()(
-        data=payload + struct.pack("<ii", start, visit) + key.encode(),
+    _mount()(
+        data=payload + struct.pack("<ii", token, visit) + key.encode(),
         key=key,
-        default={"token": start},
-        on_token_change=on_rest or (lambda: None),
+        default={"rest": None},
+        on_rest_change=on_rest,
     )
-    return min(int(result["token"]), last)

@@ -18,7 +18,9 @@ const MEANING = {
 };
 
 const players = new WeakMap(); // by their root element
-const positions = new Map(); // by the key the page gave: a player that is mounted again goes on where it was
+// By the key the page gave: a player that is mounted again goes on where it was. `told` is the token that the server
+// knows, `wanted` the one asked for last, by the server or by a person; Infinity is the last, and so is what lies beyond.
+const positions = new Map();
 
 /** Make an element. */
 function make(tag, attributes = {}, ...children) {
@@ -34,12 +36,12 @@ class Player {
     this.t = 0;
     this.moment = "written"; // what the large maps show
     this.playing = false;
-    this.told = 0; // the token that the server knows
     this.cell = null; // what is pointed at: { r, map, i, j }
     this.scrubber = this.find(".scrubber");
     this.tip = this.find(".tip");
     this.observer = new ResizeObserver(() => this.layout());
     this.scrolled = () => this.follow();
+    this.left = () => clearTimeout(this.timer); // back or forward: what was to be told is about a choice that is gone
     if (matchMedia("(prefers-reduced-motion: reduce)").matches) this.find(".speed").value = "1";
     this.listen();
     root.numbers = (rule, moment) => this.memories.find(({ slug }) => slug === rule).maps[moment].slice();
@@ -58,16 +60,16 @@ class Player {
     if (header.digest !== this.digest) this.load(header, floats);
     this.recolour();
 
-    const known = first ? positions.get(key) : this;
-    this.key = key;
-    if (first) this.told = token;
-    const t = known?.visit === visit ? known.t : token;
-    this.visit = visit;
-    this.go(t);
+    if (first) this.position = positions.get(key) ?? {};
+    positions.set(key, this.position);
+    const asked = token < 0 ? Infinity : token;
+    if (this.position.visit !== visit) Object.assign(this.position, { visit, told: asked, wanted: asked });
+    this.go(this.position.wanted);
     this.observer.observe(this.find(".rules-box")); // and lay out, now that there is something to
     document.addEventListener("scroll", this.scrolled, { capture: true, passive: true });
+    window.addEventListener("popstate", this.left);
     this.root.dataset.ready = header.digest;
-    if (this.t !== this.told && !this.playing && !this.held) this.rest(REST);
+    if (this.position.wanted !== this.position.told && !this.playing && !this.held) this.rest(REST);
   }
 
   load(header, floats) {
@@ -179,17 +181,18 @@ class Player {
 
   /** Show token t, if it is not shown already. */
   show(t) {
-    if (this.clamped(t) !== this.t) this.go(t);
+    const next = this.clamped(t);
+    if (next !== this.t) this.go(next);
   }
 
   clamped(t) {
     return Math.min(Math.max(Math.round(t), 0), this.T - 1);
   }
 
-  /** Show token t, or the last one before it. */
+  /** Show token t, or the last where there are fewer: t is shown again once there are enough. */
   go(t) {
+    this.position.wanted = t;
     this.t = this.clamped(t);
-    positions.set(this.key, { t: this.t, visit: this.visit });
     for (const memory of this.memories) memory.seek(this.t);
     this.draw();
     this.say();
@@ -318,9 +321,11 @@ class Player {
   rest(delay) {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => {
-      if (this.t === this.told) return;
-      this.told = this.t;
-      this.report("token", this.t);
+      const { position, t } = this;
+      const news = t !== this.clamped(position.told);
+      if (news) position.told = t;
+      position.wanted = position.told;
+      if (news) this.report("rest", { token: t, visit: position.visit });
     }, delay);
   }
 
@@ -328,6 +333,7 @@ class Player {
     this.setPlaying(false);
     clearTimeout(this.timer);
     this.observer.disconnect();
+    window.removeEventListener("popstate", this.left);
     document.removeEventListener("scroll", this.scrolled, { capture: true });
   }
 
@@ -388,7 +394,7 @@ class Player {
 
   enlarge(moment) {
     this.moment = moment;
-    this.go(this.t);
+    this.go(this.position.wanted);
   }
 
   /** Act on a key pressed inside the player; tell whether it meant something. */

@@ -95,14 +95,13 @@ def view(choice: Choice) -> compute.Picture | None:
     except compute.REFUSALS as error:
         sorry(error)
         return None
-    run, (T, V, K), asked = picture.trajectory.run, picture.trajectory.sizes, session.linked_token()
-    player(picture.payload, key=session.PLAYER, token=T - 1 if asked < 0 else asked, on_rest=session.rest)
+    run, (T, V, K) = picture.trajectory.run, picture.trajectory.sizes
+    token, visit = session.start_of_player()
+    player(picture.payload, key=session.PLAYER, token=token, visit=visit, on_rest=session.rest)
     notes = [
         f"{title} leaves the range of float32 at token {t}: what is no number there is hatched, or left out."
         for title, t in picture.overflows.items()
     ]
-    if choice.token == asked >= T:
-        notes.append(f"There is no token {choice.token} here: the player stands at the last.")
     for note in notes:
         st.caption(note)
     refused = " ".join(f"{BACKENDS.get(name, name)}: {why}." for name, why in run.refusals.items())
@@ -320,6 +319,8 @@ def table() -> dict[str, tuple[Row, ...]]:
 @st.fragment(key=session.BELOW)
 def below(choice: Choice, picture: compute.Picture) -> None:
     """Show what stands below the player; runs alone when the player rests or something here is asked for."""
+    if (token := session.current().token) >= len(picture.scenario.labels):
+        st.caption(f"There is no token {token} here: the player stands at the last.")
     panel = Panel(_one_of("Below the player", PANELS, "panel", session.touch, label_visibility="collapsed"))
     session.let_the_picture_be_drawn(picture.digest)
     shown: dict[str, Any] = {"panel": panel}

@@ -22,10 +22,19 @@ def visited() -> None:
 
 
 link = int(st.query_params.get("token", 0))
+st.session_state.setdefault("rest", link)
 token = st.number_input("go to", value=link, step=1, on_change=visited)
 if st.checkbox("hand the token at rest back"):
     token = st.session_state["rest"]
+
+
+def rested() -> None:
+    st.session_state["rest"] = st.session_state["lab"]["rest"]["token"]
+    st.session_state["reports"] = st.session_state.get("reports", 0) + 1
+
+
 data = buffers[st.session_state.get("numbers", name)].read_bytes()
-st.session_state["rest"] = player(data, key="lab", token=token, visit=st.session_state.get("visit", 0))
+player(data, key="lab", token=token, visit=st.session_state.get("visit", 0), on_rest=rested)
 st.session_state["runs"] = st.session_state.get("runs", 0) + 1
-st.write(f"at rest: {st.session_state['rest']}; runs: {st.session_state['runs']}")
+reports = st.session_state.get("reports", 0)
+st.write(f"at rest: {st.session_state['rest']}; reports: {reports}; runs: {st.session_state['runs']}")

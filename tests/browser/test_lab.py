@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import re
 import subprocess
 import sys
@@ -244,8 +245,97 @@ def test_back_and_forward_move_through_the_changes(page: Page) -> None:
     assert query(page)["seed"] == "5"
 
 
+def slow_down(page: Page, ms: int) -> None:
+    """Let every message between the browser and the server take so much longer, each way."""
+    page.add_init_script(
+        """{
+            const { addEventListener, send } = WebSocket.prototype;
+            WebSocket.prototype.addEventListener = function (type, hear, options) {
+                const late = (event) => setTimeout(() => hear(event), MS);
+                addEventListener.call(this, type, type === "message" ? late : hear, options);
+            };
+            WebSocket.prototype.send = function (data) { setTimeout(() => send.call(this, data), MS); };
+        }""".replace("MS", str(ms))
+    )
+
+
+def rests(page: Page, token: int, T: int, link: dict[str, str]) -> None:
+    """Check that the controls, the player, what is below it and the link agree, and still do when all is quiet."""
+    for quiet in (0, 600):  # ms: a report that comes late comes by then
+        page.wait_for_timeout(quiet)
+        expect(number(page, "Tokens")).to_have_value(str(T))
+        expect(page.locator("section.player")).to_have_attribute("data-token", str(token))
+        expect(page.get_by_text(f"Token {token},")).to_be_visible()
+        page.wait_for_function(
+            "link => JSON.stringify([...new URLSearchParams(location.search)].sort()) === link",
+            arg=json.dumps(sorted(link.items()), separators=(",", ":")),
+        )
+
+
+def test_going_back_as_soon_as_the_stream_is_shorter_goes_back(page: Page) -> None:
+    link = {"preset": "parity", "T": "9", "dk": "4", "see": "moment"}
+    player = visit(page, "preset=parity&T=9&dk=4&see=moment")
+    for wait in (0, 100, 200, 280, 330, 400):  # ms; a player that reports does so after 300
+        fill(page, "Tokens", "8")
+        expect(player).to_have_attribute("data-token", "7")
+        page.wait_for_timeout(wait)
+        page.evaluate("history.back()")
+        rests(page, 8, 9, link)
+
+
+@pytest.mark.parametrize("wait", [0, 200, 400])  # ms: before the report is sent, and while it or its link is under way
+def test_going_back_counts_against_a_step_just_made(page: Page, wait: int) -> None:
+    slow_down(page, 300)
+    link = {"preset": "parity", "T": "9", "dk": "4", "see": "moment"}
+    player = visit(page, "preset=parity&T=9&dk=4&see=moment")
+    rests(page, 8, 9, link)
+    fill(page, "Tokens", "8")
+    rests(page, 7, 8, link | {"T": "8"})
+    player.get_by_role("button", name="Step back").click()
+    page.wait_for_timeout(wait)
+    page.evaluate("history.back()")
+    page.wait_for_timeout(1500)
+    rests(page, 8, 9, link)
+
+
+def test_going_back_and_forward_brings_the_token_too(page: Page) -> None:
+    link = {"preset": "parity", "T": "9", "dk": "4", "see": "moment"}
+    player = visit(page, "preset=parity&T=9&dk=4&see=moment")
+    for token in (7, 6, 5):
+        player.get_by_role("button", name="Step back").click()
+        rests(page, token, 9, link | {"t": str(token)})
+    for step, token in ((page.go_back, 6), (page.go_back, 7), (page.go_forward, 6)):
+        step()
+        rests(page, token, 9, link | {"t": str(token)})
+    player.get_by_role("button", name="Step back").click()
+    rests(page, 5, 9, link | {"t": "5"})  # the same token as before going back
+
+
+def test_a_stream_that_shrinks_and_grows_again_shows_what_its_link_shows(page: Page) -> None:
+    link = {"preset": "parity", "dk": "4", "see": "moment"}
+    player = visit(page, "preset=parity&T=9&dk=4&see=moment")
+    for T in (20, 5, 12):  # nobody asked for a token: the last
+        fill(page, "Tokens", str(T))
+        rests(page, T - 1, T, link | {"T": str(T)})
+    player.get_by_role("button", name="Step back").click()
+    rests(page, 10, 12, link | {"T": "12", "t": "10"})
+    said = page.get_by_text("There is no token 10 here")
+    for T, token in ((5, 4), (12, 10)):
+        fill(page, "Tokens", str(T))
+        rests(page, token, T, link | {"T": str(T), "t": "10"})
+        expect(said).to_have_count(int(T == 5))
+    fill(page, "Tokens", "5")
+    rests(page, 4, 5, link | {"T": "5", "t": "10"})
+    page.reload()
+    rests(page, 4, 5, link | {"T": "5", "t": "10"})
+    expect(said).to_have_count(1)
+    player.get_by_role("button", name="Step back").click()
+    rests(page, 3, 5, link | {"T": "5", "t": "3"})
+    expect(said).to_have_count(0)
+
+
 def test_looking_at_the_lineage_loses_nothing(page: Page) -> None:
-    visit(page, "preset=parity&T=9&dk=4&t=3")  # a token that 8 tokens have too: the player then has nothing to report
+    visit(page, "preset=parity&T=9&dk=4")
     page.get_by_role("link", name="The lineage").click()
     expect(page.get_by_role("heading", name="The lineage")).to_be_visible()
     for rule in RULES.values():
@@ -253,12 +343,12 @@ def test_looking_at_the_lineage_loses_nothing(page: Page) -> None:
     page.get_by_role("link", name="Write-rule lab").click()
     settle(page)
     expect(number(page, "Tokens")).to_have_value("9")
-    assert query(page) == {"preset": "parity", "T": "9", "dk": "4", "t": "3"}
+    assert query(page) == {"preset": "parity", "T": "9", "dk": "4"}
     fill(page, "Tokens", "8")
     settle(page)
     page.go_back()
     expect(number(page, "Tokens")).to_have_value("9")
-    assert query(page) == {"preset": "parity", "T": "9", "dk": "4", "t": "3"}
+    assert query(page) == {"preset": "parity", "T": "9", "dk": "4"}
 
 
 def test_one_s_own_text_is_shown_and_travels_in_the_link(page: Page) -> None:

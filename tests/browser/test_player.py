@@ -116,6 +116,10 @@ def at_rest(page: Page, token: int) -> None:
     expect(page.get_by_text(re.compile(rf"^at rest: {token};"))).to_be_visible()
 
 
+def reports(page: Page) -> int:
+    return int(re.search(r"reports: (\d+)", page.get_by_text("at rest:").inner_text())[1])
+
+
 def runs(page: Page) -> int:
     return int(page.get_by_text("at rest:").inner_text().split()[-1])
 
@@ -335,7 +339,7 @@ def test_a_rerun_with_the_same_numbers_touches_nothing(page: Page) -> None:
     assert untouched(page)
 
 
-def test_other_numbers_keep_the_token_and_fewer_tokens_bring_the_last(page: Page) -> None:
+def test_other_numbers_keep_the_token_and_fewer_tokens_show_the_last_for_as_long(page: Page) -> None:
     open_player(page, "?token=17")
     first = numbers(page, "gated-deltanet", "written")
     page.get_by_role("button", name="other numbers").click()
@@ -345,20 +349,57 @@ def test_other_numbers_keep_the_token_and_fewer_tokens_bring_the_last(page: Page
     np.testing.assert_array_equal(numbers(page, "gated-deltanet", "written"), other.states[2, 18])
     assert not np.array_equal(first, other.states[2, 18])
     page.get_by_role("button", name="fewer tokens").click()
-    at_rest(page, 4)
-    expect(page.locator(".player")).to_have_attribute("data-token", "4")  # the numbers come behind the server's words
+    player = page.locator(".player")
+    expect(player).to_have_attribute("data-token", "4")
     assert page.locator(".token").count() == 5
+    page.locator("[data-rule=mamba] [data-moment=erased] button").click()
+    page.wait_for_timeout(600)
+    assert reports(page) == 0  # nobody has moved
+    page.get_by_role("button", name="other numbers").click()
+    expect(player).to_have_attribute("data-token", "17")
+    page.get_by_role("button", name="fewer tokens").click()
+    expect(player).to_have_attribute("data-token", "4")
+    page.get_by_role("button", name="Step back").click()
+    at_rest(page, 3)
+    page.get_by_role("button", name="other numbers").click()
+    expect(page.get_by_text(re.compile("runs: 7$"))).to_be_visible()
+    page.wait_for_timeout(300)
+    assert token(page) == 3
+
+
+def test_the_last_token_stays_the_last(page: Page) -> None:
+    open_player(page, "?token=-1")
+    player = page.locator(".player")
+    for numbers, last in (("fewer tokens", 4), ("other numbers", T - 1)):
+        page.get_by_role("button", name=numbers).click()
+        expect(player).to_have_attribute("data-token", str(last))
+    page.wait_for_timeout(600)
+    assert reports(page) == 0
 
 
 def test_the_page_can_send_the_player_to_a_token_and_back(page: Page) -> None:
     open_player(page, "?token=3")
     at_rest(page, 3)
     asked = page.get_by_label("go to")
-    for there in (9, 3, 9):
+    player = page.locator(".player")
+    for n, there in enumerate((9, 3, 9), start=1):
         asked.fill(str(there))
         asked.press("Enter")
-        at_rest(page, there)
-        assert token(page) == there
+        expect(player).to_have_attribute("data-token", str(there))
+        page.wait_for_timeout(600)
+        assert reports(page) == n - 1  # the page knows where it has sent the player
+        page.get_by_role("button", name="First token").click()
+        at_rest(page, 0)  # the same token is news at every visit
+        expect(page.get_by_text(f"reports: {n};")).to_be_visible()
+
+
+def test_going_back_takes_back_what_was_about_to_be_reported(page: Page) -> None:
+    open_player(page, "?token=3")
+    page.evaluate("history.pushState({}, '', location.search + '&more')")
+    page.get_by_role("button", name="Step back").click()
+    page.evaluate("history.back()")
+    page.wait_for_timeout(900)
+    assert reports(page) == 0
 
 
 def test_its_own_report_handed_back_moves_nothing(page: Page) -> None:
