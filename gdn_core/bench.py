@@ -284,10 +284,7 @@ def _once(call: Callable[[], Any], device: str) -> float:
 
 
 def _replayed(call: Callable[[], Any], stream: Any) -> Callable[[], Any]:
-    """Capture a call in a CUDA graph, so that only what the GPU does is timed; return it as it is if it waits.
-
-    What is returned keeps the call: a graph reads what the call holds, and keeps none of it.
-    """
+    """Capture a call in a CUDA graph, so that only what the GPU does is timed; return it as it is if it waits."""
     try:
         with torch.cuda.stream(stream):
             for _ in range(3):
@@ -300,12 +297,7 @@ def _replayed(call: Callable[[], Any], stream: Any) -> Callable[[], Any]:
         print(f"not captured in a graph, timed with its launches: {str(error).splitlines()[0]}", file=sys.stderr)
         torch.cuda.synchronize()
         return call
-
-    def replay() -> None:
-        graph.replay()
-        _ = call
-
-    return replay
+    return graph.replay
 
 
 def _first(rule: Rule, case: Case, given: dict[str, Tensor], stream: Any) -> tuple[Callable[[], Any], float, int]:
@@ -343,8 +335,10 @@ def race(case: Case, device: str) -> list[Time]:
         call, seconds, peak = _first(rule, case, given, stream)
         measured[name] = seconds, max(0, peak - before)
         del call  # what one keeps is not to count for the next
+    kept = []  # the calls: a graph reads what its call holds, and keeps none of it
     for name in measured:
         call, _, _ = _first(rules[name], case, given, stream)
+        kept.append(call)
         calls[name] = _replayed(call, stream) if stream is not None and name != "transformers" else call
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(ROUNDS["gpu" if device == "cuda" else "cpu"]):
