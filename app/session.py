@@ -42,7 +42,7 @@ def begin() -> None:
         session["sentences"] = []
     session["touched"] = False
     session["page"] = "lab"
-    session["drawn_whole"] = False
+    session["drawn_whole"] = ""
 
 
 def renewed() -> bool:
@@ -231,20 +231,20 @@ def rest() -> None:
 
     Where the player has been sent elsewhere since, its report is late: it is about a choice that is gone. Where the
     report has cut a run short that was to show another change, the whole page runs again; that run may not even have
-    begun.
+    begun, or have drawn a picture that never left the server, for a run that begins drops what is not sent yet.
     """
     session = st.session_state
     report, (_, visit) = session[PLAYER]["rest"], session["player_start"]
     if report["visit"] == visit:
         session["choice"] = replace(session["choice"], token=int(report["token"]))
-    if session["drawn_whole"] and not session["touched"]:
+    if report["digest"] == session["drawn_whole"] == session.get("drawn") and not session["touched"]:
         st.rerun(BELOW)
     touch()
 
 
-def drawn_whole() -> None:
-    """Note that all but what is below the player is drawn."""
-    st.session_state["drawn_whole"] = True
+def drawn_whole(digest: str) -> None:
+    """Note that all but what is below the player is drawn, with the picture of this digest."""
+    st.session_state["drawn_whole"] = digest
 
 
 def let_the_picture_be_drawn(digest: str) -> None:

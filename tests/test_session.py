@@ -51,14 +51,22 @@ def test_files_of_single_arrays_belong_together_and_the_later_of_one_name_counts
 
 
 @pytest.mark.parametrize(
-    ("drawn_whole", "touched", "whole"), [(True, False, False), (False, False, True), (True, True, True)]
+    ("drawn", "drawn_whole", "touched", "whole"),
+    [
+        ("new", "new", False, False),
+        ("new", "", False, True),
+        ("new", "new", True, True),
+        ("old", "new", False, True),  # cut short before the browser was given time to draw
+        ("newer", "newer", False, True),  # and yet what the browser shows is older
+    ],
 )
 def test_rest_runs_the_whole_page_where_another_change_is_not_drawn_yet(
-    monkeypatch: pytest.MonkeyPatch, drawn_whole: bool, touched: bool, whole: bool
+    monkeypatch: pytest.MonkeyPatch, drawn: str, drawn_whole: str, touched: bool, whole: bool
 ) -> None:
     """The report may cut the run of another change short before it is drawn, or before it has so much as begun."""
-    state = {"choice": Choice(), "player_start": (-1, 3), "drawn_whole": drawn_whole, "touched": touched}
-    state[session.PLAYER] = {"rest": {"token": 7, "visit": 3}}
+    state = {"choice": Choice(), "player_start": (-1, 3), "touched": touched}
+    state |= {"drawn": drawn, "drawn_whole": drawn_whole}
+    state[session.PLAYER] = {"rest": {"token": 7, "visit": 3, "digest": "new"}}
     asked: list[str] = []
     monkeypatch.setattr(session.st, "session_state", state)
     monkeypatch.setattr(session.st, "rerun", asked.append)
@@ -67,12 +75,12 @@ def test_rest_runs_the_whole_page_where_another_change_is_not_drawn_yet(
     assert asked == ([] if whole else [session.BELOW])
 
 
-@pytest.mark.parametrize("drawn_whole", [True, False])
+@pytest.mark.parametrize("drawn_whole", ["new", ""])
 def test_a_late_report_of_the_player_leaves_the_choice_of_today(
-    monkeypatch: pytest.MonkeyPatch, drawn_whole: bool
+    monkeypatch: pytest.MonkeyPatch, drawn_whole: str
 ) -> None:
     state = {"choice": Choice(token=2), "player_start": (2, 4), "drawn_whole": drawn_whole, "touched": False}
-    state[session.PLAYER] = {"rest": {"token": 7, "visit": 3}}
+    state[session.PLAYER] = {"rest": {"token": 7, "visit": 3, "digest": "new"}}
     monkeypatch.setattr(session.st, "session_state", state)
     monkeypatch.setattr(session.st, "rerun", lambda _: None)
     session.rest()

@@ -42,7 +42,8 @@ def player(
             nothing.
         visit: any number; another one than the last sends the player to ``token``.
         on_rest: called before the rerun in which the token at rest is another one. The session state's
-            ``[key]["rest"]`` is then ``{"token": t, "visit": v}``: the token, and the visit that it belongs to.
+            ``[key]["rest"]`` is then ``{"token": t, "visit": v, "digest": d}``: the token, the visit that it belongs
+            to, and the digest of the payload that was shown.
     """
     _mount()(
         data=payload + struct.pack("<ii", token, visit) + key.encode(),

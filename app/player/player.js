@@ -325,7 +325,7 @@ class Player {
       const news = t !== this.clamped(position.told);
       if (news) position.told = t;
       position.wanted = position.told;
-      if (news) this.report("rest", { token: t, visit: position.visit });
+      if (news) this.report("rest", { token: t, visit: position.visit, digest: this.digest });
     }, delay);
   }
 

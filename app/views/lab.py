@@ -72,7 +72,7 @@ def page() -> None:
     if not renewed:
         controls()
     if picture:
-        session.drawn_whole()
+        session.drawn_whole(picture.digest)
         below(choice, picture)
 
 
