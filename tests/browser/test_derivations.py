@@ -86,7 +86,9 @@ def test_every_statement_is_printed_whole(browser: Browser, statements_url: str,
     page.get_by_text("That is all.").wait_for(timeout=60_000)
     expect(page.locator("[data-testid=stMain] h3")).to_have_count(len(load()))
     page.wait_for_function("document.fonts.status === 'loaded'")
-    assert page.locator("[data-testid=stMain] .katex").count() >= len(load())
+    page.wait_for_function(  # a slow machine prints them after the last word
+        "n => document.querySelectorAll('[data-testid=stMain] .katex').length >= n", arg=len(load()), timeout=60_000
+    )
     assert page.evaluate(BROKEN) == 0
     assert page.evaluate(CUT) == []
     page.close()
