@@ -24,6 +24,15 @@ def compiled(program: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=600)
 
 
+def changed(change: str, *, case: str, kernel: str) -> subprocess.CompletedProcess[str]:
+    """Check one kernel for Hopper after a change of the code."""
+    return compiled(
+        f"from gdn_core.kernels import compile_check\n{change}"
+        f"case = ['--case', {case!r}, '--kernel', {kernel!r}]\n"
+        "raise SystemExit(compile_check.main(['--arch', '90', *case, '--processes', '1']))"
+    )
+
+
 @pytest.mark.parametrize("case", ["few heads, long", "float32"])
 def test_every_kernel_compiles_for_every_gpu_and_fits(case: str) -> None:
     archs = [str(arch) for arch in GPUS] if case == "few heads, long" else ["90"]
@@ -50,34 +59,33 @@ def test_a_configuration_that_does_not_fit_is_found() -> None:
 
 
 def test_a_kernel_that_does_not_compile_is_found() -> None:
-    done = compiled(
-        "from gdn_core.kernels import compile_check, recurrent\n"
-        "recurrent.EPSILON = 'none'\n"
-        "case = ['--case', 'few heads, long', '--kernel', 'recurrent']\n"
-        "raise SystemExit(compile_check.main(['--arch', '90', *case, '--processes', '1']))"
+    done = changed(
+        "from gdn_core.kernels import recurrent\nrecurrent.EPSILON = 'none'\n",
+        case="few heads, long",
+        kernel="recurrent",
     )
     assert done.returncode == 1, done.stdout + done.stderr
     assert "does not fit: CompilationError: " in done.stdout
 
 
 def test_products_that_wait_for_each_other_are_found() -> None:
-    done = compiled(
-        "from gdn_core.kernels import chunk_prepare_hopper, compile_check\n"
-        "chunk_prepare_hopper.CONFIGS[90] = [chunk_prepare_hopper.Config(4, 72, 1)] * 2\n"
-        "case = ['--case', 'few heads, long', '--kernel', 'chunk_prepare_hopper']\n"
-        "raise SystemExit(compile_check.main(['--arch', '90', *case, '--processes', '1']))"
+    done = changed(
+        "from gdn_core.kernels import chunk_prepare_hopper\n"
+        "chunk_prepare_hopper.CONFIGS[90] = [chunk_prepare_hopper.Config(4, 72, 1)] * 2\n",
+        case="few heads, long",
+        kernel="chunk_prepare_hopper",
     )
     assert done.returncode == 1, done.stdout + done.stderr
     assert "does not fit: products: each is waited for by itself, for want of registers" in done.stdout
 
 
 def test_registers_left_unused_beside_spilled_numbers_are_found() -> None:
-    done = compiled(
-        "from gdn_core.kernels import chunk_scan, compile_check\n"
+    done = changed(
+        "from gdn_core.kernels import chunk_scan\n"
         "chunk_scan.most_registers = lambda num_warps: None\n"
-        "compile_check.SPILLS['chunk_scan_kernel'] = (0, 10_000)\n"
-        "case = ['--case', 'float32, wide memory', '--kernel', 'chunk_scan_kernel']\n"
-        "raise SystemExit(compile_check.main(['--arch', '90', *case, '--processes', '1']))"
+        "compile_check.SPILLS['chunk_scan_kernel'] = (0, 10_000)\n",
+        case="float32, wide memory",
+        kernel="chunk_scan_kernel",
     )
     assert done.returncode == 1, done.stdout + done.stderr
     assert "does not fit: registers: 64 for each thread that could have 255, and numbers spilled" in done.stdout

@@ -331,10 +331,9 @@ def chunk_prepare(
     decay, erase = g is not None, beta is not None
     hopper = fits_hopper(K, q, k)
     reads = reads or not hopper
-    shape = chunks.count, HV, CHUNK, CHUNK
-    asked = torch.empty(shape, dtype=q.dtype, device=q.device) if reads else None
+    asked = torch.empty(chunks.count, HV, CHUNK, CHUNK, dtype=q.dtype, device=q.device) if reads else None
     rows = CHUNK if reads else 3 * CHUNK // 4
-    inverse = torch.empty(*shape[:2], rows, CHUNK, dtype=of_solve, device=q.device) if erase else None
+    inverse = torch.empty(chunks.count, HV, rows, CHUNK, dtype=of_solve, device=q.device) if erase else None
     prepared = Prepared(gates, inverse, asked, cu_seqlens, chunks, scale, decay, erase)
     if hopper:
         from gdn_core.kernels.chunk_prepare_hopper import launch

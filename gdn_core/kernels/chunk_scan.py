@@ -163,7 +163,7 @@ def chip_of(device: torch.device) -> Chip:
 
 
 # What scan_tiles may pick, by the compute capability from which it holds: for keys of up to 128 channels and for wider
-# ones, of two-byte operands, and for float32. All but float32, whose products are three, fit the registers.
+# ones, of two-byte operands, and for float32, which is computed in float64 and does not fit the registers.
 CONFIGS: dict[int, dict[str, list[Tiles]]] = {
     80: {"narrow": [Tiles(32, 4, 2)], "wide": [Tiles(32, 8, 1)], "float32": [Tiles(32, 8, 1)]},
     90: {

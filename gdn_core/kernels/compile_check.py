@@ -176,9 +176,9 @@ class Report:
         if self.serialized:
             faults.append("products: each is waited for by itself, for want of registers")
         known = SPILLS.get(self.kernel, (0, 0))["float32" in self.case]
-        most = min(255, REGISTERS // self.threads, self.maxnreg or 255)
-        if self.spilled and self.registers < most // 8 * 8:  # some kernels that ptxas starves like that are wrong
-            faults.append(f"registers: {self.registers} for each thread that could have {most}, and numbers spilled")
+        could = min(255, REGISTERS // self.threads, self.maxnreg or 255)
+        if self.spilled and self.registers < could // 8 * 8:  # some kernels that ptxas starves like that are wrong
+            faults.append(f"registers: {self.registers} for each thread that could have {could}, and numbers spilled")
         if self.spilled > known:
             faults.append(f"registers: {self.spilled} bytes of each thread are spilled, and {known} are known to be")
         return faults
