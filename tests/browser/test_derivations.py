@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -39,8 +40,8 @@ def colours(page: Page) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_claim_is_read_checked_and_linked_to(browser: Browser, app_url: str, scheme: str) -> None:
-    page = browser.new_page(base_url=app_url, color_scheme=scheme, viewport={"width": 1280, "height": 900})
+def test_a_claim_is_read_checked_and_linked_to(page: Page, scheme: Literal["light", "dark"]) -> None:
+    page.emulate_media(color_scheme=scheme)
     visit(page)
     made = load()[CLAIM]
     page.get_by_role("button", name=made.words).click()
@@ -56,7 +57,6 @@ def test_a_claim_is_read_checked_and_linked_to(browser: Browser, app_url: str, s
     assert (ground > ink) is (scheme == "light")
     page.go_back()
     expect(page.get_by_role("heading", name="Derivations")).to_be_visible()
-    page.close()
 
 
 @pytest.fixture(scope="module")
@@ -94,9 +94,8 @@ def test_every_statement_is_printed_whole(browser: Browser, statements_url: str,
     page.close()
 
 
-def test_a_linked_claim_prints_its_formula(browser: Browser, app_url: str) -> None:
-    page = browser.new_page(base_url=app_url, viewport={"width": 390, "height": 844})
+def test_a_linked_claim_prints_its_formula(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
     visit(page, "?claim=ut_transform_is_the_gated_triangular_system")
     expect(page.locator("[data-testid=stMain] .katex").first).to_be_visible()
     assert page.evaluate(BROKEN) == 0 and page.evaluate(CUT) == []
-    page.close()

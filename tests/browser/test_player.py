@@ -20,7 +20,7 @@ from app.player.component import HERE as PLAYER
 from gdn_core.rules import RULES
 from gdn_core.streams import Stream
 from gdn_core.trajectory import Trajectory, trajectory
-from tests.browser.conftest import ROOT, wait_until_healthy
+from tests.browser.conftest import ROOT, new_profile, wait_until_healthy
 
 T, V, K = 24, 6, 10
 FOUR = ("linear-attention-normalised", "mamba", "gated-deltanet", "gated-deltanet-2")
@@ -82,18 +82,17 @@ def url(chromium_path: str, ran: Trajectory, tmp_path_factory: pytest.TempPathFa
         server.wait(timeout=20)
 
 
-@pytest.fixture
-def context(browser: Browser, url: str) -> Iterator[BrowserContext]:
-    context = browser.new_context(base_url=url, viewport={"width": 1440, "height": 900}, accept_downloads=True)
-    context.set_default_timeout(30_000)
-    yield context
-    context.close()
+@pytest.fixture(scope="module")
+def profile(browser: Browser, url: str) -> Iterator[BrowserContext]:
+    """One profile for every page with the player alone."""
+    profile = new_profile(browser, url, viewport={"width": 1440, "height": 900})
+    yield profile
+    profile.close()
 
 
 @pytest.fixture
-def page(context: BrowserContext) -> Iterator[Page]:
-    """A page in a fresh profile that must end without an error of its own."""
-    page = context.new_page()
+def page(page: Page) -> Iterator[Page]:
+    """A page that must end without an error of its own."""
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     yield page
@@ -447,14 +446,14 @@ def test_every_cell_has_its_number_in_a_tip_inside_the_window(page: Page, ran: T
 
 
 def test_a_touch_shows_the_number_until_the_next(browser: Browser, url: str) -> None:
-    context = browser.new_context(base_url=url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
-    page = open_player(context.new_page(), "?token=9")
+    phone = new_profile(browser, url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = open_player(phone.new_page(), "?token=9")
     page.locator("[data-rule=mamba] [data-map=large]").tap()
     page.wait_for_timeout(200)
     expect(page.locator(".tip")).to_be_visible()
     page.locator(".now").tap()
     expect(page.locator(".tip")).to_be_hidden()
-    context.close()
+    phone.close()
 
 
 def test_keys_read_the_entries_aloud(page: Page, ran: Trajectory) -> None:
