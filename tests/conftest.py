@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,27 @@ def kernels_stay_in_their_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interpreter.GridExecutor, "_init_args_hst", taking)
     for name, mask_at in {"create_masked_load": 0, "create_masked_store": 1, "create_atomic_rmw": None}.items():
         checked(name, mask_at)
+
+
+@cache
+def once(look: Callable[[], Any]) -> Any:
+    return look()
+
+
+@pytest.fixture(autouse=True)
+def apps_start_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare the apps that tests run without a browser what they would wait for.
+
+    To Streamlit each of them is a server that starts, and that looks through every installed package for components.
+    And the lab gives a browser time to draw.
+    """
+    if "streamlit.testing.v1" in sys.modules:
+        from streamlit.components.v2 import manifest_scanner
+
+        scan = manifest_scanner.scan_component_manifests
+        monkeypatch.setattr(manifest_scanner, "scan_component_manifests", lambda: once(scan))
+    if "app.session" in sys.modules:
+        monkeypatch.setattr("app.session.PAUSE", 0.0)
 
 
 @pytest.fixture(autouse=True)

@@ -8,12 +8,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
 
 from tests.browser import chromium
 
@@ -99,19 +98,9 @@ def new_profile(browser: Browser, url: str, **options: Any) -> BrowserContext:
     return profile
 
 
-@contextmanager
-def new_page(profile: BrowserContext) -> Iterator[Page]:
-    """A page of its own that leaves nothing behind but what the profile has read and compiled of scripts."""
-    page = profile.new_page()
-    yield page
-    profile.clear_cookies()
-    page.evaluate("try { localStorage.clear() } catch { /* a page of no address has none */ }")
-    page.close()
-
-
 @pytest.fixture(scope="session")
 def profile(browser: Browser, app_url: str) -> Iterator[BrowserContext]:
-    """One profile for every page of the app: in a fresh one a page takes twice the processor's time to load."""
+    """The profile of the page that tests of the app share."""
     profile = new_profile(browser, app_url, viewport={"width": 1360, "height": 900})
     yield profile
     profile.close()
@@ -119,6 +108,20 @@ def profile(browser: Browser, app_url: str) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def page(profile: BrowserContext) -> Iterator[Page]:
-    """A page; `page.goto("/")` opens the app."""
-    with new_page(profile) as page:
-        yield page
+    """A page that knows nothing of the test before; `page.goto("/")` opens the app.
+
+    It is the same for all tests of a profile: in a new one, Streamlit takes two to three times the processor's time to
+    load. A test that changes the page for good (its clock, scripts to run first) takes one of its own.
+    """
+    page = profile.pages[0] if profile.pages else profile.new_page()
+    size = page.viewport_size
+    assert size
+    yield page
+    try:
+        page.evaluate("location.origin === 'null' || (localStorage.clear(), sessionStorage.clear())")
+        page.goto("about:blank")  # ends what runs there, and the visit on the server
+        page.set_viewport_size(size)
+        page.emulate_media(color_scheme="light")
+    except Error:  # it crashed
+        page.close()
+    profile.clear_cookies()

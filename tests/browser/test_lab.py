@@ -8,13 +8,14 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qs, urlparse
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Download, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Download, Locator, Page, expect
 
 from gdn_core import reference, scenarios, streams
 from gdn_core.rules import RULES
@@ -114,6 +115,14 @@ def errors(page: Page) -> list[str]:
     return found
 
 
+@pytest.fixture
+def own_page(browser: Browser, app_url: str) -> Iterator[Page]:
+    """A page for a test that changes it for good."""
+    profile = new_profile(browser, app_url)
+    yield profile.new_page()
+    profile.close()
+
+
 def ours(errors: list[str]) -> list[str]:
     return [text for text in errors if not re.search(r"ERR_(NAME_NOT_RESOLVED|INTERNET_DISCONNECTED)", text)]
 
@@ -137,7 +146,8 @@ def test_a_preset_is_chosen_and_scrubbed_and_the_numbers_are_the_reference_s(pag
     assert ours(errors) == []
 
 
-def test_scrubbing_asks_the_server_only_once_it_rests(page: Page) -> None:
+def test_scrubbing_asks_the_server_only_once_it_rests(own_page: Page) -> None:
+    page = own_page
     sent: list[str | bytes] = []
     page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
     player = visit(page, "preset=long&see=moment")
@@ -252,18 +262,30 @@ def test_back_and_forward_move_through_the_changes(page: Page) -> None:
     assert query(page)["seed"] == "5"
 
 
-def slow_down(page: Page, ms: int) -> None:
-    """Let every message between the browser and the server take so much longer, each way."""
-    page.add_init_script(
+@pytest.fixture(scope="module")
+def slow_profile(browser: Browser, app_url: str) -> Iterator[BrowserContext]:
+    """A profile in which every message between the browser and the server takes 300 ms longer, each way."""
+    profile = new_profile(browser, app_url)
+    profile.add_init_script(
         """{
             const { addEventListener, send } = WebSocket.prototype;
             WebSocket.prototype.addEventListener = function (type, hear, options) {
-                const late = (event) => setTimeout(() => hear(event), MS);
+                const late = (event) => setTimeout(() => hear(event), 300);
                 addEventListener.call(this, type, type === "message" ? late : hear, options);
             };
-            WebSocket.prototype.send = function (data) { setTimeout(() => send.call(this, data), MS); };
-        }""".replace("MS", str(ms))
+            WebSocket.prototype.send = function (data) { setTimeout(() => send.call(this, data), 300); };
+        }"""
     )
+    yield profile
+    profile.close()
+
+
+@pytest.fixture
+def slow_page(slow_profile: BrowserContext) -> Iterator[Page]:
+    """A page over a slow line."""
+    page = slow_profile.new_page()
+    yield page
+    page.close()
 
 
 def rests(page: Page, token: int, T: int, link: dict[str, str]) -> None:
@@ -291,8 +313,8 @@ def test_going_back_as_soon_as_the_stream_is_shorter_goes_back(page: Page) -> No
 
 
 @pytest.mark.parametrize("wait", [0, 200, 400])  # ms: before the report is sent, and while it or its link is under way
-def test_going_back_counts_against_a_step_just_made(page: Page, wait: int) -> None:
-    slow_down(page, 300)
+def test_going_back_counts_against_a_step_just_made(slow_page: Page, wait: int) -> None:
+    page = slow_page
     link = {"preset": "parity", "T": "9", "dk": "4", "see": "moment"}
     player = visit(page, "preset=parity&T=9&dk=4&see=moment")
     rests(page, 8, 9, link)
