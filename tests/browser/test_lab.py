@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlparse
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Download, Locator, Page, expect
+from playwright.sync_api import TimeoutError as TooLate
 
 from gdn_core import reference, scenarios, streams
 from gdn_core.rules import RULES
@@ -404,16 +405,18 @@ def test_a_cell_of_the_table_is_edited_and_counts_after_a_reload(page: Page) -> 
     editor.wait_for()
     for text in ("cherry", "grape"):  # every change counts, the second too
         settle(page)  # what stands above the table has its place
-        first = editor.get_by_test_id("glide-cell-1-0")
+        first, opened = editor.get_by_test_id("glide-cell-1-0"), page.locator("textarea.gdg-input")
         for _ in range(10):  # the page may move between the look and the click
             box = editor.bounding_box()
             assert box
             page.mouse.click(box["x"] + 120, box["y"] + 52)
             page.wait_for_timeout(600)  # a second click too soon would be a double one, and open the cell as it is
             if first.get_attribute("aria-selected") == "true":
-                break
-        page.keyboard.press("Enter")  # opens the cell
-        page.locator("textarea.gdg-input").fill(text)
+                page.keyboard.press("Enter")
+                with contextlib.suppress(TooLate):
+                    opened.wait_for(timeout=2000)
+                    break
+        opened.fill(text)
         page.keyboard.press("Enter")
         expect(first).to_have_text(text)
         expect(page.get_by_text(f"{text} → red").first).to_be_attached()
