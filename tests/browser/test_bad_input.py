@@ -9,7 +9,7 @@ import numpy as np
 from playwright.sync_api import Page, expect
 
 from app.state import pack
-from tests.browser.test_lab import errors, give, npz, ours, press, query, settle, visit
+from tests.browser.test_lab import errors, give, npz, ours, press, settle, visit
 
 __all__ = ["errors"]
 
@@ -99,7 +99,7 @@ def test_whatever_is_given_gets_a_sentence_and_the_next_input_works(page: Page, 
     expect(page.get_by_test_id("stSelectbox").filter(has_text="Preset").first).to_be_visible(timeout=60_000)
     settle(page)
     expect(page.get_by_test_id("stAlert")).to_have_count(0)
-    assert "from" not in query(page)
+    page.wait_for_function("!new URLSearchParams(location.search).has('from')")
 
     # Words of a link in captions and labels.
     visit(page, f"from=text&t=0&text={pack(f'{PICTURE} = b')}")
