@@ -257,7 +257,6 @@ def test_keys_step_inside_the_player_and_nowhere_else(page: Page) -> None:
 
 def test_space_plays_and_the_pause_is_reported(page: Page) -> None:
     open_player(page)
-    page.locator(".speed").select_option("16")
     page.get_by_role("slider", name="Token").focus()
     page.keyboard.press(" ")
     page.wait_for_function("() => [...document.querySelectorAll('*')].some(e => e.shadowRoot?.querySelector("
@@ -340,15 +339,15 @@ def test_a_rerun_with_the_same_numbers_touches_nothing(page: Page) -> None:
 
 def test_other_numbers_keep_the_token_and_fewer_tokens_show_the_last_for_as_long(page: Page) -> None:
     open_player(page, "?token=17")
-    first = numbers(page, "gated-deltanet", "written")
+    player = page.locator(".player")
+    first, picture = numbers(page, "gated-deltanet", "written"), player.get_attribute("data-ready")
     page.get_by_role("button", name="other numbers").click()
-    expect(page.get_by_text(re.compile("runs: 2$"))).to_be_visible()
+    expect(player).not_to_have_attribute("data-ready", picture)
     assert token(page) == 17
     other = run(FOUR, seed=1)
     np.testing.assert_array_equal(numbers(page, "gated-deltanet", "written"), other.states[2, 18])
     assert not np.array_equal(first, other.states[2, 18])
     page.get_by_role("button", name="fewer tokens").click()
-    player = page.locator(".player")
     expect(player).to_have_attribute("data-token", "4")
     assert page.locator(".token").count() == 5
     page.locator("[data-rule=mamba] [data-moment=erased] button").click()
@@ -395,8 +394,8 @@ def test_the_page_can_send_the_player_to_a_token_and_back(page: Page) -> None:
 def test_going_back_takes_back_what_was_about_to_be_reported(page: Page) -> None:
     open_player(page, "?token=3")
     page.evaluate("history.pushState({}, '', location.search + '&more')")
-    page.get_by_role("button", name="Step back").click()
-    page.evaluate("history.back()")
+    # In one task of the page: between two calls from outside a slow machine may come to rest.
+    page.get_by_role("button", name="Step back").evaluate("b => { b.click(); history.back(); }")
     page.wait_for_timeout(900)
     assert reports(page) == 0
 
