@@ -42,6 +42,7 @@ def colours(page: Page) -> tuple[float, float]:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_claim_is_read_checked_and_linked_to(page: Page, scheme: Literal["light", "dark"]) -> None:
     page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": 1280, "height": 900})
     visit(page)
     made = load()[CLAIM]
     page.get_by_role("button", name=made.words).click()
