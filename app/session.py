@@ -99,8 +99,9 @@ def keep(choice: Choice) -> None:
     """Make this the visitor's choice, and write its link."""
     session = st.session_state
     session["choice"] = choice
-    session["link"] = choice.to_query()
-    if st.query_params.to_dict() != session["link"]:
+    before, session["link"] = session["link"], choice.to_query()
+    # Where the browser's link is this one already, the one before may still be on its way there.
+    if not before == session["link"] == st.query_params.to_dict():
         st.query_params.from_dict(session["link"])
 
 
