@@ -16,12 +16,12 @@ import numpy as np
 
 from app.player import payload
 from app.state import MOST_RULES, TEXTS, Choice, File, Row, Source, Stage, named
-from gdn_core import arrays, metrics, scenarios
 from gdn_core.equation import tex, tex_gates
-from gdn_core.isolation import LaunchError, pool
+from gdn_core.lab import files, metrics, scenarios
+from gdn_core.lab.scenarios import COLUMNS, Scenario
+from gdn_core.lab.trajectory import Trajectory, trajectory
+from gdn_core.lab.worker.pool import LaunchError, pool
 from gdn_core.rules import RULES
-from gdn_core.scenarios import COLUMNS, Scenario
-from gdn_core.trajectory import Trajectory, trajectory
 
 MOST_BYTES = 256 * 2**20
 REFUSALS = (TypeError, ValueError, LaunchError)  # what the doors and the kernel's launcher raise, each with a sentence
@@ -162,7 +162,7 @@ def upload(given: Iterable[tuple[str, bytes]]) -> Upload:
     for name, data in given:
         name = name.replace("/", "_")[-200:]
         try:
-            found = arrays.read(name, data)
+            found = files.read(name, data)
         except (TypeError, ValueError) as error:
             refused.append(str(error))
             continue

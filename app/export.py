@@ -12,7 +12,7 @@ import numpy as np
 
 from app import compute
 from app.state import Choice
-from gdn_core import scenarios
+from gdn_core.lab import scenarios
 
 
 def name(picture: compute.Picture) -> str:

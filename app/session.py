@@ -15,9 +15,9 @@ import streamlit as st
 
 from app import compute, state
 from app.state import Choice, Row, Source
-from gdn_core.inputs import LIMITS
+from gdn_core.lab.limits import LIMITS
+from gdn_core.lab.scenarios import Settings
 from gdn_core.rules import Discretisation
-from gdn_core.scenarios import Settings
 
 PLAYER = "player"  # keys of elements
 UPLOAD = "upload"

@@ -17,9 +17,10 @@ from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any
 
-from gdn_core.inputs import LIMITS, shown
+from gdn_core.lab.limits import LIMITS
+from gdn_core.lab.scenarios import COLUMNS, PRESETS, Settings
+from gdn_core.ops.checks import shown
 from gdn_core.rules import RULES, Discretisation
-from gdn_core.scenarios import COLUMNS, PRESETS, Settings
 
 MOST_RULES = 4
 MOST_FILES = 8
@@ -82,7 +83,7 @@ class File:
 
 @dataclass(frozen=True)
 class Row:
-    """One token of the table, as :func:`gdn_core.scenarios.from_table` takes it: "" and None are blank cells."""
+    """One token of the table, as :func:`gdn_core.lab.scenarios.from_table` takes it: "" and None are blank cells."""
 
     key: str = ""
     value: str = ""
@@ -114,7 +115,7 @@ class Choice:
 
     Args:
         source: where the tokens come from.
-        preset: a slug of :data:`gdn_core.scenarios.PRESETS`.
+        preset: a slug of :data:`gdn_core.lab.scenarios.PRESETS`.
         text: the visitor's text.
         files: the visitor's upload, one file or several whose arrays belong together.
         head, batch, start, length, channels: which memory, which tokens and how many channels of an upload; length 0

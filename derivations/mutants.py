@@ -26,7 +26,7 @@ from typing import Any
 from derivations.claim import Checked, Result, Verdict, load
 from gdn_core.rules import RULES
 
-MODULES = ("gdn_core.reference", "gdn_core.ssm", "gdn_core.chunk_backward")
+MODULES = ("gdn_core.reference", "gdn_core.ssm", "gdn_core.reference_backward")
 
 # Mutants that change nothing, each by its function, its statement and the mutated statement, with the reason.
 _ONE_ROW = "A row is a memory of one value channel, so its first entry is its last."

@@ -1,20 +1,20 @@
 """The write rules of the lineage from linear attention to Gated DeltaNet: as data, as one reference, as kernels.
 
-The functions of :mod:`gdn_core.api` are here too, and PyTorch is imported when the first of them is asked for.
+The functions of :mod:`gdn_core.ops.api` are here too, and PyTorch is imported when the first of them is asked for.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gdn_core import metrics, scenarios
 from gdn_core.equation import tex
+from gdn_core.lab import metrics, scenarios
+from gdn_core.lab.trajectory import Trajectory, trajectory
 from gdn_core.rules import LINEAGE, RULES, Discretisation, Gate, WriteRule
 from gdn_core.streams import Stream
-from gdn_core.trajectory import Trajectory, trajectory
 
 if TYPE_CHECKING:
-    from gdn_core.api import (
+    from gdn_core.ops.api import (
         chunk_delta_rule,
         chunk_gated_delta_rule,
         chunk_linear_attn,
@@ -46,6 +46,6 @@ def __getattr__(name: str) -> Any:
     """Fetch a function of the API, and PyTorch with it."""
     if name not in __all__:
         raise AttributeError(f"module 'gdn_core' has no attribute {name!r}")
-    from gdn_core import api
+    from gdn_core.ops import api
 
     return getattr(api, name)

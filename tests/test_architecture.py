@@ -116,7 +116,7 @@ def asks_which_rule(name: str, source: str) -> Iterator[Finding]:
     """What a rule does is in its fields; a comparison with its name is a rule that nobody can add to."""
     if not name.startswith(("app/", "derivations/", "gdn_core/")) or not name.endswith(".py"):
         return
-    if name in ("gdn_core/rules.py", "gdn_core/backends.py"):
+    if name in ("gdn_core/rules.py", "gdn_core/ops/backends.py"):
         return
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Compare):
@@ -179,19 +179,19 @@ def test_no_source_breaks(check: Check) -> None:
     ("check", "name", "source"),
     [
         (forbidden_names, "app/utils.py", ""),
-        (forbidden_names, "gdn_core/kernels/base.py", ""),
+        (forbidden_names, "gdn_core/ops/kernels/base.py", ""),
         (forbidden_names, "app/pages/lab.py", ""),
         (forbidden_names, "app/compute.py", "class CacheManager: ..."),
         (forbidden_names, "app/compute.py", "class BaseView: ..."),
         (code_from_outside, "app/compute.py", "import pickle"),
         (code_from_outside, "app/compute.py", "from pickle import loads"),
-        (code_from_outside, "gdn_core/scenarios.py", "from sympy import sympify"),
-        (code_from_outside, "gdn_core/scenarios.py", "x = eval(text)"),
-        (code_from_outside, "gdn_core/scenarios.py", "exec(text)"),
-        (code_from_outside, "gdn_core/scenarios.py", "sympy.parsing.parse_expr(text)"),
-        (code_from_outside, "gdn_core/scenarios.py", "torch.load(file)"),
-        (code_from_outside, "gdn_core/scenarios.py", "np.load(file, allow_pickle=True)"),
-        (code_from_outside, "gdn_core/scenarios.py", "np.load(file, allow_pickle=chosen)"),
+        (code_from_outside, "gdn_core/lab/scenarios.py", "from sympy import sympify"),
+        (code_from_outside, "gdn_core/lab/scenarios.py", "x = eval(text)"),
+        (code_from_outside, "gdn_core/lab/scenarios.py", "exec(text)"),
+        (code_from_outside, "gdn_core/lab/scenarios.py", "sympy.parsing.parse_expr(text)"),
+        (code_from_outside, "gdn_core/lab/scenarios.py", "torch.load(file)"),
+        (code_from_outside, "gdn_core/lab/scenarios.py", "np.load(file, allow_pickle=True)"),
+        (code_from_outside, "gdn_core/lab/scenarios.py", "np.load(file, allow_pickle=chosen)"),
         (session_outside_its_module, "app/main.py", "st.session_state['x'] = 1"),
         (session_outside_its_module, "app/views/lab.py", "st.query_params.clear()"),
         (arithmetic_in_a_view, "app/views/lab.py", "import numpy as np"),
@@ -215,7 +215,7 @@ def test_a_break_is_caught(check: Check, name: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("check", "name", "source"),
     [
-        (code_from_outside, "gdn_core/scenarios.py", "np.load(file, allow_pickle=False)"),
+        (code_from_outside, "gdn_core/lab/scenarios.py", "np.load(file, allow_pickle=False)"),
         (code_from_outside, "app/compute.py", "model.eval()"),
         (session_outside_its_module, "app/session.py", "st.session_state['x'] = 1"),
         (refers_outside, "README.md", f"from {ALLOWED_INDEX}."),

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from gdn_core.lab.trajectory import Trajectory
 from gdn_core.rules import Gate
-from gdn_core.trajectory import Trajectory
 
 VERSION = 1
 MAX_RULES = 4

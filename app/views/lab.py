@@ -21,9 +21,9 @@ from app.state import (
     Stage,
     named,
 )
-from gdn_core.inputs import LIMITS
+from gdn_core.lab.limits import LIMITS
+from gdn_core.lab.scenarios import PRESETS
 from gdn_core.rules import RULES, Discretisation, Gate, WriteRule
-from gdn_core.scenarios import PRESETS
 
 SOURCES = {Source.PRESET: "Preset", Source.TEXT: "Text", Source.ARRAYS: "Arrays", Source.TABLE: "Table"}
 PANELS = {

@@ -15,7 +15,7 @@ from derivations.engines.printed import factored
 from derivations.engines.ring import Ring
 from derivations.engines.tokens import Shapes, every_width, shapes
 from derivations.mutants import planted
-from gdn_core import chunk_backward, reference
+from gdn_core import reference, reference_backward
 from gdn_core.reference import Token
 from gdn_core.rules import GATED_DELTANET, Source, WriteRule
 
@@ -37,7 +37,7 @@ def gradients_on_symbols(
     options: dict[str, Any] = {"exp": ring.exp, "stack": np.stack}
     S, o = reference.recurrent(ring["S"], x, **options)
     loss = (ring["do"] * o).sum() + (ring["dS"] * S).sum()
-    dS, dx = (backward or chunk_backward.chunk_backward)(ring["S"], x, ring["do"], ring["dS"], **options)
+    dS, dx = (backward or reference_backward.chunk_backward)(ring["S"], x, ring["do"], ring["dS"], **options)
     by_letter = np.frompyfunc(loss.diff, 1, 1)
     want = {name: by_letter(ring[name]) for name in ("S", "q", "k", "v", "b", "w")}
     want["g"] = ring["a"] * by_letter(ring["a"])  # the derivative of exp(g) by g is exp(g)
@@ -64,7 +64,7 @@ def derivative_at_points(rule: WriteRule, scope: OverField, rng: random.Random) 
         x = Token(**{name: dual[name] for name in names})
         S, o = reference.recurrent(dual["S"], x, exp=dual_exp(numbers.exp), stack=stack)
         want = (do * o.tangent).sum() + (dS * S.tangent).sum()
-        of_memory, of_stream = chunk_backward.chunk_backward(
+        of_memory, of_stream = reference_backward.chunk_backward(
             at["S"], Token(**{name: at[name] for name in names}), do, dS, exp=numbers.exp, stack=stack
         )
         gradients = {"S": of_memory, **{name: getattr(of_stream, name) for name in names}}
@@ -100,7 +100,7 @@ def _one_token() -> str:
     scope=Sizes(C=2, dk=3, dv=2),
     engine="ring",
     source=OURS,
-    code=(chunk_backward.chunk_backward, reference.recurrent),
+    code=(reference_backward.chunk_backward, reference.recurrent),
     uses=("every_rule_has_a_chunk_form",),
     rules=every_rule,
 )
@@ -135,7 +135,7 @@ def gradients_of_the_gated_delta_rule_at_real_sizes(rng: random.Random) -> Any:
 
 def misprinted(right: str, wrong: str) -> Any:
     """Plant a misprint in the backward pass."""
-    backward = planted(chunk_backward.chunk_backward, right, wrong)
+    backward = planted(reference_backward.chunk_backward, right, wrong)
     return derivative_of_symbols(shapes(GATED_DELTANET, 2, 2, 3), backward)
 
 

@@ -17,7 +17,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Download, Locator, Page, expect
 from playwright.sync_api import TimeoutError as TooLate
 
-from gdn_core import reference, scenarios, streams
+from gdn_core import reference, streams
+from gdn_core.lab import scenarios
 from gdn_core.rules import RULES
 from tests.browser.conftest import new_profile
 

@@ -17,9 +17,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from app.player import payload
 from app.player.component import HERE as PLAYER
+from gdn_core.lab.trajectory import Trajectory, trajectory
 from gdn_core.rules import RULES
 from gdn_core.streams import Stream
-from gdn_core.trajectory import Trajectory, trajectory
 from tests.browser.conftest import ROOT, new_profile, wait_until_healthy
 
 T, V, K = 24, 6, 10

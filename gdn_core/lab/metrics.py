@@ -1,0 +1,154 @@
+"""Numbers that a trajectory makes plain: what is still recalled, how full the memory is, what a token does to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gdn_core import streams
+from gdn_core.lab.trajectory import Trajectory
+from gdn_core.ops.kernels.operands import Floats32, Operands
+from gdn_core.streams import Stream
+
+NEAR_ONE = 0.01  # an eigenvalue this close to 1 keeps its direction
+
+
+def recall_error(trajectory: Trajectory) -> Floats32:
+    """Measure how far each memory's answer to every key so far is from the value last stored under that key.
+
+    A memory is asked with a key as it is with a query: through the rule's feature map, and divided by the normaliser
+    where there is one. The value stored last is that of the newest token with exactly that key that the rule wrote.
+
+    Returns:
+        [R, T, T] float32: after token t, the distance of the answer to key j from that value, relative to the value's
+        norm. NaN for j > t, for a key that has not been written, and for a value of norm 0.
+    """
+    stream, (T, _, _) = trajectory.stream, trajectory.sizes
+    _, names = np.unique(stream.k, axis=0, return_inverse=True)
+    same = names.ravel()[:, None] == names.ravel()  # [written i, asked j]
+    so_far = np.tri(T, dtype=bool)  # [after t, token j]
+    v = np.asarray(stream.v, np.float32)
+    size = np.linalg.norm(v, axis=1)
+    result = np.full((len(trajectory.rules), T, T), np.nan, np.float32)
+    for r, rule in enumerate(trajectory.rules):
+        written = trajectory.wv[r].any(axis=1) & stream.k.any(axis=1)
+        order = np.where(same & written[:, None], np.arange(T)[:, None], -1)
+        last = np.maximum.accumulate(order, axis=0)  # [after t, asked j]
+        ask = np.asarray(streams.featured(rule, stream.k), np.float32)
+        answers = ask @ trajectory.states[r, 1:].transpose(0, 2, 1)  # [T, T, V]
+        if rule.normalised:
+            answers = streams.answer(
+                rule, np.concatenate([answers, (trajectory.normaliser[r, 1:] @ ask.T)[..., None]], -1)
+            )
+        answers -= v[last]
+        distance = np.sqrt(np.einsum("tjv,tjv->tj", answers, answers))
+        np.divide(distance, size[last], out=result[r], where=so_far & (last >= 0) & (size[last] > 0))
+    return result
+
+
+def norm(trajectory: Trajectory) -> Floats32:
+    """Measure the Frobenius norm of each memory after each token, [R, T] float32; NaN or inf where a memory is."""
+    S = trajectory.states[:, 1:]
+    with np.errstate(over="ignore"):
+        squares = np.einsum("rtvk,rtvk->rt", S, S)
+    if np.isfinite(squares).all():
+        return np.sqrt(squares)
+    with np.errstate(over="ignore"):  # squares of entries above 1.8e19 overflow, though the norm need not
+        return np.sqrt(np.einsum("rtvk,rtvk->rt", S, S, dtype=np.float64)).astype(np.float32)
+
+
+def effective_rank(trajectory: Trajectory) -> Floats32:
+    """Count the directions that carry each memory: the participation ratio of its squared singular values.
+
+    With s the singular values it is (sum s^2)^2 / sum s^4 = tr(S S^T)^2 / tr((S S^T)^2): n where n singular values are
+    alike and the rest 0, between 1 and the rank elsewhere. It takes one product of matrices and no decomposition.
+
+    Returns:
+        [R, T] float32: after each token; 0 for an empty memory, NaN for one that is not finite.
+    """
+    S = trajectory.states[:, 1:]
+    if S.shape[2] > S.shape[3]:
+        S = S.swapaxes(2, 3)
+    size = norm(trajectory)
+    S = np.divide(
+        S, size[..., None, None], out=np.zeros_like(S), where=size[..., None, None] != 0
+    )  # no fourth power overflows
+    gram = S @ S.swapaxes(2, 3)
+    concentration = np.einsum("rtij,rtij->rt", gram, gram)
+    return np.divide(1, concentration, out=np.zeros_like(size), where=concentration != 0)
+
+
+def spectrum(trajectory: Trajectory) -> tuple[Floats32, ...]:
+    """List the eigenvalues of what each token does to a memory before it writes.
+
+    A row s of the memory becomes (s * a)(I - (b*k) k^T), with a the row's decay. Where nothing is erased the
+    eigenvalues are the decays. Under a scalar decay they are a, and a (1 - (b*k) . k) along the key. Under a decay for
+    each key channel they are those of the symmetric diag(a) - c c^T with c = sqrt(a*b) * k, which has the same
+    characteristic polynomial: all are real, whatever the gates.
+
+    Returns:
+        For each rule [T, K] float32, or [T, V*K] where each row decays its own way; ascending in the last axis.
+    """
+    T, V, K = trajectory.sizes
+    return tuple(
+        _eigenvalues(x, token.b, T, V, K) for x, token in zip(trajectory.operands, trajectory.tokens, strict=True)
+    )
+
+
+def _eigenvalues(x: Operands, b: np.ndarray, T: int, V: int, K: int) -> Floats32:
+    """List the eigenvalues of one rule's transitions."""
+    if x.decay.shape[1] > 1:  # no rule erases and decays row by row
+        entries = np.broadcast_to(x.decay[:, :V], (len(x.decay), V, K)).reshape(len(x.decay), V * K)
+        return np.broadcast_to(np.sort(entries, axis=1), (T, V * K))
+    decay = np.broadcast_to(x.decay[:, 0], (len(x.decay), K))
+    if not x.erase.any():
+        return np.broadcast_to(np.sort(decay, axis=1), (T, K))
+    if x.decay.shape[2] == 1:
+        values = np.array(np.broadcast_to(decay, (T, K)))
+        values[:, 0] *= 1 - (x.erase[:, 0] * x.k[:, 0]).sum(-1)
+        return np.sort(values, axis=1)
+    c = np.sqrt(decay * b) * x.k[:, 0]
+    matrix = decay[..., None] * np.eye(K) - c[:, :, None] * c[:, None, :]
+    return np.broadcast_to(np.linalg.eigvalsh(matrix).astype(np.float32), (T, K))
+
+
+@dataclass(frozen=True)
+class Extent:
+    """A spectrum in three numbers a token, each [R, T] float32.
+
+    Args:
+        smallest: the smallest eigenvalue; below 0 a direction is turned round.
+        largest: the largest.
+        kept: the share of the eigenvalues within 0.01 of 1, from 0 to 1.
+    """
+
+    smallest: Floats32
+    largest: Floats32
+    kept: Floats32
+
+
+def extent(eigenvalues: tuple[Floats32, ...]) -> Extent:
+    """Sum up what :func:`spectrum` lists."""
+    return Extent(
+        smallest=np.stack([values[:, 0] for values in eigenvalues]),
+        largest=np.stack([values[:, -1] for values in eigenvalues]),
+        kept=np.stack([(abs(values - 1) <= NEAR_ONE).mean(axis=1, dtype=np.float32) for values in eigenvalues]),
+    )
+
+
+def interference(stream: Stream) -> np.ndarray:
+    """Measure what tokens of other keys add to the answer of a memory that only adds, as linear attention does.
+
+    Returns:
+        [T, T] float64: after token t, the norm of the sum over i <= t with k_i != k_j of (k_i . k_j) v_i, relative to
+        the norm of v_j. NaN for j > t and for a value of norm 0.
+    """
+    T = len(stream)
+    _, names = np.unique(stream.k, axis=0, return_inverse=True)
+    other = names.ravel()[:, None] != names.ravel()
+    overlap = (stream.k @ stream.k.T) * other  # [added i, asked j]
+    added = np.cumsum(overlap[:, :, None] * stream.v[:, None, :], axis=0)  # [after t, asked j, V]
+    size = np.linalg.norm(stream.v, axis=1)
+    result = np.full((T, T), np.nan)
+    return np.divide(np.linalg.norm(added, axis=2), size, out=result, where=np.tri(T, dtype=bool) & (size > 0))

@@ -1,0 +1,252 @@
+"""Streams worth looking at, each made to show one thing, and what to look for in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from gdn_core.lab.limits import LIMITS
+from gdn_core.lab.rows import Row, Scenario, Settings, many, scenario_of
+from gdn_core.lab.text import direction, gaussians
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A stream that shows one thing.
+
+    Args:
+        slug: its name in a link.
+        title: its name on a page.
+        look_for: what to look for, true of the stream that its own settings make.
+        settings: the settings it is meant for.
+        rules: the slugs worth comparing on it.
+        rows: makes the tokens of any settings, with notes.
+    """
+
+    slug: str
+    title: str
+    look_for: str
+    settings: Settings
+    rules: tuple[str, ...]
+    rows: Callable[[Settings], tuple[list[Row], list[str]]]
+
+    def build(self, settings: Settings | None = None) -> Scenario:
+        """Make the stream, by default with the preset's own settings."""
+        settings = settings or self.settings
+        rows, notes = self.rows(settings)
+        call = f"scenarios.from_preset({self.slug!r}, settings)"
+        return scenario_of(rows, settings, title=self.title, look_for=self.look_for, notes=notes, call=call)
+
+
+def _axis(i: int, size: int) -> np.ndarray:
+    """Return the i-th axis of key space: a key that is written to one column of the memory alone."""
+    return np.eye(size)[i]
+
+
+def _at_right_angles(seed: int, count: int, size: int, start: int = 0) -> list[tuple[float, ...]]:
+    """Return unit keys at right angles to the first ``start`` axes, and to those before them while there is room.
+
+    The first are the other axes, so that each pair can be seen in a column of its own. Where no direction is left a
+    new block begins, turned at random, at right angles among itself.
+    """
+    found: list[tuple[float, ...]] = []
+    basis = np.eye(size)
+    used = start
+    for i in range(count):
+        if used == size:
+            used = start
+        axis = start + i
+        x = _axis(axis, size) if axis < size else direction(seed, "key", f"direction {i}", size)
+        if used < size:  # not so where the first axes are all there are
+            for _ in range(2):  # once more against rounding
+                x = x - (basis[:used] @ x) @ basis[:used]
+            x = x / np.sqrt((x * x).sum())
+            basis[used] = x
+            used += 1
+        found.append(tuple(x.tolist()))
+    return found
+
+
+def _collision(settings: Settings) -> tuple[list[Row], list[str]]:
+    """Store as many pairs as there are tokens, the first dk keys at right angles."""
+    keys = _at_right_angles(settings.seed, settings.T, settings.dk)
+    notes = ["Every token asks for the first key."]
+    if settings.dk >= settings.T:
+        notes.append(f"T = {settings.T} pairs fit into dk = {settings.dk}: raise T or lower dk for a collision.")
+    rows = [Row(key=key, value=f"value {i}", query=keys[0], label=f"pair {i}") for i, key in enumerate(keys, start=1)]
+    return rows, notes
+
+
+def _overwrite(settings: Settings) -> tuple[list[Row], list[str]]:
+    """Write one key twice, the other keys at right angles to it."""
+    again = settings.T // 2
+    others = _at_right_angles(settings.seed, settings.T, settings.dk, start=1)
+    cell = tuple(_axis(0, settings.dk).tolist())
+    rows = [
+        Row(key=other, value=f"value {i}", query=cell, label=f"other key → value {i}") for i, other in enumerate(others)
+    ]
+    rows[0] = Row(key=cell, value="first value", label="the key → first value")
+    notes = [f"Token {again} writes the key of token 0 again. Every token asks for that key."]
+    if settings.T > 1:
+        rows[again] = Row(key=cell, value="second value", label="the key → second value")
+    else:
+        notes = ["T = 1: the key is written once; it takes T = 2 to write it again."]
+    return rows, notes + _one_direction(settings)
+
+
+def _recency(settings: Settings) -> tuple[list[Row], list[str]]:
+    """Store pairs whose keys are at right angles, so that only the decay can lose them."""
+    keys = _at_right_angles(settings.seed, settings.T, settings.dk)
+    notes = ["Every token asks for the first key."]
+    if settings.dk < settings.T:
+        notes.append(f"T = {settings.T} pairs do not fit into dk = {settings.dk}: later keys collide with earlier.")
+    rows = [Row(key=key, value=f"value {i}", query=keys[0], label=f"pair {i}") for i, key in enumerate(keys, start=1)]
+    return rows, notes
+
+
+def _ignored(settings: Settings) -> tuple[list[Row], list[str]]:
+    """Close every gate at one token."""
+    at = settings.T // 2
+    rows = [Row(key=f"key {i}", value=f"value {i}") for i in range(1, settings.T + 1)]
+    rows[at] = Row(key="noise", value="noise", alpha=1.0, beta=0.0, write=0.0, delta=0.0, label="noise, to be ignored")
+    return rows, [f"At token {at} delta, beta and write are 0 and alpha is 1. Every token asks for its own key."]
+
+
+def _reset(settings: Settings) -> tuple[list[Row], list[str]]:
+    """Forget everything at one token, which stores nothing."""
+    at = settings.T // 2
+    rows = [Row(key=f"key {i}", value=f"value {i}", query="key 1") for i in range(1, settings.T + 1)]
+    rows[at] = Row(query="key 1", alpha=2.0**-40, delta=LIMITS.delta, label="reset")
+    notes = [f"At token {at} alpha is 2^-40, delta {LIMITS.delta:g}, nothing is stored. Every token asks for key 1."]
+    if settings.T == 1:
+        notes.append("T = 1: the reset is the only token, and there is nothing to forget.")
+    return rows, notes
+
+
+def _correlated(settings: Settings) -> tuple[list[Row], list[str]]:
+    """Store pairs whose keys share most of their direction."""
+    common = _axis(0, settings.dk)
+    own = _at_right_angles(settings.seed, settings.T, settings.dk, start=1)
+    rows = []
+    for i, x in enumerate(own, start=1):
+        key = math.sqrt(SHARED) * common + math.sqrt(1 - SHARED) * np.array(x)
+        key = key / np.sqrt((key * key).sum())
+        rows.append(Row(key=tuple(key.tolist()), value=f"value {i}", label=f"pair {i}"))
+    return rows, [f"Cosine between two keys: {SHARED:g}. Every token asks for its own key.", *_one_direction(settings)]
+
+
+SHARED = 0.8  # cosine between two of the correlated keys
+
+
+def _long(settings: Settings) -> tuple[list[Row], list[str]]:
+    """Give a few keys new values again and again, in another order each time."""
+    count = max(1, min(settings.dk * 3 // 4, settings.T))
+    rows: list[Row] = []
+    for time in range(math.ceil(settings.T / count)):
+        order = np.argsort(gaussians(settings.seed, "order", str(time), count), kind="stable")
+        rows += [Row(key=f"key {i + 1}", value=f"value {time + 1} of key {i + 1}") for i in order]
+    notes = [f"{many(count, 'key')}, each with a new value every {count} tokens. Every token asks for its own key."]
+    return rows[: settings.T], notes
+
+
+def _parity(settings: Settings) -> tuple[list[Row], list[str]]:
+    """Store one pair, then erase with beta at every 1 of a stream of bits."""
+    bits = gaussians(settings.seed, "bits", "", settings.T) > 0
+    rows = [Row(key="switch", beta=None if bit else 0.0, label="1" if bit else "0") for bit in bits]
+    rows[0] = Row(key="switch", value="on", beta=1.0, label="switch → on")
+    return rows, ["After the first token every token is a bit: at a 1 beta acts, at a 0 it is 0. No value is written."]
+
+
+def _one_direction(settings: Settings) -> list[str]:
+    """Say that with one key channel all keys are alike."""
+    return [] if settings.dk > 1 else ["dk = 1: there is one direction, so all keys are the same up to their sign."]
+
+
+PRESETS: dict[str, Preset] = {
+    preset.slug: preset
+    for preset in (
+        Preset(
+            slug="collision",
+            title="More pairs than dk",
+            look_for="The first dk keys are the axes: each pair fills a column of its own, and linear attention and "
+            "DeltaNet answer every one of them exactly. From then on no direction is free: linear attention blurs all "
+            "keys, the newest too, while DeltaNet with beta = 1 answers the newest exactly and older ones worse.",
+            settings=Settings(dk=16, dv=16, T=32, alpha=0.98),
+            rules=("linear-attention", "mamba-2", "deltanet", "gated-deltanet"),
+            rows=_collision,
+        ),
+        Preset(
+            slug="overwrite",
+            title="The same key written twice",
+            look_for="Watch column 0, where the key of token 0 is written: at the second write linear attention holds "
+            "the sum of both values, Mamba-2 the second value plus what its decay has left of the first. DeltaNet and "
+            "Gated DeltaNet with beta = 1 hold the second value alone: they take away what the key answered before "
+            "they write.",
+            settings=Settings(dk=16, dv=16, T=16, alpha=0.95),
+            rules=("linear-attention", "mamba-2", "deltanet", "gated-deltanet"),
+            rows=_overwrite,
+        ),
+        Preset(
+            slug="recency",
+            title="Recency",
+            look_for="The keys are the axes, a column each, so nothing collides: linear attention and DeltaNet answer "
+            "all of them exactly. Under RetNet and Gated DeltaNet an answer shrinks by alpha at every token after its "
+            "own, whatever it says: new pairs outweigh old ones.",
+            settings=Settings(dk=16, dv=16, T=16, alpha=0.8),
+            rules=("linear-attention", "retnet", "deltanet", "gated-deltanet"),
+            rows=_recency,
+        ),
+        Preset(
+            slug="ignore",
+            title="A token to be ignored",
+            look_for="At the token in the middle the gates are shut: Mamba (delta = 0) and Gated DeltaNet (beta = 0, "
+            "alpha = 1) leave the memory exactly as it was. Linear attention and RetNet have no gate to shut and write "
+            "the token like any other.",
+            settings=Settings(dk=16, dv=16, T=16, alpha=0.95, delta=0.5),
+            rules=("linear-attention", "retnet", "mamba", "gated-deltanet"),
+            rows=_ignored,
+        ),
+        Preset(
+            slug="reset",
+            title="A reset",
+            look_for="At the token in the middle alpha is almost 0, and delta large: the norm of Gated DeltaNet and of "
+            "Mamba falls to almost nothing. DeltaNet has no decay and keeps everything; so does RetNet, whose decay "
+            "cannot follow the token.",
+            settings=Settings(dk=16, dv=16, T=24, alpha=0.98, delta=0.5),
+            rules=("retnet", "mamba", "deltanet", "gated-deltanet"),
+            rows=_reset,
+        ),
+        Preset(
+            slug="correlated",
+            title="Correlated keys",
+            look_for="Any two keys share most of their direction, column 0. Linear attention answers every key with "
+            "nearly the same sum of all values. DeltaNet writes only what the key does not answer yet: the newest pair "
+            "is exact, and the older ones are far closer than linear attention's.",
+            settings=Settings(dk=16, dv=16, T=12, alpha=0.98),
+            rules=("linear-attention", "mamba-2", "deltanet", "gated-deltanet"),
+            rows=_correlated,
+        ),
+        Preset(
+            slug="long",
+            title="A long stream",
+            look_for="A few keys get new values again and again. The norm of linear attention keeps growing, roughly "
+            "with the square root of the tokens; those of Mamba-2, DeltaNet and Gated DeltaNet level off, because "
+            "they forget or overwrite.",
+            settings=Settings(dk=16, dv=16, T=256, alpha=0.97),
+            rules=("linear-attention", "mamba-2", "deltanet", "gated-deltanet"),
+            rows=_long,
+        ),
+        Preset(
+            slug="parity",
+            title="Beta = 2: counting by sign",
+            look_for="With beta = 2 an erase is a reflection: DeltaNet's answer changes its sign at every 1, and tells "
+            "whether the ones so far are even or odd. Linear attention has nothing to write here and stays as it was.",
+            settings=Settings(dk=8, dv=8, T=24, alpha=1.0, beta=2.0),
+            rules=("linear-attention", "deltanet", "gated-deltanet"),
+            rows=_parity,
+        ),
+    )
+}

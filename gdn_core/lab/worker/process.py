@@ -1,0 +1,176 @@
+"""The process that launches kernels, started by command and driven over its standard input and output.
+
+It says first what it can run, then answers every frame with one frame (:mod:`~gdn_core.lab.worker.frames`), and ends
+when its input does. Triton's interpreter is not thread-safe and dereferences raw pointers: here a launch has a process
+to itself, and what breaks is not the program that asked.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gdn_core.lab.worker.frames import Arrays, Header, read_frame, write_frame
+from gdn_core.ops.kernels.operands import Operands, Packed
+from gdn_core.reference import Token, moments
+
+if TYPE_CHECKING:
+    import torch
+
+Answer = tuple[Header, Arrays]
+Operation = Callable[[Header, Arrays], Answer]
+
+REFUSED = "GDN_CORE_GPU_REFUSED"  # why this process interprets although there is a GPU
+GRACE = 5.0  # seconds past a launch's limit after which this process ends itself: its parent may be gone
+
+
+class _StartOverError(Exception):
+    """This process has imported Triton as a compiler, and must become an interpreter."""
+
+
+def facts() -> Header:
+    """Load what this machine has, choose between compiling and interpreting kernels, and try one launch.
+
+    A GPU that cannot run the trial (no C compiler for Triton's launcher, too old a device) is given up: the process
+    starts over as an interpreter, and says why. Where the interpreter cannot either, there is no Triton.
+    """
+    import torch
+
+    torch.set_num_threads(1)  # a launch is one core's work
+    np.seterr(all="ignore")  # a memory may overflow: that is an answer, not a warning
+    refused = os.environ.get(REFUSED, "")
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        refused = refused or "TRITON_INTERPRET=1 is set"
+    elif not torch.cuda.is_available():
+        os.environ["TRITON_INTERPRET"] = "1"  # read once, when the kernel is decorated
+        refused = "it needs an NVIDIA GPU, and PyTorch sees none here"
+    without = {"cuda": False, "triton": False, "device": _cpu()}
+    try:
+        from triton.errors import TritonError
+
+        from gdn_core.ops.kernels.trajectory import launch
+    except ImportError as error:
+        return {**without, "refused": f"it cannot be imported here ({error})"}
+    try:
+        launch(*_one_token(), device="cpu" if refused else "cuda")
+    except (TritonError, RuntimeError, OSError, subprocess.SubprocessError) as error:
+        if refused:
+            return {**without, "refused": f"a trial launch failed ({error})"}
+        os.environ.update({REFUSED: f"a trial launch on the GPU failed ({error})", "TRITON_INTERPRET": "1"})
+        raise _StartOverError from error
+    device = _cpu() if refused else torch.cuda.get_device_name()
+    return {"cuda": not refused, "triton": True, "refused": refused, "device": device}
+
+
+def _cpu() -> str:
+    """Name the processor."""
+    return f"CPU, {os.cpu_count()} cores"
+
+
+def _one_token() -> tuple[Packed, torch.Tensor]:
+    """Make the smallest launch."""
+    import torch
+
+    one = np.ones((1, 1))
+    operands = Operands.of(Token(q=one, k=one, v=one, g=-one[None], b=one, w=one))
+    return Packed.of([operands]), torch.zeros(1, 1, 1)
+
+
+def trajectory(header: Header, arrays: Arrays) -> Answer:
+    """Launch the trajectory kernel."""
+    import torch
+    from triton.errors import TritonError
+
+    from gdn_core.ops.kernels.trajectory import launch
+
+    S = torch.from_numpy(arrays.pop("S"))
+    packed = Packed(**arrays, wide_decay=header["wide_decay"], wide_key=header["wide_key"])
+    began = time.perf_counter()
+    try:
+        out, S = launch(packed, S, device="cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda")
+    except TritonError as error:
+        raise RuntimeError(f"Triton: {error}") from error
+    return {"seconds": time.perf_counter() - began}, {"out": out.numpy(), "S": S.numpy()}
+
+
+def reference(_: Header, arrays: Arrays) -> Answer:
+    """Run rules through the reference on torch tensors, where there is no Triton."""
+    import torch
+
+    began = time.perf_counter()
+    memories = torch.from_numpy(arrays["S"])
+    R, V, _K = memories.shape
+    T = len(arrays["q0"])
+    out = torch.zeros(R, T, V, 2)
+    for r in range(R):
+        decay, k, b, wv, q = (
+            torch.from_numpy(arrays[f"{name}{r}"]).expand(T, *arrays[f"{name}{r}"].shape[1:])
+            for name in ("decay", "k", "b", "wv", "q")
+        )
+        x = Token(q=q, k=k, v=wv, g=decay, b=b, w=torch.ones(T, 1))
+        rows = wv.shape[1]
+        for t in range(T):
+            m = moments(memories[r, :rows], x[t], exp=lambda decay: decay)  # it is exp(g) already
+            out[r, t, :rows] = torch.stack([m.read, m.o], dim=-1)
+            memories[r, :rows] = m.written
+    return {"seconds": time.perf_counter() - began}, {"out": out.numpy(), "S": memories.numpy()}
+
+
+OPERATIONS: dict[str, Operation] = {"trajectory": trajectory, "reference": reference}
+
+
+def serve(operations: dict[str, Operation], *, describe: Callable[[], Header] = facts) -> None:
+    """Say what this process can run, then answer frames, one at a time, until the input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program in front; its end is ours
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what anything prints must not reach the pipe
+    requests: queue.SimpleQueue[tuple[Header, Arrays]] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(requests,), daemon=True).start()
+    try:
+        write_frame(answers, describe() | {"pid": os.getpid()}, {})
+    except _StartOverError:
+        os.dup2(answers.fileno(), 1)
+        os.execv(sys.executable, sys.orig_argv)
+    gc.collect()
+    gc.freeze()  # the objects of torch and Triton are many, and stay
+    while True:
+        header, arrays = requests.get()
+        _limit(header["limit"] + GRACE)
+        try:
+            answer, results = operations[header["op"]](header, arrays)
+        except (ValueError, RuntimeError, MemoryError) as error:
+            write_frame(answers, {"error": f"{type(error).__name__}: {error}"}, {})
+            if isinstance(error, RuntimeError):
+                return  # after a failed launch a GPU gives this process nothing but errors; the next gets a new one
+        else:
+            write_frame(answers, answer, results)
+        _limit(0)
+
+
+def _read(requests: queue.SimpleQueue[tuple[Header, Arrays]]) -> None:
+    """Queue what comes in, and end the process when nothing can come any more, whatever it is doing."""
+    try:
+        while True:
+            requests.put(read_frame(sys.stdin.buffer))
+    except EOFError:
+        os._exit(0)
+
+
+def _limit(seconds: float) -> None:
+    """Have the system end this process after so many seconds, even inside C code; 0 takes it back."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+if __name__ == "__main__":
+    serve(OPERATIONS)

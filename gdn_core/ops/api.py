@@ -1,0 +1,458 @@
+"""The public functions: signatures, layouts and return values of flash-linear-attention's of the same names.
+
+They differ from fla's in four ways. An argument of fla's that is not supported is refused with a sentence and never
+swallowed, save those that only make fla faster. Bad input is refused. float32 inputs are taken everywhere. And
+``backend=`` names what to run on: "triton" (an NVIDIA GPU), "torch" (the chunk form in plain PyTorch, any device) or
+"interpreter" (the kernels on the CPU, to check them; Python has to be started with ``TRITON_INTERPRET=1``); by default
+the first of the first two that can.
+
+Symbols: B sequences of T tokens, or with ``cu_seqlens`` N sequences laid end to end in T tokens, B = 1; H key heads,
+HV value heads, a multiple of H; K key channels, V value channels. On the CPU log decays and ``cu_seqlens`` are checked
+number by number; ``GDN_CORE_DEBUG=1`` in the environment checks them, and every array for NaN and infinity, everywhere.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import warnings
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from gdn_core.ops import backends, checks, operators
+from gdn_core.ops.backends import Backend, Form, Request
+
+Tensor = torch.Tensor
+
+__all__ = [
+    "chunk_delta_rule",
+    "chunk_gated_delta_rule",
+    "chunk_linear_attn",
+    "chunk_simple_gla",
+    "fused_recurrent_gated_delta_rule",
+]
+
+HINTS = ("cu_seqlens_cpu", "chunk_indices", "chunk_size")  # of fla's: they change its speed and no number
+
+HAS_TRITON = importlib.util.find_spec("triton") is not None  # found and not imported; a compiler cannot trace a search
+
+_warned: set[str] = set()
+
+
+def chunk_gated_delta_rule(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    g: Tensor,
+    beta: Tensor,
+    scale: float | None = None,
+    initial_state: Tensor | None = None,
+    output_final_state: bool = False,
+    use_qk_l2norm_in_kernel: bool = False,
+    use_beta_sigmoid_in_kernel: bool = False,
+    allow_neg_eigval: bool = False,
+    state_v_first: bool = False,
+    cu_seqlens: Tensor | None = None,
+    *,
+    backend: Backend | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """Run Gated DeltaNet in chunks.
+
+    Args:
+        q: queries, [B, T, H, K], bfloat16, float16 or float32 (float64 in plain PyTorch).
+        k: keys, [B, T, H, K]; of length 1 for a stable memory. In float16 products of two keys times beta have to stay
+            below 65,504, or the outputs are not finite.
+        v: values, [B, T, HV, V].
+        g: log decay in nats, [B, T, HV], <= 0.
+        beta: erase and write gate, [B, T, HV], in [0, 2].
+        scale: factor on the queries; K**-0.5 by default.
+        initial_state: memory before each sequence, [N, HV, K, V]; zero by default.
+        output_final_state: return the memory after each sequence.
+        use_qk_l2norm_in_kernel: divide queries and keys by their length first, with 1e-6 inside the root.
+        use_beta_sigmoid_in_kernel: beta is given before its sigmoid.
+        allow_neg_eigval: twice the sigmoid; only with ``use_beta_sigmoid_in_kernel``.
+        state_v_first: states are [N, HV, V, K].
+        cu_seqlens: where each packed sequence starts, and the last one ends, [N + 1], int32 or int64.
+        backend: what to run on; chosen by default.
+        kwargs: ``use_gate_in_kernel`` with ``A_log`` [HV] and ``dt_bias`` [HV] or None: g is given before its
+            activation, -exp(A_log) * softplus(g + dt_bias); ``transpose_state_layout``, the former name of
+            ``state_v_first``; ``cu_seqlens_cpu``, ``chunk_indices`` and ``chunk_size``, which are swallowed.
+
+    Returns:
+        Outputs [B, T, HV, V] in the dtype of v, and the final memories in float32, or None.
+
+    Raises:
+        TypeError: if an array holds no floating-point numbers, or an argument is not supported.
+        ValueError: if sizes, devices, numbers or layouts do not fit, or the backend cannot run this.
+
+    Source: Gated DeltaNet, arXiv 2412.06464, eq. 10, with the decay before the error.
+    """
+    extras = _extras("chunk_gated_delta_rule", kwargs, "use_gate_in_kernel", "A_log", "dt_bias")
+    g = _gate(g, extras)
+    beta = _opened(beta, sigmoid=use_beta_sigmoid_in_kernel, twice=allow_neg_eigval)
+    return _run(
+        "chunk", q, k, v, {"g": g, "beta": beta}, scale=scale, initial_state=initial_state, final=output_final_state,
+        normalise=use_qk_l2norm_in_kernel, state_v_first=_layout(state_v_first, extras), cu_seqlens=cu_seqlens,
+        backend=backend,
+    )  # fmt: skip
+
+
+def fused_recurrent_gated_delta_rule(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    g: Tensor | None = None,
+    gk: Tensor | None = None,
+    gv: Tensor | None = None,
+    beta: Tensor | None = None,
+    scale: float | None = None,
+    initial_state: Tensor | None = None,
+    output_final_state: bool = False,
+    use_qk_l2norm_in_kernel: bool = False,
+    use_gate_in_kernel: bool = False,
+    A_log: Tensor | None = None,
+    dt_bias: Tensor | None = None,
+    use_beta_sigmoid_in_kernel: bool = False,
+    allow_neg_eigval: bool = False,
+    state_v_first: bool = False,
+    cu_seqlens: Tensor | None = None,
+    *,
+    backend: Backend | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """Run Gated DeltaNet token by token, to decode: T = 1 with a state is its main case.
+
+    Where a gradient is asked for, or in plain PyTorch a sequence has more than 16 tokens, the chunk form runs instead:
+    the same function, faster.
+
+    Args:
+        q: queries, [B, T, H, K].
+        k: keys, [B, T, H, K].
+        v: values, [B, T, HV, V].
+        g: log decay in nats, [B, T, HV], <= 0; none by default.
+        gk: not supported: a decay a key channel.
+        gv: not supported: a decay a value channel.
+        beta: erase and write gate, [B, T, HV], in [0, 2]; 1 by default.
+        scale: factor on the queries; K**-0.5 by default.
+        initial_state: memory before each sequence, [N, HV, K, V]; zero by default. It is left as it was.
+        output_final_state: return the memory after each sequence.
+        use_qk_l2norm_in_kernel: divide queries and keys by their length first, with 1e-6 inside the root.
+        use_gate_in_kernel: g is given before its activation, -exp(A_log) * softplus(g + dt_bias).
+        A_log: decay parameter, [HV].
+        dt_bias: bias of g, [HV].
+        use_beta_sigmoid_in_kernel: beta is given before its sigmoid.
+        allow_neg_eigval: twice the sigmoid; only with ``use_beta_sigmoid_in_kernel``.
+        state_v_first: states are [N, HV, V, K].
+        cu_seqlens: where each packed sequence starts, and the last one ends, [N + 1], int32 or int64.
+        backend: what to run on; chosen by default.
+        kwargs: as in :func:`chunk_gated_delta_rule`.
+
+    Returns:
+        Outputs [B, T, HV, V] in the dtype of v, and the final memories in float32, or None.
+
+    Raises:
+        TypeError: if an array holds no floating-point numbers, or an argument is not supported.
+        ValueError: if sizes, devices, numbers or layouts do not fit, or the backend cannot run this.
+    """
+    name = "fused_recurrent_gated_delta_rule"
+    for argument, x in (("gk", gk), ("gv", gv)):
+        if x is not None:
+            raise TypeError(f"{name} does not take {argument}: its decay is one number a token and head, g")
+    extras = _extras(name, kwargs)
+    if use_gate_in_kernel:
+        g = _gate(g, {"use_gate_in_kernel": True, "A_log": A_log, "dt_bias": dt_bias})
+    if beta is None:
+        beta = torch.ones(v.shape[:3], dtype=torch.float32, device=v.device)
+    beta = _opened(beta, sigmoid=use_beta_sigmoid_in_kernel, twice=allow_neg_eigval)
+    gates = {"beta": beta} if g is None else {"g": g, "beta": beta}
+    return _run(
+        "recurrent", q, k, v, gates, scale=scale, initial_state=initial_state, final=output_final_state,
+        normalise=use_qk_l2norm_in_kernel, state_v_first=_layout(state_v_first, extras), cu_seqlens=cu_seqlens,
+        backend=backend,
+    )  # fmt: skip
+
+
+def chunk_delta_rule(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    beta: Tensor,
+    scale: float | None = None,
+    initial_state: Tensor | None = None,
+    output_final_state: bool = False,
+    use_qk_l2norm_in_kernel: bool = False,
+    cu_seqlens: Tensor | None = None,
+    *,
+    state_v_first: bool = False,
+    backend: Backend | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """Run DeltaNet in chunks: Gated DeltaNet without decay.
+
+    Args:
+        q: queries, [B, T, H, K].
+        k: keys, [B, T, H, K].
+        v: values, [B, T, HV, V].
+        beta: erase and write gate, [B, T, HV], in [0, 2].
+        scale: factor on the queries; K**-0.5 by default.
+        initial_state: memory before each sequence, [N, HV, K, V]; zero by default.
+        output_final_state: return the memory after each sequence.
+        use_qk_l2norm_in_kernel: divide queries and keys by their length first, with 1e-6 inside the root.
+        cu_seqlens: where each packed sequence starts, and the last one ends, [N + 1], int32 or int64.
+        state_v_first: states are [N, HV, V, K].
+        backend: what to run on; chosen by default.
+        kwargs: ``cu_seqlens_cpu``, ``chunk_indices`` and ``chunk_size``, which are swallowed.
+
+    Returns:
+        Outputs [B, T, HV, V] in the dtype of v, and the final memories in float32, or None.
+
+    Raises:
+        TypeError: if an array holds no floating-point numbers, or an argument is not supported.
+        ValueError: if sizes, devices, numbers or layouts do not fit, or the backend cannot run this.
+
+    Source: Parallelizing Linear Transformers with the Delta Rule, arXiv 2406.06484.
+    """
+    extras = _extras("chunk_delta_rule", kwargs)
+    return _run(
+        "chunk", q, k, v, {"beta": beta}, scale=scale, initial_state=initial_state, final=output_final_state,
+        normalise=use_qk_l2norm_in_kernel, state_v_first=_layout(state_v_first, extras), cu_seqlens=cu_seqlens,
+        backend=backend,
+    )  # fmt: skip
+
+
+def chunk_simple_gla(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    g: Tensor | None = None,
+    g_gamma: Tensor | None = None,
+    scale: float | None = None,
+    initial_state: Tensor | None = None,
+    output_final_state: bool = False,
+    state_v_first: bool = False,
+    cu_seqlens: Tensor | None = None,
+    *,
+    backend: Backend | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """Run Mamba-2's or RetNet's rule in chunks: a scalar decay, and nothing is erased.
+
+    Args:
+        q: queries, [B, T, H, K].
+        k: keys, [B, T, H, K].
+        v: values, [B, T, HV, V].
+        g: log decay in nats, [B, T, HV], <= 0, for Mamba-2; none by default.
+        g_gamma: log decay in nats, [HV], <= 0, the same for every token, for RetNet.
+        scale: factor on the queries; K**-0.5 by default.
+        initial_state: memory before each sequence, [N, HV, K, V]; zero by default.
+        output_final_state: return the memory after each sequence.
+        state_v_first: states are [N, HV, V, K].
+        cu_seqlens: where each packed sequence starts, and the last one ends, [N + 1], int32 or int64.
+        backend: what to run on; chosen by default.
+        kwargs: ``cu_seqlens_cpu``, ``chunk_indices`` and ``chunk_size``, which are swallowed.
+
+    Returns:
+        Outputs [B, T, HV, V] in the dtype of v, and the final memories in float32, or None.
+
+    Raises:
+        TypeError: if an array holds no floating-point numbers, or an argument is not supported.
+        ValueError: if sizes, devices, numbers or layouts do not fit, both decays are given, or the backend cannot run
+            this.
+    """
+    extras = _extras("chunk_simple_gla", kwargs)
+    if g_gamma is not None:
+        if g is not None:
+            raise ValueError("g_gamma: expected none beside g, got both: a rule has one decay")
+        checks.check_floating("g_gamma", g_gamma)
+        checks.check_floating("v", v)
+        checks.check_shape("g_gamma", g_gamma, (("HV",),), {"HV": v.shape[2]} if v.ndim == 4 else {})
+        g = g_gamma.expand(*v.shape[:2], -1)
+    return _run(
+        "chunk", q, k, v, {} if g is None else {"g": g}, scale=scale, initial_state=initial_state,
+        final=output_final_state, state_v_first=_layout(state_v_first, extras), cu_seqlens=cu_seqlens, backend=backend,
+    )  # fmt: skip
+
+
+def chunk_linear_attn(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    scale: float | None = None,
+    initial_state: Tensor | tuple[Tensor, Tensor] | None = None,
+    output_final_state: bool = False,
+    normalize: bool = True,
+    cu_seqlens: Tensor | None = None,
+    *,
+    backend: Backend | None = None,
+) -> tuple[Tensor, Any]:
+    """Run linear attention in chunks: nothing decays, nothing is erased.
+
+    Args:
+        q: queries after their feature map, [B, T, H, K].
+        k: keys after their feature map, [B, T, H, K].
+        v: values, [B, T, HV, V].
+        scale: factor on the queries; K**-0.5 by default.
+        initial_state: memory before each sequence, [N, HV, K, V]; with ``normalize`` a pair of it and the sum of the
+            keys so far, [N, 1, H, K]. A memory alone then begins with a sum of zero.
+        output_final_state: return what ``initial_state`` takes.
+        normalize: divide outputs by the query times the sum of the keys so far, plus 1e-10.
+        cu_seqlens: where each packed sequence starts, and the last one ends, [N + 1], int32 or int64.
+        backend: what to run on; chosen by default.
+
+    Returns:
+        Outputs [B, T, HV, V] in the dtype of v, and the final state or None. With ``normalize`` fla returns a pair
+        whatever is asked; so does this, with None in place of the memory that is not asked for.
+
+    Raises:
+        TypeError: if an array holds no floating-point numbers.
+        ValueError: if sizes, devices, numbers or layouts do not fit, or the backend cannot run this.
+
+    Source: Transformers are RNNs, arXiv 2006.16236, eqs 16 to 20; the scale divides out but for the 1e-10.
+    """
+    memory, keys = initial_state if isinstance(initial_state, tuple) else (initial_state, None)
+    if not normalize and keys is not None:
+        raise ValueError("initial_state: expected a memory without normalize, got a pair")
+    common: dict[str, Any] = {"scale": scale, "cu_seqlens": cu_seqlens, "backend": backend}
+    o, final_state = _run("chunk", q, k, v, {}, initial_state=memory, final=output_final_state, **common)
+    if not normalize:
+        return o, final_state
+    # The sum of the keys is the memory of a value that is always 1, and what it answers is the denominator.
+    wide = torch.promote_types(v.dtype, torch.float32)
+    ones = torch.ones(*k.shape[:3], 1, dtype=wide, device=v.device)
+    keys = keys if keys is None else keys.transpose(1, 2).transpose(2, 3)
+    sums, keys = _run("chunk", q.to(wide), k.to(wide), ones, {}, initial_state=keys, final=True, **common)
+    sums = sums.repeat_interleave(v.shape[2] // k.shape[2], dim=2) + 1e-10
+    if keys is not None:
+        keys = keys.transpose(2, 3).transpose(1, 2)
+    return (o.to(wide) / sums).to(v.dtype), (final_state, keys)
+
+
+def _extras(name: str, kwargs: dict[str, Any], *more: str) -> dict[str, Any]:
+    """Return the arguments of fla's that have a meaning here; refuse those that have none."""
+    for argument, x in kwargs.items():
+        if argument == "cp_context" and x is None:
+            continue
+        if argument == "cp_context":
+            raise TypeError(f"{name} does not take cp_context: one sequence is not shared by several devices")
+        if argument == "head_first":
+            raise TypeError(f"{name} does not take head_first: arrays are [B, T, H, ...]")
+        if argument not in (*HINTS, "transpose_state_layout", *more):
+            raise TypeError(f"{name} does not take {argument}")
+    return {argument: x for argument, x in kwargs.items() if argument not in HINTS}
+
+
+def _layout(state_v_first: bool, extras: dict[str, Any]) -> bool:
+    former = extras.get("transpose_state_layout")
+    if former is not None and state_v_first:
+        raise ValueError("transpose_state_layout: expected none beside state_v_first, its new name, got both")
+    return bool(former) or state_v_first
+
+
+def _gate(g: Tensor | None, extras: dict[str, Any]) -> Any:
+    """Return log decays, from what comes before their activation where that is asked for."""
+    if not extras.get("use_gate_in_kernel"):
+        return g
+    A_log, dt_bias = extras.get("A_log"), extras.get("dt_bias")
+    for argument, x in (("g", g), ("A_log", A_log)):
+        if x is None:
+            raise ValueError(f"{argument}: expected an array with use_gate_in_kernel, got none")
+        checks.check_floating(argument, x)
+    assert g is not None and A_log is not None  # for the types: the loop said so
+    x = g.to(torch.promote_types(g.dtype, torch.float32))
+    return -A_log.to(x.dtype).exp() * F.softplus(x if dt_bias is None else x + dt_bias)
+
+
+def _opened(beta: Tensor, *, sigmoid: bool, twice: bool) -> Tensor:
+    """Return the gate, from what comes before its sigmoid where that is asked for."""
+    if twice and not sigmoid:
+        raise ValueError("allow_neg_eigval: expected use_beta_sigmoid_in_kernel with it: it doubles the sigmoid")
+    if not sigmoid:
+        return beta
+    checks.check_floating("beta", beta)
+    opened = beta.to(torch.promote_types(beta.dtype, torch.float32)).sigmoid()
+    return 2 * opened if twice else opened
+
+
+def _run(
+    form: Form,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    gates: dict[str, Tensor],
+    *,
+    scale: float | None,
+    initial_state: Tensor | None,
+    final: bool,
+    cu_seqlens: Tensor | None,
+    backend: Backend | None,
+    normalise: bool = False,
+    state_v_first: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Check everything, choose a backend, and run."""
+    sizes = checks.check_layout({"q": q, "k": k, "v": v})
+    checks.check_gates(gates, sizes)
+    checks.check_same_dtype({"v": v, "q": q, "k": k})
+    N = sizes.B if cu_seqlens is None else checks.check_packing("cu_seqlens", cu_seqlens, sizes)
+    places = {"v": v, **gates, "initial_state": initial_state, "cu_seqlens": cu_seqlens}
+    if initial_state is not None:
+        checks.check_states("initial_state", initial_state, sizes, N=N, state_v_first=state_v_first)
+    checks.check_device({name: x for name, x in places.items() if x is not None})
+    wide = torch.promote_types(v.dtype, torch.float32)
+    if initial_state is not None:
+        initial_state = initial_state.to(wide)
+    given = [x for x in (q, k, v, *gates.values(), initial_state) if x is not None]
+    needs_grad = torch.is_grad_enabled() and any(x.requires_grad for x in given)
+    if needs_grad:
+        form = "chunk"
+    chosen = _backend(form, v, max(sizes.K, sizes.V), needs_grad, backend)
+    scale = sizes.K**-0.5 if scale is None else float(scale)
+    dtype = v.dtype
+    if chosen == "interpreter":  # it has no bfloat16
+        q, k, v = q.to(wide), k.to(wide), v.to(wide)
+    tensors = (gates.get("g"), gates.get("beta"), initial_state, cu_seqlens, scale, state_v_first, final)
+    if form == "recurrent":
+        o, final_state = operators.recurrent(q, k, v, *tensors, normalise, chosen)
+    else:
+        if normalise:
+            q, k = (operators.normalised(x) if chosen == "torch" else operators.l2norm(x, chosen) for x in (q, k))
+        o, final_state, _ = operators.chunk(q, k, v, *tensors, needs_grad, chosen)
+    return o.to(dtype), final_state if final else None
+
+
+def _backend(form: Form, v: Tensor, channels: int, needs_grad: bool, named: Backend | None) -> Backend:
+    """Take the named backend or refuse it, or choose one and say once where that is a slow one."""
+    if named is not None and named not in backends.BACKENDS:
+        raise ValueError(f"backend: expected one of {', '.join(backends.BACKENDS)}, got {named!r}")
+    interpreting = os.environ.get("TRITON_INTERPRET") == "1"
+    on_gpu = v.device.type == "cuda"
+    refused = ""
+    if on_gpu and interpreting and named != "interpreter":
+        refused = "TRITON_INTERPRET=1 is set"
+    elif not on_gpu:
+        refused = f"it needs tensors on an NVIDIA GPU, and these are on {v.device}"
+    if named == "interpreter" and not interpreting:
+        raise ValueError("backend: Triton's interpreter does not run: start Python with TRITON_INTERPRET=1")
+    request = Request(
+        form=form, triton=HAS_TRITON, cuda=not refused and named != "interpreter",
+        refused=refused if HAS_TRITON else "",
+        dtype=str(v.dtype).removeprefix("torch."), needs_grad=needs_grad, channels=channels,
+    )  # fmt: skip
+    if named is not None:
+        if sentence := backends.refusal(named, request):
+            raise ValueError(f"backend: {sentence}")
+        return named
+    chosen, refusals = backends.choose(request)
+    if on_gpu and chosen == "torch":
+        remedy = "" if HAS_TRITON else " (pip install triton)"
+        _warn_once(f"{refusals['triton']}{remedy}; running the slower chunk form in plain PyTorch on {v.device}")
+    return chosen
+
+
+def _warn_once(sentence: str) -> None:
+    """Warn of a slow path the first time; a compiled graph warns while it is traced."""
+    if sentence not in _warned:
+        _warned.add(sentence)
+        warnings.warn(sentence, RuntimeWarning, stacklevel=5)

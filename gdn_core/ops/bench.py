@@ -1,0 +1,414 @@
+"""Race the public functions: ``python -m gdn_core.bench [--set cpu|gpu] [--only NAME ...] [--json FILE]``.
+
+A gate comes first: a function whose outputs and gradients are not those of the float64 reference is not timed, and the
+command fails. Then every case is run in turn by this project and by whichever of flash-linear-attention, flash-qla and
+transformers' PyTorch fallback are installed, in one process, round after round, so that what else the machine does
+falls on all of them. Beside each time stand the ratio to the others and to the floor: the larger of the bytes that have
+to move over the measured copy bandwidth, and the operations of the chunk form over the measured matrix rate. On a GPU
+the times are those of graph replays, and the seconds of the first call, which compiles into an empty cache, and the
+most memory that the case had allocated at once, inputs included, stand there too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import gc
+import importlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from gdn_core.ops import api
+from gdn_core.ops.torch import reference as torch_reference
+
+Tensor = torch.Tensor
+Rule = Callable[..., tuple[Tensor, Tensor | None]]
+
+ROUNDS = {"cpu": 5, "gpu": 7}
+PACKAGES = ("torch", "triton", "fla-core", "flash-linear-attention", "flash-qla", "transformers")
+C = 64  # tokens a chunk, for the operations of the floor
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is timed.
+
+    Args:
+        name: what it is called.
+        what: "forward", "backward" (alone, after a forward pass that is not timed), "both" (forward and backward) or
+            "decode" (one token, with a state).
+        B: sequences.
+        T: tokens.
+        H: key heads.
+        HV: value heads.
+        K: key channels.
+        V: value channels.
+        dtype: of queries, keys and values.
+    """
+
+    name: str
+    what: str
+    B: int
+    T: int
+    H: int
+    HV: int
+    K: int = 128
+    V: int = 128
+    dtype: str = "float32"
+
+    @property
+    def shape(self) -> str:
+        """Say the sizes."""
+        return f"B{self.B} T{self.T} H{self.H} HV{self.HV} K{self.K} V{self.V}"
+
+
+def _gpu(what: str, B: int, T: int, H: int, HV: int) -> Case:
+    name = "forward and backward" if what == "both" else what
+    return Case(f"{name} {B}x{T} heads {H}/{HV}", what, B, T, H, HV, dtype="bfloat16")
+
+
+CASES: dict[str, tuple[Case, ...]] = {
+    "cpu": (
+        Case("forward", "forward", 1, 4096, 8, 8),
+        Case("forward and backward", "both", 1, 4096, 8, 8),
+        Case("grouped heads", "forward", 1, 1024, 2, 8),
+        Case("decode", "decode", 4, 1, 8, 8),
+    ),
+    "gpu": (
+        *(_gpu("forward", *sizes) for sizes in (
+            (1, 8192, 16, 32), (1, 32768, 2, 8), (1, 32768, 16, 64), (4, 8192, 16, 64), (8, 4096, 32, 32),
+        )),
+        *(_gpu("backward", *sizes) for sizes in ((1, 8192, 16, 32), (1, 32768, 16, 32), (1, 32768, 4, 8))),
+        _gpu("both", 1, 8192, 16, 32),
+        _gpu("decode", 256, 1, 16, 32),
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Time:
+    """How long one runner took, in milliseconds.
+
+    Args:
+        runner: whose function it was.
+        median: of the rounds.
+        least: of the rounds.
+        rounds: each.
+        first: seconds of the first call, which compiles what the caches of this process lack.
+        peak: bytes that the case had allocated at the most in a call on a GPU, inputs included; 0 elsewhere.
+    """
+
+    runner: str
+    median: float
+    least: float
+    rounds: list[float] = field(repr=False)
+    first: float
+    peak: int
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What no implementation of the chunk form can beat.
+
+    Args:
+        bytes: inputs read once and outputs written once, gradients too.
+        operations: of the chunk form with chunks of 64.
+        milliseconds: the larger of the two over what the machine was measured to do.
+        bound: "memory" or "matrix".
+    """
+
+    bytes: int
+    operations: int
+    milliseconds: float
+    bound: str
+
+
+def draw(case: Case, device: str) -> dict[str, Tensor]:
+    """Draw the inputs of a case: keys of length 1, log decays of a model, beta in 0 to 1."""
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    B, T, H, HV, K, V = case.B, case.T, case.H, case.HV, case.K, case.V
+    dtype = getattr(torch, case.dtype)
+    return {
+        "q": F.normalize(normal(B, T, H, K), dim=-1).to(device, dtype),
+        "k": F.normalize(normal(B, T, H, K), dim=-1).to(device, dtype),
+        "v": normal(B, T, HV, V).to(device, dtype),
+        "g": F.logsigmoid(normal(B, T, HV) + 3).to(device),
+        "beta": normal(B, T, HV).sigmoid().to(device),
+    } | ({"initial_state": normal(B, HV, K, V).to(device)} if case.what == "decode" else {})
+
+
+def runners(what: str, device: str) -> dict[str, Rule]:
+    """Return this project's function and those of whichever other libraries are installed, by name."""
+    ours = api.fused_recurrent_gated_delta_rule if what == "decode" else api.chunk_gated_delta_rule
+    found: dict[str, Rule] = {"gdn_core": ours}
+    fallback = "torch_recurrent_gated_delta_rule" if what == "decode" else "torch_chunk_gated_delta_rule"
+    places = [("transformers", "transformers.models.qwen3_next.modeling_qwen3_next", fallback)]
+    if device == "cuda":
+        places += [("fla", "fla.ops.gated_delta_rule", ours.__name__), ("flash-qla", "flash_qla", ours.__name__)]
+    for name, module, function in places:
+        try:
+            theirs = getattr(importlib.import_module(module), function, None)
+        except ImportError:
+            continue
+        if theirs is not None:
+            found[name] = _repeating(getattr(theirs, "__wrapped__", theirs)) if name == "transformers" else theirs
+    return found
+
+
+def _repeating(rule: Rule) -> Rule:
+    """Repeat the keys for the value heads they serve, as transformers' layers did before its functions took groups."""
+
+    def repeated(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> tuple[Tensor, Tensor | None]:
+        groups = v.shape[2] // k.shape[2]
+        return rule(*(x.repeat_interleave(groups, dim=2) if groups > 1 else x for x in (q, k)), v, **options)
+
+    return repeated
+
+
+def prepare(rule: Rule, case: Case, given: dict[str, Tensor]) -> Callable[[], tuple[Tensor, ...]]:
+    """Return the call that is timed: it gives outputs, and gradients where they are part of the case."""
+    q, k, v, *gates = (given[name] for name in ("q", "k", "v", "g", "beta"))
+    options = {"initial_state": given.get("initial_state"), "output_final_state": case.what == "decode"}
+
+    def inference() -> tuple[Tensor, ...]:
+        with torch.no_grad():
+            return tuple(x for x in rule(q, k, v, g=gates[0], beta=gates[1], **options) if x is not None)
+
+    def forward() -> tuple[list[Tensor], Tensor]:
+        leaves = [x.detach().requires_grad_() for x in (q, k, v, *gates)]
+        return leaves, rule(*leaves[:3], g=leaves[3], beta=leaves[4], **options)[0]
+
+    def both() -> tuple[Tensor, ...]:
+        leaves, o = forward()
+        return (o, *torch.autograd.grad(o, leaves, o.detach()))
+
+    if case.what == "both":
+        return both
+    if case.what != "backward":
+        return inference
+    leaves, o = forward()
+    return lambda: (o, *torch.autograd.grad(o, leaves, o.detach(), retain_graph=True))
+
+
+def gate(case: Case, device: str) -> str | None:
+    """Compare this project with the float64 reference at a small length and the case's heads, and say what is wrong.
+
+    The budget is that of the tests: twice the error of the plain scan in float32, and what the rounding of the outputs'
+    own dtype makes, a few units of it for the products in that dtype.
+    """
+    small = replace(case, B=min(case.B, 8), T=min(case.T, 150))
+    given = draw(small, device)
+
+    def scan(q: Tensor, k: Tensor, v: Tensor, g: Tensor, beta: Tensor, initial_state: Any, **_: Any) -> Any:
+        state = None if initial_state is None else initial_state.transpose(2, 3)
+        o, S = torch_reference.recurrent(q, k, v, g, beta, beta, scale=small.K**-0.5, initial_state=state)
+        return o, S.transpose(2, 3) if small.what == "decode" else None
+
+    got = prepare(runners(case.what, device)["gdn_core"], small, given)()
+    plain = prepare(scan, small, {name: x.float() for name, x in given.items()})()
+    exact = prepare(scan, small, {name: x.double() for name, x in given.items()})()
+    rounding = 4 * torch.finfo(getattr(torch, case.dtype)).eps
+    for name, a, b, want in zip(("o", "dq or S", "dk", "dv", "dg", "dbeta"), got, plain, exact, strict=False):
+        budget = 2 * (b - want).abs().max() + rounding * want.abs().max()
+        error = (a - want).abs().max()
+        if not error <= budget:
+            return f"{case.name}: {name} is off by {error:.1e}, the budget is {budget:.1e}"
+    return None
+
+
+def floor(case: Case, copy: float, rate: float) -> Floor:
+    """Compute the floor of a case.
+
+    Args:
+        case: what is run.
+        copy: copy bandwidth, bytes a second, read and written together.
+        rate: matrix rate in the case's dtype, operations a second.
+    """
+    size = getattr(torch, case.dtype).itemsize
+    keys, values, gates = (case.B * case.T * n for n in (2 * case.H * case.K, case.HV * case.V, 2 * case.HV))
+    moved = size * (keys + 2 * values) + 4 * gates
+    one = 2 * case.HV * (3 * case.K * case.V + C * (2 * case.K + 2 * case.V) // 2)  # triangles are half a square
+    operations = case.B * case.T * one
+    if case.what in ("backward", "both"):  # reads the inputs and do, writes their gradients
+        moved_back, operations_back = moved + size * (keys + values) + 4 * gates, 2 * operations
+        once = case.what == "both"
+        moved, operations = moved_back + once * moved, operations_back + once * operations
+    if case.what == "decode":
+        moved += 2 * 4 * case.B * case.HV * case.K * case.V
+        operations = case.B * 6 * case.HV * case.K * case.V
+    memory, matrix = moved / copy * 1e3, operations / rate * 1e3
+    return Floor(moved, operations, max(memory, matrix), "memory" if memory > matrix else "matrix")
+
+
+def measure_machine(device: str, dtype: str) -> tuple[float, float]:
+    """Measure the copy bandwidth in bytes a second, and the rate of a large matrix product in operations a second."""
+    n, side = (2**28, 8192) if device == "cuda" else (2**24, 1536)
+    x, y = (torch.empty(n, dtype=torch.float32, device=device).fill_(1) for _ in range(2))
+    a = torch.randn(side, side, device=device).to(getattr(torch, dtype))
+    copy = min(_once(lambda: y.copy_(x), device) for _ in range(8))
+    product = min(_once(lambda: a @ a, device) for _ in range(8))
+    return 2 * 4 * n / copy * 1e3, 2 * side**3 / product * 1e3
+
+
+def _once(call: Callable[[], Any], device: str) -> float:
+    """Time one call in milliseconds."""
+    if device == "cuda":
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        call()
+        end.record()
+        end.synchronize()
+        return start.elapsed_time(end)
+    began = time.perf_counter()
+    call()
+    return (time.perf_counter() - began) * 1e3
+
+
+def _replayed(call: Callable[[], Any], stream: Any) -> Callable[[], Any]:
+    """Capture a call in a CUDA graph, so that only what the GPU does is timed; return it as it is if it waits."""
+    try:
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                call()
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=stream):
+            call()
+    except RuntimeError as error:
+        print(f"not captured in a graph, timed with its launches: {str(error).splitlines()[0]}", file=sys.stderr)
+        torch.cuda.synchronize()
+        return call
+    return graph.replay
+
+
+def _first(rule: Rule, case: Case, given: dict[str, Tensor], stream: Any) -> tuple[Callable[[], Any], float, int]:
+    """Prepare a call and run it; return it, the seconds that took, and the bytes that a call allocates at the most."""
+    began = time.perf_counter()
+    if stream is None:
+        call = prepare(rule, case, given)
+        call()
+        return call, time.perf_counter() - began, 0
+    with torch.cuda.stream(stream):  # a backward pass runs on the stream of its forward pass
+        call = prepare(rule, case, given)
+        call()
+        torch.cuda.synchronize()
+        seconds = time.perf_counter() - began
+        torch.cuda.reset_peak_memory_stats()
+        call()
+        torch.cuda.synchronize()
+    return call, seconds, torch.cuda.max_memory_allocated()
+
+
+def race(case: Case, device: str) -> list[Time]:
+    """Time a case by every runner, in turn."""
+    gc.collect()
+    before = torch.cuda.memory_allocated() if device == "cuda" else 0  # by what is not this case's
+    given = draw(case, device)
+    calls: dict[str, Callable[[], Any]] = {}
+    measured: dict[str, tuple[float, int]] = {}
+    stream = torch.cuda.Stream() if device == "cuda" else None
+    if stream is not None:
+        stream.wait_stream(torch.cuda.current_stream())  # for what was drawn
+    rules = runners(case.what, device)
+    for name, rule in rules.items():
+        if device == "cuda" and name == "transformers" and case.T > 8192:
+            continue  # seconds a call
+        call, seconds, peak = _first(rule, case, given, stream)
+        measured[name] = seconds, max(0, peak - before)
+        del call  # what one keeps is not to count for the next
+    kept = []  # the calls: a graph reads what its call holds, and keeps none of it
+    for name in measured:
+        call, _, _ = _first(rules[name], case, given, stream)
+        kept.append(call)
+        calls[name] = _replayed(call, stream) if stream is not None and name != "transformers" else call
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(ROUNDS["gpu" if device == "cuda" else "cpu"]):
+        for name, call in calls.items():
+            repeats = 1 if case.what != "decode" else 20
+            times[name].append(sum(_once(call, device) for _ in range(repeats)) / repeats)
+    return [Time(name, statistics.median(x), min(x), x, *measured[name]) for name, x in times.items()]
+
+
+def machine(device: str) -> dict[str, str]:
+    """Say what the figures were measured on and with."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    root = Path(__file__).resolve().parents[2]
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=root, capture_output=True, text=True).stdout
+    cpu = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    name = torch.cuda.get_device_name() if device == "cuda" else cpu
+    return {"device": name, "commit": commit.strip() or "unknown", "python": platform.python_version(), **versions}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return 0 if every gate held."""
+    parser = argparse.ArgumentParser(prog="python -m gdn_core.bench", description="Race the public functions.")
+    parser.add_argument("--set", choices=tuple(CASES), default="gpu" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="cases whose names contain one of these")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    options = parser.parse_args(arguments)
+    device = "cuda" if options.set == "gpu" else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        parser.error("the GPU set needs an NVIDIA GPU, and PyTorch sees none here")
+    cases = [x for x in CASES[options.set] if not options.only or any(part in x.name for part in options.only)]
+    if not cases:
+        parser.error(f"no case is called so; there are {', '.join(x.name for x in CASES[options.set])}")
+    warnings.simplefilter("once")
+    if device == "cuda":  # what a first call compiles is not to come from an earlier day
+        os.environ["TRITON_CACHE_DIR"] = cache = tempfile.mkdtemp(prefix="gdn-bench-")
+        atexit.register(shutil.rmtree, cache, ignore_errors=True)
+    facts = machine(device)
+    print("  ".join(f"{name} {value}" for name, value in facts.items()))
+    wrong = [sentence for case in cases if (sentence := gate(case, device))]
+    if wrong:
+        print("the gate does not hold, so nothing is timed:", *wrong, sep="\n  ")
+        return 1
+    print(f"gate: {len(cases)} of {len(cases)} cases hold against float64")
+    results = []
+    rates = {dtype: measure_machine(device, dtype) for dtype in {case.dtype for case in cases}}
+    for case in cases:
+        copy, rate = rates[case.dtype]
+        times, least = race(case, device), floor(case, copy, rate)
+        ours = times[0]
+        load = f"load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+        print(f"\n{case.name}: {case.shape} {case.dtype}  {load}")
+        for x in times:
+            ratio = "" if x is ours else f"  {x.median / ours.median:5.2f} x ours"
+            extra = f"  first call {x.first:5.1f} s  peak {x.peak / 1e6:6.0f} MB" if device == "cuda" else ""
+            print(f"  {x.runner:14} {x.median:9.3f} ms  (least {x.least:.3f}){extra}{ratio}")
+        above = ours.median / least.milliseconds
+        print(f"  {'floor':14} {least.milliseconds:9.3f} ms  ({least.bound}); ours is {above:.2f} x")
+        results.append({"case": asdict(case), "times": [asdict(x) for x in times], "floor": asdict(least)})
+    for dtype, (copy, rate) in rates.items():
+        print(f"\ncopy {copy / 1e9:.1f} GB/s, {dtype} products {rate / 1e12:.2f} Tflop/s")
+    if options.json:
+        options.json.write_text(json.dumps({"machine": facts, "results": results}, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

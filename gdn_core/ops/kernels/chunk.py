@@ -1,0 +1,235 @@
+"""The chunk form, forward and backward, of every rule with a scalar decay and one beta, from the kernels beside it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+import triton
+from torch import Tensor
+
+from gdn_core.ops.kernels.blocks import Blocks, batch, cut, cut_batch
+from gdn_core.ops.kernels.compose import chunk_compose
+from gdn_core.ops.kernels.gradients import chunk_gradients, room, summed
+from gdn_core.ops.kernels.prepare import CHUNK, Prepared, chunk_prepare
+from gdn_core.ops.kernels.scan import chip_of, scan_maps, scan_outputs, scans_on_hopper
+from gdn_core.ops.kernels.scan_backward import scan_added_gradients, scans
+from gdn_core.ops.kernels.windows import Window, batch_windows, everything
+
+
+class Saved(NamedTuple):
+    """What the backward pass needs of the forward one.
+
+    Args:
+        q: queries, [B, T, H, K].
+        k: keys, [B, T, H, K].
+        v: values, [B, T, HV, V].
+        g: log decay in nats, [B, T, HV]; None for no decay.
+        beta: erase and write gate, [B, T, HV]; None where nothing is erased.
+        initial_state: memory before each sequence, float32, or None for zero.
+        starts: memory before each segment, [segment, HV, V, K] float32, where sequences were split; else None.
+        maps: M^T of each segment but the first of a sequence, [segment, HV, K, K] float32, where sequences were
+            split and ``keeps_maps``; else None.
+        cu_seqlens: where each packed sequence starts, [N + 1]; None for B sequences of T tokens.
+        scale: factor of the queries.
+        state_v_first: states are [N, HV, V, K], not [N, HV, K, V].
+        length: chunks a segment.
+    """
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    g: Tensor | None
+    beta: Tensor | None
+    initial_state: Tensor | None
+    starts: Tensor | None
+    maps: Tensor | None
+    cu_seqlens: Tensor | None
+    scale: float
+    state_v_first: bool
+    length: int
+
+
+def segment_length(*, sequences: int, total: int, heads: int, V: int, processors: int) -> int:
+    """Choose how many chunks a segment has, so that few heads still fill the chip.
+
+    A split scan runs every segment twice, for its map and for its outputs, so it pays where the chip is mostly empty.
+
+    Args:
+        sequences: how many sequences there are.
+        total: tokens of all sequences together.
+        heads: value heads.
+        V: value channels.
+        processors: multiprocessors of the device.
+
+    Returns:
+        Chunks a segment; at least those of the whole stream where nothing is to be split.
+    """
+    whole = triton.cdiv(total, CHUNK) + 1
+    each = triton.cdiv(total, CHUNK * sequences)  # chunks of a sequence, on the average
+    if 2 * sequences * heads * triton.cdiv(V, 64) > processors or each < 32:
+        return whole
+    return max(8, triton.cdiv(each, processors // (sequences * heads)))
+
+
+def keeps_maps(B: int, HV: int, V: int, *, packed: bool, processors: int) -> bool:
+    """Tell whether the backward pass needs the maps of segments, where sequences were split.
+
+    It does not where one segment of each sequence fills the chip: then they are worked on one after the other, from the
+    last one, and each starts from the gradient that the one after it ends with.
+    """
+    return packed or 8 * B * HV * triton.cdiv(V, 64) < 3 * processors
+
+
+def tables(q: Tensor, cu_seqlens: Tensor | None, length: int) -> tuple[Tensor, Blocks, Blocks]:
+    """Return where sequences start, and the sequences cut into chunks and into segments of ``length`` chunks."""
+    B, T = q.shape[:2]
+    if cu_seqlens is None:
+        chunks = cut_batch(B, T, CHUNK, q.device)
+        return batch(B, T, q.device), chunks, cut_batch(B, T, CHUNK * length, q.device)
+    total = B * T
+    return (
+        cu_seqlens,
+        cut(cu_seqlens, total=total, size=CHUNK),
+        cut(cu_seqlens, total=total, size=CHUNK * length),
+    )
+
+
+def as_kv(state: Tensor | None, state_v_first: bool) -> Tensor | None:
+    """View a state as [N, HV, K, V], whatever its layout."""
+    return state.transpose(-1, -2) if state is not None and state_v_first else state
+
+
+def as_given(ends: Tensor, state_v_first: bool) -> Tensor:
+    """Bring states [N, HV, V, K] to the caller's layout, contiguous."""
+    return ends if state_v_first else ends.transpose(-1, -2).contiguous()
+
+
+def forward(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    g: Tensor | None,
+    beta: Tensor | None,
+    *,
+    scale: float,
+    initial_state: Tensor | None = None,
+    state_v_first: bool = False,
+    cu_seqlens: Tensor | None = None,
+    output_final_state: bool = False,
+    save_for_backward: bool = False,
+    length: int | None = None,
+) -> tuple[Tensor, Tensor | None, Saved | None]:
+    """Run the chunk form.
+
+    Args:
+        q: queries, [B, T, H, K], contiguous.
+        k: keys, [B, T, H, K], contiguous.
+        v: values, [B, T, HV, V], contiguous, HV a multiple of H.
+        g: log decay in nats, [B, T, HV], <= 0, contiguous; None for no decay.
+        beta: erase and write gate, [B, T, HV], contiguous; None where nothing is erased and all is written.
+        scale: factor of the queries.
+        initial_state: memory before each sequence, [N, HV, K, V] float32; None for zero.
+        state_v_first: states are [N, HV, V, K].
+        cu_seqlens: where each packed sequence starts, and the last one ends, [N + 1]; then B is 1.
+        output_final_state: return the memory after each sequence.
+        save_for_backward: return what ``backward`` needs.
+        length: chunks a segment, for sequences scanned in segments; by default as ``segment_length`` says.
+
+    Returns:
+        The outputs [B, T, HV, V] in the dtype of v; the memories after each sequence, float32, or None; what
+        ``backward`` needs, or None.
+    """
+    B, T = q.shape[:2]
+    HV, V = v.shape[-2:]
+    N = B if cu_seqlens is None else cu_seqlens.shape[0] - 1
+    if length is None:
+        processors = chip_of(q.device).processors
+        length = segment_length(sequences=N, total=B * T, heads=HV, V=V, processors=processors)
+    starts_at, chunks, segments = tables(q, cu_seqlens, length)
+    prepared = chunk_prepare(
+        q, k, g, beta, HV=HV, scale=scale, cu_seqlens=starts_at, chunks=chunks, reads=not scans_on_hopper(q, k, v)
+    )  # fmt: skip
+    state, starts, maps = as_kv(initial_state, state_v_first), None, None
+    if segments.count > N:
+        maps, added = scan_maps(q, k, v, prepared, state, segments=segments)
+        starts = chunk_compose(maps, added, state, V=V, segments=segments, x=k)
+        state = starts.transpose(-1, -2)
+    o, ends = scan_outputs(q, k, v, prepared, state, segments=segments)
+    final_state = None
+    if output_final_state:
+        last = ends if segments.count == N else ends[segments.offsets[1:] - 1]
+        final_state = as_given(last, state_v_first)
+    saved = None
+    if save_for_backward:
+        if not keeps_maps(B, HV, V, packed=cu_seqlens is not None, processors=chip_of(q.device).processors):
+            maps = None
+        saved = Saved(q, k, v, g, beta, initial_state, starts, maps, cu_seqlens, scale, state_v_first, length)
+    return o, final_state, saved
+
+
+def backward(
+    saved: Saved, do: Tensor, dfinal_state: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    """Run the chunk form backwards; what is large is computed again, window by window, and not kept.
+
+    Args:
+        saved: from ``forward``.
+        do: gradient of the outputs, [B, T, HV, V], contiguous.
+        dfinal_state: gradient of the memory after each sequence, float32 in the layout of the states; None for zero.
+
+    Returns:
+        dq, dk, dv, dg, dbeta in the dtypes of what they are of, and the gradient of the initial state, float32 in its
+        layout; each None where there is no such input.
+    """
+    q, k, v, g, beta = saved.q, saved.k, saved.v, saved.g, saved.beta
+    B, T, HV, V = v.shape
+    length = saved.length
+    if saved.cu_seqlens is None:  # no longer than a sequence, so that its chunks fill their places
+        length = min(length, max(1, triton.cdiv(T, CHUNK)))
+    starts_at, chunks, segments = tables(q, saved.cu_seqlens, length)
+    state, dstate = as_kv(saved.initial_state, saved.state_v_first), as_kv(dfinal_state, saved.state_v_first)
+    dv = torch.empty_like(v)
+    written = room(q, k, v, decay=g is not None, erase=beta is not None)
+    programs = 2 * HV * triton.cdiv(V, 64)  # that scan one segment
+    processors = chip_of(q.device).processors
+    one_after_the_other = saved.starts is not None and saved.maps is None
+    whole = everything(chunks, segments)
+    windows: tuple[Window, ...] = (whole,)
+    if one_after_the_other:
+        windows = batch_windows(B, T, length, None, q.device)
+    elif saved.cu_seqlens is None and segments.count * programs > processors:
+        windows = batch_windows(B, T, length, max(1, processors // programs), q.device)
+
+    def prepare(window: Window) -> Prepared:
+        here = replace(chunks, spans=window.spans)
+        return chunk_prepare(q, k, g, beta, HV=HV, scale=saved.scale, cu_seqlens=starts_at, chunks=here)
+
+    prepared = None
+    if saved.starts is not None:
+        state = saved.starts.transpose(-1, -2)
+        if saved.maps is not None:  # what each segment adds to the gradient before it, composed
+            prepared = prepare(whole)
+            added = scan_added_gradients(q, k, do, prepared, segments=segments, window=whole)
+            dstate = chunk_compose(
+                saved.maps, added, dstate, V=V, segments=segments, x=k, reverse=True
+            ).transpose(-1, -2)
+    dstarts = []
+    for window in windows:
+        if prepared is None or window is not whole:
+            prepared = None  # before the next window takes as much room
+            prepared = prepare(window)
+        scanned = scans(
+            q, k, v, do, prepared, window.of(state), dstate if one_after_the_other else window.of(dstate), dv,
+            segments=segments, window=window,
+        )  # fmt: skip
+        chunk_gradients(q, k, do, dv, prepared, scanned, written, window=window)
+        dstarts.append(scanned.dends)
+        dstate = scanned.dends.transpose(-1, -2) if one_after_the_other else dstate
+        del scanned  # before the next window takes as much room
+    dinitial_state = None
+    if saved.initial_state is not None:
+        ends = dstarts[-1] if one_after_the_other else torch.cat(dstarts)[segments.offsets[:-1]]
+        dinitial_state = as_given(ends, saved.state_v_first)
+    return written.dq, written.dk, dv, summed(written.dg, g), summed(written.dbeta, beta), dinitial_state

@@ -1,0 +1,336 @@
+"""The gradients of queries, keys and gates, from the memory before each chunk and its gradient after it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from gdn_core.ops.kernels.prepare import (
+    CHUNK,
+    Prepared,
+    dot,
+    most_registers,
+    operand_dtype,
+    sliced,
+    stored_dtypes,
+    sum_dtype,
+)
+from gdn_core.ops.kernels.scan import Tiles, chip_of
+from gdn_core.ops.kernels.scan_backward import Scans, tiles_of
+from gdn_core.ops.kernels.tensor_maps import fits_hopper
+from gdn_core.ops.kernels.windows import Window
+
+
+@triton.jit
+def decay_between(gates, i_block, m_pairs, C: tl.constexpr):
+    """Return exp(G_i - G_j) where m_pairs, and zero elsewhere, [C, C].
+
+    A difference is small where it matters, between sums that one forgetful token has made large: they are in float64
+    where inputs are float32. So is the exponential: three roundings, as many as the hardware's float32 one is off by,
+    are six times the budget of the gradient of g, a sum that nearly cancels.
+    """
+    o_c = tl.arange(0, C)
+    b_G = tl.load(gates + i_block * (4 * C) + o_c)
+    b_between = b_G[:, None] - b_G[None, :]
+    return tl.exp(tl.where(m_pairs, b_between, float("-inf")))
+
+
+@triton.jit(do_not_specialize=["H", "HV"])
+def chunk_query_gradients_kernel(
+    q, k, errors, do, gates, states, dq, dqk, dg, dbeta, spans, scale, H, HV,
+    K: tl.constexpr, V: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, C: tl.constexpr,
+    DECAY: tl.constexpr, ERASE: tl.constexpr, SLICED: tl.constexpr,
+):  # fmt: skip
+    """Compute dq of one chunk of one key head, and what the reads give to the gradients of the gates.
+
+    dqk gets the gradient of q k^T, dg that of the cumulated decay, until chunk_key_gradients_kernel adds the rest.
+    Where keys are wider than BK a program has BK channels of them, and gives dg and dbeta what these add; all such
+    programs know dqk, and write the same.
+    """
+    i_p, i_h = (tl.program_id(0) // H).to(tl.int64), tl.program_id(0) % H
+    start = tl.load(spans + 2 * i_p)
+    stop = tl.load(spans + 2 * i_p + 1)
+    if start >= stop:  # an empty sequence has a chunk, and nobody wrote its memory
+        return
+    OPERAND: tl.constexpr = operand_dtype(k.dtype.element_ty)
+    SUM: tl.constexpr = sum_dtype(k.dtype.element_ty)
+    GROUP = HV // H
+    o_c = tl.arange(0, C)
+    o_k = tl.arange(0, BK)
+    NK: tl.constexpr = (K + BK - 1) // BK
+    i_k = tl.program_id(1) if NK > 1 else 0
+    if NK > 1:
+        o_k += i_k * BK
+    m_t = start + o_c < stop
+    m_k = o_k < K
+    m_qk = m_t[:, None] & m_k[None, :]
+    o_qk = (start * H + i_h) * K + o_c[:, None] * (H * K) + o_k[None, :]
+    b_q = tl.load(q + o_qk, mask=m_qk, other=0.0)
+    b_k = tl.load(k + o_qk, mask=m_qk, other=0.0)
+    b_dq = tl.zeros((C, BK), SUM)
+    b_dqk = tl.zeros((C, C), SUM)
+    b_dP = tl.zeros((C, C), SUM)
+    b_dG = tl.zeros((C,), SUM)
+    m_lower = (o_c[:, None] >= o_c[None, :]) & m_t[:, None]
+    i_z = i_p * C if ERASE else start
+    NV: tl.constexpr = (V + BV - 1) // BV
+    for j in range(GROUP * NV):  # one loop and not two, so that the next head is loaded ahead
+        i_v = j % NV
+        i_hv = i_h * GROUP + j // NV
+        i_gates = i_p * HV + i_hv
+        i_gate = start * HV + i_hv
+        p_gates = gates + i_gates * (4 * C) + o_c
+        o_v = i_v * BV + tl.arange(0, BV)
+        m_v = o_v < V
+        o_vo = o_c[:, None] * (HV * V) + o_v[None, :]
+        m_vo = m_t[:, None] & m_v[None, :]
+        o_S = (i_p * HV + i_hv) * (V * K) + o_v[:, None] * K + o_k[None, :]
+        b_z = tl.load(errors + (i_z * HV + i_hv) * V + o_vo, mask=m_vo, other=0.0).to(OPERAND)
+        b_do = tl.load(do + i_gate * V + o_vo, mask=m_vo, other=0.0).to(OPERAND)
+        b_S = tl.load(states + o_S, mask=m_v[:, None] & m_k[None, :], other=0.0).to(OPERAND)
+        b_part = dot(b_do, b_S, SLICED=SLICED)
+        b_dP = dot(b_do, tl.trans(b_z), b_dP, SLICED=SLICED)
+        if DECAY:
+            b_part *= (tl.load(p_gates + C) * scale)[:, None]
+            b_dG += tl.sum(b_part * b_q.to(SUM), 1)
+        else:
+            b_part *= scale
+        b_dq += b_part
+        if i_v == NV - 1:
+            if DECAY:
+                b_dP *= decay_between(gates, i_gates, m_lower, C)
+            b_dP = tl.where(m_lower, b_dP * scale, 0.0)
+            b_D = b_dP * dot(b_q.to(OPERAND), tl.trans(b_k.to(OPERAND)), SLICED=SLICED)
+            if ERASE:
+                b_beta = tl.load(p_gates + 3 * C)
+                tl.store(dbeta + (i_gate * NK + i_k) + o_c * (HV * NK), tl.sum(b_D, 0), mask=m_t)
+                b_D *= b_beta[None, :]
+                b_dP *= b_beta[None, :]
+            b_dqk += b_dP
+            if DECAY:
+                # The diagonal does not decay: it would cancel between the two sums, but not to the last bit.
+                b_D = tl.where(o_c[:, None] == o_c[None, :], 0.0, b_D)
+                b_dG += tl.sum(b_D, 1) - tl.sum(b_D, 0)
+                tl.store(dg + (i_gate * NK + i_k) + o_c * (HV * NK), b_dG, mask=m_t)
+            b_dP = tl.zeros((C, C), SUM)
+            b_dG = tl.zeros((C,), SUM)
+    b_dqk = b_dqk.to(OPERAND)
+    tl.store(dqk + (i_p * H + i_h) * (C * C) + o_c[:, None] * C + o_c[None, :], b_dqk)
+    b_dq = dot(b_dqk, b_k.to(OPERAND), b_dq, SLICED=SLICED)
+    tl.store(dq + o_qk, b_dq.to(dq.dtype.element_ty), mask=m_qk)
+
+
+@triton.jit(do_not_specialize=["H", "HV"])
+def chunk_key_gradients_kernel(
+    q, k, errors, dv, gates, states, dstates, dqk, dk, dg, dbeta, spans, H, HV,
+    K: tl.constexpr, V: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, C: tl.constexpr,
+    DECAY: tl.constexpr, ERASE: tl.constexpr, SLICED: tl.constexpr,
+):  # fmt: skip
+    """Compute dk of one chunk of one key head, and finish dg and dbeta.
+
+    With z the errors before their gate and u = beta z, every gradient of a gate is a sum of products already at hand,
+    so nothing is divided by beta.
+    """
+    i_p, i_h = (tl.program_id(0) // H).to(tl.int64), tl.program_id(0) % H
+    start = tl.load(spans + 2 * i_p)
+    stop = tl.load(spans + 2 * i_p + 1)
+    if start >= stop:
+        return
+    OPERAND: tl.constexpr = operand_dtype(k.dtype.element_ty)
+    SUM: tl.constexpr = sum_dtype(k.dtype.element_ty)
+    GROUP = HV // H
+    o_c = tl.arange(0, C)
+    o_k = tl.arange(0, BK)
+    NK: tl.constexpr = (K + BK - 1) // BK
+    i_k = tl.program_id(1) if NK > 1 else 0
+    if NK > 1:
+        o_k += i_k * BK
+    m_t = start + o_c < stop
+    m_k = o_k < K
+    m_qk = m_t[:, None] & m_k[None, :]
+    o_qk = (start * H + i_h) * K + o_c[:, None] * (H * K) + o_k[None, :]
+    b_k = tl.load(k + o_qk, mask=m_qk, other=0.0)
+    b_dk = tl.zeros((C, BK), SUM)
+    b_dkk = tl.zeros((C, C), SUM)
+    b_dA = tl.zeros((C, C), SUM)
+    b_row = tl.zeros((C,), SUM)
+    b_dG = tl.zeros((C,), SUM)
+    b_SdS = tl.zeros((BK,), SUM)
+    m_strict = (o_c[:, None] > o_c[None, :]) & m_t[:, None]
+    i_z = i_p * C if ERASE else start
+    NV: tl.constexpr = (V + BV - 1) // BV
+    for j in range(GROUP * NV):
+        i_v = j % NV
+        i_hv = i_h * GROUP + j // NV
+        i_gates = i_p * HV + i_hv
+        i_gate = start * HV + i_hv
+        p_gates = gates + i_gates * (4 * C) + o_c
+        o_v = i_v * BV + tl.arange(0, BV)
+        m_v = o_v < V
+        o_vo = o_c[:, None] * (HV * V) + o_v[None, :]
+        m_vo = m_t[:, None] & m_v[None, :]
+        o_S = (i_p * HV + i_hv) * (V * K) + o_v[:, None] * K + o_k[None, :]
+        m_S = m_v[:, None] & m_k[None, :]
+        b_z = tl.load(errors + (i_z * HV + i_hv) * V + o_vo, mask=m_vo, other=0.0).to(OPERAND)
+        b_dS = tl.load(dstates + o_S, mask=m_S, other=0.0).to(OPERAND)
+        if ERASE:
+            b_dx = tl.load(dv + i_gate * V + o_vo, mask=m_vo, other=0.0).to(OPERAND)
+        if ERASE or DECAY:
+            b_S = tl.load(states + o_S, mask=m_S, other=0.0).to(OPERAND)
+        b_part = dot(b_z, b_dS, SLICED=SLICED)  # write
+        if ERASE:
+            b_dA = dot(b_dx, tl.trans(b_z), b_dA, SLICED=SLICED)
+        if DECAY:
+            b_SdS += tl.sum(b_S.to(SUM) * b_dS.to(SUM), 0)
+            b_part *= tl.load(p_gates + 2 * C)[:, None]
+        b_row += tl.sum(b_part * b_k.to(SUM), 1)
+        if ERASE:  # error
+            b_dk += b_part * tl.load(p_gates + 3 * C)[:, None]
+            b_part = dot(b_dx, b_S, SLICED=SLICED)
+            if DECAY:
+                b_part *= tl.load(p_gates + C)[:, None]
+                b_dG -= tl.sum(b_part * b_k.to(SUM), 1)
+            b_dk -= b_part
+        else:
+            b_dk += b_part
+        if i_v == NV - 1:
+            if ERASE:
+                if DECAY:
+                    b_dA *= decay_between(gates, i_gates, m_strict, C)
+                b_dA = tl.where(m_strict, -b_dA, 0.0)
+                b_D = b_dA * dot(b_k.to(OPERAND), tl.trans(b_k.to(OPERAND)), SLICED=SLICED)
+                b_beta = tl.load(p_gates + 3 * C)
+                p_dbeta = dbeta + (i_gate * NK + i_k) + o_c * (HV * NK)
+                tl.store(p_dbeta, tl.load(p_dbeta, mask=m_t) + tl.sum(b_D, 0) + b_row, mask=m_t)
+                b_dkk += b_dA * b_beta[None, :]
+                b_row *= b_beta
+                if DECAY:
+                    b_D *= b_beta[None, :]
+                    b_dG += tl.sum(b_D, 1) - tl.sum(b_D, 0)
+            if DECAY:
+                p_dg = dg + (i_gate * NK + i_k) + o_c * (HV * NK)
+                b_dG += tl.load(p_dg, mask=m_t, other=0.0) - b_row
+                b_all = tl.load(gates + i_gates * (4 * C) + 2 * C - 1)
+                b_dG = tl.cumsum(b_dG, 0, reverse=True)
+                # The sum over all tokens, as rows of a square: Triton 3.7 fails on the plain one for sm_100.
+                b_dG += tl.sum(tl.broadcast_to(b_row[None, :], (C, C)), 1)
+                b_dG += b_all * tl.sum(b_SdS, 0)
+                tl.store(p_dg, b_dG, mask=m_t)
+            b_dA = tl.zeros((C, C), SUM)
+            b_row = tl.zeros((C,), SUM)
+            b_dG = tl.zeros((C,), SUM)
+            b_SdS = tl.zeros((BK,), SUM)
+    b_q = tl.load(q + o_qk, mask=m_qk, other=0.0).to(OPERAND)
+    b_dqk = tl.load(dqk + (i_p * H + i_h) * (C * C) + o_c[:, None] * C + o_c[None, :]).to(OPERAND)
+    b_dk += dot(tl.trans(b_dqk), b_q, SLICED=SLICED)
+    if ERASE:
+        b_dk += dot((b_dkk + tl.trans(b_dkk)).to(OPERAND), b_k.to(OPERAND), SLICED=SLICED)
+    tl.store(dk + o_qk, b_dk.to(dk.dtype.element_ty), mask=m_qk)
+
+
+# What the gradients may pick: by the compute capability from which it holds, for two-byte and for float32 operands,
+# each for keys of at most 128 channels and for wider ones. Float32 takes 32 channels at a time, since the sums over
+# tokens alone fill half of the registers, and 16 warps on Blackwell: as in chunk_prepare.
+CONFIGS: dict[int, dict[str, list[Tiles]]] = {
+    80: {"narrow": [Tiles(32, 8, 1), Tiles(32, 8, 1)], "float32": [Tiles(32, 8, 1, BK=32)] * 2},
+    100: {"narrow": [Tiles(32, 8, 1), Tiles(32, 8, 1)], "float32": [Tiles(32, 16, 1, BK=32)] * 2},
+}
+
+
+def key_block(K: int, tiles: Tiles) -> int:
+    """Return how many key channels a program takes.
+
+    Not 16: with keys of at most 16 channels float32 gradients came out wrong on an H200, or read what is not there;
+    eight warps then share instructions of 8 columns. With 20 and more they were right.
+    """
+    return min(max(32, triton.next_power_of_2(K)), tiles.BK)
+
+
+class Gradients(NamedTuple):
+    """Where gradients go.
+
+    Args:
+        dq: of queries, [..., H, K].
+        dk: of keys, [..., H, K].
+        dg: of the log decay, to be summed: what each block of key channels gives, [..., HV, block] in the dtype of
+            ``Prepared.gates``; None for no decay.
+        dbeta: of the gate, likewise; None where nothing is erased.
+    """
+
+    dq: Tensor
+    dk: Tensor
+    dg: Tensor | None
+    dbeta: Tensor | None
+
+
+def room(q: Tensor, k: Tensor, v: Tensor, *, decay: bool, erase: bool) -> Gradients:
+    """Make room for the gradients of a forward pass over these, with a decay or not, and an erase gate or not."""
+    K, V = k.shape[-1], v.shape[-1]
+    tiles = tiles_of(CONFIGS, K, V, k.dtype, chip=chip_of(k.device))
+    blocks, dtype = triton.cdiv(K, key_block(K, tiles)), stored_dtypes(k.dtype)[0]
+    dg, dbeta = (
+        torch.empty(*v.shape[:-1], blocks, dtype=dtype, device=v.device) if has else None for has in (decay, erase)
+    )
+    return Gradients(torch.empty_like(q), torch.empty_like(k), dg, dbeta)
+
+
+def summed(parts: Tensor | None, gate: Tensor | None) -> Tensor | None:
+    """Sum what the blocks of key channels give to the gradient of a gate, in its dtype."""
+    if parts is None or gate is None:
+        return None
+    return (parts.sum(-1) if parts.shape[-1] > 1 else parts.squeeze(-1)).to(gate.dtype)
+
+
+def chunk_gradients(
+    q: Tensor,
+    k: Tensor,
+    do: Tensor,
+    dv: Tensor,
+    prepared: Prepared,
+    scanned: Scans,
+    written: Gradients,
+    *,
+    window: Window,
+    tiles: Tiles | None = None,
+) -> None:
+    """Compute the gradients of queries, keys and gates in the chunks of a window.
+
+    Args:
+        q: queries, [..., H, K], contiguous.
+        k: keys, [..., H, K], contiguous.
+        do: gradient of the outputs, [..., HV, V], contiguous.
+        dv: gradient of the values, [..., HV, V], contiguous.
+        prepared: from ``chunk_prepare``.
+        scanned: from ``scans``.
+        written: where the gradients go.
+        window: the chunks to look at.
+        tiles: how the kernels are cut; by default as ``tiles_of`` says.
+    """
+    H, K = k.shape[-2:]
+    HV, V = do.shape[-2:]
+    chip = chip_of(k.device)
+    x, errors, states, dstates = prepared, scanned.errors, scanned.states, scanned.dstates
+    if tiles is None and V in (64, 128) and fits_hopper(K, q, k, errors, do, dv):
+        from gdn_core.ops.kernels.hopper.gradients import launch
+
+        launch(q, k, errors, do, dv, x, states, dstates, written, window=window, processors=chip.processors)
+        return
+    tiles = tiles or tiles_of(CONFIGS, K, V, k.dtype, chip=chip)
+    dqk = torch.empty(window.places, H, CHUNK, CHUNK, dtype=k.dtype, device=k.device)
+    options: dict[str, Any] = {
+        "K": K, "V": V, "BK": key_block(K, tiles), "BV": tiles.BV, "C": CHUNK, "DECAY": x.decay,
+        "ERASE": x.erase, "SLICED": sliced(k), "num_warps": tiles.num_warps, "num_stages": tiles.num_stages,
+        "maxnreg": most_registers(tiles.num_warps),
+    }  # fmt: skip
+    dq, dk, dg, dbeta = written
+    grid = (window.places * H, triton.cdiv(K, options["BK"]))
+    chunk_query_gradients_kernel[grid](
+        q, k, errors, do, x.gates, states, dq, dqk, dg, dbeta, window.spans, x.scale, H, HV, **options
+    )  # fmt: skip
+    chunk_key_gradients_kernel[grid](
+        q, k, errors, dv, x.gates, states, dstates, dqk, dk, dg, dbeta, window.spans, H, HV, **options
+    )  # fmt: skip

@@ -1,0 +1,459 @@
+"""The kernel of chunk_prepare for Hopper: warpgroup products, tensor maps, and blocks that never leave a warp.
+
+Gluon, where the layout of every tensor is chosen: the inverses of blocks of 16 stay in the registers of one warp.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+from triton.experimental import gluon
+from triton.experimental.gluon import language as gl
+from triton.experimental.gluon.language.nvidia.hopper import (
+    fence_async_shared,
+    mbarrier,
+    mma_v2,
+    tma,
+    warpgroup_mma,
+    warpgroup_mma_wait,
+)
+from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
+from triton.language.extra.cuda import gdc_launch_dependents
+
+from gdn_core.ops.kernels.prepare import CHUNK, Prepared
+
+TILES = gl.NVMMASharedLayout(swizzle_byte_width=128, element_bitwidth=16, rank=2)
+HALF_TILES = gl.NVMMASharedLayout(swizzle_byte_width=64, element_bitwidth=16, rank=2)
+barrier = gl.barrier if hasattr(gl, "barrier") else gl.thread_barrier  # its name before Triton 3.7
+
+
+@gluon.jit
+def clear_rows(tile, rows):
+    """Write zeros over what another sequence has past the last token of this one: zero times NaN is NaN."""
+    L_T: gl.constexpr = gl.BlockedLayout([1, 8], [4, 8], [4, 1], [1, 0])
+    o_t = gl.arange(0, tile.shape[0], layout=gl.SliceLayout(1, L_T))
+    tile.store(gl.where((o_t < rows)[:, None], tile.load(L_T), 0.0))
+
+
+@gluon.jit
+def add(a, b):
+    """Add."""
+    return a + b
+
+
+@gluon.jit
+def exp2(x):
+    """Raise 2 to x <= 0; what is too small for a normal number becomes zero."""
+    return gl.inline_asm_elementwise("ex2.approx.ftz.f32 $0, $1;", "=f,f", [x], dtype=gl.float32, is_pure=True, pack=1)
+
+
+@gluon.jit
+def blocks(x, SECOND: gl.constexpr, L_B: gl.constexpr):
+    """Return the blocks [16, 16] on the diagonal of x [64, 64]; with SECOND what is left of the second and fourth."""
+    b_left, b_right = gl.split(gl.permute(gl.reshape(x, (4, 16, 2, 32)), (0, 1, 3, 2)))
+    b_0, b_1 = gl.split(gl.permute(gl.reshape(b_left, (4, 16, 2, 16)), (0, 1, 3, 2)))
+    b_2, b_3 = gl.split(gl.permute(gl.reshape(b_right, (4, 16, 2, 16)), (0, 1, 3, 2)))
+    o_b = gl.arange(0, 4, layout=gl.SliceLayout(1, gl.SliceLayout(2, b_0.type.layout)))[:, None, None]
+    if SECOND:
+        b_x = gl.where(o_b < 2, b_0, b_2)
+    else:
+        b_x = gl.where(o_b < 2, gl.where(o_b == 0, b_0, b_1), gl.where(o_b == 2, b_2, b_3))
+    return gl.convert_layout(b_x, L_B)
+
+
+@gluon.jit
+def turned(x, L_B: gl.constexpr):
+    """Transpose four blocks."""
+    return gl.convert_layout(gl.permute(x, (0, 2, 1)), L_B)
+
+
+@gluon.jit
+def product(a, b_t, acc, L_B: gl.constexpr):
+    """Add to acc the products of four narrow blocks and four more, which are given transposed.
+
+    A thread has the same numbers of a result as of the right operand whose transpose it is, so nothing has to move.
+    """
+    L_A: gl.constexpr = gl.DotOperandLayout(0, L_B, 2)
+    L_O: gl.constexpr = gl.DotOperandLayout(1, L_B, 2)
+    return mma_v2(gl.convert_layout(a, L_A), gl.convert_layout(gl.permute(b_t, (0, 2, 1)), L_O), acc)
+
+
+@gluon.jit
+def merge(b_X, b_Xt, b_D, SIZE: gl.constexpr, L_B: gl.constexpr, DTYPE: gl.constexpr):
+    """Merge the inverses of the diagonal blocks of SIZE, two into one: X + X L X; their transposes likewise."""
+    o_r = gl.arange(0, 16, layout=gl.SliceLayout(0, gl.SliceLayout(2, L_B)))[None, :, None]
+    o_c = gl.arange(0, 16, layout=gl.SliceLayout(0, gl.SliceLayout(1, L_B)))[None, None, :]
+    b_L = gl.where((o_r // (2 * SIZE) == o_c // (2 * SIZE)) & (o_r // SIZE != o_c // SIZE), b_D, 0.0)
+    b_Xd, b_Xtd = narrow(b_X, DTYPE), narrow(b_Xt, DTYPE)
+    b_LXt = narrow(product(b_Xtd, narrow(b_L, DTYPE), gl.zeros_like(b_X), L_B), DTYPE)
+    return product(b_Xd, b_LXt, b_X, L_B), product(b_LXt, b_Xd, b_Xt, L_B)
+
+
+@gluon.jit
+def invert_blocks(b_D, b_Dt, L_B: gl.constexpr, DTYPE: gl.constexpr, REFINE: gl.constexpr):
+    """Return (I - D)^-1 of four strictly lower triangular D [16, 16], in float32 from narrow products.
+
+    A refinement X + X (I - (I - D) X) squares the error that they leave.
+    """
+    o_r = gl.arange(0, 16, layout=gl.SliceLayout(0, gl.SliceLayout(2, L_B)))[None, :, None]
+    o_c = gl.arange(0, 16, layout=gl.SliceLayout(0, gl.SliceLayout(1, L_B)))[None, None, :]
+    b_one = gl.where(o_r == o_c, 1.0, 0.0) + gl.zeros_like(b_D)
+    b_X = b_one + gl.where(o_r // 2 == o_c // 2, b_D, 0.0)
+    b_Xt = b_one + gl.where(o_r // 2 == o_c // 2, b_Dt, 0.0)
+    b_X, b_Xt = merge(b_X, b_Xt, b_D, 2, L_B, DTYPE)
+    b_X, b_Xt = merge(b_X, b_Xt, b_D, 4, L_B, DTYPE)
+    b_X, b_Xt = merge(b_X, b_Xt, b_D, 8, L_B, DTYPE)
+    b_high, b_low = halves(b_D, DTYPE)
+    for _ in gl.static_range(REFINE):
+        b_Xd, b_Xtd = narrow(b_X, DTYPE), narrow(b_Xt, DTYPE)
+        b_Rt = product(b_Xtd, b_high, b_one - b_Xtd.to(gl.float32), L_B)
+        b_Rt = product(b_Xtd, b_low, b_Rt, L_B)
+        b_X = product(b_Xd, narrow(b_Rt, DTYPE), b_Xd.to(gl.float32), L_B)
+    return b_X
+
+
+SPLIT_BF16 = gl.constexpr("""{
+    .reg .b32 h, a, b;
+    .reg .f32 x, y;
+    cvt.rn.bf16x2.f32 h, $3, $2;
+    shl.b32 a, h, 16;
+    and.b32 b, h, 0xffff0000;
+    mov.b32 x, a;
+    mov.b32 y, b;
+    sub.f32 x, $2, x;
+    sub.f32 y, $3, y;
+    cvt.rn.bf16x2.f32 $1, y, x;
+    mov.b32 $0, h;
+}""")
+SPLIT_FP16 = gl.constexpr("""{
+    .reg .b32 h;
+    .reg .b16 a, b;
+    .reg .f32 x, y;
+    cvt.rn.f16x2.f32 h, $3, $2;
+    mov.b32 {a, b}, h;
+    cvt.f32.f16 x, a;
+    cvt.f32.f16 y, b;
+    sub.f32 x, $2, x;
+    sub.f32 y, $3, y;
+    cvt.rn.f16x2.f32 $1, y, x;
+    mov.b32 $0, h;
+}""")
+
+
+@gluon.jit
+def halves(x, DTYPE: gl.constexpr):
+    """Split x into two narrow numbers whose sum it is, nearly; two at a time, as the chip converts them."""
+    if gl.bfloat16 == DTYPE:
+        high, low = gl.inline_asm_elementwise(
+            SPLIT_BF16, "=r,=r,f,f", [x], dtype=(gl.bfloat16, gl.bfloat16), is_pure=True, pack=2
+        )
+    else:
+        high, low = gl.inline_asm_elementwise(
+            SPLIT_FP16, "=r,=r,f,f", [x], dtype=(gl.float16, gl.float16), is_pure=True, pack=2
+        )
+    return high, low
+
+
+NARROW_BF16 = gl.constexpr("cvt.rn.bf16x2.f32 $0, $2, $1;")
+NARROW_FP16 = gl.constexpr("cvt.rn.f16x2.f32 $0, $2, $1;")
+
+
+@gluon.jit
+def narrow(x, DTYPE: gl.constexpr):
+    """Round x, two at a time: what masks it otherwise moves behind the rounding, where pairs are taken apart for it."""
+    if gl.bfloat16 == DTYPE:
+        y = gl.inline_asm_elementwise(NARROW_BF16, "=r,f,f", [x], dtype=gl.bfloat16, is_pure=True, pack=2)
+    else:
+        y = gl.inline_asm_elementwise(NARROW_FP16, "=r,f,f", [x], dtype=gl.float16, is_pure=True, pack=2)
+    return y
+
+
+@gluon.jit
+def split_product(a, b, acc, L_C: gl.constexpr, DTYPE: gl.constexpr):
+    """Multiply a [64, 32] in registers, nearly exactly, with narrow b [32, 32] in shared memory."""
+    L_A: gl.constexpr = gl.DotOperandLayout(0, L_C, 2)
+    a_high, a_low = halves(a, DTYPE)
+    acc = warpgroup_mma(gl.convert_layout(a_high, L_A), b, acc, use_acc=False, is_async=True)
+    acc = warpgroup_mma(gl.convert_layout(a_low, L_A), b, acc, is_async=True)
+    return warpgroup_mma_wait(0, deps=[acc])
+
+
+@gluon.jit
+def unit_lower_inverse(b_B, s_x, s_y, s_w, L_64: gl.constexpr, DTYPE: gl.constexpr, REFINE: gl.constexpr):
+    """Return (I - B)^-1 for the part of B [64, 64] below the diagonal; the rest of B may be anything.
+
+    The inverse of two blocks and what is below the first is [[X, 0], [Y B X, Y]]: first within blocks of 16, then of
+    two of them, then of all. Right operands of these products are narrow, left ones are not: they are what a rounding
+    would be multiplied by. What crosses a warp goes through s_x [4, 16, 16] and s_y and s_w [64, 32].
+    """
+    L_B: gl.constexpr = gl.NVMMADistributedLayout([2, 0], [4, 1, 1], [1, 16, 8])
+    L_P: gl.constexpr = gl.NVMMADistributedLayout([2, 0], [2, 2, 1], [1, 16, 8])
+    L_32: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, 32, 16])
+    o_b = gl.arange(0, 4, layout=gl.SliceLayout(1, gl.SliceLayout(2, L_B)))[:, None, None]
+    second = o_b % 2 == 1
+    o_r = gl.arange(0, 16, layout=gl.SliceLayout(0, gl.SliceLayout(2, L_B)))[None, :, None]
+    o_c = gl.arange(0, 16, layout=gl.SliceLayout(0, gl.SliceLayout(1, L_B)))[None, None, :]
+    b_D = gl.where(o_r > o_c, blocks(b_B, False, L_B), 0.0)
+    b_X = invert_blocks(b_D, turned(b_D, L_B), L_B, DTYPE, REFINE)
+    # of two blocks: the first inverse, as the warp of the second needs it
+    x_high, x_low = halves(b_X, DTYPE)
+    s_x.store(gl.reshape(gl.permute(gl.reshape(x_high, (2, 2, 16, 16)), (1, 0, 2, 3)), (4, 16, 16)))
+    e_high, e_low = halves(gl.where(second, blocks(b_B, True, L_B), 0.0), DTYPE)
+    L_PA: gl.constexpr = gl.DotOperandLayout(0, L_P, 2)
+    L_PO: gl.constexpr = gl.DotOperandLayout(1, L_P, 2)
+    e_high = gl.convert_layout(gl.reshape(e_high, (2, 32, 16)), L_PA)
+    e_low = gl.convert_layout(gl.reshape(e_low, (2, 32, 16)), L_PA)
+    b_F = s_x.slice(0, 2, dim=0).load(L_PO)
+    b_EX = mma_v2(e_high, b_F, gl.zeros((2, 32, 16), gl.float32, layout=L_P))
+    b_EX = mma_v2(e_low, b_F, b_EX)
+    b_EXt = turned(narrow(gl.convert_layout(gl.reshape(b_EX, (4, 16, 16)), L_B), DTYPE), L_B)
+    b_Z = product(x_high, b_EXt, gl.zeros_like(b_X), L_B)
+    b_Z = product(x_low, b_EXt, b_Z, L_B)
+    b_Y = gl.join(gl.where(second, b_Z, b_X), gl.where(second, b_X, 0.0))
+    b_Y = gl.convert_layout(gl.reshape(gl.permute(b_Y, (0, 1, 3, 2)), (64, 32)), L_32)
+    # of four: what is below the first two
+    s_y.store(narrow(b_Y, DTYPE))
+    fence_async_shared()
+    b_left, _ = gl.split(gl.permute(gl.reshape(b_B, (64, 2, 32)), (0, 2, 1)))
+    b_zero = gl.zeros((64, 32), gl.float32, layout=L_32)
+    b_W = split_product(gl.convert_layout(b_left, L_32), s_y.slice(0, 32, dim=0), b_zero, L_32, DTYPE)
+    s_w.store(narrow(b_W, DTYPE))
+    fence_async_shared()
+    b_Z = split_product(b_Y, s_w.slice(32, 32, dim=0), b_zero, L_32, DTYPE)
+    upper = (gl.arange(0, 64, layout=gl.SliceLayout(1, L_32)) < 32)[:, None]
+    b_T = gl.join(gl.where(upper, b_Y, b_Z), gl.where(upper, 0.0, b_Y))
+    return gl.convert_layout(gl.reshape(gl.permute(b_T, (0, 2, 1)), (64, 64)), L_64)
+
+
+@gluon.jit
+def copy_keys(q, k, s_q, s_k, bar, i_t, column, pred, READS: gl.constexpr):
+    """Start to copy the keys of one chunk and head, and with READS the queries."""
+    mbarrier.expect(bar, (2 if READS else 1) * k.block_type.nbytes, pred=pred)
+    tma.async_copy_global_to_shared(k, [i_t, column], bar, s_k, pred=pred)
+    if READS:
+        tma.async_copy_global_to_shared(q, [i_t, column], bar, s_q, pred=pred)
+
+
+@gluon.jit(do_not_specialize=["HV", "GROUP", "RATIO", "units"])
+def chunk_prepare_hopper_kernel(
+    q, k, g, beta, gates, d_first, d_below, d_solve, d_reads, spans, scale, HV, GROUP, RATIO, units,
+    K: gl.constexpr, C: gl.constexpr, DECAY: gl.constexpr, ERASE: gl.constexpr, READS: gl.constexpr,
+    REFINE: gl.constexpr, STAGES: gl.constexpr,
+):  # fmt: skip
+    """Prepare GROUP value heads of one chunk after the other; the reads only with READS.
+
+    A unit is a chunk and such a group, of which RATIO have the same key head. With two STAGES the keys of the next unit
+    are copied while one is worked on. Every warp works out where it is, so this is counted on and not divided.
+    """
+    DTYPE: gl.constexpr = k.dtype
+    L_64: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, C, 16])
+    L_1: gl.constexpr = gl.BlockedLayout([2], [32], [4], [0])
+    s_q = gl.allocate_shared_memory(DTYPE, [STAGES, C if READS else 8, K], k.layout)
+    s_k = gl.allocate_shared_memory(DTYPE, [STAGES, C, K], k.layout)
+    s_P = gl.allocate_shared_memory(DTYPE, [C if READS else 8, C], k.layout)
+    s_T = gl.allocate_shared_memory(DTYPE, [C, C], k.layout)
+    s_w = gl.allocate_shared_memory(DTYPE, [C, C // 2], HALF_TILES)
+    s_y = gl.allocate_shared_memory(DTYPE, [C, C // 2], HALF_TILES)
+    s_x = gl.allocate_shared_memory(DTYPE, [4, 16, 16], gl.SwizzledSharedLayout(1, 1, 1, [2, 1, 0]))
+    bars = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
+    for i in gl.static_range(STAGES):
+        mbarrier.init(bars.index(i), count=1)
+    o_1 = gl.arange(0, C, layout=L_1)
+    o_g = o_1 * HV
+    o_r = gl.arange(0, C, layout=gl.SliceLayout(1, L_64))
+    o_c = gl.arange(0, C, layout=gl.SliceLayout(0, L_64))
+    step = gl.num_programs(0)
+    left = units - gl.program_id(0)  # units from this one on, other programs' included
+    GROUPS = HV // GROUP
+    step_chunk = step // GROUPS
+    step_group = step - step_chunk * GROUPS
+    chunk = gl.program_id(0) // GROUPS
+    group = gl.program_id(0) - chunk * GROUPS
+    start = gl.load(spans + 2 * chunk).to(gl.int32)
+    rows = gl.load(spans + 2 * chunk + 1).to(gl.int32) - start
+    copy_keys(q, k, s_q.index(0), s_k.index(0), bars.index(0), start, group // RATIO * K, True, READS)
+    here = start.to(gl.int64) * HV + group * GROUP  # the first token and value head among the gates
+    i_block = chunk * HV + group * GROUP
+    gdc_launch_dependents()
+    n_g = gl.zeros([C], gl.float32, layout=L_1)
+    n_beta = gl.zeros([C], gl.float32, layout=L_1)
+    if DECAY:
+        n_g = gl.load(g + here + o_g, mask=o_1 < rows, other=0.0).to(gl.float32)
+    if ERASE:
+        n_beta = gl.load(beta + here + o_g, mask=o_1 < rows, other=0.0).to(gl.float32)
+    # the unit after this one
+    n_chunk, n_start, n_rows, n_column, there, n_block = chunk, start, rows, chunk, here, i_block
+    stage = chunk * 0
+    phase = chunk * 0
+    i_r = chunk * 0
+    for _ in range((left + step - 1) // step * GROUP):
+        t_q = s_q.index(stage)
+        t_k = s_k.index(stage)
+        b_g = n_g
+        b_beta = n_beta
+        more = left > step
+        if i_r == 0:
+            n_group = group + step_group
+            n_chunk = chunk + step_chunk
+            if n_group >= GROUPS:
+                n_group -= GROUPS
+                n_chunk += 1
+            if not more:
+                n_group, n_chunk = group, chunk
+            group = n_group
+            n_start = gl.load(spans + 2 * n_chunk).to(gl.int32)
+            n_rows = gl.load(spans + 2 * n_chunk + 1).to(gl.int32) - n_start
+            n_column = group * K
+            if RATIO > 1:
+                n_column = group // RATIO * K
+            there = n_start.to(gl.int64) * HV + group * GROUP
+            n_block = n_chunk * HV + group * GROUP
+            if STAGES == 2:
+                copy_keys(
+                    q, k, s_q.index(1 - stage), s_k.index(1 - stage), bars.index(1 - stage), n_start, n_column, more,
+                    READS,
+                )  # fmt: skip
+            mbarrier.wait(bars.index(stage), phase)
+            if rows < C:
+                clear_rows(t_k, rows)
+                if READS:
+                    clear_rows(t_q, rows)
+                fence_async_shared()
+        b_zero = gl.zeros((C, C), gl.float32, layout=L_64)
+        if READS:
+            b_qk = warpgroup_mma(t_q, t_k.permute((1, 0)), b_zero, use_acc=False, is_async=True)
+        if ERASE:
+            b_kk = warpgroup_mma(t_k, t_k.permute((1, 0)), b_zero, use_acc=False, is_async=True)
+        p_gates = gates + i_block.to(gl.int64) * (4 * C) + o_1
+        if DECAY:
+            # exp(-100) is already zero beside 1 in float32, and a cumulated infinity has no differences
+            b_g = gl.where(b_g < -100.0, -100.0, b_g)
+            b_G = gl.associative_scan(b_g, 0, add)
+            b_end = gl.sum(b_g, 0)
+            b_G2 = b_G * 1.4426950408889634
+            gl.store(p_gates, b_G)
+            gl.store(p_gates + C, exp2(b_G2))
+            gl.store(p_gates + 2 * C, exp2((b_end - b_G) * 1.4426950408889634))
+            b_G2r = gl.convert_layout(b_G2, gl.SliceLayout(1, L_64))
+            b_G2c = gl.convert_layout(b_G2, gl.SliceLayout(0, L_64))
+            b_decay = exp2(b_G2r[:, None] - b_G2c[None, :])
+        i_r += 1
+        last = i_r == GROUP
+        if last:  # the gates of the next value head are those of the next unit
+            here, rows = there, n_rows
+        else:
+            here += 1
+        if DECAY:
+            n_g = gl.load(g + here + o_g, mask=o_1 < rows, other=0.0).to(gl.float32)
+        if ERASE:
+            n_beta = gl.load(beta + here + o_g, mask=o_1 < rows, other=0.0).to(gl.float32)
+            gl.store(p_gates + 3 * C, b_beta)
+        # both products meet the decays here, so that these need not stay in registers
+        if READS:
+            b_qk = warpgroup_mma_wait(1 if ERASE else 0, deps=[b_qk])
+            b_P = b_qk * scale
+            if DECAY:
+                b_P = b_P * b_decay
+            b_P = narrow(gl.where(o_c[None, :] <= o_r[:, None], b_P, 0.0), DTYPE)
+        if ERASE:
+            b_kk = warpgroup_mma_wait(0, deps=[b_kk])
+            b_B = b_kk * gl.convert_layout(-b_beta, gl.SliceLayout(0, L_64))[None, :]
+            if DECAY:
+                b_B = b_B * b_decay
+        tma.store_wait(0)
+        if READS:
+            s_P.store(b_P)
+            fence_async_shared()
+            tma.async_copy_shared_to_global(d_reads, [i_block * C, 0], s_P)
+        if ERASE:
+            b_T = unit_lower_inverse(b_B, s_x, s_y, s_w, L_64, DTYPE, REFINE)
+            s_T.store(narrow(b_T, DTYPE))
+            fence_async_shared()
+            if READS:
+                tma.async_copy_shared_to_global(d_solve, [i_block * C, 0], s_T)
+            else:  # without the zeros above the second half
+                t_below = s_T.slice(C // 2, C // 2, dim=0)
+                tma.async_copy_shared_to_global(d_first, [i_block * (3 * C // 2), 0], s_y.slice(0, C // 2, dim=0))
+                tma.async_copy_shared_to_global(d_below, [i_block * (3 * C // 4) + C // 4, 0], t_below)
+        i_block += 1
+        if last:
+            if STAGES == 1:
+                barrier()  # everybody has read the keys
+                copy_keys(q, k, t_q, t_k, bars.index(0), n_start, n_column, more, READS)
+                phase ^= 1
+            else:
+                phase ^= stage
+                stage ^= 1
+            chunk, i_block = n_chunk, n_block
+            left -= step
+            i_r = chunk * 0
+    tma.store_wait(0)
+
+
+def rows_of(x: Tensor | None, channels: int, tile: tuple[int, int]) -> TensorDescriptor | None:
+    """Describe a contiguous tensor as rows of ``channels`` two-byte numbers, to be copied in tiles."""
+    if x is None:
+        return None
+    return TensorDescriptor(x, [x.numel() // channels, channels], [channels, 1], list(tile), TILES)
+
+
+def lower_rows_of(solve: Tensor | None) -> tuple[TensorDescriptor | None, TensorDescriptor | None]:
+    """Describe inverses [chunk, HV, 48, 64] without the zeros: of each the first block [32, 32], and the rows below."""
+    if solve is None:
+        return None, None
+    half = CHUNK // 2
+    first = TensorDescriptor(solve, [solve.numel() // half, half], [half, 1], [half, half], HALF_TILES)
+    return first, rows_of(solve, CHUNK, (half, CHUNK))
+
+
+class Config(NamedTuple):
+    """How the kernel is cut.
+
+    Args:
+        resident: programs that share a multiprocessor, and stay on it.
+        maxnreg: registers of a thread, so that they do.
+        STAGES: units whose keys are in shared memory.
+    """
+
+    resident: int
+    maxnreg: int
+    STAGES: int
+
+
+# Without the reads, and with them, which need more registers and more shared memory.
+CONFIGS = {90: [Config(4, 128, 2), Config(3, 168, 1)]}
+
+
+def heads_at_once(chunks: int, H: int, HV: int, programs: int) -> int:
+    """Choose how many of the value heads of a key head a unit takes: all, unless that leaves programs without work.
+
+    Args:
+        chunks: how many there are.
+        H: key heads.
+        HV: value heads, a multiple of H.
+        programs: that run side by side.
+
+    Returns:
+        HV / H, whose keys are copied once; or 1 where that ends a tenth sooner or more.
+    """
+    ratio = HV // H
+    together, alone = ratio * -(-chunks * H // programs), -(-chunks * HV // programs)
+    return 1 if 10 * alone <= 9 * together else ratio
+
+
+def launch(q: Tensor, k: Tensor, g: Tensor | None, beta: Tensor | None, prepared: Prepared, *, processors: int) -> None:
+    """Fill what is prepared; as ``chunk_prepare``, for what ``fits_hopper`` takes."""
+    H, K = q.shape[-2:]
+    x, HV, square, reads = prepared, prepared.gates.shape[1], (CHUNK, CHUNK), prepared.reads is not None
+    config = CONFIGS[90][reads]
+    programs = config.resident * processors
+    group = heads_at_once(x.chunks.count, H, HV, programs)
+    units = x.chunks.count * HV // group
+    parts, whole = ((None, None), rows_of(x.solve, CHUNK, square)) if reads else (lower_rows_of(x.solve), None)
+    chunk_prepare_hopper_kernel[(min(units, programs),)](
+        rows_of(q, H * K, (CHUNK, K)), rows_of(k, H * K, (CHUNK, K)), g, beta, x.gates, *parts, whole,
+        rows_of(x.reads, CHUNK, square), x.chunks.spans, x.scale, HV, group, HV // H // group, units,
+        K=K, C=CHUNK, DECAY=x.decay, ERASE=x.erase, READS=reads, REFINE=1, STAGES=config.STAGES,
+        num_warps=4, maxnreg=config.maxnreg,
+    )  # fmt: skip

@@ -1,0 +1,135 @@
+"""The trajectory kernel: any rules of the family over the same number of tokens, side by side in one launch.
+
+The same source is compiled for an NVIDIA GPU and run by Triton's interpreter. There an operation costs the same at any
+size, so rules lie on a tensor axis, one load brings a token's four key-sided vectors, one store takes both readings
+away, and nothing that does not depend on the token stays in the loop. Importing this module imports Triton, which
+decides there and then, by TRITON_INTERPRET, whether kernels are compiled or interpreted.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from triton.language.standard import _sum_combine
+
+from gdn_core.ops.kernels.operands import Packed
+
+BLOCK_NUMEL = 2048  # entries of memories to a program of a GPU; larger blocks were slower on an H200, the wide ones 4x
+
+
+@triton.jit(do_not_specialize=["T", "V", "K"])
+def trajectory_kernel(
+    p_x,  # decay, erase, key, query: [R, T, 4K], interleaved
+    p_v,  # what is to be written: [R, T, V]
+    p_wide,  # decays and keys that differ from row to row, flat
+    p_table,  # int64 [R, 2, 4]: where they are; base, stride of t, of v, of k; first of the decay, then of the key
+    p_rows,  # int64 [R]: rows of each memory, V or fewer
+    p_S,  # memories: [R, V, K], before the first token; on return, after the last
+    p_out,  # what was read before the write, and after it by the query: [R, T, V, 2]
+    T,
+    V,
+    K,
+    R: tl.constexpr,
+    BR: tl.constexpr,
+    BV: tl.constexpr,
+    BK: tl.constexpr,
+    WIDE_DECAY: tl.constexpr,
+    WIDE_KEY: tl.constexpr,
+    STEPS: tl.constexpr,  # T for the interpreter, which in Triton 3.6 counts to constants only; None for the compiler
+):
+    """Decay, error, write, read: as in :func:`gdn_core.reference.step`, for R rules and BV rows of their memories."""
+    i_v = tl.program_id(0).to(tl.int64)  # rows of a memory never meet: each program has rows of its own
+    o_r = tl.arange(0, BR).to(tl.int64)[:, None, None]
+    o_v = (i_v * BV + tl.arange(0, BV))[None, :, None]
+    o_k = tl.arange(0, BK).to(tl.int64)[None, None, :]
+    o_2 = tl.arange(0, 2)[None, None, None, :]
+    o_rx = tl.arange(0, BR).to(tl.int64)[:, None]
+    o_x = tl.arange(0, 4 * BK).to(tl.int64)[None, :]
+
+    m_r = o_r < R
+    m_v = o_v < tl.load(p_rows + o_r, mask=m_r, other=0)
+    m_S = m_v & (o_k < K)
+    m_x = (o_rx < R) & (o_x < 4 * K)
+    m_out = m_v[:, :, :, None] & (o_2 < 2)
+    b_0S = tl.full([BR, BV, BK], 0.0, tl.float32)
+    b_0v = tl.full([BR, BV, 1], 0.0, tl.float32)
+    b_0x = tl.full([BR, 4 * BK], 0.0, tl.float32)
+
+    p_x += o_rx * T * (4 * K) + o_x
+    p_v += o_r * T * V + o_v
+    p_out += (o_r * T * V + o_v)[:, :, :, None] * 2 + o_2
+    p_S += (o_r * V + o_v) * K + o_k
+    s_x = tl.full([BR, 4 * BK], 4, tl.int64) * K  # strides of t, at full size: nothing is broadcast in the loop
+    s_v = tl.full([BR, BV, 1], 1, tl.int64) * V
+    s_out = tl.full([BR, BV, 1, 2], 2, tl.int64) * V
+    s_0 = tl.full([BR, BV, BK], 0, tl.int64)
+    p_table += 8 * o_r
+    if WIDE_DECAY:
+        s_v_a, s_k_a = tl.load(p_table + 2, mask=m_r, other=0), tl.load(p_table + 3, mask=m_r, other=0)
+        p_a = p_wide + (tl.load(p_table, mask=m_r, other=0) + s_v_a * o_v + s_k_a * o_k)
+        s_a = tl.load(p_table + 1, mask=m_r, other=0) + s_0
+    if WIDE_KEY:
+        s_v_k, s_k_k = tl.load(p_table + 6, mask=m_r, other=0), tl.load(p_table + 7, mask=m_r, other=0)
+        p_k = p_wide + (tl.load(p_table + 4, mask=m_r, other=0) + s_v_k * o_v + s_k_k * o_k)
+        s_k = tl.load(p_table + 5, mask=m_r, other=0) + s_0
+
+    b_S = tl.load(p_S, mask=m_S, other=b_0S)
+    for _ in range(T if STEPS is None else STEPS):
+        b_x = tl.reshape(tl.load(p_x, mask=m_x, other=b_0x), [BR, 1, BK, 2, 2])
+        b_ak, b_eq = tl.split(b_x)
+        b_a, b_k = tl.split(b_ak)
+        b_e, b_q = tl.split(b_eq)
+        if WIDE_DECAY:
+            b_a = tl.load(p_a, mask=m_S, other=b_0S)
+            p_a += s_a
+        if WIDE_KEY:
+            b_k = tl.load(p_k, mask=m_S, other=b_0S)
+            p_k += s_k
+        b_v = tl.load(p_v, mask=m_v, other=b_0v)
+
+        b_S *= b_a  # decay
+        b_read = tl.reduce(b_S * b_e, 2, _sum_combine, keep_dims=True)
+        b_u = b_v - b_read  # error
+        b_S += b_u * b_k  # write
+        b_o = tl.reduce(b_S * b_q, 2, _sum_combine, keep_dims=True)  # read
+
+        tl.store(p_out, tl.join(b_read, b_o), mask=m_out)
+        p_x += s_x
+        p_v += s_v
+        p_out += s_out
+    tl.store(p_S, b_S, mask=m_S)
+
+
+def launch(packed: Packed, S: torch.Tensor, *, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Run the kernel once.
+
+    Args:
+        packed: the operands of R rules.
+        S: memories before the first token, [R, V, K] float32, with V the rows of the tallest.
+        device: "cuda", or "cpu" for the interpreter.
+
+    Returns:
+        What was read before and after each write, [R, T, V, 2], and the memories after the last token, [R, V, K];
+        rows that a rule does not have are undefined.
+
+    Raises:
+        ValueError: if an array is not float32 or int64, contiguous and of the size that the others say.
+    """
+    packed.check()
+    R, T, V = packed.v.shape
+    K = packed.K
+    if S.shape != (R, V, K) or S.dtype != torch.float32 or not S.is_contiguous():
+        raise ValueError(f"S: expected contiguous float32 [R, V, K] = {[R, V, K]}, got {S.dtype} {list(S.shape)}")
+    x, v, wide, table, rows = (torch.from_numpy(array).to(device) for array in packed.arrays().values())
+    S = S.to(device, copy=True)
+    out = torch.empty((R, T, V, 2), dtype=torch.float32, device=device)
+    BR, BV, BK = (triton.next_power_of_2(n) for n in (R, V, K))
+    if device != "cpu":
+        BV = max(1, min(BV, BLOCK_NUMEL // (BR * BK)))
+    trajectory_kernel[(triton.cdiv(V, BV),)](
+        x, v, wide, table, rows, S, out, T, V, K, R, BR, BV, BK, packed.wide_decay, packed.wide_key,
+        STEPS=T if device == "cpu" else None,
+        enable_fp_fusion=False,  # a product and a sum, each rounded: so that the states can be replayed bit by bit
+    )  # fmt: skip
+    return out.cpu(), S.cpu()

@@ -1,0 +1,1 @@
+"""The rules in plain PyTorch: in chunks, token by token, and the reference on tensors. Called by the operators."""

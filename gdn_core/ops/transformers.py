@@ -1,0 +1,126 @@
+"""Hugging Face transformers' Gated DeltaNet layers on the functions of :mod:`gdn_core.ops.api`, and back again.
+
+A layer of Qwen3-Next, Qwen3.5 or OLMo-hybrid looks its two functions up in its own module each time it runs, so putting
+others there takes effect at once, for models that exist already too, and putting the old ones back undoes it.
+transformers' own hook (``kernels`` from its hub) picks functions while a module is imported and takes them from a
+repository: what is installed here cannot be given to it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor
+
+from gdn_core.ops.api import chunk_gated_delta_rule, fused_recurrent_gated_delta_rule
+from gdn_core.ops.backends import Backend
+
+MODELS = ("qwen3_next", "qwen3_5", "qwen3_5_moe", "olmo_hybrid")
+CHUNK, RECURRENT = "torch_chunk_gated_delta_rule", "torch_recurrent_gated_delta_rule"
+
+_replaced: dict[tuple[str, str], Callable[..., Any]] = {}  # by module and name
+
+
+def enable(*models: str, backend: Backend | None = None) -> tuple[str, ...]:
+    """Have transformers' layers run on these functions, in this process, until :func:`disable`.
+
+    Args:
+        models: folders of ``transformers.models``; by default every one of :data:`MODELS` that the installed
+            transformers has.
+        backend: what to run on; chosen for each call by default.
+
+    Returns:
+        The models that run on these functions now.
+
+    Raises:
+        ImportError: if transformers is not installed, or has no such model.
+        ValueError: if a model has no such layer.
+    """
+    importlib.import_module("transformers")
+    taken = []
+    for model in models or MODELS:
+        name = f"transformers.models.{model}.modeling_{model}"
+        try:
+            module = importlib.import_module(name)
+        except ModuleNotFoundError:
+            if models:
+                raise
+            continue
+        if not (hasattr(module, CHUNK) and hasattr(module, RECURRENT)):
+            if models:
+                raise ValueError(f"models: expected a model with {CHUNK} and {RECURRENT}, got {model!r}")
+            continue
+        for function, ours in ((CHUNK, _chunk(backend)), (RECURRENT, _recurrent(backend))):
+            _replaced.setdefault((name, function), getattr(module, function))
+            setattr(module, function, ours)
+        taken.append(model)
+    return tuple(taken)
+
+
+def disable() -> None:
+    """Give transformers' layers their own functions back."""
+    while _replaced:
+        (name, function), theirs = _replaced.popitem()
+        setattr(importlib.import_module(name), function, theirs)
+
+
+@contextmanager
+def enabled(*models: str, backend: Backend | None = None) -> Iterator[tuple[str, ...]]:
+    """Have transformers' layers run on these functions inside a ``with`` block; arguments as of :func:`enable`."""
+    before = {key: getattr(importlib.import_module(key[0]), key[1]) for key in _replaced}
+    try:
+        yield enable(*models, backend=backend)
+    finally:
+        disable()
+        for (name, function), ours in before.items():  # an outer block, or enable(), goes on
+            module = importlib.import_module(name)
+            _replaced[name, function] = getattr(module, function)
+            setattr(module, function, ours)
+
+
+def _chunk(backend: Backend | None) -> Callable[..., tuple[Tensor, Tensor | None]]:
+    def gdn_core_chunk_gated_delta_rule(
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        g: Tensor,
+        beta: Tensor,
+        chunk_size: int = 64,
+        initial_state: Tensor | None = None,
+        output_final_state: bool = False,
+        use_qk_l2norm_in_kernel: bool = False,
+        cu_seqlens: Tensor | None = None,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Take what a layer passes; ``chunk_size`` and what layers pass on to every layer change nothing here."""
+        return chunk_gated_delta_rule(
+            query, key, value, g, beta, initial_state=initial_state, output_final_state=output_final_state,
+            use_qk_l2norm_in_kernel=use_qk_l2norm_in_kernel, cu_seqlens=cu_seqlens, backend=backend,
+        )  # fmt: skip
+
+    return gdn_core_chunk_gated_delta_rule
+
+
+def _recurrent(backend: Backend | None) -> Callable[..., tuple[Tensor, Tensor | None]]:
+    def gdn_core_recurrent_gated_delta_rule(
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        g: Tensor,
+        beta: Tensor,
+        initial_state: Tensor | None = None,
+        output_final_state: bool = False,
+        use_qk_l2norm_in_kernel: bool = False,
+        cu_seqlens: Tensor | None = None,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Take what a layer passes; what layers pass on to every layer changes nothing here."""
+        return fused_recurrent_gated_delta_rule(
+            query, key, value, g, beta=beta, initial_state=initial_state, output_final_state=output_final_state,
+            use_qk_l2norm_in_kernel=use_qk_l2norm_in_kernel, cu_seqlens=cu_seqlens, backend=backend,
+        )  # fmt: skip
+
+    return gdn_core_recurrent_gated_delta_rule

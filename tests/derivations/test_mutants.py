@@ -1,0 +1,127 @@
+"""Mutants: what is broken, that it is noticed, and that the code is as it was afterwards."""
+
+import dataclasses
+import inspect
+import pickle
+
+import numpy as np
+import pytest
+
+from derivations import mutants as module
+from derivations.claim import load
+from derivations.mutants import EQUIVALENT, MODULES, attempts, mutants, planted, refute
+from gdn_core import reference, reference_backward, ssm
+from gdn_core.reference import Token
+
+
+def one_token(K=3, V=2):
+    draw = np.random.default_rng(0)
+    return draw.normal(size=(V, K)), Token(
+        q=draw.normal(size=(1, K)), k=draw.normal(size=(1, K)), v=draw.normal(size=(1, V)),
+        g=-np.ones((1, 1, 1)), b=np.full((1, 1), 0.5), w=np.full((1, 1), 0.5),
+    )  # fmt: skip
+
+
+def test_a_planted_misprint_changes_a_copy_and_not_the_code():
+    S, x = one_token()
+    wrong = planted(reference.step, "S + u[:, None]", "S - u[:, None]")
+    right, _ = reference.step(S, x[0])
+    assert np.abs(wrong(S, x[0])[0] - right).max() > 0.1
+    assert (reference.recurrent(S, x)[0] == right).all()
+
+
+def test_a_planted_misprint_calls_itself_where_the_function_does():
+    S, x = one_token()
+    by_row = dataclasses.replace(x, g=x.g + np.zeros((1, 2, 1)))
+    wrong = planted(reference.chunk, "gamma[C - 1] * S", "0 * S")
+    assert np.abs(wrong(S, by_row)[0] - reference.chunk(S, by_row)[0]).max() > 0.1
+
+
+@pytest.mark.parametrize("place", ["no such thing", "x.b * x.k)) + "])
+def test_a_misprint_of_what_does_not_stand_there_is_refused(place):
+    with pytest.raises(ValueError, match="once, found it 0 times"):
+        planted(reference.step, place, "")
+
+
+def test_a_misprint_of_what_stands_there_twice_is_refused():
+    with pytest.raises(ValueError, match="once, found it"):
+        planted(reference.step, "S", "x")
+
+
+def test_every_function_of_the_code_is_broken():
+    broken = {mutant.place for mutant in mutants()}
+    for code in (reference, ssm, reference_backward):
+        for name, function in vars(code).items():
+            if inspect.isfunction(function) and function.__module__ == code.__name__:
+                assert f"{code.__name__}.{name}" in broken
+    assert {"gdn_core.reference.Token.row", "gdn_core.reference.Token.__getitem__"} <= broken
+    assert {mutant.module for mutant in mutants()} == set(MODULES)
+
+
+def test_the_faults_that_people_make_are_among_them():
+    made = {(mutant.function, mutant.before, mutant.after) for mutant in mutants()}
+    step = "u = x.w * x.v - S @ (x.b * x.k)"
+    for after in ("u = x.w * x.v + S @ (x.b * x.k)", "u = x.w * x.v - S @ x.k", "u = x.w * x.v"):
+        assert ("step", step, after) in made  # a sign, a dropped gate, nothing erased
+    assert ("step", "S = exp(x.g) * S", "S = exp(0 * x.g) * S") in made  # no decay
+    assert ("chunk", "for i in range(1, C):", "for i in range(2, C):") in made  # off by one
+    transposed = [m for m in made if m[0] == "chunk" and m[1].count(".T") > m[2].count(".T")]
+    strict = [m for m in made if m[0] == "chunk" and "[:i + 1]" in m[1] and "[:i + 0]" in m[2]]
+    assert transposed and strict
+
+
+def test_docstrings_types_and_messages_are_not_broken():
+    assert not any('"""' in mutant.before or mutant.before.startswith(("raise", "def ")) for mutant in mutants())
+    assert len({mutant.key for mutant in mutants()}) == len(mutants())
+    assert all(mutant.before != mutant.after for mutant in mutants())
+
+
+def test_what_is_listed_as_equivalent_exists_and_has_a_reason():
+    keys = {mutant.key for mutant in mutants()}
+    assert [key for key in EQUIVALENT if key not in keys] == []
+    assert all(reason.endswith(".") for reason in EQUIVALENT.values())
+
+
+def test_a_mutant_is_planted_wherever_the_function_was_imported_and_mended_again():
+    S, x = one_token()
+    step = reference.step  # as a module that imports the name has it
+    right = step(S, x[0])[0]
+    mutant = next(m for m in mutants() if m.function == "step" and m.after == "S = S - u[:, None] * x.k[None, :]")
+    with mutant.planted():
+        assert np.abs(step(S, x[0])[0] - right).max() > 0.1
+        assert (reference.recurrent(S, x)[0] == step(S, x[0])[0]).all()
+    assert (step(S, x[0])[0] == right).all()
+    with pytest.raises(ZeroDivisionError), mutant.planted():
+        raise ZeroDivisionError
+    assert (step(S, x[0])[0] == right).all()
+
+
+def test_a_mutant_can_be_sent_to_another_process():
+    mutant = next(m for m in mutants() if m.function == "Token.row")
+    assert pickle.loads(pickle.dumps(mutant)) == mutant  # noqa: S301 - of our own making
+
+
+def test_every_mutant_of_the_step_is_refuted_and_a_harmless_one_survives():
+    names = ("stages_add_up_to_the_step", "every_token_is_an_affine_map", "padding_leaves_the_memory")
+    seconds = attempts([load()[name].check() for name in names])
+    broken = [mutant for mutant in mutants() if mutant.place == "gdn_core.reference.step"]
+    harmless = dataclasses.replace(broken[0], code=module.marshal.dumps(reference.step.__code__))
+    found = refute([*broken, harmless], seconds)
+    assert [mutant.by != "" for mutant in found] == [True] * len(broken) + [False]
+    assert all(mutant.residual for mutant in found[:-1])
+    assert load()["stages_add_up_to_the_step"].check().faults == ()
+
+
+def test_a_step_that_remembers_a_mutant_is_caught(monkeypatch):
+    made = load()["every_token_is_an_affine_map"]
+    remembered = []
+
+    def forgetful():
+        remembered.append(reference.step.__code__)
+        return int(remembered[0] is not remembered[-1] or len(remembered) > 1)
+
+    monkeypatch.setattr(made, "steps", [made._checked_step(forgetful, "words", made.scopes[0], None)])
+    remembered.append(reference.step.__code__)
+    broken = [mutant for mutant in mutants() if mutant.place == "gdn_core.reference.step"][:1]
+    with pytest.raises(RuntimeError, match="remembers the mutant"):
+        refute(broken, {(made.name, 0, ""): 0.0})

@@ -1,0 +1,125 @@
+"""Hugging Face transformers' layers on these functions: a small random model gives the logits that it gives without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+transformers = pytest.importorskip("transformers", reason="transformers is an optional extra")
+
+from gdn_core.ops import api  # noqa: E402
+from gdn_core.ops import transformers as integration  # noqa: E402
+
+SMALL = {
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "intermediate_size": 32,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 16,
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 12,
+    "linear_value_head_dim": 10,
+    "max_position_embeddings": 256,
+}
+MIXTURE = {
+    "num_experts": 2,
+    "num_experts_per_tok": 1,
+    "moe_intermediate_size": 16,
+    "shared_expert_intermediate_size": 16,
+}
+
+
+def qwen3_next() -> torch.nn.Module:
+    config = transformers.Qwen3NextConfig(**SMALL, **MIXTURE)
+    return transformers.Qwen3NextForCausalLM(config)
+
+
+def qwen3_5() -> torch.nn.Module:
+    return transformers.Qwen3_5ForCausalLM(transformers.Qwen3_5TextConfig(**SMALL))
+
+
+def olmo_hybrid() -> torch.nn.Module:
+    return transformers.OlmoHybridForCausalLM(transformers.OlmoHybridConfig(**SMALL, pad_token_id=0))
+
+
+MODELS = {"qwen3_next": qwen3_next, "qwen3_5": qwen3_5, "olmo_hybrid": olmo_hybrid}
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    yield
+    integration.disable()
+
+
+@torch.no_grad()
+def prefill_then_decode(model: torch.nn.Module, tokens: torch.Tensor, split: int) -> torch.Tensor:
+    out = model(tokens[:, :split], use_cache=True)
+    logits, cache = [out.logits], out.past_key_values
+    for t in range(split, tokens.shape[1]):
+        out = model(tokens[:, t : t + 1], past_key_values=cache, use_cache=True)
+        logits.append(out.logits)
+        cache = out.past_key_values
+    return torch.cat(logits, 1)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_gives_the_same_logits_in_prefill_and_token_by_token(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    model = MODELS[name]().eval()
+    tokens = torch.randint(1, 64, (2, 80))
+    theirs = prefill_then_decode(model, tokens, 70)
+    forms: list[str] = []
+    run = api._run
+    monkeypatch.setattr(api, "_run", lambda form, *args, **options: forms.append(form) or run(form, *args, **options))
+    with integration.enabled(name) as taken:
+        ours = prefill_then_decode(model, tokens, 70)
+    assert taken == (name,)
+    assert forms.count("chunk") == 3 and forms.count("recurrent") == 30  # three layers of four, ten tokens
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4 * theirs.abs().max().item())
+    again = prefill_then_decode(model, tokens, 70)
+    assert len(forms) == 33 and torch.equal(again, theirs)
+
+
+def test_a_model_has_the_same_gradients() -> None:
+    torch.manual_seed(0)
+    model = qwen3_next()
+    tokens = torch.randint(1, 64, (1, 70))
+    gradients = []
+    for names in ((), ("qwen3_next",)):
+        if names:
+            integration.enable(*names)
+        model.zero_grad()
+        model(tokens, labels=tokens).loss.backward()
+        gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    for theirs, ours in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4 * theirs.abs().max().item() + 1e-7)
+
+
+def test_enabling_takes_every_model_there_is_and_disabling_gives_them_back() -> None:
+    from transformers.models.qwen3_5 import modeling_qwen3_5
+    from transformers.models.qwen3_next import modeling_qwen3_next
+
+    before = modeling_qwen3_next.torch_chunk_gated_delta_rule, modeling_qwen3_5.torch_recurrent_gated_delta_rule
+    assert integration.enable() == integration.MODELS
+    inside = modeling_qwen3_next.torch_chunk_gated_delta_rule
+    assert inside is not before[0]
+    with integration.enabled("qwen3_next", backend="torch"):
+        assert modeling_qwen3_next.torch_chunk_gated_delta_rule is not inside
+    assert modeling_qwen3_next.torch_chunk_gated_delta_rule is inside  # what enable() did goes on
+    integration.disable()
+    after = modeling_qwen3_next.torch_chunk_gated_delta_rule, modeling_qwen3_5.torch_recurrent_gated_delta_rule
+    assert after == before
+
+
+def test_a_model_without_such_a_layer_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected a model with torch_chunk_gated_delta_rule"):
+        integration.enable("llama")
+    with pytest.raises(ModuleNotFoundError):
+        integration.enable("no_such_model")
