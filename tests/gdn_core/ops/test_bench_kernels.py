@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gdn_core import bench
-from gdn_core.ops import api
+from gdn_core.ops import api, bench
 
 SMALL = bench.Case("small", "forward", 1, 48, 1, 2, K=8, V=6)
 
