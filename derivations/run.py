@@ -101,7 +101,7 @@ def check_rule(rule: WriteRule, *, seed: int = 0) -> tuple[Result, ...]:
     """Check a rule of your own against every claim that is stated for all rules, or for rules of its kind.
 
     >>> from gdn_core.rules import Gate, Source
-    >>> mine = WriteRule(slug="mine", title="Mine", year=2026, source=Source("none", "none"), words="A test.",
+    >>> mine = WriteRule(slug="mine", title="Mine", year=2026, source=Source("none", "none"), summary="A test.",
     ...                  decay=Gate.KEY, erase=Gate.SCALAR, write=Gate.VALUE)
     >>> results = check_rule(mine)
     >>> [fault for result in results for fault in result.faults]

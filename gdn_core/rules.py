@@ -68,13 +68,21 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """What a reader wants to know of any row of the lineage, inside the family or out of it."""
+    """One row of the lineage, inside the family of write rules or outside it.
+
+    Args:
+        slug: its name in links, lower-case words joined by hyphens.
+        title: its name for readers.
+        year: of the publication.
+        source: where it is published.
+        summary: what it does, in a sentence or two.
+    """
 
     slug: str
     title: str
     year: int
     source: Source
-    words: str
+    summary: str
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.slug):
@@ -160,7 +168,7 @@ SOFTMAX_ATTENTION = KVCache(
     title="Softmax attention",
     year=2017,
     source=Source("1706.03762", "eq. 1, sec. 3.2.1", "Attention Is All You Need"),
-    words="Keeps every key and value in a cache and weighs them all at each token: exact recall, and a memory that "
+    summary="Keeps every key and value in a cache and weighs them all at each token: exact recall, and a memory that "
     "grows with the stream.",
 )
 
@@ -173,7 +181,7 @@ FAST_WEIGHTS = WriteRule(
         "eqs. 1 and 5, without the squashing function",
         "Learning to Control Fast-Weight Memories",
     ),
-    words="One network writes outer products into the weights of another: the ancestor of all of them.",
+    summary="One network writes outer products into the weights of another: the ancestor of all of them.",
 )
 
 LINEAR_ATTENTION = WriteRule(
@@ -181,7 +189,7 @@ LINEAR_ATTENTION = WriteRule(
     title="Linear attention",
     year=2020,
     source=Source("2006.16236", "eqs. 16-20, without feature map and normaliser", "Transformers are RNNs"),
-    words="Adds v k^T at every token and forgets nothing: past dk keys the memories collide, and old weighs as new.",
+    summary="Adds v k^T at every token and forgets nothing: past dk keys the memories collide, and old weighs as new.",
 )
 
 LINEAR_ATTENTION_NORMALISED = WriteRule(
@@ -191,7 +199,8 @@ LINEAR_ATTENTION_NORMALISED = WriteRule(
     source=Source("2006.16236", "eq. 7 and eqs. 16-20", "Transformers are RNNs"),
     features=Features.ELU_PLUS_ONE,
     normalised=True,
-    words="Linear attention as published: positive features elu(x) + 1, and the answer divided by the weights it sums.",
+    summary="Linear attention as published: positive features elu(x) + 1, and the answer divided by the weights it "
+    "sums.",
 )
 
 S4 = WriteRule(
@@ -207,7 +216,7 @@ S4 = WriteRule(
     write=Gate.MATRIX,
     clock=Clock.FIXED,
     discretisation=Discretisation.ZOH,
-    words="A linear ODE, sampled: every entry of the memory decays at a rate of its own, the same at every token.",
+    summary="A linear ODE, sampled: every entry of the memory decays at a rate of its own, the same at every token.",
 )
 
 MAMBA = WriteRule(
@@ -218,7 +227,7 @@ MAMBA = WriteRule(
     decay=Gate.MATRIX,
     write=Gate.VALUE,
     discretisation=Discretisation.MAMBA,
-    words="S4 with a step Delta, an input map and an output map computed from the token: a large Delta replaces the "
+    summary="S4 with a step Delta, an input map and an output map computed from the token: a large Delta replaces the "
     "memory by the input, a small one ignores the token.",
 )
 
@@ -229,7 +238,7 @@ RETNET = WriteRule(
     source=Source("2307.08621", "eq. 6", "Retentive Network"),
     decay=Gate.SCALAR,
     clock=Clock.FIXED,
-    words="Linear attention under one constant decay: recent tokens weigh more, whatever they say.",
+    summary="Linear attention under one constant decay: recent tokens weigh more, whatever they say.",
 )
 
 GLA = WriteRule(
@@ -238,7 +247,7 @@ GLA = WriteRule(
     year=2023,
     source=Source("2312.06635", "eq. 3", "Gated Linear Attention Transformers with Hardware-Efficient Training"),
     decay=Gate.KEY,
-    words="A decay for each key channel, computed from the token: it chooses what to forget, but not by content.",
+    summary="A decay for each key channel, computed from the token: it chooses what to forget, but not by content.",
 )
 
 MAMBA2 = WriteRule(
@@ -247,7 +256,8 @@ MAMBA2 = WriteRule(
     year=2024,
     source=Source("2405.21060", "eq. 2, with Delta left in the value", "Transformers are SSMs"),
     decay=Gate.SCALAR,
-    words="Mamba with one decay for a head's whole memory, which makes it masked attention; Delta stands in the value.",
+    summary="Mamba with one decay for a head's whole memory, which makes it masked attention; Delta stands in the "
+    "value.",
 )
 
 DELTANET = WriteRule(
@@ -258,7 +268,7 @@ DELTANET = WriteRule(
     erase=Gate.SCALAR,
     write=Gate.SCALAR,
     tied=True,
-    words="Reads what the key already answers and writes the difference: a key written twice answers the new value. "
+    summary="Reads what the key already answers and writes the difference: a key written twice answers the new value. "
     "Nothing else is ever forgotten.",
 )
 
@@ -271,7 +281,7 @@ GATED_DELTANET = WriteRule(
     erase=Gate.SCALAR,
     write=Gate.SCALAR,
     tied=True,
-    words="Gating and the delta rule: the decay clears the whole memory at once, the delta rule edits one key.",
+    summary="Gating and the delta rule: the decay clears the whole memory at once, the delta rule edits one key.",
 )
 
 KIMI_DELTA_ATTENTION = WriteRule(
@@ -283,7 +293,7 @@ KIMI_DELTA_ATTENTION = WriteRule(
     erase=Gate.SCALAR,
     write=Gate.SCALAR,
     tied=True,
-    words="Gated DeltaNet with a decay for each key channel, as GLA has.",
+    summary="Gated DeltaNet with a decay for each key channel, as GLA has.",
 )
 
 GATED_DELTANET_2 = WriteRule(
@@ -298,8 +308,8 @@ GATED_DELTANET_2 = WriteRule(
     decay=Gate.KEY,
     erase=Gate.KEY,
     write=Gate.VALUE,
-    words="Erase and write come apart: a gate for each key channel says what to erase, one for each value channel what "
-    "to write.",
+    summary="Erase and write come apart: a gate for each key channel says what to erase, one for each value channel "
+    "what to write.",
 )
 
 RULES: dict[str, WriteRule] = {

@@ -40,7 +40,7 @@ def _row(row: Architecture) -> None:
     place = f"[{row.source.title or row.source.paper}]({row.source.url})" if row.source.url else row.source.paper
     with left:
         st.markdown(f"#### {row.title} · {row.year}")
-        st.markdown(row.words)
+        st.markdown(row.summary)
         st.caption(f"{place}, {row.source.place}")
     with right:
         if isinstance(row, WriteRule):

@@ -408,7 +408,7 @@ def test_the_lineage_shows_every_row() -> None:
     said = " ".join(element.value for element in (*at.markdown, *at.caption))
     for row in LINEAGE:
         assert row.title in said
-        assert row.words in said
+        assert row.summary in said
         assert row.source.place in said
         assert str(row.year) in said
     assert len(at.latex) == 2 * len(RULES)

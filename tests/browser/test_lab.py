@@ -368,7 +368,7 @@ def test_looking_at_the_lineage_loses_nothing(page: Page) -> None:
     page.get_by_role("link", name="The lineage").click()
     expect(page.get_by_role("heading", name="The lineage")).to_be_visible()
     for rule in RULES.values():
-        expect(page.get_by_text(rule.words)).to_be_visible()
+        expect(page.get_by_text(rule.summary)).to_be_visible()
     page.get_by_role("link", name="Write-rule lab").click()
     settle(page)
     expect(number(page, "Tokens")).to_have_value("9")

@@ -248,7 +248,7 @@ def test_a_terminal_has_a_bar_and_colours_unless_it_asks_for_none(monkeypatch, f
 
 
 def rule(**gates):
-    return WriteRule(slug="mine", title="Mine", year=2026, source=Source("none", "none"), words="Mine.", **gates)
+    return WriteRule(slug="mine", title="Mine", year=2026, source=Source("none", "none"), summary="Mine.", **gates)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ def test_the_lineage_holds_every_rule_and_softmax_attention_outside_the_family()
 
 @pytest.mark.parametrize("row", LINEAGE, ids=lambda row: row.slug)
 def test_every_row_says_what_it_is_and_where_it_is_published(row) -> None:
-    assert row.title and row.words.endswith(".") and 1990 <= row.year <= 2026
+    assert row.title and row.summary.endswith(".") and 1990 <= row.year <= 2026
     assert row.source.paper and row.source.place and row.source.title
 
 
