@@ -1,12 +1,19 @@
 """The command: ``python -m derivations check``, ``list`` and ``show``."""
 
 import os
+import sys
 
 # One thread a process: the matrices are small, and the processes already fill the cores. NumPy reads it at import.
 for _library in ("OPENBLAS", "MKL", "OMP"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
 
-from derivations.command import main  # noqa: E402 - behind the settings that NumPy reads
+from derivations.command import WRONG_CALL, main  # noqa: E402 - behind the settings that NumPy reads
+from gdn_core.extras import need  # noqa: E402
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        need("sympy")
+    except ModuleNotFoundError as missing:
+        sys.stderr.write(f"python -m derivations: {missing}\n")
+        sys.exit(WRONG_CALL)
+    sys.exit(main())

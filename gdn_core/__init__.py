@@ -1,6 +1,7 @@
 """The write rules of the lineage from linear attention to Gated DeltaNet: as data, as one reference, as kernels.
 
 The functions of :mod:`gdn_core.ops.api` are here too, and PyTorch is imported when the first of them is asked for.
+All else can be imported with NumPy alone.
 """
 
 from __future__ import annotations

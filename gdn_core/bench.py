@@ -2,7 +2,10 @@
 
 import sys
 
-from gdn_core.ops.bench import main
+try:
+    from gdn_core.ops.bench import main
+except ModuleNotFoundError as error:
+    sys.exit(f"python -m gdn_core.bench: {error}")
 
 if __name__ == "__main__":
     sys.exit(main())

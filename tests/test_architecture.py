@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
 from streamlit import config
 
 from gdn_core import RULES
@@ -236,33 +235,6 @@ def test_the_walk_sees_every_package_and_the_scripts() -> None:
 
 def test_no_link_of_the_file_system_leaves_the_project() -> None:
     assert not [name_of(path) for path in files() if path.is_symlink() and ROOT not in path.resolve().parents]
-
-
-def pins(file: str = "requirements.txt") -> dict[str, Requirement]:
-    lines = (ROOT / file).read_text().split("\n")
-    return {pin.name: pin for pin in map(Requirement, filter(lambda line: line and not line.startswith("-"), lines))}
-
-
-def test_every_requirement_is_pinned_and_the_last_line_installs_the_project() -> None:
-    lines = (ROOT / "requirements.txt").read_text().rstrip("\n").split("\n")
-    assert lines[-1] == "-e ."
-    for_tests = (ROOT / "requirements-dev.txt").read_text().rstrip("\n").split("\n")
-    assert for_tests[0] == "-r requirements.txt"
-    for line in lines[:-1] + for_tests[1:]:
-        assert re.fullmatch(r"==[\w.]+", str(Requirement(line).specifier)), line
-
-
-def test_the_pins_satisfy_what_the_package_declares() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = project["dependencies"] + [one for extra in project["optional-dependencies"].values() for one in extra]
-    extra = {Requirement(line).name for line in project["optional-dependencies"]["transformers"]}
-    assert {Requirement(line).name for line in declared} == set(pins()) | extra
-    pinned = pins("requirements-dev.txt") | pins()  # the tests alone need the optional library
-    for line in declared:
-        wanted = Requirement(line)
-        pin = pinned[wanted.name]
-        assert str(pin.specifier).removeprefix("==") in wanted.specifier, line
-        assert pin.marker == wanted.marker, line
 
 
 def options(table: dict[str, object], above: str = "") -> Iterator[tuple[str, object]]:

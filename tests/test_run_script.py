@@ -1,4 +1,4 @@
-"""The run script, in a project of its own whose requirements are empty, so that a set-up takes seconds."""
+"""The run script, in a project of its own that needs no packages, so that a set-up takes seconds."""
 
 import importlib.util
 import os
@@ -22,14 +22,36 @@ makes_environments = pytest.mark.skipif(
 )
 
 
+# A build backend inside the project, since setuptools cannot be downloaded here; what it builds holds no file.
+BACKEND = """import zipfile
+INFO = 'fake-1.dist-info'
+def build_editable(folder, config=None, metadata=None):
+    with zipfile.ZipFile(folder + '/fake-1-py3-none-any.whl', 'w') as wheel:
+        extras = ''.join(f'Provides-Extra: {extra}\\n' for extra in ('derivations', 'ops'))
+        wheel.writestr(INFO + '/METADATA', 'Metadata-Version: 2.1\\nName: fake\\nVersion: 1\\n' + extras)
+        wheel.writestr(INFO + '/WHEEL', 'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')
+        wheel.writestr(INFO + '/RECORD', '')
+    return 'fake-1-py3-none-any.whl'
+"""
+PYPROJECT = """[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+"""
+SAYS_SO = "import sys\nprint('ran', sys.argv[1:])\n"
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     folder = tmp_path / "a folder with spaces"
-    (folder / "derivations").mkdir(parents=True)
+    folder.mkdir()
     shutil.copy(ROOT / "run", folder / "run")
-    for name in ("requirements.txt", "requirements-dev.txt", "derivations/__init__.py"):
+    for name in ("requirements.txt", "requirements-dev.txt", "constraints.txt"):
         (folder / name).touch()
-    (folder / "derivations" / "__main__.py").write_text("import sys\nprint('ran', sys.argv[1:])\n")
+    (folder / "pyproject.toml").write_text(PYPROJECT)
+    (folder / "backend.py").write_text(BACKEND)
+    for module in ("streamlit.py", "derivations.py", "pytest.py"):
+        (folder / module).write_text(SAYS_SO)
     return folder
 
 
@@ -84,7 +106,7 @@ esac"""
     ids=["none", "too old", "too new", "no venv", "a shim that fails"],
 )
 def test_a_python_that_will_not_do_gets_one_sentence(project, tmp_path, pythons, sentence) -> None:
-    result = run(project, "check", PATH=bin_with(tmp_path / "bin", **pythons), GDN_PYTHON="")
+    result = run(project, "app", PATH=bin_with(tmp_path / "bin", **pythons), GDN_PYTHON="")
     assert result.returncode == 1
     assert result.stderr.startswith(f"run: {sentence}")
     assert result.stderr.count("\n") == 1
@@ -99,7 +121,7 @@ def test_a_python_that_will_not_do_gets_one_sentence(project, tmp_path, pythons,
     ],
 )
 def test_a_setting_that_means_nothing_gets_one_sentence(project, settings, sentence) -> None:
-    result = run(project, "check", **settings)
+    result = run(project, "app", **settings)
     assert (result.returncode, result.stderr) == (1, f"run: {sentence}\n")
 
 
@@ -115,7 +137,7 @@ def test_a_command_that_is_none_is_named_and_help_needs_no_python(project, tmp_p
 
 def test_every_command_of_the_documents_exists() -> None:
     known = set(re.findall(r"^  (\w+)  ", run(ROOT, "help").stdout, flags=re.MULTILINE))
-    assert {"app", "test", "check", "bench", "lint", "help"} == known
+    assert {"app", "test", "check", "bench", "lint", "lock", "help"} == known
     for name in ("README.md", "CONTRIBUTING.md", "Makefile", ".ci/run", ".github/workflows/ci.yml"):
         named = set(re.findall(r"\./run (\w+)", (ROOT / name).read_text()))
         assert named <= known, f"{name} names {named - known}"
@@ -123,23 +145,43 @@ def test_every_command_of_the_documents_exists() -> None:
 
 @makes_environments
 def test_the_first_time_makes_the_environment_and_the_second_makes_nothing(project) -> None:
-    first = run(project, "check", "one", "two words")
-    assert (first.returncode, first.stdout.split("\n")[-2]) == (0, "ran ['check', 'one', 'two words']")
+    first = run(project, "app", "one", "two words")
+    assert (first.returncode, first.stdout.split("\n")[-2]) == (0, "ran ['run', 'app/main.py', 'one', 'two words']")
     assert "run: making the environment" in first.stderr
-    again = run(project, "check")
-    assert (again.returncode, again.stdout, again.stderr) == (0, "ran ['check']\n", "")
+    again = run(project, "app")
+    assert (again.returncode, again.stdout, again.stderr) == (0, "ran ['run', 'app/main.py']\n", "")
 
     (project / "requirements.txt").write_text("# changed\n")
-    changed = run(project, "check")
+    changed = run(project, "app")
     assert changed.returncode == 0
     assert "run: installing requirements.txt" in changed.stderr
     assert "making" not in changed.stderr
 
 
 @makes_environments
+def test_each_command_installs_what_it_needs_once_and_nothing_that_is_not_locked(project) -> None:
+    first = run(project, "check", "-k", "zoh")
+    assert (first.returncode, first.stdout.split("\n")[-2]) == (0, "ran ['check', '-k', 'zoh']")
+    assert "run: installing .[derivations] (NumPy and SymPy)" in first.stderr
+    assert "requirements" not in first.stderr
+    assert run(project, "check", "-k", "zoh").stderr == ""
+    assert "run: installing requirements-dev.txt" in run(project, "lint").stderr
+    for command in ("check", "app", "lint"):
+        assert run(project, command).stderr == ""
+
+    # pip stands for a package: it is there, and asked for in a version that the lock does not allow.
+    (project / "constraints.txt").write_text("pip==0.1\n")
+    (project / "requirements.txt").write_text("pip\n")
+    (project / "pyproject.toml").write_text(PYPROJECT.replace("requires = []", 'requires = ["pip"]'))
+    for command in ("check", "app"):  # what builds the project, and what is installed
+        failed = run(project, command)
+        assert (failed.returncode, "pip==0.1" in failed.stdout + failed.stderr) == (1, True)
+
+
+@makes_environments
 def test_a_set_up_that_was_killed_is_repaired_by_the_next(project) -> None:
     killed = subprocess.Popen(
-        [project / "run", "check"],
+        [project / "run", "app"],
         env=environment(project),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -153,9 +195,9 @@ def test_a_set_up_that_was_killed_is_repaired_by_the_next(project) -> None:
     assert (project / ".venv" / "bin" / "python").exists()
     assert not (project / ".venv" / "gdn-app").exists()
 
-    repaired = run(project, "check")
-    assert (repaired.returncode, repaired.stdout.split("\n")[-2]) == (0, "ran ['check']")
-    assert run(project, "check").stderr == ""
+    repaired = run(project, "app")
+    assert (repaired.returncode, repaired.stdout.split("\n")[-2]) == (0, "ran ['run', 'app/main.py']")
+    assert run(project, "app").stderr == ""
 
 
 @makes_environments
@@ -164,8 +206,8 @@ def test_an_environment_whose_python_has_gone_is_made_again(project) -> None:
     python.parent.mkdir(parents=True)
     python.symlink_to("a python that was removed")
     (project / ".venv" / "pyvenv.cfg").touch()
-    again = run(project, "check")
-    assert (again.returncode, again.stdout.split("\n")[-2]) == (0, "ran ['check']")
+    again = run(project, "app")
+    assert (again.returncode, again.stdout.split("\n")[-2]) == (0, "ran ['run', 'app/main.py']")
     assert "run: making the environment" in again.stderr
 
 
@@ -173,7 +215,7 @@ def test_an_environment_whose_python_has_gone_is_made_again(project) -> None:
 def test_two_at_once_make_one_environment(project) -> None:
     both = [
         subprocess.Popen(
-            [project / "run", "check"],
+            [project / "run", "app"],
             env=environment(project),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -183,26 +225,26 @@ def test_two_at_once_make_one_environment(project) -> None:
     ]
     results = [process.communicate(timeout=300) for process in both]
     assert [process.returncode for process in both] == [0, 0]
-    assert all(out.endswith("ran ['check']\n") for out, _ in results)
+    assert all(out.endswith("ran ['run', 'app/main.py']\n") for out, _ in results)
     assert sum("making the environment" in err for _, err in results) == 1
 
 
 @makes_environments
 def test_a_pip_that_fails_is_a_sentence_and_costs_nothing_that_was_there(project) -> None:
-    assert run(project, "check").returncode == 0
+    assert run(project, "app").returncode == 0
     (project / "requirements.txt").write_text("a-package-that-nobody-has==1\n")
-    failed = run(project, "check")
+    failed = run(project, "app")
     assert failed.returncode == 1
     assert failed.stderr.rstrip().split("\n")[-1].startswith("run: pip could not install requirements.txt")
     (project / "requirements.txt").write_text("")
-    assert run(project, "check").stderr == ""
+    assert run(project, "app").stderr == ""
 
 
 def test_a_folder_of_someone_else_is_left_alone(project, tmp_path) -> None:
     theirs = tmp_path / "theirs"
     theirs.mkdir()
     (theirs / "thesis.tex").touch()
-    result = run(project, "check", GDN_VENV=str(theirs))
+    result = run(project, "app", GDN_VENV=str(theirs))
     assert result.returncode == 1
     assert "./run did not make it" in result.stderr
     assert [path.name for path in theirs.iterdir()] == ["thesis.tex"]

@@ -21,8 +21,8 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 import numpy as np
-import safetensors
 
+from gdn_core import extras
 from gdn_core.lab.limits import LIMITS, size
 from gdn_core.ops.checks import LAYOUTS, shown
 
@@ -49,6 +49,7 @@ def read(name: str, data: bytes) -> dict[str, np.ndarray]:
         than q, k, v, g, beta, w, delta are kept, for the caller to say that they are not used.
 
     Raises:
+        ModuleNotFoundError: if the file is a .safetensors and that package is not installed.
         TypeError: if an array holds something other than floating-point numbers.
         ValueError: if the file is of another kind, too large, damaged, or would unpack to more than the limits.
     """
@@ -209,6 +210,9 @@ _SAFE_DTYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
 
 
 def _safe(file: str, data: bytes) -> dict[str, np.ndarray]:
+    extras.need("safetensors")
+    import safetensors
+
     place = shown(file)
     promised = int.from_bytes(data[:8], "little")
     if promised > MOST_DIRECTORY and promised <= len(data):

@@ -109,6 +109,7 @@ def trajectory(
         TypeError: if a field of the stream is no array of floating-point numbers.
         ValueError: if a number or size of the stream is out of range, a rule is unknown, the initial state does not
             fit, or the backend cannot run here.
+        ModuleNotFoundError: if torch is not installed, with which the worker processes compute.
         gdn_core.lab.worker.pool.LaunchError: if the launch gave no result.
     """
     limits.check_stream(stream)

@@ -18,8 +18,13 @@ import os
 import warnings
 from typing import Any
 
-import torch
-import torch.nn.functional as F
+from gdn_core import extras
+
+try:
+    import torch
+    import torch.nn.functional as F
+except ModuleNotFoundError as error:
+    raise extras.explained(error) from None
 
 from gdn_core.ops import backends, checks, operators
 from gdn_core.ops.backends import Backend, Form, Request

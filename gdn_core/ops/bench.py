@@ -31,8 +31,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.nn.functional as F
+from gdn_core import extras
+
+try:
+    import torch
+    import torch.nn.functional as F
+except ModuleNotFoundError as error:
+    raise extras.explained(error) from None
 
 from gdn_core.ops import api
 from gdn_core.ops.torch import reference as torch_reference

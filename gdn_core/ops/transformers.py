@@ -13,7 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from torch import Tensor
+from gdn_core import extras
+
+try:
+    from torch import Tensor
+except ModuleNotFoundError as error:
+    raise extras.explained(error) from None
 
 from gdn_core.ops.api import chunk_gated_delta_rule, fused_recurrent_gated_delta_rule
 from gdn_core.ops.backends import Backend
@@ -36,10 +41,10 @@ def enable(*models: str, backend: Backend | None = None) -> tuple[str, ...]:
         The models that run on these functions now.
 
     Raises:
-        ImportError: if transformers is not installed, or has no such model.
+        ModuleNotFoundError: if transformers is not installed, or has no such model.
         ValueError: if a model has no such layer.
     """
-    importlib.import_module("transformers")
+    extras.need("transformers")
     taken = []
     for model in models or MODELS:
         name = f"transformers.models.{model}.modeling_{model}"

@@ -19,6 +19,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
 
+from gdn_core.extras import need
 from gdn_core.lab.worker.frames import Arrays, Header, read_frame, write_frame
 
 COMMAND = (sys.executable, "-P", "-m", "gdn_core.lab.worker.process")
@@ -181,7 +182,7 @@ class Pool:
         env: Mapping[str, str] | None = None,
         patience: float = PATIENCE,
     ) -> None:
-        root = str(Path(__file__).resolve().parent.parent)
+        root = str(Path(__file__).resolve().parents[3])
         path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
         threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         self._patience = patience
@@ -266,7 +267,12 @@ class Pool:
 
 
 def pool(*, interpret: bool = False) -> Pool:
-    """Return this process's pool; with ``interpret``, one whose kernels are interpreted although there is a GPU."""
+    """Return this process's pool; with ``interpret``, one whose kernels are interpreted although there is a GPU.
+
+    Raises:
+        ModuleNotFoundError: if torch is not installed.
+    """
+    need("torch")
     return _pool(interpret)
 
 

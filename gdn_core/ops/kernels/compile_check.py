@@ -31,7 +31,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-import torch
+from gdn_core import extras
+
+try:
+    import torch
+except ModuleNotFoundError as error:
+    raise extras.explained(error) from None
 
 REGISTERS = 65536  # of a multiprocessor
 TENSOR_COLUMNS = 512  # of the memory beside the matrix unit that Blackwell has
