@@ -6,12 +6,11 @@ import csv as csv_module
 import io
 import re
 from dataclasses import fields
-from typing import Any
 
 import numpy as np
 
 from app import compute
-from app.state import Choice
+from app.choice import Choice
 from gdn_core.lab import scenarios
 
 
@@ -38,14 +37,9 @@ def npz(picture: compute.Picture) -> bytes:
     return file.getvalue()
 
 
-def table(choice: Choice, picture: compute.Picture) -> list[dict[str, Any]]:
-    """Return the numbers of each token under each rule, a dict a row."""
-    return compute.numbers(choice, picture)
-
-
 def csv(choice: Choice, picture: compute.Picture) -> bytes:
     """Return the numbers of each token under each rule as a .csv file."""
-    rows = table(choice, picture)
+    rows = compute.numbers(choice, picture)
     file = io.StringIO()
     writer = csv_module.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from textwrap import wrap
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 Floats = np.ndarray
 
@@ -132,7 +134,7 @@ def recall(errors: Floats, titles: Sequence[str], labels: Sequence[str], *, pale
     return go.Figure(traces, layout)
 
 
-def sizes(norm: Floats, rank: Floats, titles: Sequence[str], *, palette: Palette = LIGHT) -> go.Figure:
+def norm_and_rank(norm: Floats, rank: Floats, titles: Sequence[str], *, palette: Palette = LIGHT) -> go.Figure:
     """Draw the size of each memory over time: its Frobenius norm, and its effective rank.
 
     Args:
@@ -141,33 +143,26 @@ def sizes(norm: Floats, rank: Floats, titles: Sequence[str], *, palette: Palette
         titles: of the R rules.
         palette: the colours.
     """
-    traces = []
-    for row, (values, unit) in enumerate(((norm, "norm"), (rank, "rank"))):
-        for i, title in enumerate(titles):
-            traces.append(
-                go.Scatter(
-                    y=values[i],
-                    name=title,
-                    legendgroup=title,
-                    showlegend=row == 0,
-                    mode="lines",
-                    line={"color": palette.rules[i], "dash": DASHES[i], "width": 2},
-                    hovertemplate=f"{title}<br>after token %{{x}}: {unit} %{{y:.4g}}<extra></extra>",
-                    xaxis="x" if row == 0 else "x2",
-                    yaxis="y" if row == 0 else "y2",
-                )
-            )
-    layout = {
-        "grid": {"rows": 2, "columns": 1, "pattern": "independent", "ygap": 0.12},
-        "xaxis": {"matches": "x2", "showticklabels": False, "anchor": "y"},
-        "xaxis2": {"title": {"text": "token"}, "anchor": "y2"},
-        "yaxis": {"title": {"text": "Frobenius norm"}, "rangemode": "tozero", "domain": [0.54, 1.0]},
-        "yaxis2": {"title": {"text": "effective rank, directions"}, "rangemode": "tozero", "domain": [0.0, 0.46]},
-        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"},
-        "height": 460,
-        "margin": {"t": 40, "b": 40},
-    }
-    return go.Figure(traces, layout)
+    curves = [
+        go.Scatter(
+            y=values[i],
+            name=title,
+            legendgroup=title,
+            showlegend=row == 0,
+            mode="lines",
+            line={"color": palette.rules[i], "dash": DASHES[i], "width": 2},
+            hovertemplate=f"{title}<br>after token %{{x}}: {unit} %{{y:.4g}}<extra></extra>",
+            **_axes(row),
+        )
+        for row, (values, unit) in enumerate(((norm, "norm"), (rank, "rank")))
+        for i, title in enumerate(titles)
+    ]
+    layout = _grid(2, 1, shared_xaxes=True, vertical_spacing=0.08)
+    layout["xaxis2"] |= {"title": {"text": "token"}}
+    layout["yaxis"] |= {"title": {"text": "Frobenius norm"}, "rangemode": "tozero"}
+    layout["yaxis2"] |= {"title": {"text": "effective rank, directions"}, "rangemode": "tozero"}
+    layout["legend"] = {"orientation": "h", "y": 1.02, "yanchor": "bottom"}
+    return go.Figure(curves, layout | {"height": 460, "margin": {"t": 40, "b": 40}})
 
 
 def spectrum(eigenvalues: Sequence[Floats], titles: Sequence[str], *, palette: Palette = LIGHT) -> go.Figure:
@@ -208,39 +203,48 @@ QUARTERS = (  # which eigenvalues are drawn, in which dash; the two ends follow 
 )
 
 
+def _number(i: int) -> str:
+    """Return what Plotly puts behind the names of the axes of panel i."""
+    return "" if i == 0 else str(i + 1)
+
+
 def _axes(i: int) -> dict[str, str]:
-    n = "" if i == 0 else str(i + 1)
-    return {"xaxis": f"x{n}", "yaxis": f"y{n}"}
+    """Return the axes of a trace of panel i."""
+    return {"xaxis": f"x{_number(i)}", "yaxis": f"y{_number(i)}"}
+
+
+@cache
+def _made(rows: int, columns: int, **options: Any) -> dict[str, Any]:
+    """Have Plotly lay out the axes of a grid, once: it takes longer than everything else about a figure."""
+    layout = make_subplots(rows, columns, **options).to_dict()["layout"]
+    return {name: axis for name, axis in layout.items() if name != "template"}
+
+
+def _grid(rows: int, columns: int, **options: Any) -> dict[str, Any]:
+    """Return the axes of a grid of panels, numbered from the top left, as a layout to add to."""
+    return {name: dict(axis) for name, axis in _made(rows, columns, **options).items()}
 
 
 def _panels(titles: Sequence[str], palette: Palette, *, x: str, y: str, square: bool) -> dict[str, Any]:
     """Lay panels out in rows of two, which a phone has room for, all zoomed together."""
     count = len(titles)
     columns, rows = min(count, 2), -(-count // 2)
-    across, down = 0.1, 0.2 / rows  # gaps
-    width, height = (1 - across * (columns - 1)) / columns, (1 - down * (rows - 1)) / rows
+    layout = _grid(rows, columns, horizontal_spacing=0.1, vertical_spacing=0.2 / rows)
+    for i in range(count, rows * columns):
+        del layout[f"xaxis{_number(i)}"], layout[f"yaxis{_number(i)}"]
     each = 340 if square else 240  # pixels
-    layout: dict[str, Any] = {"height": 150 + each * rows, "margin": {"t": 64, "b": 48}, "annotations": []}
+    layout |= {"height": 150 + each * rows, "margin": {"t": 64, "b": 48}, "annotations": []}
     for i, title in enumerate(titles):
-        n = "" if i == 0 else str(i + 1)
-        left, top = (i % 2) * (width + across), 1 - (i // 2) * (height + down)
-        lowest = i + 2 >= count
-        layout[f"xaxis{n}"] = {
-            "domain": [left, left + width],
-            "anchor": f"y{n}",
-            "title": {"text": x if lowest else ""},
-            "showgrid": False,
-            "zeroline": False,
-            "constrain": "domain",
-            **({} if i == 0 else {"matches": "x"}),
-        }
-        layout[f"yaxis{n}"] = {
-            "domain": [max(0.0, top - height), top],
-            "anchor": f"x{n}",
-            "title": {"text": y if i % 2 == 0 else ""},
-            **(MATRIX | {"scaleanchor": f"x{n}"} if square else {"zeroline": True}),
-            **({} if i == 0 else {"matches": "y"}),
-        }
+        n = _number(i)
+        along, across = layout[f"xaxis{n}"], layout[f"yaxis{n}"]
+        along |= {"showgrid": False, "zeroline": False, "constrain": "domain"}
+        across |= MATRIX | {"scaleanchor": f"x{n}"} if square else {"zeroline": True}
+        if i + 2 >= count:  # nothing stands below it
+            along["title"] = {"text": x}
+        if i % 2 == 0:
+            across["title"] = {"text": y}
+        if i > 0:
+            along["matches"], across["matches"] = "x", "y"
         layout["annotations"].append(
             {
                 "text": "<br>".join(wrap(title, 20)),

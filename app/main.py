@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import streamlit as st
 
-from app import compute
+from app import serving
 from app.views import derivations, lab, rules
 
 # Inline: a name of Streamlit's own icons would be looked up on another server by every visitor's browser.
@@ -38,13 +38,13 @@ def main() -> None:
     ]
     page = st.navigation(pages, position="top")
     page.run()
-    compute.settle()
+    serving.settle()
 
 
 @contextlib.asynccontextmanager
-async def serving(_: st.App) -> AsyncIterator[None]:
+async def lifespan(_: st.App) -> AsyncIterator[None]:
     """Start the processes that run the kernels with the server, so that they are ready for the first visitor."""
-    compute.start()
+    serving.start()
     yield
 
 
@@ -58,4 +58,4 @@ def unexpected(error: Exception) -> bool:
 if __name__ == "__main__":
     main()
 else:
-    app = st.App(__file__, lifespan=serving, on_script_error=unexpected)
+    app = st.App(__file__, lifespan=lifespan, on_script_error=unexpected)

@@ -8,46 +8,119 @@ run loses every second change.
 from __future__ import annotations
 
 import time
-from dataclasses import fields, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, NamedTuple
 
 import streamlit as st
 
-from app import compute, state
-from app.state import Choice, Row, Source
+from app import choice as choices
+from app import link, uploads
+from app.choice import Choice, Origin, TableRow
 from gdn_core.lab.limits import LIMITS
 from gdn_core.lab.scenarios import Settings
 from gdn_core.rules import Discretisation
 
+SESSION = "session"  # the key of what is kept
 PLAYER = "player"  # keys of elements
 UPLOAD = "upload"
 BELOW = "below"  # the key of the fragment below the player
-GIVEN = ("text", "table", "files", *state.WINDOW, "panel", "stage")  # what no preset or source starts anew
+GIVEN = ("text", "table", "files", *choices.WINDOW, "panel", "stage")  # what no preset or origin starts anew
 PAUSE, PAUSES, FIRST_PAUSES = 0.02, 10, 50  # seconds, how often, and how often while the browser still loads scripts
 MOST_UPLOADED = LIMITS.unpacked_bytes  # bytes of the uploads kept, so that going back finds the one before
 
 
+class PlayerStart(NamedTuple):
+    """Where the player is to start.
+
+    Args:
+        token: a token, -1 for the last.
+        visit: the number of this start; the player starts again when it changes.
+    """
+
+    token: int = -1
+    visit: int = 0
+
+
+@dataclass
+class Session:
+    """What is kept of one visitor between runs of the page, beside the widgets' own values.
+
+    Its states, and what leads from one to the next::
+
+        link opened ---------------> SEEDED
+        went back or forward ------> SEEDED     choice and table from the link; widgets forget their values
+        SEEDED, TOUCHED ---- run --> SHOWN      choice kept, link written, picture drawn, then all but the fragment
+        SHOWN -- a widget changes -> TOUCHED    its callback has run; what it starts anew is SEEDED from the choice
+        SHOWN -- player at rest ---> REPORTED   the token is in the choice
+        REPORTED --- same picture -> SHOWN      the fragment below the player runs alone
+        REPORTED -- other picture -> TOUCHED    the report came before another change was drawn: the whole page runs
+        any ------- another page --> ELSEWHERE  the choice stays; back on the lab it is SHOWN again
+
+    ``touched`` tells TOUCHED from SHOWN; ``renewed`` is set by SEEDED until the controls are drawn; ``drawn`` and
+    ``drawn_whole`` tell which picture SHOWN has reached; ``at_lab`` is false in ELSEWHERE.
+
+    Args:
+        choice: the visitor's choice as last kept.
+        link: the link that was read or written last.
+        sentences: what was wrong with the link, until something changes.
+        table_start: the table that its editor starts from.
+        seeded: how often the session has been seeded: another table is another editor.
+        player: where the player is to start.
+        touched: a widget has changed since the last run began.
+        renewed: the controls are new since this was last asked.
+        at_lab: the lab is shown, and no other page.
+        drawn: the digest of the picture that the browser was last given time to draw, None for none.
+        drawn_whole: the digest of the picture under which all but the fragment is drawn.
+        uploads: the uploads kept, by their files.
+        refused: a sentence for each file of the last upload that is not used.
+    """
+
+    choice: Choice
+    link: dict[str, str]
+    sentences: list[str] = field(default_factory=list)
+    table_start: tuple[TableRow, ...] = ()
+    seeded: int = 0
+    player: PlayerStart = field(default_factory=PlayerStart)
+    touched: bool = False
+    renewed: bool = False
+    at_lab: bool = True
+    drawn: str | None = None
+    drawn_whole: str = ""
+    uploads: dict[tuple[choices.File, ...], uploads.Upload] = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
+
+
+def kept() -> Session:
+    """Return what is kept of this visitor."""
+    return st.session_state[SESSION]
+
+
 def begin() -> None:
     """Start a run of the lab page, from the link if that is newer than the session."""
-    session = st.session_state
-    link = st.query_params.to_dict()
-    if "choice" not in session:
-        _seed(*Choice.from_query(link))
-    elif not session["touched"] and link != session["link"] and (link or session["page"] == "lab"):
+    query = st.query_params.to_dict()
+    if SESSION not in st.session_state:
+        session = Session(Choice(), query)
+        _seed(session, query)
+        st.session_state[SESSION] = session  # when it is whole: each look at the state may end the run
+    session = kept()
+    if not session.touched and query != session.link and (query or session.at_lab):
         # No widget changed and the link did: the visitor went back or forward, or edited it.
-        _seed(*Choice.from_query(link))
+        _seed(session, query)
         # The link is the browser's own, but one that the last choice wrote may have been on its way there.
-        st.query_params.from_dict(link)
-    if session["touched"]:
-        session["sentences"] = []
-    session["touched"] = False
-    session["page"] = "lab"
-    session["drawn_whole"] = ""
+        st.query_params.from_dict(query)
+    if session.touched:
+        session.sentences = []
+    session.touched = False
+    session.at_lab = True
+    session.drawn_whole = ""
 
 
 def renewed() -> bool:
     """Tell whether the controls themselves are new, since the last time this was asked."""
-    return bool(st.session_state.pop("renewed", False))
+    session = kept()
+    was, session.renewed = session.renewed, False
+    return was
 
 
 def chosen(**drawn: Any) -> Choice:
@@ -59,14 +132,14 @@ def chosen(**drawn: Any) -> Choice:
     Raises:
         ValueError: if they do not make a choice; the sentence names the field.
     """
-    old = current()
+    old = kept().choice
     says = {name: st.session_state.get(name, value) for name, value in _values(old).items()}
     given = {f.name: says[f.name] for f in fields(Settings)}
     # A slider gives 0.1 + 0.2 as it adds up.
     rounded: dict[str, Any] = {name: round(x, 6) if isinstance(x, float) else x for name, x in given.items()}
     return replace(
         old,
-        **{name: says[name] for name in ("source", "preset", "text", *state.WINDOW)},
+        **{name: says[name] for name in ("origin", "preset", "text", *choices.WINDOW)},
         rules=tuple(says["rules"]),
         discretisation=Discretisation(says["discretisation"]) if says["discretisation"] else None,
         half_life=says["half_life"] if says["decay_as"] == "half-life" else None,
@@ -77,7 +150,8 @@ def chosen(**drawn: Any) -> Choice:
 
 def elsewhere() -> None:
     """Note that another page than the lab is shown; the lab's choice stays."""
-    st.session_state["page"] = "elsewhere"
+    if SESSION in st.session_state:
+        kept().at_lab = False
 
 
 def linked_claim() -> str:
@@ -90,141 +164,112 @@ def open_claim(name: str) -> None:
     st.query_params.from_dict({"claim": name} if name else {})
 
 
-def sentences() -> list[str]:
-    """Return what was wrong with the link, until the visitor changes something."""
-    return st.session_state["sentences"]
-
-
 def keep(choice: Choice) -> None:
     """Make this the visitor's choice, and write its link."""
-    session = st.session_state
-    session["choice"] = choice
-    before, session["link"] = session["link"], choice.to_query()
+    session = kept()
+    session.choice = choice
+    before, session.link = session.link, link.to_query(choice)
     # Where the browser's link is this one already, the one before may still be on its way there.
-    if not before == session["link"] == st.query_params.to_dict():
-        st.query_params.from_dict(session["link"])
-
-
-def current() -> Choice:
-    """Return the visitor's choice as it was last kept."""
-    return st.session_state["choice"]
+    if not before == session.link == st.query_params.to_dict():
+        st.query_params.from_dict(session.link)
 
 
 def key(name: str) -> str:
     """Return the key of a widget, and give the widget the choice's value if it has none yet."""
     if name not in st.session_state:
-        st.session_state[name] = _values(current())[name]
+        st.session_state[name] = _values(kept().choice)[name]
     return name
 
 
 def touch() -> None:
     """Note that the visitor changed a widget."""
-    st.session_state["touched"] = True
+    kept().touched = True
 
 
-def start_source() -> None:
-    """Start from what the chosen source starts from; texts, tables and files given before are still there."""
-    session = st.session_state
+def start_origin() -> None:
+    """Start from what the chosen origin starts from; texts, tables and files given before are still there."""
     touch()
-    old = session["choice"]
-    source = Source(session.get("source", old.source))
-    if source is old.source:  # see _unseed
-        return
-    fresh = state.starting(source, old.preset)
-    session["choice"] = replace(fresh, **{name: getattr(old, name) for name in GIVEN})
-    _unseed(keep=("source",))
+    old = kept().choice
+    origin = Origin(st.session_state.get("origin", old.origin))
+    if origin is not old.origin:  # see _unseed
+        _start(choices.starting(origin, old.preset), widgets=("origin",))
 
 
 def start_preset() -> None:
     """Start from what the chosen preset starts from."""
-    session = st.session_state
     touch()
-    old = session["choice"]
-    preset = session.get("preset", old.preset)
-    if old.source is not Source.PRESET or preset == old.preset:  # see _unseed
-        return
-    fresh = state.starting(Source.PRESET, preset)
-    session["choice"] = replace(fresh, **{name: getattr(old, name) for name in GIVEN})
-    _unseed(keep=("source", "preset"))
+    old = kept().choice
+    preset = st.session_state.get("preset", old.preset)
+    if old.origin is Origin.PRESET and preset != old.preset:  # see _unseed
+        _start(choices.starting(Origin.PRESET, preset), widgets=("origin", "preset"))
+
+
+def _start(fresh: Choice, widgets: tuple[str, ...]) -> None:
+    """Take a fresh choice, with what the visitor gave before; these widgets say so already."""
+    session = kept()
+    session.choice = replace(fresh, **{name: getattr(session.choice, name) for name in GIVEN})
+    _unseed(session, keep=widgets)
 
 
 def switch_decay() -> None:
     """Carry the decay over when the visitor changes between alpha and half-life."""
-    session = st.session_state
     touch()
-    old = session["choice"]
-    given_as = session.get("decay_as")
+    session = kept()
+    old = session.choice
+    given_as = st.session_state.get("decay_as")
     if given_as in (None, "alpha" if old.half_life is None else "half-life"):  # see _unseed
         return
-    if given_as == "half-life":
-        half_life = old.settings.half_life
-        low, high = state.HALF_LIVES
-        session["choice"] = replace(old, half_life=min(max(round(4 * half_life) / 4, low), high))
-    else:
-        session["choice"] = replace(old, half_life=None)
-    for name in ("alpha", "half_life"):
-        session.pop(name, None)
+    low, high = choices.HALF_LIVES
+    half_life = min(max(round(4 * old.settings.half_life) / 4, low), high) if given_as == "half-life" else None
+    session.choice = replace(old, half_life=half_life)
+    _forget("alpha", "half_life")
 
 
 def take_upload() -> None:
     """Read the files that the visitor chose; one that cannot be read leaves its sentence, and the others count."""
-    session = st.session_state
     touch()
-    if UPLOAD not in session:  # see _unseed
+    if UPLOAD not in st.session_state:  # see _unseed
         return
-    session["refused"], session["renewed"] = (), True
-    session["choice"] = replace(session["choice"], files=(), **dict.fromkeys(state.WINDOW, 0))
-    for name in state.WINDOW:
-        session.pop(name, None)
-    if not session[UPLOAD]:
+    session, given = kept(), st.session_state[UPLOAD]
+    session.refused, session.renewed = (), True
+    whole: dict[str, Any] = dict.fromkeys(choices.WINDOW, 0)
+    session.choice = replace(session.choice, files=(), **whole)
+    _forget(*choices.WINDOW)
+    if not given:
         return
     try:
-        read = compute.upload((file.name, file.getvalue()) for file in session[UPLOAD])
-        session["refused"] = read.refused
-        session["choice"] = replace(session["choice"], files=read.files)
+        read = uploads.read((file.name, file.getvalue()) for file in given)
+        session.refused = read.refused
+        session.choice = replace(session.choice, files=read.files)
     except ValueError as error:
-        session["refused"] = (str(error),)
+        session.refused = (str(error),)
         return
-    held = session.setdefault("uploads", {})
+    held = session.uploads
     held.pop(read.files, None)
     held[read.files] = read
     while len(held) > 1 and sum(one.bytes for one in held.values()) > MOST_UPLOADED:
         del held[next(iter(held))]
 
 
-def upload() -> compute.Upload | None:
+def upload() -> uploads.Upload | None:
     """Return the files that the choice names, if the visitor gave them."""
-    return st.session_state.get("uploads", {}).get(current().files)
-
-
-def refused() -> tuple[str, ...]:
-    """Return what was wrong with the last upload, a sentence for each file that is not used."""
-    return st.session_state.get("refused", ())
+    session = kept()
+    return session.uploads.get(session.choice.files)
 
 
 def table_key() -> str:
     """Return the key of the table's editor: it keeps edits of one starting table, so another table is another one."""
-    return f"table-{st.session_state['seeded']}"
+    return f"table-{kept().seeded}"
 
 
-def table() -> tuple[Row, ...]:
-    """Return the table that the editor starts from."""
-    return st.session_state["table_start"]
-
-
-def start_table(rows: tuple[Row, ...]) -> None:
+def start_table(rows: tuple[TableRow, ...]) -> None:
     """Go to the table, with these rows in it."""
-    session = st.session_state
     touch()
-    session["choice"] = replace(session["choice"], source=Source.TABLE, table=rows)
-    session["table_start"] = rows
-    session["seeded"] += 1
-    _unseed(keep=())
-
-
-def start_of_player() -> tuple[int, int]:
-    """Return the token that the player is to start at, -1 for the last, and the number of that visit."""
-    return st.session_state["player_start"]
+    session = kept()
+    session.choice = replace(session.choice, origin=Origin.TABLE, table=rows)
+    session.table_start = rows
+    session.seeded += 1
+    _unseed(session)
 
 
 def rest() -> None:
@@ -234,18 +279,17 @@ def rest() -> None:
     report has cut a run short that was to show another change, the whole page runs again; that run may not even have
     begun, or have drawn a picture that never left the server, for a run that begins drops what is not sent yet.
     """
-    session = st.session_state
-    report, (_, visit) = session[PLAYER]["rest"], session["player_start"]
-    if report["visit"] == visit:
-        session["choice"] = replace(session["choice"], token=int(report["token"]))
-    if report["digest"] == session["drawn_whole"] == session.get("drawn") and not session["touched"]:
+    session, report = kept(), st.session_state[PLAYER]["rest"]
+    if report["visit"] == session.player.visit:
+        session.choice = replace(session.choice, token=int(report["token"]))
+    if report["digest"] == session.drawn_whole == session.drawn and not session.touched:
         st.rerun(BELOW)
     touch()
 
 
 def drawn_whole(digest: str) -> None:
     """Note that all but what is below the player is drawn, with the picture of this digest."""
-    st.session_state["drawn_whole"] = digest
+    kept().drawn_whole = digest
 
 
 def let_the_picture_be_drawn(digest: str) -> None:
@@ -254,52 +298,54 @@ def let_the_picture_be_drawn(digest: str) -> None:
     Looking at the session is where Streamlit takes up the next change: whoever changes something meanwhile is served
     at once, and figures that nobody would see are never made.
     """
-    session = st.session_state
-    if session.get("drawn") != digest:
-        for _ in range(PAUSES if "drawn" in session else FIRST_PAUSES):
+    if kept().drawn != digest:
+        for _ in range(FIRST_PAUSES if kept().drawn is None else PAUSES):
             time.sleep(PAUSE)
-            session["drawn"] = digest
+            kept().drawn = digest
 
 
 def watched(**changed: Any) -> None:
     """Keep a change made below the player, which is a fragment: it runs on its own, too."""
-    keep(replace(current(), **changed))
-    st.session_state["touched"] = False
+    keep(replace(kept().choice, **changed))
+    kept().touched = False
 
 
-def _seed(choice: Choice, sentences: list[str]) -> None:
-    """Start the session, or start it again, from a link."""
-    session = st.session_state
-    session["choice"] = choice
-    session["sentences"] = sentences
-    session["link"] = st.query_params.to_dict()
-    session["touched"] = False
-    session["table_start"] = choice.table
-    session["seeded"] = session.get("seeded", 0) + 1
-    session.setdefault("page", "lab")
-    _unseed(keep=())
+def _seed(session: Session, query: Mapping[str, str]) -> None:
+    """Start from a link."""
+    session.choice, session.sentences = link.from_query(query)
+    session.touched = False
+    session.table_start = session.choice.table
+    session.seeded += 1
+    _unseed(session)
+    session.link = dict(query)
 
 
-def _unseed(keep: tuple[str, ...]) -> None:
+def _unseed(session: Session, keep: tuple[str, ...] = ()) -> None:
     """Forget the widgets' values, so that each takes the choice's when it is next drawn, and so does the player.
 
     Until then the browser may report what a forgotten widget still shows: its callback runs although nobody changed
     it, with a value that another callback has just forgotten, or with one of a page that is not shown any more.
+
+    Args:
+        session: the visitor's.
+        keep: the widgets that say what they should.
     """
-    session = st.session_state
-    session["renewed"] = True
-    _, visit = session.get("player_start", (-1, 0))
-    session["player_start"] = session["choice"].token, visit + 1
-    for name in _values(session["choice"]):
-        if name not in keep:
-            session.pop(name, None)
+    session.renewed = True
+    session.player = PlayerStart(session.choice.token, session.player.visit + 1)
+    _forget(*(name for name in _values(session.choice) if name not in keep))
+
+
+def _forget(*names: str) -> None:
+    """Forget what these widgets say."""
+    for name in names:
+        st.session_state.pop(name, None)
 
 
 def _values(choice: Choice) -> dict[str, Any]:
     """Return the value of every widget."""
     values: dict[str, Any] = {f.name: getattr(choice.settings, f.name) for f in fields(Settings)}
-    values |= {n: getattr(choice, n) for n in ("preset", "text", *state.WINDOW)}
-    values |= {n: getattr(choice, n) for n in ("source", "panel", "stage")}
+    values |= {n: getattr(choice, n) for n in ("preset", "text", *choices.WINDOW)}
+    values |= {n: getattr(choice, n) for n in ("origin", "panel", "stage")}
     values["rules"] = list(choice.rules)
     values["discretisation"] = choice.discretisation.value if choice.discretisation else ""
     values |= {"decay_as": "alpha" if choice.half_life is None else "half-life", "half_life": choice.half_life}

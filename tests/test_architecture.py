@@ -156,12 +156,32 @@ def broken_link(name: str, source: str) -> Iterator[Finding]:
                 yield name, number, f"{target} is not there"
 
 
+def two_things_of_one_name(name: str, source: str) -> Iterator[Finding]:
+    """Where a module and what it holds have one name in one package, the order of imports says which one is meant."""
+    if not name.startswith(("app/", "derivations/", "gdn_core/")) or not name.endswith("/__init__.py"):
+        return
+    package = Path(name).parent
+    modules = {path.parent.name for path in (ROOT / package).glob("*/__init__.py")}
+    modules |= {path.stem for path in (ROOT / package).glob("*.py")}
+    for node in ast.walk(ast.parse(source)):
+        bound: list[str] = []
+        if isinstance(node, ast.ImportFrom) and node.module != ".".join(package.parts):
+            bound = [alias.asname or alias.name for alias in node.names]
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            bound = [node.name]
+        elif isinstance(node, ast.Assign):
+            bound = [target.id for target in node.targets if isinstance(target, ast.Name)]
+        for word in sorted(modules & set(bound)):
+            yield name, node.lineno, f"{word} is a module of this package, and something else in it"
+
+
 CHECKS: tuple[Check, ...] = (
     forbidden_names,
     code_from_outside,
     session_outside_its_module,
     arithmetic_in_a_view,
     asks_which_rule,
+    two_things_of_one_name,
     refers_outside,
     broken_link,
 )
@@ -184,13 +204,13 @@ def test_no_source_breaks(check: Check) -> None:
         (forbidden_names, "app/compute.py", "class BaseView: ..."),
         (code_from_outside, "app/compute.py", "import pickle"),
         (code_from_outside, "app/compute.py", "from pickle import loads"),
-        (code_from_outside, "gdn_core/lab/scenarios.py", "from sympy import sympify"),
-        (code_from_outside, "gdn_core/lab/scenarios.py", "x = eval(text)"),
-        (code_from_outside, "gdn_core/lab/scenarios.py", "exec(text)"),
-        (code_from_outside, "gdn_core/lab/scenarios.py", "sympy.parsing.parse_expr(text)"),
-        (code_from_outside, "gdn_core/lab/scenarios.py", "torch.load(file)"),
-        (code_from_outside, "gdn_core/lab/scenarios.py", "np.load(file, allow_pickle=True)"),
-        (code_from_outside, "gdn_core/lab/scenarios.py", "np.load(file, allow_pickle=chosen)"),
+        (code_from_outside, "gdn_core/lab/scenarios/texts.py", "from sympy import sympify"),
+        (code_from_outside, "gdn_core/lab/scenarios/texts.py", "x = eval(text)"),
+        (code_from_outside, "gdn_core/lab/scenarios/texts.py", "exec(text)"),
+        (code_from_outside, "gdn_core/lab/scenarios/texts.py", "sympy.parsing.parse_expr(text)"),
+        (code_from_outside, "gdn_core/lab/scenarios/texts.py", "torch.load(file)"),
+        (code_from_outside, "gdn_core/lab/scenarios/texts.py", "np.load(file, allow_pickle=True)"),
+        (code_from_outside, "gdn_core/lab/scenarios/texts.py", "np.load(file, allow_pickle=chosen)"),
         (session_outside_its_module, "app/main.py", "st.session_state['x'] = 1"),
         (session_outside_its_module, "app/views/lab.py", "st.query_params.clear()"),
         (arithmetic_in_a_view, "app/views/lab.py", "import numpy as np"),
@@ -198,6 +218,9 @@ def test_no_source_breaks(check: Check) -> None:
         (asks_which_rule, "gdn_core/streams.py", f"if rule.slug == {next(iter(RULES))!r}: pass"),
         (asks_which_rule, "app/figures.py", f"if slug in ({next(iter(RULES))!r}, 'x'): pass"),
         (asks_which_rule, "app/figures.py", f"match slug:\n    case {next(iter(RULES))!r}: pass"),
+        (two_things_of_one_name, "gdn_core/lab/__init__.py", "from gdn_core.lab.trajectory import trajectory"),
+        (two_things_of_one_name, "gdn_core/lab/__init__.py", "def files(): ..."),
+        (two_things_of_one_name, "app/player/__init__.py", "payload = b''"),
         (refers_outside, "README.md", "see /home/ann/notes.txt"),
         (refers_outside, "run", "pip install --find-links=/opt/wheels"),
         (refers_outside, "app/main.py", "open('file:///x')"),
@@ -214,9 +237,11 @@ def test_a_break_is_caught(check: Check, name: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("check", "name", "source"),
     [
-        (code_from_outside, "gdn_core/lab/scenarios.py", "np.load(file, allow_pickle=False)"),
+        (code_from_outside, "gdn_core/lab/scenarios/texts.py", "np.load(file, allow_pickle=False)"),
         (code_from_outside, "app/compute.py", "model.eval()"),
         (session_outside_its_module, "app/session.py", "st.session_state['x'] = 1"),
+        (two_things_of_one_name, "gdn_core/__init__.py", "from gdn_core.lab.trajectory import trajectory"),
+        (two_things_of_one_name, "gdn_core/lab/__init__.py", "from gdn_core.lab import trajectory"),
         (refers_outside, "README.md", f"from {ALLOWED_INDEX}."),
         (refers_outside, "app/player/x.js", "import y from '../y.js'"),
         (broken_link, "README.md", "[the licence](LICENSE)"),

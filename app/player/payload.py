@@ -15,16 +15,15 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from app.choice import MOST_RULES
 from gdn_core.lab.trajectory import Trajectory
 from gdn_core.rules import Gate
 
-VERSION = 1
-MAX_RULES = 4
 # Four rules at T = 256, V = K = 64 take 1.3 MB; 13.8 MB if two of them are S4 and Mamba, both under exact ZOH with a
 # step for each channel, since keys and decays then differ in every entry of the memory.
 MAX_BYTES = 16 * 2**20
@@ -49,7 +48,6 @@ class Factors:
         normaliser: z before the first token and after each, [T + 1, K]; None for a rule that has none.
         decays: the rule has a decay.
         erases: the rule has an erase gate.
-        numbers: more numbers to show at each token, by their names, each [T].
     """
 
     title: str
@@ -64,7 +62,6 @@ class Factors:
     normaliser: Floats | None = None
     decays: bool = True
     erases: bool = True
-    numbers: Mapping[str, Floats] = field(default_factory=dict)
 
 
 def encode(rules: Sequence[Factors], labels: Sequence[str]) -> bytes:
@@ -81,8 +78,8 @@ def encode(rules: Sequence[Factors], labels: Sequence[str]) -> bytes:
         ValueError: if the rules are none or too many, an array has another shape than its rule's errors and keys
             demand, or the buffer would be larger than MAX_BYTES.
     """
-    if not 1 <= len(rules) <= MAX_RULES:
-        raise ValueError(f"rules: expected 1 to {MAX_RULES}, got {len(rules)}")
+    if not 1 <= len(rules) <= MOST_RULES:
+        raise ValueError(f"rules: expected 1 to {MOST_RULES}, got {len(rules)}")
     T, V = rules[0].u.shape
     K = rules[0].k.shape[-1]
     if len(labels) != T:
@@ -109,12 +106,10 @@ def encode(rules: Sequence[Factors], labels: Sequence[str]) -> bytes:
                 "decays": rule.decays,
                 "erases": rule.erases,
                 "arrays": {name: place(array) for name, array in arrays.items()},
-                "numbers": {name: place(values) for name, values in rule.numbers.items()},
             }
         )
     body = b"".join(part.tobytes() for part in parts)
     described_stream = {
-        "version": VERSION,
         "T": T,
         "V": V,
         "K": K,
@@ -134,13 +129,12 @@ def encode(rules: Sequence[Factors], labels: Sequence[str]) -> bytes:
     return struct.pack("<I", len(header)) + header + body
 
 
-def of(trajectory: Trajectory, labels: Sequence[str], numbers: Mapping[str, Floats] | None = None) -> bytes:
+def of(trajectory: Trajectory, labels: Sequence[str]) -> bytes:
     """Pack a run of one to four rules.
 
     Args:
         trajectory: what the kernel recorded.
         labels: a name for each token.
-        numbers: more numbers to show at each token, by their names, each [R, T]; NaN is shown as a dash.
 
     Returns:
         The buffer that :func:`app.player.player` shows.
@@ -166,7 +160,6 @@ def of(trajectory: Trajectory, labels: Sequence[str], numbers: Mapping[str, Floa
                 normaliser=trajectory.normaliser[r] if rule.normalised else None,
                 decays=rule.decay is not Gate.NONE,
                 erases=rule.erase is not Gate.NONE,
-                numbers={name: values[r] for name, values in (numbers or {}).items()},
             )
         )
     return encode(rules, labels)
@@ -196,7 +189,4 @@ def _checked(rule: Factors, T: int, V: int, K: int) -> dict[str, Floats]:
         if array.ndim != len(sizes) or any(n not in allowed for n, allowed in zip(array.shape, sizes, strict=True)):
             wanted = ", ".join(" or ".join(str(n) for n in sorted(set(allowed))) for allowed in sizes)
             raise ValueError(f"{name} of {rule.slug}: expected [{wanted}], got {list(array.shape)}")
-    for name, values in rule.numbers.items():
-        if values.shape != (T,):
-            raise ValueError(f"{name} of {rule.slug}: expected [{T}], got {list(values.shape)}")
     return arrays

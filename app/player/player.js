@@ -78,7 +78,7 @@ class Player {
     this.memories = rules.map((rule) => new Memory(rule, header, floats, MAX_KEPT / rules.length));
     this.peak = this.memories.reduce((peak, { peaks }) => peaks.reduce(larger, peak), 0);
     this.scrubber.max = T - 1;
-    const shape = JSON.stringify([V, K, this.memories.map(({ title, z, numbers }) => [title, !!z, numbers.map(([name]) => name)])]);
+    const shape = JSON.stringify([V, K, this.memories.map(({ title, z }) => [title, !!z])]);
     if (shape !== this.shape) this.build();
     this.shape = shape;
     this.tokens = labels.map((label, t) =>
@@ -113,9 +113,9 @@ class Player {
       const heading = make("p", { class: "stage-name" }, name, gates[name]);
       return make("div", { class: "stage" }, heading, ...parts.map((moment) => this.part(r, moment)));
     });
-    const numbers = [...Object.keys(NUMBERS), ...memory.numbers.map(([name]) => name)].map((name) => {
+    const numbers = Object.keys(NUMBERS).map((name) => {
       const value = make("span", { "data-number": name });
-      return { name, value, line: make("span", { title: MEANING[name] ?? name }, make("i", {}, NUMBERS[name] ?? name), " ", value) };
+      return { name, value, line: make("span", { title: MEANING[name] }, make("i", {}, NUMBERS[name]), " ", value) };
     });
     const maps = make("div", {
       class: "maps", tabindex: 0, role: "group", "data-r": r, "aria-roledescription": "memory maps",
@@ -222,10 +222,7 @@ class Player {
 
   /** The numbers under a rule, by name. */
   numbers(memory) {
-    return [
-      ...Object.keys(NUMBERS).map((name) => [name, memory.norm(name)]),
-      ...memory.numbers.map(([name, values]) => [name, values[this.t]]),
-    ];
+    return Object.keys(NUMBERS).map((name) => [name, memory.norm(name)]);
   }
 
   /** Bring every word and number up to date. */
@@ -518,7 +515,7 @@ class Player {
 
   save() {
     const { memories, t } = this;
-    const numbers = (memory) => this.numbers(memory).map(([name, x]) => `${NUMBERS[name] ?? name} ${number(x)}`);
+    const numbers = (memory) => this.numbers(memory).map(([name, x]) => `${NUMBERS[name]} ${number(x)}`);
     picture({ ...this, label: this.labels[t], numbers }).toBlob((blob) => {
       const link = make("a", { href: URL.createObjectURL(blob), download: `${memories.map(({ slug }) => slug).join("-")}-t${t}.png` });
       link.click();

@@ -34,7 +34,6 @@ class Memory {
     for (const name of ["read", "u", "wv", "o"]) this[name] = view(arrays[name]);
     this.z = arrays.normaliser ? view(arrays.normaliser) : null;
     this.zPeak = this.z?.reduce(larger, 0);
-    this.numbers = Object.entries(rule.numbers).map(([name, where]) => [name, view(where)]);
 
     const size = V * K;
     this.every = Math.max(1, Math.ceil(((T + 1) * size) / share));

@@ -62,7 +62,7 @@ def visible(text: str) -> str:
     return " ".join("".join(kept).split())
 
 
-def words(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """Split a text into its words, each in normal form.
 
     A word is a run of letters, marks, digits and connectors such as ``_``, with an apostrophe or a point inside it; or

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import compute, session
-from app.state import STARTING_RULES, Choice, Row, Source, pack
+from app import compute, link, session
+from app.choice import STARTING_RULES, Choice, Origin, TableRow
 from gdn_core.lab.scenarios import PRESETS
 from gdn_core.rules import LINEAGE, RULES
 
@@ -38,7 +38,7 @@ def well(at: AppTest) -> AppTest:
     return at
 
 
-def link(at: AppTest) -> dict[str, str]:
+def linked(at: AppTest) -> dict[str, str]:
     return {name: value if isinstance(value, str) else value[-1] for name, value in at.query_params.items()}
 
 
@@ -48,7 +48,7 @@ def sentences(at: AppTest) -> list[str]:
 
 def shown(at: AppTest) -> compute.Picture:
     """Return the picture that the link of the page leads to."""
-    choice, wrong = Choice.from_query(link(at))
+    choice, wrong = link.from_query(linked(at))
     assert wrong == []
     return compute.picture(choice)
 
@@ -56,7 +56,7 @@ def shown(at: AppTest) -> compute.Picture:
 def test_the_page_opens_with_a_picture_and_an_empty_link(lab: Callable[..., AppTest]) -> None:
     at = lab()
     assert sentences(at) == []
-    assert link(at) == {}
+    assert linked(at) == {}
     preset = next(iter(PRESETS.values()))
     said = " ".join(element.value for element in at.markdown)
     assert preset.title in said
@@ -84,7 +84,7 @@ def test_every_change_of_a_gate_counts(lab: Callable[..., AppTest], name: str, v
     for value in values:
         well(at.slider(key=name).set_value(value).run())
         assert at.slider(key=name).value == value
-        assert link(at)[name] == str(value)
+        assert linked(at)[name] == str(value)
 
 
 def test_two_controls_changed_in_turn_both_count(lab: Callable[..., AppTest]) -> None:
@@ -102,9 +102,9 @@ def test_a_link_is_the_state_and_opens_the_same_page(lab: Callable[..., AppTest]
     well(at.number_input(key="delta").set_value(0.3).run())
     well(at.selectbox(key="discretisation").set_value("zoh").run())
     well(at.segmented_control(key="panel").set_value("size").run())
-    again = lab(**link(at))
-    assert link(again) == link(at)
-    assert link(at) == {
+    again = lab(**linked(at))
+    assert linked(again) == linked(at)
+    assert linked(at) == {
         "preset": "overwrite", "dk": "6", "dv": "5", "rules": "gla.mamba",
         "delta": "0.3", "disc": "zoh", "see": "size",
     }  # fmt: skip
@@ -114,24 +114,24 @@ def test_a_link_is_the_state_and_opens_the_same_page(lab: Callable[..., AppTest]
 
 def test_going_back_restores_what_the_link_says(lab: Callable[..., AppTest]) -> None:
     at = lab(**SMALL)
-    before = link(at)
+    before = linked(at)
     well(at.number_input(key="T").set_value(8).run())
     well(at.number_input(key="T").set_value(7).run())
-    after = link(at)
+    after = linked(at)
     for query, T in ((before, 9), (after, 7)):
         at.query_params.clear()
         for name, value in query.items():
             at.query_params[name] = value
         well(at.run())
         assert at.number_input(key="T").value == T
-        assert link(at) == query
+        assert linked(at) == query
     well(at.number_input(key="T").set_value(5).run())
     assert at.number_input(key="T").value == 5
 
 
 def test_a_change_sent_before_the_last_link_arrived_is_not_lost(lab: Callable[..., AppTest]) -> None:
     at = lab(**SMALL)
-    old = link(at)
+    old = linked(at)
     well(at.number_input(key="T").set_value(8).run())
     at.query_params.clear()
     for name, value in old.items():  # the browser had not yet heard of T = 8
@@ -146,7 +146,7 @@ def test_a_preset_brings_its_rules_and_settings_and_each_choice_counts(lab: Call
         well(at.selectbox(key="preset").set_value(slug).run())
         assert tuple(at.multiselect(key="rules").value) == PRESETS[slug].rules
         assert at.number_input(key="T").value == PRESETS[slug].settings.T
-        assert link(at) == {"preset": slug}
+        assert linked(at) == {"preset": slug}
 
 
 @pytest.mark.parametrize("slug", sorted(PRESETS))
@@ -168,7 +168,7 @@ def test_a_half_life_is_another_way_to_say_the_decay(lab: Callable[..., AppTest]
     well(at.segmented_control(key="decay_as").set_value("half-life").run())
     assert at.slider(key="half_life").value == 1.0
     well(at.slider(key="half_life").set_value(2.0).run())
-    assert link(at)["half-life"] == "2.0"
+    assert linked(at)["half-life"] == "2.0"
     assert shown(at).scenario.settings.alpha == pytest.approx(0.5**0.5)
     well(at.segmented_control(key="decay_as").set_value("alpha").run())
     assert at.slider(key="alpha").value == pytest.approx(0.5**0.5)
@@ -197,7 +197,7 @@ def test_a_gate_that_no_chosen_rule_has_is_greyed_out(lab: Callable[..., AppTest
         ({"alpha": "0"}, "alpha"),
         ({"half_life": "1e400"}, "half-life"),
         ({"from": "text", "text": "%%%"}, "text"),
-        ({"from": "table", "table": pack("[[1]]")}, "table"),
+        ({"from": "table", "table": link.pack("[[1]]")}, "table"),
     ],
     ids=str,
 )
@@ -209,7 +209,7 @@ def test_an_absurd_link_gets_one_sentence_and_a_page_that_works(
     assert names in sentences(at)[0]
     well(at.number_input(key="seed").set_value(3).run())
     assert sentences(at) == []
-    assert link(at)["seed"] == "3"
+    assert linked(at)["seed"] == "3"
 
 
 def test_a_token_that_is_not_there_is_said(lab: Callable[..., AppTest]) -> None:
@@ -270,18 +270,18 @@ def test_unusual_texts_are_shown(lab: Callable[..., AppTest], text: str) -> None
 def test_what_was_typed_is_there_again_after_looking_elsewhere(lab: Callable[..., AppTest]) -> None:
     at = lab(**{"from": "text"})
     well(at.text_area(key="text").set_value("my = own\nwords = here").run())
-    for source in ("preset", "table", "text"):
-        well(at.segmented_control(key="source").set_value(source).run())
+    for origin in ("preset", "table", "text"):
+        well(at.segmented_control(key="origin").set_value(origin).run())
     assert at.text_area(key="text").value == "my = own\nwords = here"
     assert tuple(at.multiselect(key="rules").value) == STARTING_RULES
 
 
 def test_a_table_in_a_link_is_shown_and_a_wrong_cell_is_a_sentence(lab: Callable[..., AppTest]) -> None:
-    rows = (Row("a", "b"), Row("c", "d", alpha=0.5), Row(query="a", beta=0.0))
-    at = lab(**Choice(source=Source.TABLE, table=rows).to_query())
+    rows = (TableRow("a", "b"), TableRow("c", "d", alpha=0.5), TableRow(query="a", beta=0.0))
+    at = lab(**link.to_query(Choice(origin=Origin.TABLE, table=rows)))
     assert sentences(at) == []
     assert shown(at).scenario.labels == ("a → b", "c → d", "a?")
-    wrong = lab(**Choice(source=Source.TABLE, table=(Row("a", "b", alpha=7.0),)).to_query())
+    wrong = lab(**link.to_query(Choice(origin=Origin.TABLE, table=(TableRow("a", "b", alpha=7.0),))))
     assert len(sentences(wrong)) == 1
     assert "row 1, alpha" in sentences(wrong)[0].lower()
 
@@ -291,7 +291,7 @@ def test_the_tokens_of_a_preset_are_taken_over_into_the_table(lab: Callable[...,
     before = shown(at)
     well(at.button(key="edit").click().run())
     assert sentences(at) == []
-    assert link(at)["from"] == "table"
+    assert linked(at)["from"] == "table"
     after = shown(at)
     assert after.scenario.labels == before.scenario.labels
     assert tuple(at.multiselect(key="rules").value) == PRESETS["ignore"].rules
@@ -317,14 +317,14 @@ def test_an_upload_is_shown_and_named_in_the_link(lab: Callable[..., AppTest]) -
     assert [element.value for element in at.info if "Choose a file" in element.value]
     give(at, ("mine.npz", npz(**GOOD)))
     assert sentences(at) == []
-    assert link(at)["file"] == "mine.npz"
-    assert len(link(at)["sha"]) == 16
+    assert linked(at)["file"] == "mine.npz"
+    assert len(linked(at)["sha"]) == 16
     assert any("cannot carry a file" in element.value for element in at.caption)
-    other = lab(**link(at))
+    other = lab(**linked(at))
     assert [element.value for element in other.info if "mine.npz" in element.value]
     give(other, ("mine.npz", npz(**GOOD)))
     assert sentences(other) == []
-    assert link(other) == link(at)
+    assert linked(other) == linked(at)
 
 
 BAD_FILES = {
@@ -361,9 +361,9 @@ def test_a_bad_file_is_a_sentence_and_a_good_one_still_works(
 def test_going_back_to_the_upload_before_needs_no_second_upload(lab: Callable[..., AppTest]) -> None:
     at = lab(**{"from": "arrays"})
     give(at, ("one.npz", npz(**GOOD)))
-    first = link(at)
+    first = linked(at)
     give(at, ("two.npz", npz(k=np.eye(3))))
-    assert link(at)["file"] == "two.npz"
+    assert linked(at)["file"] == "two.npz"
     at.query_params.clear()
     for name, value in first.items():
         at.query_params[name] = value
@@ -378,7 +378,7 @@ def test_uploads_kept_do_not_grow_without_end(lab: Callable[..., AppTest], monke
     at = lab(**{"from": "arrays"})
     for size in (3, 4, 2):
         give(at, (f"{size}.npz", npz(k=np.eye(size))))
-    kept = at.session_state["uploads"].values()
+    kept = at.session_state[session.SESSION].uploads.values()
     assert [upload.arrays["k"].shape for upload in kept] == [(4, 4), (2, 2)]
 
 
@@ -430,7 +430,7 @@ def run(code: str) -> str:
 
 
 def test_the_server_imports_neither_torch_nor_triton() -> None:
-    code = "import sys; from app.views import lab, rules; from app import compute; from app.state import Choice; "
+    code = "import sys; from app.views import lab, rules; from app import compute; from app.choice import Choice; "
     code += "compute.picture(Choice()); print(sorted({'torch', 'triton', 'sympy'} & set(sys.modules)))"
     assert run(code).strip() == "[]"
 

@@ -24,7 +24,7 @@ def all_figures(palette: Palette) -> dict[str, go.Figure]:
     return {
         "memories": figures.memories(MEMORIES, TITLES, palette=palette),
         "recall": figures.recall(ERRORS, TITLES, LABELS, palette=palette),
-        "sizes": figures.sizes(ERRORS[:, :, 0], ERRORS[:, :, 0], TITLES, palette=palette),
+        "norm and rank": figures.norm_and_rank(ERRORS[:, :, 0], ERRORS[:, :, 0], TITLES, palette=palette),
         "spectrum": figures.spectrum(EIGENVALUES, TITLES, palette=palette),
     }
 
@@ -71,7 +71,7 @@ def test_recall_of_nothing_written_is_drawn() -> None:
 
 def test_sizes_hold_both_curves_of_every_rule() -> None:
     norm, rank = ERRORS[:, :, 0], ERRORS[:, :, 0] + 1
-    figure = figures.sizes(norm, rank, TITLES)
+    figure = figures.norm_and_rank(norm, rank, TITLES)
     np.testing.assert_array_equal([trace.y for trace in figure.data], [*norm, *rank])
     assert [trace.name for trace in figure.data if trace.showlegend] == TITLES
 
@@ -85,7 +85,8 @@ def test_a_spectrum_holds_its_ends() -> None:
 
 
 def test_a_rule_has_one_colour_in_every_figure() -> None:
-    for figure in (figures.sizes(ERRORS[:, :, 0], ERRORS[:, :, 0], TITLES), figures.spectrum(EIGENVALUES, TITLES)):
+    norm = ERRORS[:, :, 0]
+    for figure in (figures.norm_and_rank(norm, norm, TITLES), figures.spectrum(EIGENVALUES, TITLES)):
         for trace in figure.data:
             title = next(title for title in TITLES if trace.hovertemplate.startswith((f"{title},", f"{title}<")))
             assert trace.line.color == LIGHT.rules[TITLES.index(title)]

@@ -68,7 +68,7 @@ def decode(data: bytes) -> tuple[dict, list[dict[str, np.ndarray]]]:
         return floats[where["offset"] : where["offset"] + size].reshape(where["shape"])
 
     return header, [
-        {name: array(where) for name, where in (rule["arrays"] | rule["numbers"]).items()} for rule in header["rules"]
+        {name: array(where) for name, where in rule["arrays"].items()} for rule in header["rules"]
     ]
 
 
@@ -141,15 +141,6 @@ def test_a_normalised_rule_brings_its_normaliser_and_others_none() -> None:
     assert [(rule["decays"], rule["erases"]) for rule in header["rules"]] == [(False, False)] * 2
 
 
-def test_extra_numbers_travel_with_their_names() -> None:
-    ran = trajectory(["deltanet", "mamba-2"], stream(), backend="torch")
-    recall = np.random.default_rng(3).standard_normal((2, T))
-    recall[1, 2] = np.nan
-    _, decoded = decode(payload.of(ran, LABELS, {"recall error": recall}))
-    for r, arrays in enumerate(decoded):
-        np.testing.assert_array_equal(arrays["recall error"], recall[r].astype(np.float32))
-
-
 def test_every_label_survives_and_every_array_is_aligned(factors: Factors) -> None:
     labels = ["", "naïve", "🦉" * 3, "مرحبا", 'a "quoted" </script>', "\u2028", "x" * 500]
     for cut in range(4):  # headers of every length modulo 4
@@ -177,14 +168,12 @@ def test_an_array_that_cannot_be_replayed_is_named(factors: Factors, name: str) 
         payload.encode([factors, replace(factors, **{name: wrong})], LABELS)
 
 
-def test_a_wrong_number_of_rules_labels_or_numbers_is_an_error(factors: Factors) -> None:
+def test_a_wrong_number_of_rules_or_labels_is_an_error(factors: Factors) -> None:
     for rules in ([], [factors] * 5):
         with pytest.raises(ValueError, match=f"rules: expected 1 to 4, got {len(rules)}"):
             payload.encode(rules, LABELS)
     with pytest.raises(ValueError, match="labels: expected one for each of 7 tokens, got 6"):
         payload.encode([factors], LABELS[1:])
-    with pytest.raises(ValueError, match=r"loss of gated-deltanet-2: expected \[7\], got \[6\]"):
-        payload.encode([replace(factors, numbers={"loss": np.zeros(T - 1)})], LABELS)
 
 
 def test_a_buffer_too_large_for_the_browser_is_refused_in_a_sentence() -> None:

@@ -1,6 +1,6 @@
 """Measure the app as people use it: ``./run bench [--only NAME ...] [--json FILE]``.
 
-A gate comes first: unless every rule's numbers are those of the float64 reference, nothing is measured. Times are wall
+A check comes first: unless every rule's numbers are those of the float64 reference, nothing is measured. Times are wall
 clock, so other work on the machine shows in them; the load average stands beside them for that reason.
 """
 
@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 
 from app import compute
+from app.choice import Choice
 from app.player import payload
-from app.state import Choice
 from gdn_core import reference, streams
 from gdn_core.rules import RULES
 
@@ -103,7 +103,7 @@ def error(data: bytes, choice: Choice) -> float:
     return worst
 
 
-def gate() -> None:
+def check() -> None:
     """Check the numbers of every rule before any time is taken.
 
     Raises:
@@ -419,7 +419,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=60, help="changes made in the browser (default: 60)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures, every value, to this file")
     given = parser.parse_args(arguments)
-    gate()
+    check()
     about = machine()
     print(*(f"{name}: {value}" for name, value in about.items()), sep="\n")
     print(f"\n{'':<44} {'n':>4} {'median':>9} {'p95':>9}     {'targets':>11}")

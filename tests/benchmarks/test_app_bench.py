@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from app import compute
-from app.state import Choice
+from app.choice import Choice
 from tests.benchmarks import app as bench
 
 
@@ -22,10 +22,10 @@ def test_a_picture_of_other_numbers_is_told_apart() -> None:
 
 
 def test_nothing_is_measured_when_a_number_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench.gate()
+    bench.check()
     monkeypatch.setattr(bench, "outputs", lambda choice: [1.01 * o for o in outputs(choice)])
     with pytest.raises(SystemExit, match="wrong"):
-        bench.gate()
+        bench.check()
 
 
 outputs = bench.outputs

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlsplit
 import numpy as np
 from playwright.sync_api import Page, expect
 
-from app.state import pack
+from app.link import pack
 from tests.browser.test_lab import errors, give, npz, ours, press, settle, visit
 
 __all__ = ["errors"]

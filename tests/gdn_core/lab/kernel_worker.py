@@ -24,7 +24,9 @@ def abort(header: Header, _: Arrays) -> worker.Answer:
 
 
 def sleep(header: Header, _: Arrays) -> worker.Answer:
-    """Take a while, as Python that waits."""
+    """Take a while, as Python that waits, and say with a file that it has begun."""
+    if "began" in header:
+        Path(header["began"]).touch()
     time.sleep(header["seconds"])
     return {}, {}
 

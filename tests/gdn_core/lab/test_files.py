@@ -5,7 +5,6 @@ import json
 import pickle
 import re
 import struct
-import time
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -140,12 +139,13 @@ class TestFiles:
     def test_an_empty_file_is_refused(self, kind):
         refused(f"x{kind}", b"", f"'x{kind}': expected a {kind} file, got an empty one")
 
-    def test_a_file_of_200_mb_is_refused_at_once(self):
-        data = bytes(200 * 2**20)
-        began = time.perf_counter()
+    def test_a_file_of_200_mb_is_refused_before_it_is_read(self):
+        data, table = bytes(200 * 2**20), bytes(5 * 2**20)
+        tracemalloc.start()
         refused("x.npz", data, "'x.npz': expected at most 32 MB, got 200 MB")
-        refused("x.csv", data[: 5 * 2**20], "'x.csv': expected at most 4 MB, got 5 MB")
-        assert time.perf_counter() - began < 1
+        refused("x.csv", table, "'x.csv': expected at most 4 MB, got 5 MB")
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+        tracemalloc.stop()
 
     def test_a_path_is_no_data(self):
         refused("x.npz", "x.npz", "data: expected bytes, got str", TypeError)
@@ -217,26 +217,37 @@ class TestNpy:
     @pytest.mark.parametrize(
         ("shape", "sentence"),
         [
-            ("(-1, 3)", "expected a header with descr, fortran_order and shape, got "
-             '"{\'descr\': \'<f8\', \'fortran_order\': False, \'shape\': (-1, 3), }"'),
+            ("(-1, 3)", "expected a shape of at most 8 axes, got [-1, 3]"),
             ("(99999999999, 3)", "expected at most 64 MB of numbers, got a shape [99999999999, 3]"),
             ("(99999999, 0)", "expected 0 bytes for shape [99999999, 0] of float64, got 120: the file is damaged"),
-            (f"({'9' * 30},)", f"expected a shape of at most eight axes, got ('{'9' * 30},')"),
-            ("(1,1,1,1,1,1,1,1,15)", "expected a shape of at most eight axes, got ('1,1,1,1,1,1,1,1,15')"),
+            (f"({'9' * 30},)", f"expected a shape of at most 8 axes, got [{'9' * 30}]"),
+            ("(1,1,1,1,1,1,1,1,15)", "expected a shape of at most 8 axes, got [1, 1, 1, 1, 1, 1, 1, 1, 15]"),
+            ("(5, 3.0)", "expected an array as numpy.save writes it, got something else or a part of one"),
         ],
-    )  # fmt: skip
+    )
     def test_an_absurd_shape_is_refused_before_anything_is_allocated(self, shape, sentence):
         header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}"
         refused("k.npy", raw_npy(header, X.tobytes()), f"'k.npy': {sentence}")
 
-    def test_a_header_is_matched_and_not_evaluated(self):
-        header = "{'descr': '<f8', 'fortran_order': False, 'shape': (__import__('os').getpid(),), }"
-        with pytest.raises(ValueError, match=r"^'k.npy': expected a header with descr, fortran_order and shape"):
-            read("k.npy", raw_npy(header, X.tobytes()))
-        with pytest.raises(ValueError, match=r"^'k.npy': expected a header with descr"):
-            read("k.npy", raw_npy("(" * 4000))
-        refused("k.npy", raw_npy("", version=2)[:8] + b"\xff\xff\xff\xff", "'k.npy': expected a header of at most "
-                "4,096 bytes, got 4,294,967,295")  # fmt: skip
+    @pytest.mark.parametrize(
+        "data",
+        [
+            raw_npy("{'descr': '<f8', 'fortran_order': False, 'shape': (__import__('os').mkdir('it-was-run'),), }"),
+            raw_npy("(" * 4000),
+            raw_npy("{" * 300),
+            raw_npy("{'descr': '<f8', 'shape': (5, 3), }"),
+            raw_npy("{'descr': 3, 'fortran_order': False, 'shape': (5, 3), }"),
+            raw_npy(" " * 5000 + "{'descr': '<f8', 'fortran_order': False, 'shape': (0,), }"),
+            raw_npy("", version=2)[:8] + b"\xff\xff\xff\xff",
+            raw_npy("{'descr': '<f8', 'fortran_order': False, 'shape': (0,), }", version=3),
+            raw_npy("{'descr': '<f8', 'fortran_order': False, 'shape': (0,), }", version=9),
+        ],
+    )
+    def test_a_header_that_is_none_is_refused_and_nothing_of_it_is_run(self, data, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        sentence = "'k.npy': expected an array as numpy.save writes it, got something else or a part of one"
+        refused("k.npy", data, sentence)
+        assert not list(tmp_path.iterdir())
 
 
 class TestNpz:

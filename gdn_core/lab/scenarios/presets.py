@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from gdn_core.lab.limits import LIMITS
-from gdn_core.lab.rows import Row, Scenario, Settings, many, scenario_of
+from gdn_core.lab.scenarios.rows import SHUT, TokenRow, many
+from gdn_core.lab.scenarios.scenario import Scenario, scenario_of
+from gdn_core.lab.scenarios.settings import Settings
 from gdn_core.lab.text import direction, gaussians
+from gdn_core.ops.checks import check_choice
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Preset:
     look_for: str
     settings: Settings
     rules: tuple[str, ...]
-    rows: Callable[[Settings], tuple[list[Row], list[str]]]
+    rows: Callable[[Settings], tuple[list[TokenRow], list[str]]]
 
     def build(self, settings: Settings | None = None) -> Scenario:
         """Make the stream, by default with the preset's own settings."""
@@ -70,63 +73,68 @@ def _at_right_angles(seed: int, count: int, size: int, start: int = 0) -> list[t
     return found
 
 
-def _collision(settings: Settings) -> tuple[list[Row], list[str]]:
+def _collision(settings: Settings) -> tuple[list[TokenRow], list[str]]:
     """Store as many pairs as there are tokens, the first dk keys at right angles."""
     keys = _at_right_angles(settings.seed, settings.T, settings.dk)
     notes = ["Every token asks for the first key."]
     if settings.dk >= settings.T:
         notes.append(f"T = {settings.T} pairs fit into dk = {settings.dk}: raise T or lower dk for a collision.")
-    rows = [Row(key=key, value=f"value {i}", query=keys[0], label=f"pair {i}") for i, key in enumerate(keys, start=1)]
+    rows = [
+        TokenRow(key=key, value=f"value {i}", query=keys[0], label=f"pair {i}") for i, key in enumerate(keys, start=1)
+    ]
     return rows, notes
 
 
-def _overwrite(settings: Settings) -> tuple[list[Row], list[str]]:
+def _overwrite(settings: Settings) -> tuple[list[TokenRow], list[str]]:
     """Write one key twice, the other keys at right angles to it."""
     again = settings.T // 2
     others = _at_right_angles(settings.seed, settings.T, settings.dk, start=1)
     cell = tuple(_axis(0, settings.dk).tolist())
     rows = [
-        Row(key=other, value=f"value {i}", query=cell, label=f"other key → value {i}") for i, other in enumerate(others)
+        TokenRow(key=other, value=f"value {i}", query=cell, label=f"other key → value {i}")
+        for i, other in enumerate(others)
     ]
-    rows[0] = Row(key=cell, value="first value", label="the key → first value")
+    rows[0] = TokenRow(key=cell, value="first value", label="the key → first value")
     notes = [f"Token {again} writes the key of token 0 again. Every token asks for that key."]
     if settings.T > 1:
-        rows[again] = Row(key=cell, value="second value", label="the key → second value")
+        rows[again] = TokenRow(key=cell, value="second value", label="the key → second value")
     else:
         notes = ["T = 1: the key is written once; it takes T = 2 to write it again."]
     return rows, notes + _one_direction(settings)
 
 
-def _recency(settings: Settings) -> tuple[list[Row], list[str]]:
+def _recency(settings: Settings) -> tuple[list[TokenRow], list[str]]:
     """Store pairs whose keys are at right angles, so that only the decay can lose them."""
     keys = _at_right_angles(settings.seed, settings.T, settings.dk)
     notes = ["Every token asks for the first key."]
     if settings.dk < settings.T:
         notes.append(f"T = {settings.T} pairs do not fit into dk = {settings.dk}: later keys collide with earlier.")
-    rows = [Row(key=key, value=f"value {i}", query=keys[0], label=f"pair {i}") for i, key in enumerate(keys, start=1)]
+    rows = [
+        TokenRow(key=key, value=f"value {i}", query=keys[0], label=f"pair {i}") for i, key in enumerate(keys, start=1)
+    ]
     return rows, notes
 
 
-def _ignored(settings: Settings) -> tuple[list[Row], list[str]]:
+def _ignored(settings: Settings) -> tuple[list[TokenRow], list[str]]:
     """Close every gate at one token."""
     at = settings.T // 2
-    rows = [Row(key=f"key {i}", value=f"value {i}") for i in range(1, settings.T + 1)]
-    rows[at] = Row(key="noise", value="noise", alpha=1.0, beta=0.0, write=0.0, delta=0.0, label="noise, to be ignored")
+    rows = [TokenRow(key=f"key {i}", value=f"value {i}") for i in range(1, settings.T + 1)]
+    rows[at] = replace(SHUT, key="noise", value="noise", label="noise, to be ignored")
     return rows, [f"At token {at} delta, beta and write are 0 and alpha is 1. Every token asks for its own key."]
 
 
-def _reset(settings: Settings) -> tuple[list[Row], list[str]]:
+def _reset(settings: Settings) -> tuple[list[TokenRow], list[str]]:
     """Forget everything at one token, which stores nothing."""
     at = settings.T // 2
-    rows = [Row(key=f"key {i}", value=f"value {i}", query="key 1") for i in range(1, settings.T + 1)]
-    rows[at] = Row(query="key 1", alpha=2.0**-40, delta=LIMITS.delta, label="reset")
+    rows = [TokenRow(key=f"key {i}", value=f"value {i}", query="key 1") for i in range(1, settings.T + 1)]
+    rows[at] = TokenRow(query="key 1", alpha=2.0**-40, delta=LIMITS.delta, label="reset")
     notes = [f"At token {at} alpha is 2^-40, delta {LIMITS.delta:g}, nothing is stored. Every token asks for key 1."]
     if settings.T == 1:
         notes.append("T = 1: the reset is the only token, and there is nothing to forget.")
     return rows, notes
 
 
-def _correlated(settings: Settings) -> tuple[list[Row], list[str]]:
+def _correlated(settings: Settings) -> tuple[list[TokenRow], list[str]]:
     """Store pairs whose keys share most of their direction."""
     common = _axis(0, settings.dk)
     own = _at_right_angles(settings.seed, settings.T, settings.dk, start=1)
@@ -134,29 +142,29 @@ def _correlated(settings: Settings) -> tuple[list[Row], list[str]]:
     for i, x in enumerate(own, start=1):
         key = math.sqrt(SHARED) * common + math.sqrt(1 - SHARED) * np.array(x)
         key = key / np.sqrt((key * key).sum())
-        rows.append(Row(key=tuple(key.tolist()), value=f"value {i}", label=f"pair {i}"))
+        rows.append(TokenRow(key=tuple(key.tolist()), value=f"value {i}", label=f"pair {i}"))
     return rows, [f"Cosine between two keys: {SHARED:g}. Every token asks for its own key.", *_one_direction(settings)]
 
 
 SHARED = 0.8  # cosine between two of the correlated keys
 
 
-def _long(settings: Settings) -> tuple[list[Row], list[str]]:
+def _long(settings: Settings) -> tuple[list[TokenRow], list[str]]:
     """Give a few keys new values again and again, in another order each time."""
     count = max(1, min(settings.dk * 3 // 4, settings.T))
-    rows: list[Row] = []
+    rows: list[TokenRow] = []
     for time in range(math.ceil(settings.T / count)):
         order = np.argsort(gaussians(settings.seed, "order", str(time), count), kind="stable")
-        rows += [Row(key=f"key {i + 1}", value=f"value {time + 1} of key {i + 1}") for i in order]
+        rows += [TokenRow(key=f"key {i + 1}", value=f"value {time + 1} of key {i + 1}") for i in order]
     notes = [f"{many(count, 'key')}, each with a new value every {count} tokens. Every token asks for its own key."]
     return rows[: settings.T], notes
 
 
-def _parity(settings: Settings) -> tuple[list[Row], list[str]]:
+def _parity(settings: Settings) -> tuple[list[TokenRow], list[str]]:
     """Store one pair, then erase with beta at every 1 of a stream of bits."""
     bits = gaussians(settings.seed, "bits", "", settings.T) > 0
-    rows = [Row(key="switch", beta=None if bit else 0.0, label="1" if bit else "0") for bit in bits]
-    rows[0] = Row(key="switch", value="on", beta=1.0, label="switch → on")
+    rows = [TokenRow(key="switch", beta=None if bit else 0.0, label="1" if bit else "0") for bit in bits]
+    rows[0] = TokenRow(key="switch", value="on", beta=1.0, label="switch → on")
     return rows, ["After the first token every token is a bit: at a 1 beta acts, at a 0 it is 0. No value is written."]
 
 
@@ -250,3 +258,16 @@ PRESETS: dict[str, Preset] = {
         ),
     )
 }
+
+
+def from_preset(slug: str, settings: Settings | None = None) -> Scenario:
+    """Make the stream of a preset.
+
+    Args:
+        slug: one of :data:`PRESETS`.
+        settings: all of them act; by default the preset's own.
+
+    Raises:
+        ValueError: if there is no such preset.
+    """
+    return PRESETS[check_choice("preset", slug, PRESETS)].build(settings)

@@ -1,0 +1,253 @@
+"""A choice as a link and back. A link says only what differs from the defaults; every link ever shared can be read.
+
+Text and table travel in it compressed; an uploaded file cannot, so the link names it and carries a digest of it, by
+which the page knows the file again.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import re
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+from enum import StrEnum
+from typing import Any
+
+from app.choice import (
+    FIRST,
+    MOST_RULES,
+    STARTING_TABLE,
+    STARTING_TEXT,
+    TEXTS,
+    WINDOW,
+    Choice,
+    File,
+    Origin,
+    Panel,
+    Stage,
+    TableRow,
+    named,
+    starting,
+)
+from gdn_core.lab.limits import LIMITS
+from gdn_core.lab.scenarios import COLUMNS, Settings
+from gdn_core.ops.checks import shown
+from gdn_core.rules import Discretisation
+
+MOST_LINK = 8_000  # characters of one packed field: browsers, proxies and chats cut long links
+DAMAGED = "it is damaged or too long, so copy the link again, whole"
+RESERVED = ("embed", "embed_options")  # Streamlit's own
+
+
+def to_query(choice: Choice) -> dict[str, str]:
+    """Write the choice as the fields of a link, without the defaults.
+
+    A text or table too long for a link is left out; :meth:`left_out` says so.
+    """
+    base, query = starting(choice.origin, choice.preset), {}
+    if choice.origin is not Origin.PRESET:
+        query["from"] = choice.origin.value
+    elif choice.preset != FIRST:
+        query["preset"] = choice.preset
+    query |= {name: packed for name, packed in _packed(choice).items() if len(packed) <= MOST_LINK}
+    if choice.origin is Origin.ARRAYS:
+        if choice.files:  # no name of a file has a slash in it
+            query |= {"file": "/".join(f.name for f in choice.files), "sha": "/".join(f.digest for f in choice.files)}
+        query |= {name: str(getattr(choice, name)) for name in WINDOW if getattr(choice, name)}
+    if choice.rules != base.rules:
+        query["rules"] = ".".join(choice.rules)
+    if choice.discretisation:
+        query["disc"] = choice.discretisation.value
+    for name in (f.name for f in fields(Settings)):
+        if name == "alpha" and choice.half_life is not None:
+            query["half-life"] = repr(choice.half_life)
+        elif getattr(choice.settings, name) != getattr(base.settings, name):
+            query[name] = repr(getattr(choice.settings, name))
+    for name, short in (("token", "t"), ("panel", "see"), ("stage", "stage")):
+        if getattr(choice, name) != getattr(base, name):
+            query[short] = str(getattr(choice, name))
+    return query
+
+
+def left_out(choice: Choice) -> list[str]:
+    """Say what a link to this choice cannot carry, and what to do about it."""
+    sentences = [
+        f"This {name} is too long for a link ({len(packed)} of at most {MOST_LINK} characters): whoever opens the "
+        f"link has to paste the {name} again."
+        for name, packed in _packed(choice).items()
+        if len(packed) > MOST_LINK
+    ]
+    if choice.origin is Origin.ARRAYS and choice.files:
+        sentences.append(f"A link cannot carry a file: whoever opens it is asked for {named(choice.files)}.")
+    return sentences
+
+
+def from_query(query: Mapping[str, str | Sequence[str]]) -> tuple[Choice, list[str]]:
+    """Read a link.
+
+    Args:
+        query: the fields of the link; of a field given twice the last counts.
+
+    Returns:
+        A choice that always works, and one sentence for each field that was unknown, missing or absurd; such a
+        field keeps its default.
+    """
+    given = {name: v if isinstance(v, str) else (list(v) or [""])[-1] for name, v in query.items()}
+    brought = [origin.value for name, origin in _BROUGHT_BY.items() if name in given]
+    if brought and not {"from", "preset"} & set(given):
+        given["from"] = brought[0]
+    sentences: list[str] = []
+    choice = Choice()
+    for name in [n for n in _ORDER if n in given]:
+        try:
+            choice = _READERS[name](choice, given[name])
+        except ValueError as error:
+            sentences.append(f"The link's field {shown(name)} was left out: {_reason(error)}.")
+    if "file" in given or "sha" in given:
+        try:
+            choice = replace(choice, files=_files(given.get("file", ""), given.get("sha", "")))
+        except ValueError as error:
+            sentences.append(f"The link's file was left out, choose it again: {_reason(error)}.")
+    for name, origin in _BROUGHT_BY.items():
+        if name in given and choice.origin is not origin:
+            sentences.append(f"The link's {name} was not used: its tokens are to come from the {choice.origin}.")
+    for name in given:
+        if name not in _READERS and name not in (*RESERVED, "file", "sha"):
+            sentences.append(f"The link has a field {shown(name)} that this page does not know; it was left out.")
+    return choice, sentences
+
+
+def _packed(choice: Choice) -> dict[str, str]:
+    """Pack the text or the table, whichever the origin needs and is not the starting one."""
+    if choice.origin is Origin.TEXT and choice.text != STARTING_TEXT:
+        return {"text": pack(choice.text)}
+    if choice.origin is Origin.TABLE and choice.table != STARTING_TABLE:
+        rows = [[getattr(row, name) for name in COLUMNS] for row in choice.table]
+        return {"table": pack(json.dumps(rows, ensure_ascii=False, separators=(",", ":")))}
+    return {}
+
+
+def pack(text: str) -> str:
+    """Compress a text into the letters that a link may carry."""
+    return base64.urlsafe_b64encode(zlib.compress(text.encode(), 9)).decode().rstrip("=")
+
+
+def unpack(packed: str) -> str:
+    """Undo :func:`pack`, reading no more than a text may have.
+
+    Raises:
+        ValueError: if it is not what :func:`pack` writes.
+    """
+    if len(packed) > 4 * MOST_LINK:
+        raise ValueError(f"expected at most {4 * MOST_LINK} characters, got {len(packed)}")
+    try:
+        data = base64.b64decode(packed + "=" * (-len(packed) % 4), altchars=b"-_", validate=True)
+        inflate = zlib.decompressobj()
+        text = inflate.decompress(data, 4 * LIMITS.characters).decode()
+    except (binascii.Error, zlib.error, UnicodeDecodeError) as error:
+        raise ValueError(DAMAGED) from error
+    if not inflate.eof:
+        raise ValueError(DAMAGED)
+    return text
+
+
+def _table(packed: str) -> tuple[TableRow, ...]:
+    try:
+        rows = json.loads(unpack(packed))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(DAMAGED) from error
+    width = len(COLUMNS)
+    if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) == width for row in rows):
+        raise ValueError(f"expected rows of {width} cells")
+    read = []
+    for cells in rows:
+        row = dict(zip(COLUMNS, cells, strict=True))
+        for name, cell in row.items():
+            if name in TEXTS and not isinstance(cell, str):
+                raise ValueError(f"expected text as {name}, got {shown(cell)}")
+            if name not in TEXTS and cell is not None:
+                if isinstance(cell, bool) or not isinstance(cell, int | float) or not abs(cell) < math.inf:
+                    raise ValueError(f"expected a finite number as {name}, got {shown(cell)}")
+                row[name] = float(cell)
+        read.append(TableRow(**row))
+    return tuple(read)
+
+
+def _files(names: str, digests: str) -> tuple[File, ...]:
+    files, shas = (text.split("/") if text else [] for text in (names, digests))
+    if not files or len(files) != len(shas):
+        raise ValueError(f"expected a name (file) and a digest (sha) of each, got {len(files)} and {len(shas)}")
+    return tuple(map(File, files, shas))
+
+
+def _whole(text: str) -> int:
+    if not re.fullmatch(r"[+-]?\d{1,12}", text.strip()):
+        raise ValueError(f"expected a whole number, got {shown(text)}")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text) if len(text) < 40 else math.nan
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"expected a number, got {shown(text)}")
+    return number
+
+
+def _member(kind: type[StrEnum]) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        if text not in list(kind):
+            raise ValueError(f"expected one of {', '.join(kind)}, got {shown(text)}")
+        return kind(text)
+
+    return read
+
+
+def _discretisation(text: str) -> Discretisation:
+    if text not in [d.value for d in Discretisation]:
+        raise ValueError(f"expected one of {', '.join(d.value for d in Discretisation)}, got {shown(text)}")
+    return Discretisation(text)
+
+
+def _reader(name: str, read: Callable[[str], Any]) -> Callable[[Choice, str], Choice]:
+    return lambda choice, text: replace(choice, **{name: read(text)})
+
+
+def _setting(name: str, read: Callable[[str], Any]) -> Callable[[Choice, str], Choice]:
+    return lambda choice, text: replace(choice, settings=replace(choice.settings, **{name: read(text)}))
+
+
+def _start_preset(choice: Choice, text: str) -> Choice:
+    replace(choice, preset=text)  # raises the sentence for a preset that there is not
+    return starting(choice.origin, text)
+
+
+_READERS: dict[str, Callable[[Choice, str], Choice]] = {
+    # These two come first: the rest is read against what they start from.
+    "from": lambda choice, text: starting(_member(Origin)(text), choice.preset),
+    "preset": _start_preset,
+    "text": _reader("text", unpack),
+    "table": _reader("table", _table),
+    **{name: _reader(name, _whole) for name in WINDOW},
+    "rules": _reader("rules", lambda text: tuple(re.split(r"[.,\s]+", text)[: 4 * MOST_RULES])),
+    "disc": _reader("discretisation", _discretisation),
+    **{f.name: _setting(f.name, _whole if f.type == "int" else _number) for f in fields(Settings)},
+    "half-life": _reader("half_life", _number),
+    "t": _reader("token", _whole),
+    "see": _reader("panel", _member(Panel)),
+    "stage": _reader("stage", _member(Stage)),
+}
+_ORDER = tuple(_READERS)
+_BROUGHT_BY = {"text": Origin.TEXT, "table": Origin.TABLE, "file": Origin.ARRAYS}  # what only one origin needs
+
+
+def _reason(error: ValueError) -> str:
+    """Return what an error says, without the name that the sentence has already."""
+    reason = str(error).rstrip(".")
+    return re.sub(r"^[\w-]+: ", "", reason)

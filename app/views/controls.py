@@ -1,0 +1,222 @@
+"""The controls of the lab: where the tokens come from, the rules, gates and sizes, and the table of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import streamlit as st
+
+from app import session, table
+from app.choice import HALF_LIVES, LEAST_ALPHA, MOST_RULES, Origin, TableRow, named
+from app.markdown import plain
+from app.views.sentences import sorry
+from gdn_core.lab.limits import LIMITS
+from gdn_core.lab.scenarios import PRESETS
+from gdn_core.rules import RULES, Discretisation, Gate, WriteRule
+
+ORIGINS = {Origin.PRESET: "Preset", Origin.TEXT: "Text", Origin.ARRAYS: "Arrays", Origin.TABLE: "Table"}
+DISCRETISATIONS = {
+    "": "each as published",
+    Discretisation.ZOH.value: "zero-order hold, both",
+    Discretisation.MAMBA.value: "Mamba's own (Δ B), both",
+}
+ABOUT_ARRAYS = (
+    "k, and any of q, v, g, beta, w and delta, as [B, T, H, K], [T, H, K] or [T, K]. Several .npy make one upload."
+)
+ABOUT_SPREAD = "How far the gates of single channels lie from the common one, in rules with a gate for each channel."
+
+
+def controls() -> None:
+    """Show the controls; :func:`app.session.chosen` reads them."""
+    with st.sidebar:
+        origin = Origin(one_of("Tokens from", ORIGINS, "origin", session.start_origin, width="stretch"))
+        _origin(origin)
+        slugs = st.multiselect(
+            "Write rules, one to four",
+            list(RULES),
+            format_func=lambda slug: RULES[slug].title,
+            max_selections=MOST_RULES,
+            key=session.key("rules"),
+            on_change=session.touch,
+        )
+        rules = [RULES[slug] for slug in slugs]
+        _gates(rules)
+        _sizes(origin)
+        if any(rule.discretisation for rule in rules):
+            st.selectbox(
+                "S4 and Mamba discretised",
+                list(DISCRETISATIONS),
+                format_func=lambda method: DISCRETISATIONS[method],
+                key=session.key("discretisation"),
+                on_change=session.touch,
+            )
+
+
+def _origin(origin: Origin) -> None:
+    """Show the controls of one origin of tokens."""
+    if origin is Origin.PRESET:
+        st.selectbox(
+            "Preset",
+            list(PRESETS),
+            format_func=lambda slug: PRESETS[slug].title,
+            key=session.key("preset"),
+            on_change=session.start_preset,
+        )
+    elif origin is Origin.TEXT:
+        st.text_area(
+            "Your text",
+            key=session.key("text"),
+            on_change=session.touch,
+            height=150,
+            help="Each word becomes a key and a value, the same word always the same ones. "
+            "Lines such as *cat = purrs* become pairs to be recalled.",
+        )
+    elif origin is Origin.ARRAYS:
+        _arrays()
+    else:
+        st.caption("Edit the tokens in the table. A gate left empty there is the one set below.")
+
+
+def _arrays() -> None:
+    """Show the controls of an upload: the file, and which memory and tokens of it."""
+    st.file_uploader(
+        "Your arrays",
+        accept_multiple_files=True,
+        type=["npz", "npy", "csv", "safetensors"],
+        key=session.UPLOAD,
+        on_change=session.take_upload,
+        help=" ".join((ABOUT_ARRAYS, *LIMITS.sentences())),
+    )
+    wanted = session.kept().choice.files
+    for refused in session.kept().refused if wanted else ():
+        sorry(refused)
+    if wanted and session.upload():
+        st.caption(plain(f"In use: {named(wanted)}."))
+    left, right = st.columns(2)
+    with left:
+        _whole("batch", 0, None, label="Sequence")
+        _whole("start", 0, None, label="First token")
+        _whole("channels", 0, LIMITS.channels, label="Channels", about="Of keys and values, the first so many; 0: all.")
+    with right:
+        _whole("head", 0, None, label="Head")
+        _whole("length", 0, LIMITS.tokens, label="Tokens", about="0 is as many as there are and fit.")
+
+
+def _gates(rules: list[WriteRule]) -> None:
+    """Show the gates of all tokens; one that no chosen rule has is greyed out."""
+    decays = any(rule.decay is not Gate.NONE and not rule.discretisation for rule in rules)
+    given_as = one_of(
+        "Decay of a token, given as",
+        {"alpha": "alpha", "half-life": "half-life"},
+        "decay_as",
+        session.switch_decay,
+        width="stretch",
+        disabled=not decays,
+        help="What is left of the memory after one token, or after how many tokens half of it is left.",
+    )
+    if given_as == "alpha":
+        _slider("alpha", LEAST_ALPHA, 1.0, 0.005, on=decays, label="Decay α", hide=True)
+    else:
+        _slider("half_life", *HALF_LIVES, 0.25, on=decays, label="Half-life, tokens", hide=True)
+    erases = any(rule.erase is not Gate.NONE for rule in rules)
+    _slider("beta", 0.0, LIMITS.gate, 0.05, on=erases, label="Erase gate β")
+    writes = any(rule.write is not Gate.NONE and not rule.tied and not rule.discretisation for rule in rules)
+    _slider("write", 0.0, LIMITS.gate, 0.05, on=writes, label="Write gate w")
+    steps = any(rule.discretisation for rule in rules)
+    wide = any(gate in (Gate.KEY, Gate.VALUE, Gate.MATRIX) for r in rules for gate in (r.decay, r.erase, r.write))
+    left, right = st.columns(2)
+    with left:
+        _number("delta", 0.0, LIMITS.delta, 0.05, on=steps, label="Step Δ")
+    with right:
+        _number("spread", 0.0, 1.0, 0.1, on=wide, label="Spread", about=ABOUT_SPREAD)
+
+
+def _sizes(origin: Origin) -> None:
+    """Show sizes, noise and seed; what the origin brings itself is greyed out."""
+    made = origin is not Origin.ARRAYS
+    left, right = st.columns(2)
+    with left:
+        _whole("dk", 1, LIMITS.channels, on=made, label="Key channels dₖ")
+        _whole("T", 1, LIMITS.tokens, on=origin is Origin.PRESET, label="Tokens T")
+        _number("noise", 0.0, LIMITS.noise, 0.05, on=made, label="Noise")
+    with right:
+        _whole("dv", 1, LIMITS.channels, on=made, label="Value channels dᵥ")
+        _whole("seed", 0, LIMITS.seed, on=made, label="Seed")
+
+
+def one_of(label: str, options: Mapping[Any, str], name: str, changed: Callable[[], None], **looks: Any) -> Any:
+    """Show a choice of one of a few options, each by its value and what the page calls it."""
+    return st.segmented_control(
+        label,
+        list(options),
+        format_func=lambda option: options[option],
+        required=True,
+        key=session.key(name),
+        on_change=changed,
+        **looks,
+    )
+
+
+def _slider(name: str, low: float, high: float, step: float, *, on: bool, label: str, hide: bool = False) -> None:
+    st.slider(
+        label,
+        low,
+        high,
+        step=step,
+        key=session.key(name),
+        on_change=session.touch,
+        disabled=not on,
+        label_visibility="collapsed" if hide else "visible",
+        help=None if on else "None of the chosen rules has this gate.",
+    )
+
+
+def _number(name: str, low: float, high: float, step: float, *, on: bool, label: str, about: str | None = None) -> None:
+    st.number_input(
+        label,
+        low,
+        high,
+        step=step,
+        format="%g",
+        key=session.key(name),
+        on_change=session.touch,
+        disabled=not on,
+        help=about,
+    )
+
+
+def _whole(name: str, low: int, high: int | None, *, label: str, on: bool = True, about: str | None = None) -> None:
+    st.number_input(
+        label, low, high, step=1, key=session.key(name), on_change=session.touch, disabled=not on, help=about
+    )
+
+
+def edited_table() -> dict[str, tuple[TableRow, ...]]:
+    """Show the table of tokens where that is the origin, and return what the visitor made of it."""
+    if session.kept().choice.origin is not Origin.TABLE:
+        return {}
+
+    def gate(label: str, most: float) -> Any:
+        return st.column_config.NumberColumn(label, min_value=0.0, max_value=most, format="plain")
+
+    name_or_numbers = "A name, the same one always the same vector; or numbers in brackets."
+    cells = st.data_editor(
+        [vars(row) for row in session.kept().table_start],
+        key=session.table_key(),
+        on_change=session.touch,
+        num_rows="dynamic",
+        placeholder="",
+        column_config={
+            "key": st.column_config.TextColumn("key", help=name_or_numbers),
+            "value": st.column_config.TextColumn("value", help=f"{name_or_numbers} Blank: only erase."),
+            "query": st.column_config.TextColumn("query", help=f"{name_or_numbers} Blank: the token's own key."),
+            "alpha": gate("decay α", 1.0),
+            "beta": gate("erase β", LIMITS.gate),
+            "write": gate("write w", LIMITS.gate),
+            "delta": gate("step Δ", LIMITS.delta),
+            "label": st.column_config.TextColumn("label"),
+        },
+        height="content" if len(session.kept().table_start) < 9 else 320,
+    )
+    return {"table": table.rows(cells)}

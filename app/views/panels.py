@@ -1,0 +1,108 @@
+"""The panels below the player: recall, norm and rank, spectrum, one token's matrices, and the numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from app import compute, export, figures, session, table
+from app.choice import Choice, Origin, Panel, Stage
+from app.markdown import plain
+from app.views.controls import one_of
+
+PANELS = {
+    Panel.RECALL: "Recall",
+    Panel.SIZE: "Norm and rank",
+    Panel.SPECTRUM: "Spectrum",
+    Panel.MOMENT: "The moment, enlarged",
+    Panel.NUMBERS: "Numbers and files",
+}
+STAGES = {
+    Stage.BEFORE: "before",
+    Stage.DECAYED: "decayed",
+    Stage.TAKEN: "taken away",
+    Stage.ERASED: "erased",
+    Stage.ADDED: "added",
+    Stage.WRITTEN: "written",
+}
+
+
+@st.fragment(key=session.BELOW)
+def below(choice: Choice, picture: compute.Picture) -> None:
+    """Show what stands below the player; runs alone when the player rests or something here is asked for."""
+    if (token := session.kept().choice.token) >= len(picture.scenario.labels):
+        st.caption(f"There is no token {token} here: the player stands at the last.")
+    panel = Panel(one_of("Below the player", PANELS, "panel", session.touch, label_visibility="collapsed"))
+    session.let_the_picture_be_drawn(picture.digest)
+    shown: dict[str, Any] = {"panel": panel}
+    if panel is Panel.RECALL:
+        _recall(choice, picture)
+    elif panel is Panel.SIZE:
+        _norm_and_rank(choice, picture)
+    elif panel is Panel.SPECTRUM:
+        _spectrum(choice, picture)
+    elif panel is Panel.MOMENT:
+        shown["stage"] = _moment(picture)
+    else:
+        _numbers(choice, picture)
+    session.watched(**shown)
+
+
+def _recall(choice: Choice, picture: compute.Picture) -> None:
+    errors = compute.recall(choice, picture)
+    _chart(
+        figures.recall(errors, picture.titles, picture.scenario.labels, palette=figures.THEMED),
+        "How far each rule's answer to every key written so far is from the value written last under it",
+    )
+
+
+def _norm_and_rank(choice: Choice, picture: compute.Picture) -> None:
+    norm, rank = compute.norm_and_rank(choice, picture)
+    _chart(
+        figures.norm_and_rank(norm, rank, picture.titles, palette=figures.THEMED),
+        "Frobenius norm and effective rank of each rule's memory after every token",
+    )
+
+
+def _spectrum(choice: Choice, picture: compute.Picture) -> None:
+    _chart(
+        figures.spectrum(compute.spectrum(choice, picture), picture.titles, palette=figures.THEMED),
+        "Eigenvalues of each token's transition under each rule",
+    )
+
+
+def _moment(picture: compute.Picture) -> Stage:
+    last, at_rest = len(picture.scenario.labels) - 1, session.kept().choice.token
+    token = last if at_rest < 0 else min(at_rest, last)
+    label = f"Token {token}, {plain(picture.scenario.labels[token])}: the memory"
+    stage = Stage(one_of(label, STAGES, "stage", session.touch))
+    figure = figures.memories(
+        compute.stage(picture, token, stage),
+        picture.titles,
+        limit=picture.limit,
+        palette=figures.THEMED,
+    )
+    _chart(figure, f"The memory of each rule, {STAGES[stage]}, at token {token}")
+    return stage
+
+
+def _numbers(choice: Choice, picture: compute.Picture) -> None:
+    name = export.name(picture)
+    files = {
+        f"{name}.npz": ("Every array (NPZ)", lambda: export.npz(picture)),
+        f"{name}.csv": ("Numbers of each token (CSV)", lambda: export.csv(choice, picture)),
+        f"{name.replace('-', '_')}.py": ("The Python that makes them", lambda: export.python(choice, picture)),
+    }
+    with st.container(horizontal=True):
+        for file, (label, make) in files.items():
+            st.download_button(label, make, file, on_click="ignore", icon=":material/download:", key=label)
+        if choice.origin is not Origin.TABLE and st.button("Edit these tokens", icon=":material/edit:", key="edit"):
+            session.start_table(table.of(picture.scenario))
+            st.rerun()
+    st.caption("The picture is saved as PNG by the player above, and by the camera of a figure.")
+    st.dataframe(compute.numbers(choice, picture), hide_index=True)
+
+
+def _chart(figure: Any, description: str) -> None:
+    st.plotly_chart(figure, alt=description, config={"displaylogo": False})
