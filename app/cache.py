@@ -1,6 +1,6 @@
 """What was computed, kept once for all visitors and within a number of bytes.
 
-Streamlit's caches are bounded by a number of entries, and a picture takes from 0.02 to 20 MB: see DECISIONS.
+Streamlit's caches are bounded by a number of entries, and a picture takes from 0.01 to 58 MB: see DECISIONS.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
 def unexpected(error: Exception) -> bool:
     """Say that an error of ours is one, where the page would show a traceback, and keep it for the log."""
     logging.getLogger(__name__).error("a page failed", exc_info=error)
-    st.error("This page has failed, through no fault of yours: change a control, or open the page anew.")
+    st.error("An error of the app stopped this page, not your input. Change a control, or reload the page.")
     return True
 
 

@@ -11,7 +11,7 @@ import streamlit as st
 from streamlit.components.v2.types import ComponentRenderer
 
 HERE = Path(__file__).parent
-SCRIPTS = ("replay.js", "picture.js", "player.js")  # joined in this order they are one module
+SCRIPTS = ("replay.js", "picture.js", "cards.js", "tip.js", "player.js")  # joined in this order they are one module
 
 
 @cache

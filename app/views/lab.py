@@ -61,7 +61,7 @@ def view(choice: Choice) -> compute.Picture | None:
     token, visit = session.kept().player
     player(picture.payload, key=session.PLAYER, token=token, visit=visit, on_rest=session.rest)
     notes = [
-        f"{title} leaves the range of float32 at token {t}: what is no number there is hatched, or left out."
+        f"{title} overflows float32 at token {t}: entries that are not finite are hatched, or left out."
         for title, t in picture.overflows.items()
     ]
     for note in notes:

@@ -15,7 +15,7 @@ PANELS = {
     Panel.RECALL: "Recall",
     Panel.SIZE: "Norm and rank",
     Panel.SPECTRUM: "Spectrum",
-    Panel.MOMENT: "The moment, enlarged",
+    Panel.MOMENT: "One token, enlarged",
     Panel.NUMBERS: "Numbers and files",
 }
 STAGES = {

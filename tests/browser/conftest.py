@@ -125,3 +125,20 @@ def page(profile: BrowserContext) -> Iterator[Page]:
     except Error:  # it crashed
         page.close()
     profile.clear_cookies()
+
+
+@pytest.fixture
+def errors(page: Page) -> list[str]:
+    """What the page's console complains about, but for addresses that only the internet has."""
+    found: list[str] = []
+    page.on("pageerror", lambda error: found.append(str(error)))
+    page.on("console", lambda said: found.append(said.text) if said.type == "error" else None)
+    return found
+
+
+@pytest.fixture
+def own_page(browser: Browser, app_url: str) -> Iterator[Page]:
+    """A page for a test that changes it for good."""
+    profile = new_profile(browser, app_url)
+    yield profile.new_page()
+    profile.close()

@@ -1,136 +1,35 @@
-"""The player in a real Chromium: its numbers, its pixels, its keys, and what the server hears of it."""
+"""The player in a real Chromium: its numbers, its pixels, its words and what stands beside an entry."""
 
 from __future__ import annotations
 
 import base64
-import re
-import socket
 import struct
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from app.player import payload
 from app.player.component import HERE as PLAYER
 from gdn_core.lab.trajectory import Trajectory, trajectory
 from gdn_core.rules import RULES
 from gdn_core.streams import Stream
-from tests.browser.conftest import ROOT, new_profile, wait_until_healthy
+from tests.browser.conftest import new_profile
+from tests.browser.lab_steps import frames
+from tests.browser.player.player_steps import FOUR, K, T, V, numbers, open_player, seek, token
 
-T, V, K = 24, 6, 10
-FOUR = ("linear-attention-normalised", "mamba", "gated-deltanet", "gated-deltanet-2")
 MOMENTS = ("before", "decayed", "taken", "erased", "added", "written")
 
 
-def run(rules: tuple[str, ...], *, seed: int = 0, T: int = T, V: int = V, K: int = K) -> Trajectory:
-    rng = np.random.default_rng(seed)
-    k = rng.standard_normal((T, K))
-    stream = Stream(
-        q=rng.standard_normal((T, K)),
-        k=k / np.linalg.norm(k, axis=1, keepdims=True),
-        v=rng.standard_normal((T, V)),
-        g=-rng.uniform(0.0, 0.5, (T, K)),
-        beta=rng.uniform(0.0, 1.5, (T, K)),
-        w=rng.uniform(0.0, 1.0, (T, V)),
-        delta=rng.uniform(0.0, 1.0, (T, V)),
-        A=-rng.uniform(0.1, 2.0, (V, K)),
-    )
-    start = rng.standard_normal((V, K))
-    return trajectory(rules, stream, initial_state=start, backend="torch")
-
-
-@pytest.fixture(scope="module")
-def ran() -> Trajectory:
-    """The run behind the buffer named "four"."""
-    return run(FOUR)
-
-
-@pytest.fixture(scope="module")
-def url(chromium_path: str, ran: Trajectory, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server of a page with nothing but the player."""
-    folder = tmp_path_factory.mktemp("buffers")
-    labels = [f"word {t} → مرحبا 🦉" for t in range(T)]
-    infinite = run(("deltanet",))
-    infinite.wv[0, 3, 1] = infinite.u[0, 3, 1] = np.inf
-    for name, data in {
-        "four": payload.of(ran, labels),
-        "other": payload.of(run(FOUR, seed=1), labels),
-        "short": payload.of(run(FOUR, T=5), labels[:5]),
-        "one": payload.of(run(("deltanet",), T=1), ["only"]),
-        "infinite": payload.of(infinite, labels),
-    }.items():
-        (folder / f"{name}.bin").write_bytes(data)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = folder / "log.txt"
-    script = [str(ROOT / "tests/browser/player_page.py"), f"--server.port={port}", "--server.headless=true"]
-    with log.open("w") as output:
-        command = [sys.executable, "-m", "streamlit", "run", *script, "--", str(folder)]
-        server = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        address = f"http://127.0.0.1:{port}"
-        wait_until_healthy(address, server, log)
-        yield address
-    finally:
-        server.terminate()
-        server.wait(timeout=20)
-
-
-@pytest.fixture(scope="module")
-def profile(browser: Browser, url: str) -> Iterator[BrowserContext]:
-    """One profile for every page with the player alone."""
-    profile = new_profile(browser, url, viewport={"width": 1440, "height": 900})
-    yield profile
-    profile.close()
-
-
 @pytest.fixture
-def page(page: Page) -> Iterator[Page]:
-    """A page that must end without an error of its own."""
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
+def script(browser: Browser) -> Iterator[Page]:
+    """An empty page that has the player's replay, and nothing else of it."""
+    page = browser.new_page()
+    page.add_script_tag(content=(PLAYER / "replay.js").read_text(encoding="utf-8"))
     yield page
-    assert errors == []
-
-
-def open_player(page: Page, query: str = "") -> Page:
-    page.goto(f"/{query}")
-    page.wait_for_selector(".player[data-ready]")
-    expect(page.get_by_text("at rest:")).to_be_visible()
-    return page
-
-
-def token(page: Page) -> int:
-    return int(page.locator(".player").get_attribute("data-token"))
-
-
-def at_rest(page: Page, token: int) -> None:
-    """Wait until the server knows the token."""
-    expect(page.get_by_text(re.compile(rf"^at rest: {token};"))).to_be_visible()
-
-
-def reports(page: Page) -> int:
-    return int(re.search(r"reports: (\d+)", page.get_by_text("at rest:").inner_text())[1])
-
-
-def runs(page: Page) -> int:
-    return int(page.get_by_text("at rest:").inner_text().split()[-1])
-
-
-def numbers(page: Page, rule: str, moment: str) -> np.ndarray:
-    """What the player holds behind a map; float32 numbers pass exactly through the decimals of JSON."""
-    flat = page.locator(".player").evaluate(f"player => [...player.numbers('{rule}', '{moment}')]")
-    return np.array(flat, np.float64).astype(np.float32).reshape(V, K)
-
-
-def seek(page: Page, t: int) -> None:
-    page.locator(".player").evaluate("(player, t) => player.seek(t)", t)
+    page.close()
 
 
 def test_the_numbers_behind_the_maps_are_the_trajectory_to_the_bit(page: Page, ran: Trajectory) -> None:
@@ -144,15 +43,6 @@ def test_the_numbers_behind_the_maps_are_the_trajectory_to_the_bit(page: Page, r
             expected = want._asdict() | {"taken": ran.read[r, t][:, None] * k, "added": ran.wv[r, t][:, None] * k}
             for moment in MOMENTS:
                 np.testing.assert_array_equal(numbers(page, rule, moment), np.broadcast_to(expected[moment], (V, K)))
-
-
-@pytest.fixture
-def script(browser: Browser) -> Iterator[Page]:
-    """An empty page that has the player's replay, and nothing else of it."""
-    page = browser.new_page()
-    page.add_script_tag(content=(PLAYER / "replay.js").read_text(encoding="utf-8"))
-    yield page
-    page.close()
 
 
 def test_states_kept_only_now_and_then_give_the_same_numbers(script: Page, ran: Trajectory) -> None:
@@ -233,189 +123,6 @@ def test_all_maps_share_one_symmetric_scale(page: Page, ran: Trajectory) -> None
     assert float(page.locator(".ticks span").last.inner_text()) < largest
 
 
-def test_keys_step_inside_the_player_and_nowhere_else(page: Page) -> None:
-    open_player(page)
-    scrubber = page.get_by_role("slider", name="Token")
-    scrubber.focus()
-    for key, want in [("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1), ("End", T - 1), ("Home", 0)]:
-        page.keyboard.press(key)
-        assert token(page) == want
-    assert scrubber.get_attribute("aria-valuetext") == f"t = 0 of 0 to {T - 1}: word 0 → مرحبا 🦉"
-    page.get_by_role("button", name="Step forward").focus()
-    for key, want in [("ArrowRight", 1), ("PageUp", 3), ("PageDown", 1), ("End", T - 1), ("ArrowRight", T - 1)]:
-        page.keyboard.press(key)
-        assert token(page) == want
-    at_rest(page, T - 1)
-    page.get_by_label("go to").focus()
-    for key in ("Home", "ArrowLeft", " "):
-        page.keyboard.press(key)
-    page.get_by_role("combobox", name="Speed").focus()
-    page.keyboard.press("ArrowLeft")
-    assert token(page) == T - 1
-    assert page.get_by_role("button", name="Play", exact=True).is_visible()
-
-
-def test_space_plays_and_the_pause_is_reported(page: Page) -> None:
-    open_player(page)
-    page.get_by_role("slider", name="Token").focus()
-    page.keyboard.press(" ")
-    page.wait_for_function("() => [...document.querySelectorAll('*')].some(e => e.shadowRoot?.querySelector("
-                           "'.player')?.dataset.token >= 5)")  # fmt: skip
-    before = runs(page)
-    page.keyboard.press(" ")
-    reached = token(page)
-    assert 5 <= reached < T - 1
-    at_rest(page, reached)
-    assert runs(page) == before + 1
-    page.wait_for_timeout(300)
-    assert token(page) == reached
-
-
-def test_playing_ends_at_the_last_token_and_loops_when_told_to(page: Page) -> None:
-    open_player(page, f"?token={T - 3}")
-    page.locator(".speed").select_option("60")
-    page.get_by_role("button", name="Play", exact=True).click()
-    at_rest(page, T - 1)
-    page.get_by_role("button", name="Loop").click()
-    page.get_by_role("button", name="Play", exact=True).click()
-    seen = {token(page) for _ in range(60) if page.wait_for_timeout(20) is None}
-    assert len(seen) > 3
-    expect(page.get_by_role("button", name="Pause")).to_be_visible()
-
-
-def test_scrubbing_sends_nothing_until_it_is_let_go(page: Page) -> None:
-    sent: list[object] = []
-    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
-    open_player(page)
-    page.wait_for_timeout(500)
-    box = page.locator(".scrubber").bounding_box()
-    middle = box["y"] + box["height"] / 2
-    page.mouse.move(box["x"] + 10, middle)
-    page.mouse.down()
-    sent.clear()
-    seen = set()
-    for step in range(40):
-        page.mouse.move(box["x"] + 10 + step * (box["width"] - 300) / 40, middle)
-        seen.add(token(page))
-    page.wait_for_timeout(600)
-    assert len(seen) > 10
-    assert sent == []
-    page.mouse.up()
-    at_rest(page, token(page))
-    assert len(sent) == 1
-
-
-def test_a_burst_of_steps_is_one_report(page: Page) -> None:
-    open_player(page)
-    before = runs(page)
-    # In one task of the page: between clicks from outside a slow machine may come to rest.
-    page.get_by_role("button", name="Step forward").evaluate("b => { for (let i = 0; i < 6; i++) b.click(); }")
-    at_rest(page, 6)
-    page.wait_for_timeout(500)
-    assert runs(page) == before + 1
-
-
-def mark(page: Page) -> None:
-    page.locator(".player").evaluate(
-        "p => { p.querySelector('canvas').marked = p.querySelector('.token').marked = true; }"
-    )
-
-
-def untouched(page: Page) -> bool:
-    return page.locator(".player").evaluate("p => p.querySelector('canvas').marked && p.querySelector('.token').marked")
-
-
-def test_a_rerun_with_the_same_numbers_touches_nothing(page: Page) -> None:
-    open_player(page, "?token=4")
-    mark(page)
-    page.get_by_role("button", name="Step forward").click()
-    at_rest(page, 5)
-    before = runs(page)
-    page.get_by_role("button", name="run again").click()
-    page.wait_for_function(f"() => document.body.innerText.includes('runs: {before + 1}')")
-    assert token(page) == 5
-    assert untouched(page)
-
-
-def test_other_numbers_keep_the_token_and_fewer_tokens_show_the_last_for_as_long(page: Page) -> None:
-    open_player(page, "?token=17")
-    player = page.locator(".player")
-    first, picture = numbers(page, "gated-deltanet", "written"), player.get_attribute("data-ready")
-    page.get_by_role("button", name="other numbers").click()
-    expect(player).not_to_have_attribute("data-ready", picture)
-    assert token(page) == 17
-    other = run(FOUR, seed=1)
-    np.testing.assert_array_equal(numbers(page, "gated-deltanet", "written"), other.states[2, 18])
-    assert not np.array_equal(first, other.states[2, 18])
-    page.get_by_role("button", name="fewer tokens").click()
-    expect(player).to_have_attribute("data-token", "4")
-    assert page.locator(".token").count() == 5
-    page.locator("[data-rule=mamba] [data-moment=erased] button").click()
-    page.wait_for_timeout(600)
-    assert reports(page) == 0  # nobody has moved
-    page.get_by_role("button", name="other numbers").click()
-    expect(player).to_have_attribute("data-token", "17")
-    page.get_by_role("button", name="fewer tokens").click()
-    expect(player).to_have_attribute("data-token", "4")
-    page.get_by_role("button", name="Step back").click()
-    at_rest(page, 3)
-    page.get_by_role("button", name="other numbers").click()
-    expect(page.get_by_text(re.compile("runs: 7$"))).to_be_visible()
-    page.wait_for_timeout(300)
-    assert token(page) == 3
-
-
-def test_the_last_token_stays_the_last(page: Page) -> None:
-    open_player(page, "?token=-1")
-    player = page.locator(".player")
-    for numbers, last in (("fewer tokens", 4), ("other numbers", T - 1)):
-        page.get_by_role("button", name=numbers).click()
-        expect(player).to_have_attribute("data-token", str(last))
-    page.wait_for_timeout(600)
-    assert reports(page) == 0
-
-
-def test_the_page_can_send_the_player_to_a_token_and_back(page: Page) -> None:
-    open_player(page, "?token=3")
-    at_rest(page, 3)
-    asked = page.get_by_label("go to")
-    player = page.locator(".player")
-    for n, there in enumerate((9, 3, 9), start=1):
-        asked.fill(str(there))
-        asked.press("Enter")
-        expect(player).to_have_attribute("data-token", str(there))
-        page.wait_for_timeout(600)
-        assert reports(page) == n - 1  # the page knows where it has sent the player
-        page.get_by_role("button", name="First token").click()
-        at_rest(page, 0)  # the same token is news at every visit
-        expect(page.get_by_text(f"reports: {n};")).to_be_visible()
-
-
-def test_going_back_takes_back_what_was_about_to_be_reported(page: Page) -> None:
-    open_player(page, "?token=3")
-    page.evaluate("history.pushState({}, '', location.search + '&more')")
-    # In one task of the page: between two calls from outside a slow machine may come to rest.
-    page.get_by_role("button", name="Step back").evaluate("b => { b.click(); history.back(); }")
-    page.wait_for_timeout(900)
-    assert reports(page) == 0
-
-
-def test_its_own_report_handed_back_moves_nothing(page: Page) -> None:
-    open_player(page)
-    page.get_by_text("hand the token at rest back").click()
-    expect(page.get_by_text(re.compile("runs: 2$"))).to_be_visible()
-    mark(page)
-    forward = page.get_by_role("button", name="Step forward")
-    for _ in range(12):  # slower than the rest time: reports and steps interleave
-        forward.click()
-        page.wait_for_timeout(330)
-    assert token(page) == 12
-    at_rest(page, 12)
-    page.wait_for_timeout(500)
-    assert token(page) == 12
-    assert untouched(page)  # the buffer came again, with another end
-
-
 @pytest.mark.parametrize("width", [1440, 390])
 def test_every_cell_has_its_number_in_a_tip_inside_the_window(page: Page, ran: Trajectory, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 844})
@@ -448,7 +155,7 @@ def test_a_touch_shows_the_number_until_the_next(browser: Browser, url: str) -> 
     phone = new_profile(browser, url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     page = open_player(phone.new_page(), "?token=9")
     page.locator("[data-rule=mamba] [data-map=large]").tap()
-    page.wait_for_timeout(200)
+    frames(page, 12)
     expect(page.locator(".tip")).to_be_visible()
     page.locator(".now").tap()
     expect(page.locator(".tip")).to_be_hidden()
@@ -463,7 +170,7 @@ def test_keys_read_the_entries_aloud(page: Page, ran: Trajectory) -> None:
     main = page.get_by_test_id("stMain")
     main.evaluate("main => main.scrollBy(0, 40)")  # as focus may make the page do: it forgets nothing
     assert main.evaluate("main => main.scrollTop") > 0
-    page.wait_for_timeout(300)
+    frames(page, 2)
     for key in ("ArrowRight", "ArrowDown", "m"):
         page.keyboard.press(key)
     said = page.locator(".said").inner_text()
@@ -562,3 +269,4 @@ def test_one_token_and_numbers_that_are_not_finite_are_shown_all_the_same(page: 
     assert not np.isfinite(entries).all()
     largest = np.abs(entries[np.isfinite(entries)]).max()
     assert float(page.locator(".ticks span").last.inner_text()) == float(f"{largest:.2g}")
+

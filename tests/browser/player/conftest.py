@@ -1,0 +1,72 @@
+"""A server of a page with nothing but the player, and pages of it that must end without an error of their own."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page
+
+from app.player import payload
+from gdn_core.lab.trajectory import Trajectory
+from tests.browser.conftest import ROOT, new_profile, wait_until_healthy
+from tests.browser.player.player_steps import FOUR, T, run
+
+
+@pytest.fixture(scope="package")
+def ran() -> Trajectory:
+    """The run behind the buffer named "four"."""
+    return run(FOUR)
+
+
+@pytest.fixture(scope="package")
+def url(chromium_path: str, ran: Trajectory, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server of a page with nothing but the player."""
+    folder = tmp_path_factory.mktemp("buffers")
+    labels = [f"word {t} → مرحبا 🦉" for t in range(T)]
+    infinite = run(("deltanet",))
+    infinite.wv[0, 3, 1] = infinite.u[0, 3, 1] = np.inf
+    for name, data in {
+        "four": payload.of(ran, labels),
+        "other": payload.of(run(FOUR, seed=1), labels),
+        "short": payload.of(run(FOUR, T=5), labels[:5]),
+        "one": payload.of(run(("deltanet",), T=1), ["only"]),
+        "infinite": payload.of(infinite, labels),
+    }.items():
+        (folder / f"{name}.bin").write_bytes(data)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = folder / "log.txt"
+    script = [str(ROOT / "tests/browser/player/player_page.py"), f"--server.port={port}", "--server.headless=true"]
+    with log.open("w") as output:
+        command = [sys.executable, "-m", "streamlit", "run", *script, "--", str(folder)]
+        server = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        wait_until_healthy(address, server, log)
+        yield address
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+
+
+@pytest.fixture(scope="package")
+def profile(browser: Browser, url: str) -> Iterator[BrowserContext]:
+    """One profile for every page with the player alone."""
+    profile = new_profile(browser, url, viewport={"width": 1440, "height": 900})
+    yield profile
+    profile.close()
+
+
+@pytest.fixture
+def page(page: Page) -> Iterator[Page]:
+    """A page that must end without an error of its own."""
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    assert errors == []

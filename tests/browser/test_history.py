@@ -1,0 +1,207 @@
+"""Links, reloads, back and forward: the controls, the player and the link agree, whatever comes when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from gdn_core.lab import scenarios
+from gdn_core.rules import RULES
+from tests.browser.conftest import new_profile
+from tests.browser.lab_steps import check, expect_link, fill, frames, number, settle, visit
+
+
+def test_a_control_changed_while_the_player_comes_to_rest_is_not_lost(page: Page) -> None:
+    player = visit(page, "dk=6&dv=5&T=24&rules=deltanet")
+    more = page.get_by_test_id("stNumberInput").filter(has_text="Seed").get_by_test_id("stNumberInputStepUp")
+    for seed, wait in enumerate((0, 9, 15, 17, 20, 24), start=1):  # frames; the player reports 18 after a step
+        picture = player.get_attribute("data-ready")
+        player.locator(".scrubber").focus()
+        player.locator(".scrubber").press("ArrowLeft")
+        frames(page, wait)
+        more.click()
+        expect(player).not_to_have_attribute("data-ready", picture)
+        settle(page)
+        preset = next(iter(scenarios.PRESETS.values()))
+        scenario = preset.build(
+            scenarios.Settings(**{**vars(preset.settings), "dk": 6, "dv": 5, "T": 24, "seed": seed})
+        )
+        expect(number(page, "Seed")).to_have_value(str(seed))
+        check(player, scenario, ("deltanet",), 23 - seed)
+        link = {"dk": "6", "dv": "5", "T": "24", "rules": "deltanet"}
+        expect_link(page, link | {"t": str(23 - seed), "seed": str(seed)})
+
+
+def test_a_reload_and_the_link_elsewhere_show_the_same(page: Page, browser: Browser, app_url: str) -> None:
+    player = visit(page, "see=moment")
+    fill(page, "Key channels", "7")
+    settle(page)
+    fill(page, "Tokens", "11")
+    settle(page)
+    player.locator(".scrubber").focus()
+    player.locator(".scrubber").press("Home")
+    player.locator(".scrubber").press("ArrowRight")
+    expect(page.get_by_text("Token 1,")).to_be_visible()
+    settle(page)
+    expect_link(page, {"dk": "7", "T": "11", "t": "1", "see": "moment"})
+    preset = next(iter(scenarios.PRESETS.values()))
+    scenario = preset.build(scenarios.Settings(**{**vars(preset.settings), "dk": 7, "T": 11}))
+
+    page.reload()
+    again = settle(page)
+    expect(number(page, "Key channels")).to_have_value("7")
+    check(again, scenario, preset.rules, 1)
+
+    elsewhere = new_profile(browser, app_url)
+    stranger = elsewhere.new_page()
+    stranger.goto(page.url)
+    check(settle(stranger), scenario, preset.rules, 1)
+    elsewhere.close()
+
+
+def test_back_and_forward_move_through_the_changes(page: Page) -> None:
+    link = {"dk": "6", "dv": "5", "T": "9"}
+    player = visit(page, "dk=6&dv=5&T=9")
+    pictures = {"0": player.get_attribute("data-ready")}
+    for seed in ("1", "2"):
+        fill(page, "Seed", seed)
+        for picture in pictures.values():
+            expect(player).not_to_have_attribute("data-ready", picture)
+        expect_link(page, link | {"seed": seed})
+        pictures[seed] = player.get_attribute("data-ready")
+    for step, seed in ((page.go_back, "1"), (page.go_back, "0"), (page.go_forward, "1"), (page.go_forward, "2")):
+        step()
+        expect(number(page, "Seed")).to_have_value(seed)
+        expect(player).to_have_attribute("data-ready", pictures[seed])
+        expect_link(page, link | ({} if seed == "0" else {"seed": seed}))
+    fill(page, "Seed", "5")
+    expect_link(page, link | {"seed": "5"})
+
+
+@pytest.fixture(scope="module")
+def slow_profile(browser: Browser, app_url: str) -> Iterator[BrowserContext]:
+    """A profile in which every message between the browser and the server takes 300 ms longer, each way."""
+    profile = new_profile(browser, app_url)
+    profile.add_init_script(
+        """{
+            const { addEventListener, send } = WebSocket.prototype;
+            WebSocket.prototype.addEventListener = function (type, hear, options) {
+                const late = (event) => setTimeout(() => hear(event), 300);
+                addEventListener.call(this, type, type === "message" ? late : hear, options);
+            };
+            WebSocket.prototype.send = function (data) { setTimeout(() => send.call(this, data), 300); };
+        }"""
+    )
+    yield profile
+    profile.close()
+
+
+@pytest.fixture
+def slow_page(slow_profile: BrowserContext) -> Iterator[Page]:
+    """A page over a slow line."""
+    page = slow_profile.new_page()
+    yield page
+    page.close()
+
+
+def rests(page: Page, token: int, T: int, link: dict[str, str]) -> None:
+    """Check that the controls, the player, what is below it and the link agree, and still do when all is quiet."""
+    for quiet in (0, 40):  # frames: a report that comes late comes by then
+        frames(page, quiet)
+        settle(page)
+        expect(number(page, "Tokens")).to_have_value(str(T))
+        expect(page.locator("section.player")).to_have_attribute("data-token", str(token))
+        expect(page.get_by_text(f"Token {token},")).to_be_visible()
+        expect_link(page, link)
+
+
+def test_going_back_as_soon_as_the_stream_is_shorter_goes_back(page: Page) -> None:
+    link = {"preset": "parity", "T": "9", "dk": "4", "see": "moment"}
+    player = visit(page, "preset=parity&T=9&dk=4&see=moment")
+    for wait in (0, 6, 12, 17, 20, 24):  # frames; a player that reports does so after 18
+        fill(page, "Tokens", "8")
+        expect(player).to_have_attribute("data-token", "7")
+        frames(page, wait)
+        page.evaluate("history.back()")
+        rests(page, 8, 9, link)
+
+
+@pytest.mark.parametrize("wait", [0, 12, 24])  # frames: before the report, or while it is under way
+def test_going_back_counts_against_a_step_just_made(slow_page: Page, wait: int) -> None:
+    link = {"preset": "parity", "T": "9", "dk": "4", "see": "moment"}
+    player = visit(slow_page, "preset=parity&T=9&dk=4&see=moment")
+    rests(slow_page, 8, 9, link)
+    fill(slow_page, "Tokens", "8")
+    rests(slow_page, 7, 8, link | {"T": "8"})
+    player.get_by_role("button", name="Step back").click()
+    frames(slow_page, wait)
+    slow_page.evaluate("history.back()")
+    frames(slow_page, 90)
+    rests(slow_page, 8, 9, link)
+
+
+def test_going_back_and_forward_brings_the_token_too(page: Page) -> None:
+    link = {"preset": "parity", "T": "9", "dk": "4", "see": "moment"}
+    player = visit(page, "preset=parity&T=9&dk=4&see=moment")
+    for token in (7, 6, 5):
+        player.get_by_role("button", name="Step back").click()
+        rests(page, token, 9, link | {"t": str(token)})
+    for step, token in ((page.go_back, 6), (page.go_back, 7), (page.go_forward, 6)):
+        step()
+        rests(page, token, 9, link | {"t": str(token)})
+    player.get_by_role("button", name="Step back").click()
+    rests(page, 5, 9, link | {"t": "5"})  # the same token as before going back
+
+
+def test_a_stream_that_shrinks_and_grows_again_shows_what_its_link_shows(page: Page) -> None:
+    link = {"preset": "parity", "dk": "4", "see": "moment"}
+    player = visit(page, "preset=parity&T=9&dk=4&see=moment")
+    for T in (20, 5, 12):  # nobody asked for a token: the last
+        fill(page, "Tokens", str(T))
+        rests(page, T - 1, T, link | {"T": str(T)})
+    player.get_by_role("button", name="Step back").click()
+    rests(page, 10, 12, link | {"T": "12", "t": "10"})
+    said = page.get_by_text("There is no token 10 here")
+    for T, token in ((5, 4), (12, 10)):
+        fill(page, "Tokens", str(T))
+        rests(page, token, T, link | {"T": str(T), "t": "10"})
+        expect(said).to_have_count(int(T == 5))
+    fill(page, "Tokens", "5")
+    rests(page, 4, 5, link | {"T": "5", "t": "10"})
+    page.reload()
+    rests(page, 4, 5, link | {"T": "5", "t": "10"})
+    expect(said).to_have_count(1)
+    player.get_by_role("button", name="Step back").click()
+    rests(page, 3, 5, link | {"T": "5", "t": "3"})
+    expect(said).to_have_count(0)
+
+
+def test_looking_at_the_lineage_loses_nothing(page: Page) -> None:
+    visit(page, "preset=parity&T=9&dk=4")
+    page.get_by_role("link", name="The lineage").click()
+    expect(page.get_by_role("heading", name="The lineage")).to_be_visible()
+    for rule in RULES.values():
+        expect(page.get_by_text(rule.summary)).to_be_visible()
+    page.get_by_role("link", name="Write-rule lab").click()
+    settle(page)
+    expect(number(page, "Tokens")).to_have_value("9")
+    expect_link(page, {"preset": "parity", "T": "9", "dk": "4"})
+    fill(page, "Tokens", "8")
+    settle(page)
+    page.go_back()
+    expect(number(page, "Tokens")).to_have_value("9")
+    expect_link(page, {"preset": "parity", "T": "9", "dk": "4"})
+
+
+def test_an_absurd_link_is_a_sentence_and_the_page_goes_on(page: Page) -> None:
+    visit(page, "dk=zebra&colour=red&T=9")
+    warnings = page.get_by_test_id("stAlert")
+    expect(warnings).to_have_count(2)
+    expect(warnings.filter(has_text="zebra")).to_be_visible()
+    expect(number(page, "Tokens")).to_have_value("9")
+    fill(page, "Seed", "4")
+    settle(page)
+    expect(warnings).to_have_count(0)
+    expect_link(page, {"T": "9", "seed": "4"})
