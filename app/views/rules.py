@@ -27,8 +27,8 @@ def view() -> None:
     """Show every row of the lineage."""
     st.title("The lineage")
     st.markdown(
-        "One matrix memory $S_t$ of $d_v \\times d_k$ numbers, and what each rule may change in it when a token is written. "
-        "Each equation is printed from the code that the lab runs."
+        "One matrix memory $S_t$ of $d_v \\times d_k$ numbers, and what each rule may change in it when a token is "
+        "written. Each equation is printed from the code that the lab runs."
     )
     for row in sorted(LINEAGE, key=lambda row: row.year):
         with st.container(border=True):
