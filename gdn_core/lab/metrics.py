@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from gdn_core import streams
 from gdn_core.lab.trajectory import Trajectory
 from gdn_core.ops.kernels.operands import Floats32, Operands
-from gdn_core.streams import Stream
-
-NEAR_ONE = 0.01  # an eigenvalue this close to 1 keeps its direction
 
 
 def recall_error(trajectory: Trajectory) -> Floats32:
@@ -111,44 +106,3 @@ def _eigenvalues(x: Operands, b: np.ndarray, T: int, V: int, K: int) -> Floats32
     c = np.sqrt(decay * b) * x.k[:, 0]
     matrix = decay[..., None] * np.eye(K) - c[:, :, None] * c[:, None, :]
     return np.broadcast_to(np.linalg.eigvalsh(matrix).astype(np.float32), (T, K))
-
-
-@dataclass(frozen=True)
-class Extent:
-    """A spectrum in three numbers a token, each [R, T] float32.
-
-    Args:
-        smallest: the smallest eigenvalue; below 0 a direction is turned round.
-        largest: the largest.
-        kept: the share of the eigenvalues within 0.01 of 1, from 0 to 1.
-    """
-
-    smallest: Floats32
-    largest: Floats32
-    kept: Floats32
-
-
-def extent(eigenvalues: tuple[Floats32, ...]) -> Extent:
-    """Sum up what :func:`spectrum` lists."""
-    return Extent(
-        smallest=np.stack([values[:, 0] for values in eigenvalues]),
-        largest=np.stack([values[:, -1] for values in eigenvalues]),
-        kept=np.stack([(abs(values - 1) <= NEAR_ONE).mean(axis=1, dtype=np.float32) for values in eigenvalues]),
-    )
-
-
-def interference(stream: Stream) -> np.ndarray:
-    """Measure what tokens of other keys add to the answer of a memory that only adds, as linear attention does.
-
-    Returns:
-        [T, T] float64: after token t, the norm of the sum over i <= t with k_i != k_j of (k_i . k_j) v_i, relative to
-        the norm of v_j. NaN for j > t and for a value of norm 0.
-    """
-    T = len(stream)
-    _, names = np.unique(stream.k, axis=0, return_inverse=True)
-    other = names.ravel()[:, None] != names.ravel()
-    overlap = (stream.k @ stream.k.T) * other  # [added i, asked j]
-    added = np.cumsum(overlap[:, :, None] * stream.v[:, None, :], axis=0)  # [after t, asked j, V]
-    size = np.linalg.norm(stream.v, axis=1)
-    result = np.full((T, T), np.nan)
-    return np.divide(np.linalg.norm(added, axis=2), size, out=result, where=np.tri(T, dtype=bool) & (size > 0))

@@ -1,9 +1,13 @@
 """A session against what browsers do: report several widgets at once, one of them forgotten in the meantime."""
 
+import math
+from contextlib import suppress
+from typing import Any
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import session
+from app import link, session
 from app.choice import Choice
 from app.session import PlayerStart, Session
 
@@ -74,3 +78,70 @@ def test_what_starts_anew_sends_the_player_to_where_it_starts(change: tuple[str,
     kept = at.session_state[session.SESSION]
     assert kept.choice.token == kept.player.token == -1
     assert kept.player.visit > visit
+
+
+class RunEnds(Exception):
+    """Streamlit has taken up the next change."""
+
+
+class State(dict):
+    """A session state that ends the run once it has been looked at so many times, as any look may."""
+
+    looks = math.inf
+
+    def look(self) -> None:
+        self.looks -= 1
+        if self.looks < 0:
+            self.looks = math.inf
+            raise RunEnds
+
+    def __contains__(self, key: object) -> bool:
+        self.look()
+        return super().__contains__(key)
+
+    def __getitem__(self, key: str) -> Any:
+        self.look()
+        return super().__getitem__(key)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.look()
+        super().__setitem__(key, value)
+
+    def pop(self, key: str, *otherwise: Any) -> Any:
+        self.look()
+        return super().pop(key, *otherwise)
+
+
+class Query(dict):
+    """The link's query."""
+
+    def to_dict(self) -> dict[str, str]:
+        return dict(self)
+
+    def from_dict(self, query: dict[str, str]) -> None:
+        self.clear()
+        self.update(query)
+
+
+@pytest.mark.parametrize("looks", range(40))
+@pytest.mark.parametrize("visited", [False, True])
+def test_a_link_is_taken_whole_wherever_the_run_that_takes_it_ends(
+    monkeypatch: pytest.MonkeyPatch, visited: bool, looks: int
+) -> None:
+    state, query = State(), Query({"dk": "5", "t": "2"})
+    monkeypatch.setattr(session.st, "session_state", state)
+    monkeypatch.setattr(session.st, "query_params", query)
+    if visited:
+        session.begin()
+        for name in ("dk", "T", "rules"):
+            session.key(name)
+        query.from_dict({"preset": "overwrite", "dk": "7"})
+    state.looks = looks
+    with suppress(RunEnds):
+        session.begin()
+    state.looks = math.inf
+    session.begin()
+    wanted, _ = link.from_query(query)
+    assert session.kept().choice == session.chosen() == wanted
+    assert session.kept().player.token == wanted.token
+    assert session.renewed()

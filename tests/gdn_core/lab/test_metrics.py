@@ -117,33 +117,6 @@ def test_the_spectrum_is_that_of_what_the_rule_does_to_a_memory(slug: str, runs:
         np.testing.assert_allclose(values[t], np.sort(found), atol=1e-5)
 
 
-def test_a_spectrum_is_summed_up_by_its_ends_and_by_what_it_keeps() -> None:
-    spectra = (np.array([[0.0, 0.995, 1.0, 1.0]]), np.array([[-0.5, 0.5]]))
-    extent = metrics.extent(spectra)
-    np.testing.assert_allclose(extent.smallest, [[0], [-0.5]])
-    np.testing.assert_allclose(extent.largest, [[1], [0.5]])
-    np.testing.assert_allclose(extent.kept, [[0.75], [0]])
-
-
-def test_interference_is_the_rest_of_what_linear_attention_answers() -> None:
-    given = stream()
-    got = metrics.interference(given)
-    S = np.cumsum(given.v[:, :, None] * given.k[:, None, :], axis=0)
-    for t in range(T):
-        for j in range(T):
-            if j > t or not given.v[j].any():
-                assert np.isnan(got[t, j])
-                continue
-            own = sum(given.v[i] for i in range(t + 1) if (given.k[i] == given.k[j]).all()) * (given.k[j] @ given.k[j])
-            rest = np.linalg.norm(S[t] @ given.k[j] - own)
-            assert got[t, j] == pytest.approx(rest / np.linalg.norm(given.v[j]), abs=1e-9)
-
-
-def test_orthogonal_keys_do_not_interfere() -> None:
-    given = replace(stream(), k=np.eye(K)[[0, 1, 2, 3, 4, 0, 1]])
-    assert np.nanmax(metrics.interference(given)) == 0
-
-
 def test_a_memory_that_is_not_finite_has_no_rank_and_a_large_one_has_its_norm() -> None:
     run = trajectory("deltanet", stream())
     states = np.zeros_like(run.states)
