@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
 from derivations.claim import ENGINES, Claim, Verdict, load
+from derivations.own import check_rules, rules_of
 from derivations.reports import (
     append_github_summary,
     as_json,
@@ -21,7 +22,7 @@ from derivations.reports import (
     name_of,
     summary,
 )
-from derivations.run import Progress, run
+from derivations.run import Progress, Report, run
 
 HOLDS, FAILS, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
 
@@ -60,6 +61,12 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="check claims; exit 0 if all hold, 1 if not, 2 if the call is wrong")
     check.set_defaults(command=_check)
     _add_selection(check)
+    check.add_argument(
+        "--file",
+        metavar="FILE",
+        type=Path,
+        help="run a Python file of your own, and check the write rules in it against every claim for such rules",
+    )
     check.add_argument("--json", metavar="FILE", type=Path, help="write verdicts, scopes, engines, times and versions")
     check.add_argument("--junit", metavar="FILE", type=Path, help="write JUnit XML")
     check.add_argument("--github", action="store_true", help="print GitHub annotations, and write the job's summary")
@@ -162,12 +169,17 @@ def _check(options: argparse.Namespace) -> int:
     jobs = (os.cpu_count() or 1) if options.jobs is None else options.jobs
     if jobs < 1:
         raise Wrong(f"--jobs: expected at least 1, got {jobs}")
+    if options.file and (options.mutants or options.jobs is not None):
+        raise Wrong("--file: expected neither --mutants nor --jobs: rules are checked in one process, without mutants")
     for path in (options.json, options.junit):
         if path and not path.parent.is_dir():
             raise Wrong(f"{path}: there is no folder {path.parent}")
-    mutate = (not options.names and options.k is None) if options.mutants is None else options.mutants
     screen = Screen(sys.stdout)
-    report = run(names, mutate=mutate, jobs=jobs, seed=options.seed, show=screen.show)
+    if options.file:
+        report = _check_file(options.file, names, options.seed, screen)
+    else:
+        mutate = (not options.names and options.k is None) if options.mutants is None else options.mutants
+        report = run(names, mutate=mutate, jobs=jobs, seed=options.seed, show=screen.show)
     screen.clear()
     if options.json:
         options.json.write_text(as_json(report), encoding="utf-8")
@@ -181,6 +193,15 @@ def _check(options: argparse.Namespace) -> int:
         screen.print(fault, "red")
     screen.print(summary(report), "red" if report.faults else "green")
     return FAILS if report.faults else HOLDS
+
+
+def _check_file(path: Path, names: Sequence[str], seed: int, screen: Screen) -> Report:
+    try:
+        rules = rules_of(path)
+        screen.print(f"{path}: {', '.join(rule.slug for rule in rules)}")
+        return check_rules(rules, names, seed=seed, show=screen.show)
+    except ValueError as error:
+        raise Wrong(str(error)) from error
 
 
 class Screen:
