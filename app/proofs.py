@@ -1,14 +1,12 @@
 """The claims of the derivations, checked in processes of their own, and what came of it.
 
-SymPy and the claims take about a second to import, so they are imported when a page first asks for them.
+SymPy and the claims take about a second to import, so they are loaded when a page first asks for them.
 """
 
 from __future__ import annotations
 
 import gc
 import inspect
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -17,16 +15,15 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from derivations.claim import Claim, name_of
+from derivations.registry import load
+from derivations.result import Result
+from derivations.workers import Worker, WorkerError
+
 if TYPE_CHECKING:
-    from derivations.claim import Claim, Result
-    from derivations.errata import Erratum
+    from derivations.models.errata import Erratum
 
-COMMAND = (sys.executable, "-P", "-m", "derivations.serve")
 LIMIT = 120.0  # seconds for a claim, or for a process to start
-
-
-class CheckError(RuntimeError):
-    """A check gave no result; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -45,20 +42,10 @@ class Finding:
 @cache
 def claims() -> dict[str, Claim]:
     """Return the claims by name, in the order of their subjects."""
-    from derivations.claim import load
-
     loaded = load()
     gc.collect()
     gc.freeze()  # what was just imported stays, and Streamlit need not look through it after every run
     return loaded
-
-
-@cache
-def engines() -> dict[str, str]:
-    """Return what each engine is, in words."""
-    from derivations.claim import ENGINES
-
-    return ENGINES
 
 
 @cache
@@ -72,7 +59,7 @@ def source(name: str) -> tuple[tuple[str, str], ...]:
     """Return the code that a claim is about, each object by its dotted name."""
     found = []
     for code in claims()[name].code:
-        found.append((f"{code.__module__}.{code.__qualname__}", inspect.getsource(code)))
+        found.append((name_of(code), inspect.getsource(code)))
     return tuple(found)
 
 
@@ -84,69 +71,9 @@ def check_source(name: str) -> str:
 
 def erratum(name: str) -> Erratum | None:
     """Return the entry of the errata that a claim checks, if it checks one."""
-    from derivations.errata import ERRATA
+    from derivations.models.errata import errata
 
-    return ERRATA.get(name)
-
-
-class Checker:
-    """A process that checks claims, for one caller at a time.
-
-    Args:
-        command: starts it.
-    """
-
-    def __init__(self, command: Sequence[str] = COMMAND) -> None:
-        self._command = command
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[str] | None = None
-
-    def check(self, name: str) -> Result:
-        """Check a claim.
-
-        Raises:
-            CheckError: if the process ended or took too long; the next call starts another.
-        """
-        with self._lock:
-            process = self._process or self._start()
-            try:
-                assert process.stdin
-                process.stdin.write(f"{name}\n")
-                process.stdin.flush()
-                return _decoded(self._answer(process))
-            except OSError as error:
-                self._end()
-                raise CheckError("the process that checks claims has ended; check again to start another") from error
-
-    def _start(self) -> subprocess.Popen[str]:
-        process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._process = process
-        self._answer(process)
-        return process
-
-    def _answer(self, process: subprocess.Popen[str]) -> str:
-        assert process.stdout
-        timer = threading.Timer(LIMIT, process.kill)
-        timer.daemon = True
-        timer.start()
-        line = process.stdout.readline()
-        timer.cancel()
-        if not line:
-            self._end()
-            raise CheckError(f"the process that checks claims ended, or took longer than {LIMIT:g} s; check again")
-        return line
-
-    def _end(self) -> None:
-        process, self._process = self._process, None
-        if process:
-            process.kill()
-            process.wait()
-
-
-def _decoded(line: str) -> Result:
-    from derivations.serve import decode
-
-    return decode(line)
+    return errata().get(name)
 
 
 class Ledger:
@@ -157,7 +84,7 @@ class Ledger:
         self._found: dict[str, Finding] = {}
         self._left = 0
         self._began = False
-        self._live, self._behind = Checker(), Checker()
+        self._live, self._behind = (Worker(limit=LIMIT, nice=10) for _ in range(2))
 
     def begin(self) -> None:
         """Start to check what has not been checked, in the background; only the first call does."""
@@ -181,14 +108,14 @@ class Ledger:
         """Check a claim now.
 
         Raises:
-            CheckError: if the check gave no result.
+            WorkerError: if the check gave no result.
         """
         return self._keep(self._live.check(name))
 
     def _check_all(self) -> None:
         for name in claims():
             if name not in self._found:
-                with suppress(CheckError):  # it stays unchecked, and the page says so
+                with suppress(WorkerError):  # it stays unchecked, and the page says so
                     self._keep(self._behind.check(name))
             with self._lock:
                 self._left -= 1

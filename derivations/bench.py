@@ -12,7 +12,7 @@ import sys  # noqa: E402
 import threading  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from derivations.claim import load  # noqa: E402
+from derivations.registry import load  # noqa: E402
 from derivations.reports import summary  # noqa: E402
 from derivations.run import run  # noqa: E402
 
@@ -38,8 +38,10 @@ class Memory(threading.Thread):
 
 def _family(pid: int) -> list[int]:
     """Return a process and all that descend from it."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    try:  # a child is listed at the thread that started it
+        children = [
+            child for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+        ]
     except OSError:
         children = []
     return [pid, *(inner for child in children for inner in _family(int(child)))]

@@ -20,21 +20,18 @@ may yield them: then the first that is not zero ends it.
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import math
-import pkgutil
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from enum import Enum
-from fractions import Fraction
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, Literal, get_args
 
-import numpy as np
-
+from derivations.residual import Residual, describe, is_zero
+from derivations.result import Checked, Result, Verdict
+from derivations.scope import Scope, listed
+from derivations.subjects import PACKAGE, SUBJECTS
 from gdn_core.rules import RULES, Source, WriteRule
 
 Engine = Literal["words", "series", "ring", "gram", "field", "sympy", "exact"]
@@ -47,255 +44,12 @@ ENGINES: dict[str, str] = {
     "sympy": "a computer algebra system's own proof",
     "exact": "rational numbers, with no rounding",
 }
-Residual = Any
 RulePredicate = Callable[[WriteRule], bool]
 
 
-# What a verdict reaches.
-
-
-@dataclass(frozen=True)
-class Scope:
-    """For what a step decides its statement; printed beside every verdict."""
-
-    @property
-    def proof(self) -> bool:
-        """Whether a step of this scope proves what it says, rather than checks it at random."""
-        return True
-
-
-@dataclass(frozen=True)
-class Every(Scope):
-    """For every ``what``, such as "square A, singular and defective ones included"."""
-
-    what: str
-
-    def __str__(self) -> str:
-        return f"for every {self.what}"
-
-
-@dataclass(frozen=True)
-class EverySize(Scope):
-    """For every value of the named sizes."""
-
-    names: tuple[str, ...]
-
-    def __init__(self, *names: str) -> None:
-        object.__setattr__(self, "names", names or ("C", "dk", "dv"))
-
-    def __str__(self) -> str:
-        return f"for every {_listed(self.names)}"
-
-
-@dataclass(frozen=True)
-class EveryWidth(Scope):
-    """For every dk and dv, at streams of at most ``C`` tokens."""
-
-    C: int
-
-    def __str__(self) -> str:
-        return f"for C <= {self.C}, every dk and dv"
-
-
-@dataclass(frozen=True)
-class Sizes(Scope):
-    """At these sizes only, every entry a symbol: ``Sizes(C=4, K=3, V=2)``."""
-
-    sizes: tuple[tuple[str, int], ...]
-
-    def __init__(self, **sizes: int) -> None:
-        object.__setattr__(self, "sizes", tuple(sizes.items()))
-
-    def __str__(self) -> str:
-        return f"at {_equations(self.sizes)} only, every entry a symbol"
-
-
-@dataclass(frozen=True)
-class Counterexample(Scope):
-    """By one example in exact numbers, which is enough where the statement is that something fails or exists."""
-
-    what: str
-
-    def __str__(self) -> str:
-        return f"by example: {self.what}"
-
-
-@dataclass(frozen=True)
-class OverField(Scope):
-    """At these sizes only, at random points mod several primes: a check, and never a proof.
-
-    Args:
-        degree: an upper bound on the total degree of the residual as a polynomial.
-        smallest: the size of the smallest set that a letter is drawn from.
-        primes: how many primes, drawn independently.
-        sizes: the sizes.
-    """
-
-    degree: int
-    smallest: int
-    primes: int
-    sizes: tuple[tuple[str, int], ...]
-
-    def __init__(self, *, degree: int, smallest: int = 1 << 28, primes: int = 3, **sizes: int) -> None:
-        for name, value in (("degree", degree), ("smallest", smallest), ("primes", primes)):
-            object.__setattr__(self, name, value)
-        object.__setattr__(self, "sizes", tuple(sizes.items()))
-
-    @property
-    def proof(self) -> bool:
-        """A random point proves nothing, however unlikely the error."""
-        return False
-
-    @property
-    def error(self) -> float:
-        """The probability that a wrong formula passes, at most: Schwartz and Zippel's degree / |set|, per prime."""
-        return (self.degree / self.smallest) ** self.primes
-
-    def __str__(self) -> str:
-        exponent = math.ceil(math.log10(self.error))
-        return (
-            f"at {_equations(self.sizes)} only, at random points mod {self.primes} primes: "
-            f"a wrong formula passes with probability below 1e{exponent}"
-        )
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
-
-
-def _equations(sizes: tuple[tuple[str, int], ...]) -> str:
-    return ", ".join(f"{name} = {size}" for name, size in sizes)
-
-
-# Residuals.
-
-
-def is_zero(residual: Residual) -> bool:
-    """Decide whether a residual is zero: a number, an expression, an array or a collection of residuals.
-
-    Raises:
-        TypeError: if the residual is nothing that could show a difference: None, a truth value, a float, an array
-            without entries, or an object that has no notion of zero.
-    """
-    if residual is None or isinstance(residual, bool | np.bool_):
-        raise TypeError(f"expected a residual that shows the difference, got {residual}")
-    if isinstance(residual, float | complex | np.floating | np.complexfloating):
-        raise TypeError(f"expected an exact residual, got the floating point number {residual}")
-    if isinstance(residual, int | Fraction | str | np.integer):
-        return not residual
-    if isinstance(residual, np.ndarray):
-        if not residual.size:
-            raise TypeError(f"expected an array with entries, got one of shape {list(residual.shape)}")
-        return all(is_zero(entry) for entry in residual.flat)
-    if type(residual) is dict:  # and no class of its own that has the entries of one, such as a polynomial
-        return all(is_zero(entry) for entry in residual.values())
-    if isinstance(residual, list | tuple | set | frozenset):
-        return all(is_zero(entry) for entry in residual)
-    if hasattr(residual, "is_Boolean") and residual.is_Boolean:
-        raise TypeError(f"expected a residual that shows the difference, got {residual}")
-    if hasattr(residual, "is_commutative") and hasattr(residual, "expand"):  # a SymPy expression or matrix
-        return bool(residual.expand() == 0 * residual)
-    if hasattr(type(residual), "__bool__") or hasattr(type(residual), "__len__"):
-        return not residual
-    raise TypeError(f"expected a residual, got {type(residual).__name__}, which has no notion of zero")
-
-
-def describe(residual: Residual, *, width: int = 240) -> str:
-    """Print a residual that is not zero: of a collection the first entry that is not, with its place."""
-    place, entry = next(_nonzero(residual, ""), ("", residual))
-    text = " ".join(str(entry).split())
-    text = text if len(text) <= width else text[: width - 4].rstrip() + " ..."
-    return f"{place}: {text}" if place else text
-
-
-def _nonzero(residual: Residual, place: str) -> Iterator[tuple[str, Residual]]:
-    if isinstance(residual, np.ndarray) and residual.ndim:
-        entries: Iterable[tuple[str, Residual]] = ((str(list(i)), entry) for i, entry in np.ndenumerate(residual))
-    elif type(residual) is dict:
-        entries = ((str(name), entry) for name, entry in residual.items())
-    elif isinstance(residual, list | tuple):
-        entries = ((f"[{i}]", entry) for i, entry in enumerate(residual))
-    else:
-        if not is_zero(residual):
-            yield place, residual
-        return
-    for name, entry in entries:
-        yield from _nonzero(entry, f"{place} {name}".strip())
-
-
-# Results.
-
-
-class Verdict(Enum):
-    """How a step, a mutant or a claim came out."""
-
-    HOLDS = "holds"
-    FAILS = "fails"  # a residual is not zero, or a mutant was not refuted
-    ERROR = "error"  # something raised
-
-
-@dataclass(frozen=True)
-class Checked:
-    """One step or one mutant, run once; of a mutant HOLDS means that it was refuted.
-
-    Args:
-        name: the step or mutant.
-        verdict: how it came out.
-        residual: the residual of a failed step or a refuted mutant, or the sentence of what was raised.
-        seconds: wall time.
-        engine: the engine of a step, "" of a mutant.
-        scope: the scope of a step in words, "" of a mutant.
-        rule: the slug of the rule it was run for, or "".
-    """
-
-    name: str
-    verdict: Verdict
-    residual: str
-    seconds: float
-    engine: str = ""
-    scope: str = ""
-    rule: str = ""
-
-
-@dataclass(frozen=True)
-class Result:
-    """A claim, checked."""
-
-    claim: str
-    subject: str
-    steps: tuple[Checked, ...]
-    mutants: tuple[Checked, ...]
-    seconds: float
-    seed: int
-
-    @property
-    def verdict(self) -> Verdict:
-        """Hold where every step holds and every mutant is refuted; an error outweighs a failure."""
-        verdicts = {checked.verdict for checked in (*self.steps, *self.mutants)}
-        if not self.steps or Verdict.ERROR in verdicts:
-            return Verdict.ERROR
-        return Verdict.FAILS if Verdict.FAILS in verdicts else Verdict.HOLDS
-
-    @property
-    def faults(self) -> tuple[str, ...]:
-        """Say what went wrong, a sentence each."""
-        found = [] if self.steps else [f"{self.claim}: no step applies, so nothing was checked"]
-        for checked in self.steps:
-            if checked.verdict is not Verdict.HOLDS:
-                found.append(f"{self.claim}: {_labelled(checked)}: {checked.residual}")
-        for checked in self.mutants:
-            if checked.verdict is Verdict.FAILS:
-                found.append(f"{self.claim}: the mutant {_labelled(checked)} was not refuted")
-            elif checked.verdict is Verdict.ERROR:
-                found.append(f"{self.claim}: the mutant {_labelled(checked)}: {checked.residual}")
-        return tuple(found)
-
-
-def _labelled(checked: Checked) -> str:
-    return f"{checked.name} ({checked.rule})" if checked.rule else checked.name
-
-
-# Claims.
+def name_of(code: Any) -> str:
+    """Return the dotted name of an object of the code."""
+    return f"{getattr(code, '__module__', '')}.{getattr(code, '__qualname__', code)}".lstrip(".")
 
 
 def every_rule(rule: WriteRule) -> bool:
@@ -325,7 +79,7 @@ class Step:
         return self.run.__name__.replace("_", " ").strip()
 
     @property
-    def words(self) -> str:
+    def summary(self) -> str:
         """The first paragraph of the function's docstring, or its name."""
         return " ".join((inspect.getdoc(self.run) or self.name).split("\n\n")[0].split())
 
@@ -334,7 +88,7 @@ class Step:
         """Whether it is run once for each rule."""
         return "rule" in inspect.signature(self.run).parameters
 
-    def cases(self, among: Iterable[WriteRule]) -> tuple[WriteRule | None, ...]:
+    def runs(self, among: Iterable[WriteRule]) -> tuple[WriteRule | None, ...]:
         """Return the rules that it is run for, or None alone where it takes no rule."""
         return tuple(rule for rule in among if self.rules(rule)) if self.per_rule else (None,)
 
@@ -371,9 +125,9 @@ class Claim:
         return self.run.__name__
 
     @property
-    def words(self) -> str:
-        """The conclusion, as the claim's docstring says it."""
-        return self.steps[0].words
+    def conclusion(self) -> str:
+        """The conclusion in a sentence, as the claim's docstring says it."""
+        return self.steps[0].summary
 
     @cached_property
     def tex(self) -> str:
@@ -387,13 +141,14 @@ class Claim:
 
     @property
     def module(self) -> str:
-        """The last name of the module that states it."""
-        return self.run.__module__.rpartition(".")[2]
+        """The module that states it, below the package of the claims: its subject's folder and its own name."""
+        return self.run.__module__.removeprefix(f"{PACKAGE}.")
 
     @property
     def subject(self) -> str:
         """The title of the subject that it belongs to."""
-        return importlib.import_module("derivations.claims").SUBJECTS.get(self.module, self.module)
+        folder = self.module.partition(".")[0]
+        return SUBJECTS[folder].title if folder in SUBJECTS else self.module
 
     @property
     def scopes(self) -> tuple[Scope, ...]:
@@ -436,7 +191,7 @@ class Claim:
     ) -> Step:
         asked = set(inspect.signature(run).parameters)
         if not asked <= {"rule", "rng"}:
-            raise TypeError(f"{self.name}: {run.__name__} may take rule and rng, not {_listed(tuple(sorted(asked)))}")
+            raise TypeError(f"{self.name}: {run.__name__} may take rule and rng, not {listed(tuple(sorted(asked)))}")
         if engine and engine not in get_args(Engine):
             raise ValueError(f"{self.name}: engine: expected one of {', '.join(get_args(Engine))}, got {engine!r}")
         if "rule" in asked and self.rules is None:
@@ -462,7 +217,7 @@ class Claim:
                 self.check_step(step, seed=seed, rule=rule)
                 for step in steps
                 if step.per_rule or rules is None
-                for rule in step.cases(among)
+                for rule in step.runs(among)
             ]
 
         steps, mutants = run(self.steps), run(self.mutants)
@@ -506,65 +261,3 @@ def _first_not_zero(residuals: Iterator[Residual]) -> Residual:
         if not is_zero(residual):
             break
     return residual
-
-
-CLAIMS: dict[str, Claim] = {}
-
-
-def claim(
-    *,
-    statement: str | Callable[[], str],
-    scope: Scope,
-    engine: Engine,
-    source: Source,
-    assumptions: Iterable[str] = (),
-    code: Iterable[Any] = (),
-    uses: Iterable[str] = (),
-    rules: RulePredicate | None = None,
-) -> Callable[[Callable[..., Residual]], Claim]:
-    """Register a claim; use as a decorator on the function that is its first step.
-
-    Args:
-        statement: in TeX, or a function that prints it from the object that is checked.
-        scope: for what the first step decides it.
-        engine: what decides the first step.
-        source: where it is published.
-        assumptions: in words, with TeX between dollars.
-        code: the objects of gdn_core that it is about.
-        uses: the names of other claims that it rests on.
-        rules: the rules it is stated for, ``every_rule`` or narrower, where its steps take a ``rule``.
-
-    Raises:
-        ValueError: if the name is taken, or if the function has no docstring to say the conclusion in words.
-    """
-
-    def register(run: Callable[..., Residual]) -> Claim:
-        if run.__name__ in CLAIMS and CLAIMS[run.__name__].run.__module__ != run.__module__:
-            raise ValueError(f"{run.__name__}: a claim of this name is stated in {CLAIMS[run.__name__].run.__module__}")
-        if not run.__doc__:
-            raise ValueError(f"{run.__name__}: expected a docstring that says the conclusion in words")
-        made = Claim(run, statement, tuple(assumptions), source, tuple(code), tuple(uses), rules)
-        made.steps.append(made._checked_step(run, engine, scope, None))
-        CLAIMS[run.__name__] = made
-        return made
-
-    return register
-
-
-@cache
-def load() -> dict[str, Claim]:
-    """Import every module of claims and return the claims by name, in the order of the subjects.
-
-    Raises:
-        ValueError: if a claim uses one that does not exist, or a module of claims has no subject.
-    """
-    claims = importlib.import_module("derivations.claims")
-    for module in pkgutil.iter_modules(claims.__path__):
-        if module.name not in claims.SUBJECTS:
-            raise ValueError(f"derivations/claims/{module.name}.py: expected a title in SUBJECTS")
-        importlib.import_module(f"{claims.__name__}.{module.name}")
-    for made in CLAIMS.values():
-        if unknown := [name for name in made.uses if name not in CLAIMS]:
-            raise ValueError(f"{made.name}: uses {_listed(tuple(unknown))}, which nobody claims")
-    order = list(claims.SUBJECTS)
-    return dict(sorted(CLAIMS.items(), key=lambda item: order.index(item[1].module)))

@@ -12,16 +12,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
-from derivations.claim import ENGINES, Claim, Verdict, load
+from derivations.claim import ENGINES, Claim, name_of
 from derivations.own import check_rules, rules_of
+from derivations.registry import load
 from derivations.reports import (
     append_github_summary,
     as_json,
     as_junit,
     github_annotations,
-    name_of,
     summary,
 )
+from derivations.result import Verdict
 from derivations.run import Progress, Report, run
 
 HOLDS, FAILS, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
@@ -252,7 +253,7 @@ def _list(options: argparse.Namespace) -> int:
         if made.subject != subject:
             subject = made.subject
             lines += [""] * bool(lines) + [subject]
-        lines += [f"  {name}", f"      {made.words}", *(f"      - {scope}" for scope in made.scopes)]
+        lines += [f"  {name}", f"      {made.conclusion}", *(f"      - {scope}" for scope in made.scopes)]
     sys.stdout.write("\n".join(lines) + "\n")
     return HOLDS
 
@@ -274,7 +275,7 @@ def shown(made: Claim) -> str:
     """Print a claim in full."""
     source = ", ".join(part for part in (made.source.title, made.source.paper, made.source.place) if part)
     used_by = [name for name, other in load().items() if made.name in other.uses]
-    lines = [made.name, f"  {made.words}", "", f"  subject      {made.subject}", f"  statement    {made.tex}"]
+    lines = [made.name, f"  {made.conclusion}", "", f"  subject      {made.subject}", f"  statement    {made.tex}"]
     lines += [f"  assumption   {assumption}" for assumption in made.assumptions]
     lines += [f"  scope        {scope}" for scope in made.scopes]
     lines += [f"  source       {source}"]
@@ -283,9 +284,9 @@ def shown(made: Claim) -> str:
     lines += [f"  used by      {name}" for name in used_by]
     for step in made.steps:
         each = ", for each rule" if step.per_rule else ""
-        lines += ["", f"  step         {step.name}{each}", f"               {step.words}"]
+        lines += ["", f"  step         {step.name}{each}", f"               {step.summary}"]
         lines += [f"               {step.scope}", f"               by {step.engine}: {ENGINES[step.engine]}"]
     for mutant in made.mutants:
         each = ", for each rule" if mutant.per_rule else ""
-        lines += ["", f"  mutant       {mutant.name}{each}", f"               {mutant.words}"]
+        lines += ["", f"  mutant       {mutant.name}{each}", f"               {mutant.summary}"]
     return "\n".join(lines)

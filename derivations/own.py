@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from derivations.claim import load
+from derivations.registry import load
 from derivations.run import Progress, Report, versions
 from gdn_core.rules import LINEAGE, WriteRule
 

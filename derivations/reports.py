@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from derivations.claim import Checked, Claim, Result, Verdict, load
+from derivations.claim import Claim, name_of
+from derivations.registry import load
+from derivations.result import Checked, Result, Verdict
 from derivations.run import Report
 
 FORMAT = 1  # of the JSON; counted up when a field changes its meaning
@@ -49,7 +51,7 @@ def _claim(made: Claim, result: Result) -> dict[str, Any]:
         "subject": made.subject,
         "verdict": result.verdict.value,
         "seconds": round(result.seconds, 4),
-        "words": made.words,
+        "words": made.conclusion,
         "statement": made.tex,
         "assumptions": made.assumptions,
         "scope": [str(scope) for scope in made.scopes],
@@ -64,11 +66,6 @@ def _claim(made: Claim, result: Result) -> dict[str, Any]:
 
 def _checked(checked: Checked) -> dict[str, Any]:
     return {**asdict(checked), "verdict": checked.verdict.value, "seconds": round(checked.seconds, 4)}
-
-
-def name_of(code: Any) -> str:
-    """Return the dotted name of an object of the code."""
-    return f"{getattr(code, '__module__', '')}.{getattr(code, '__qualname__', code)}".lstrip(".")
 
 
 def as_junit(report: Report) -> str:

@@ -1,21 +1,23 @@
-"""Run claims in parallel over the cores, and mutate the code they are about."""
+"""Run claims in parallel over the cores, and then the mutants of the code that they are about."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import itertools
-import multiprocessing
 import platform
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from concurrent.futures import as_completed
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
-from derivations.claim import Result, load
-from derivations.mutants import EQUIVALENT, Mutant, Refutation, attempts, mutants, refute
+from derivations.claim import Claim
+from derivations.mutants.by_machine import every_mutant
+from derivations.mutants.equivalent import EQUIVALENT
+from derivations.mutants.refutation import Refutation, attempts
+from derivations.registry import load
+from derivations.result import Result
+from derivations.workers import Worker, Workers
 from gdn_core.rules import WriteRule
 
 BATCH = 12  # mutants a task
@@ -114,8 +116,13 @@ def check_rule(rule: WriteRule, *, seed: int = 0) -> tuple[Result, ...]:
     Returns:
         A result for each claim, with the steps and the mutants that are run for a rule, run for this one.
     """
-    stated = [made for made in load().values() if any(step.per_rule and step.cases([rule]) for step in made.steps)]
-    return tuple(made.check(seed=seed, rules=[rule]) for made in stated)
+    return tuple(made.check(seed=seed, rules=[rule]) for made in stated_for(rule))
+
+
+def stated_for(rule: WriteRule) -> tuple[Claim, ...]:
+    """Return the claims with steps that are run for a rule."""
+    claims = load().values()
+    return tuple(made for made in claims if any(step.per_rule and step.runs([rule]) for step in made.steps))
 
 
 def run(
@@ -136,64 +143,38 @@ def run(
         show: is told of everything that is done.
     """
     started = time.perf_counter()
-    broken = [mutant for mutant in mutants() if mutant.key not in EQUIVALENT] if mutate else []
+    broken = [n for n, mutant in enumerate(every_mutant()) if mutant.key not in EQUIVALENT] if mutate else []
     total = len(names) + len(broken)
     results: dict[str, Result] = {}
-    with workers(jobs) as pool:
-        for future in as_completed([pool.submit(_check, name, seed) for name in names]):
+    with Workers(jobs) as workers:
+        for future in as_completed([workers.submit(partial(Worker.check, name=name, seed=seed)) for name in names]):
             result = future.result()
             results[result.claim] = result
             show(Progress(len(results), total, result))
         ordered = tuple(results[name] for name in names)
         mutation = None
         if mutate and not any(result.faults for result in ordered):
-            mutation = _mutate(pool, broken, ordered, seed, lambda n: show(Progress(len(results) + n, total, None)))
+            mutation = _mutate(workers, broken, ordered, seed, lambda n: show(Progress(len(results) + n, total, None)))
     return Report(ordered, mutation, time.perf_counter() - started, seed, jobs, versions())
 
 
-@contextmanager
-def workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
-    """Start worker processes, and end them at once where the run is interrupted."""
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(method)
-    if method == "forkserver":
-        context.set_forkserver_preload(["derivations.run"])
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start)
-    try:
-        yield pool
-    except BaseException:
-        for process in multiprocessing.active_children():
-            process.kill()
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
-
-
-def _start() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the workers
-    load()
-
-
-def _check(name: str, seed: int) -> Result:
-    return load()[name].check(seed=seed)
-
-
 def _mutate(
-    pool: ProcessPoolExecutor,
-    broken: Sequence[Mutant],
+    workers: Workers,
+    broken: Sequence[int],
     results: Sequence[Result],
     seed: int,
     show: Callable[[int], None],
 ) -> Mutation:
     started = time.perf_counter()
     seconds = attempts(results)
-    by_place = [list(group) for _, group in itertools.groupby(broken, key=lambda mutant: mutant.place)]
+    by_place = [list(group) for _, group in itertools.groupby(broken, key=lambda n: every_mutant()[n].place)]
     batches = [group[n : n + BATCH] for group in by_place for n in range(0, len(group), BATCH)]
     found: list[Refutation] = []
-    for future in as_completed([pool.submit(refute, batch, seconds, seed=seed) for batch in batches]):
+    tasks = [partial(Worker.refute, places=batch, seconds=seconds, seed=seed) for batch in batches]
+    for future in as_completed([workers.submit(task) for task in tasks]):
         found += future.result()
         show(len(found))
-    keys = {mutant.key for mutant in mutants()}
+    keys = {mutant.key for mutant in every_mutant()}
     return Mutation(
         refuted=tuple(mutant for mutant in found if mutant.by),
         survivors=tuple(mutant for mutant in found if not mutant.by),

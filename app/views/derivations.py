@@ -10,9 +10,13 @@ import streamlit as st
 
 from app import proofs, session
 from app.markdown import plain
+from derivations.claim import ENGINES
+from derivations.workers import WorkerError
 
 if TYPE_CHECKING:
-    from derivations.claim import Checked, Claim, Result, Scope, Step
+    from derivations.claim import Claim, Step
+    from derivations.result import Checked, Result
+    from derivations.scope import Scope
 
 PATH = "derivations"
 VERDICTS = {
@@ -48,7 +52,7 @@ def view(name: str) -> None:
 
 def _link(name: str, *, place: str, label: str = "", icon: str | None = None) -> None:
     """Offer to go to a claim, or to all of them where the name is empty; the address follows."""
-    label = label or proofs.claims()[name].words
+    label = label or proofs.claims()[name].conclusion
     if st.button(label, key=f"{place}-{name}", type="tertiary", icon=icon, wrap=True):
         session.open_claim(name)
         st.rerun()
@@ -107,7 +111,7 @@ def _scope(scope: Scope) -> str:
 
 def _claim(made: Claim) -> None:
     _link("", place="top", label="All claims", icon=":material/arrow_back:")
-    st.header(made.words)
+    st.header(made.conclusion)
     st.caption(f"{made.subject} · `{made.name}`")
     _statement(made.tex)
     for scope in made.scopes:
@@ -150,7 +154,7 @@ def _verdict(made: Claim) -> proofs.Finding | None:
             try:
                 with st.spinner("Checking"):
                     ledger.check(made.name)
-            except proofs.CheckError as error:
+            except WorkerError as error:
                 st.error(f"{str(error)[0].upper()}{str(error)[1:]}.")
         finding = ledger.finding(made.name)
         if finding:
@@ -179,10 +183,10 @@ def _steps(made: Claim, result: Result | None) -> None:
     st.subheader("Steps")
     for step in made.steps:
         with st.container(border=True):
-            st.markdown(step.words)
+            st.markdown(step.summary)
             assert step.scope
             st.markdown(f"{_scope(step.scope)}")
-            st.caption(f"by **{step.engine}**: {proofs.engines()[step.engine]}")
+            st.caption(f"by **{step.engine}**: {ENGINES[step.engine]}")
             if result:
                 _outcome([done for done in result.steps if done.name == step.name])
 
@@ -202,7 +206,7 @@ def _mutants(made: Claim, result: Result | None) -> None:
     for mutant in made.mutants:
         done = [each for each in result.mutants if each.name == mutant.name] if result else []
         with st.container(border=True):
-            st.markdown(f"**{_sentence(mutant.name)}.** {mutant.words}" if _has_words(mutant) else mutant.words)
+            st.markdown(f"**{_sentence(mutant.name)}.** {mutant.summary}" if _has_summary(mutant) else mutant.summary)
             if done:
                 missed = [each for each in done if each.verdict.value != "holds"]
                 shown = missed[0] if missed else done[0]
@@ -211,8 +215,8 @@ def _mutants(made: Claim, result: Result | None) -> None:
                 st.code(shown.residual or "0", language=None, wrap_lines=True)
 
 
-def _has_words(step: Step) -> bool:
-    return step.words != step.name
+def _has_summary(step: Step) -> bool:
+    return step.summary != step.name
 
 
 def _sentence(words: str) -> str:

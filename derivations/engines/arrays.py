@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from derivations.engines.trees import Expr, ShapeError, shape
+from derivations.engines.trees import Expr, ShapeError, expression, shape
 from gdn_core.reference import Token
 
 
@@ -73,7 +73,7 @@ class Array:
         return other.word
 
 
-class Gate:
+class GateArray:
     """A gate: a scalar, or a diagonal matrix, which multiplies the channels of its size.
 
     Args:
@@ -101,14 +101,14 @@ class Gate:
         return self * other
 
 
-class Log:
+class LogGate:
     """The logarithm of a decay, which the code may do nothing with but take its exponential."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: GateArray) -> None:
         self.gate = gate
 
 
-def exp(log: Log) -> Gate:
+def exp(log: LogGate) -> GateArray:
     """Return the decay of a log decay."""
     return log.gate
 
@@ -124,9 +124,9 @@ def token(*, q: Expr, k: Expr, v: Expr, decay: Expr | int = 1, erase: Expr | int
         erase: a scalar or a diagonal K x K.
         write: a scalar or a diagonal V x V.
     """
-    number = k.algebra.number
 
-    def gate(word: Expr | int, axes: int) -> Gate:
-        return Gate(number(word) if isinstance(word, int) else word, axes)
+    def gate(word: Expr | int, axes: int) -> GateArray:
+        return GateArray(expression(k.algebra, word), axes)
 
-    return Token(q=Array(q, 1), k=Array(k, 1), v=Array(v, 1), g=Log(gate(decay, 2)), b=gate(erase, 1), w=gate(write, 1))
+    arrays = {"q": Array(q, 1), "k": Array(k, 1), "v": Array(v, 1)}
+    return Token(**arrays, g=LogGate(gate(decay, 2)), b=gate(erase, 1), w=gate(write, 1))

@@ -106,6 +106,14 @@ class Ring:
         return np.frompyfunc(self.reduce, 1, 1)(difference)
 
 
+def determinant(square: np.ndarray) -> Any:
+    """Return the determinant of a square array of any carrier, by Laplace's expansion: nothing is divided."""
+    if len(square) == 1:
+        return square[0, 0]
+    minors = (np.delete(np.delete(square, 0, axis=0), j, axis=1) for j in range(len(square)))
+    return sum((-1) ** j * square[0, j] * determinant(minor) for j, minor in enumerate(minors))
+
+
 def _letter(name: str, index: tuple[int, ...], shape: tuple[int, ...]) -> str:
     """Name a letter by its place, counted from 1; an axis of one entry is not counted."""
     counted = [str(i + 1) for i, size in zip(index, shape, strict=True) if size > 1]

@@ -15,9 +15,6 @@ and two of different normal forms differ at some order.
 An element without a pole in ``a`` whose denominators are powers of ``a`` is such a series everywhere (``pole``
 returns what is in the way); one with a denominator like ``1 - a/2`` is wherever that matrix has an inverse. An
 element with a pole in ``a``, such as ``(e^a - 1)/a`` written with ``A^-1``, needs an invertible ``A``.
-
-**Signs.** ``unproved`` returns nothing where an element has been shown not to be negative for positive variables, by
-a rigorous ladder: where its value at 0 and its derivative are not negative, neither is the element.
 """
 
 from __future__ import annotations
@@ -33,7 +30,7 @@ from sympy.polys.domains import QQ
 from sympy.polys.fields import FracElement, field
 from sympy.polys.rings import PolyElement
 
-from derivations.engines import printed
+from derivations.engines import polynomials
 
 
 class Variables:
@@ -153,11 +150,11 @@ class Series:
         denominators = (factor.denom for factor in self.terms.values())
         denominator = reduce(lambda one, other: one.lcm(other), denominators, self.variables.ring.one)
         exponents = sorted(self.terms, key=lambda exponent: (not exponent, str(exponent)))
-        return printed.fraction(
+        return polynomials.fraction(
             [
                 (
                     self.terms[exponent].numer * denominator.exquo(self.terms[exponent].denom),
-                    f"e^{{{printed.polynomial(exponent, names)}}}" if exponent else "",
+                    f"e^{{{polynomials.polynomial(exponent, names)}}}" if exponent else "",
                 )
                 for exponent in exponents
             ],
@@ -330,40 +327,6 @@ def phi(k: int, z: Any) -> Any:
 def phi1(z: Any) -> Any:
     """Return (e^z - 1) / z, as the code's discretisations take it."""
     return phi(1, z)
-
-
-def unproved(x: Series, variable: Series, *, rungs: int = 6) -> list[Series]:
-    """Show that an element is not negative where every variable is positive; return what is left to show.
-
-    A term is not negative if the coefficients of its rational function are not. Otherwise the ladder climbs: if the
-    value at 0 and the derivative with respect to ``variable`` are not negative, neither is the element. An element
-    that is not zero is then positive wherever the variables are.
-
-    Args:
-        x: the element.
-        variable: what to differentiate by.
-        rungs: how often.
-
-    Returns:
-        Nothing, or the element that the ladder got stuck on.
-    """
-    if all(_has_no_sign(factor) for factor in x.terms.values()):
-        return []
-    if not rungs:
-        return [x]
-    expanded = x.expanded(variable, 0)
-    if len(expanded) > 1:
-        return [x]
-    start = expanded[0]
-    return [start] if not all(_has_no_sign(f) for f in start.terms.values()) else unproved(
-        x.diff(variable), variable, rungs=rungs - 1
-    )  # fmt: skip
-
-
-def _has_no_sign(factor: FracElement) -> bool:
-    return all(c > 0 for part in (factor.numer, factor.denom) for c in part.coeffs()) or all(
-        c < 0 for part in (factor.numer, factor.denom) for c in part.coeffs()
-    )
 
 
 def _elementwise(function: Callable[[Any], Any], x: np.ndarray) -> np.ndarray:

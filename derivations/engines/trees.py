@@ -1,39 +1,19 @@
 """Matrix expressions as trees: their shapes are checked as they are made, and they print as they were written.
 
-What an expression is equal to is decided by :mod:`derivations.engines.words`; here it is written, printed in TeX and
-in plain text, and evaluated in numbers.
+What an expression is equal to is decided by its normal form, in :mod:`derivations.engines.words`; the formula that is
+printed is the formula that was checked.
 """
 
 from __future__ import annotations
 
-import functools
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from enum import Enum
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from derivations.engines.notation import TEX, TEXT, Style, signed, tex_name, transposed
+from derivations.engines.words import Cell, Declared, Normal, Size, Term, Words
 
-if TYPE_CHECKING:
-    from derivations.engines.words import Algebra, Cell, Normal, Term
-
-Size = str  # the name of a size; "1" is the number
-Sizes = tuple[Size, ...]  # the sizes of the blocks along one side; one for a matrix that is not cut into blocks
-
-
-class Style(Enum):
-    """How an expression is printed."""
-
-    TEXT = "text"
-    TEX = "tex"
-
-
-TEXT, TEX = Style.TEXT, Style.TEX
+Side = tuple[Size, ...]  # the sizes of the blocks along one side; one for a matrix that is not cut into blocks
 SUM, PRODUCT, ATOM = range(3)  # how tightly a printed form binds
-_GREEK = re.compile(
-    "alpha|beta|gamma|delta|epsilon|eta|theta|kappa|lambda|mu|nu|rho|sigma|tau|phi|chi|psi|omega|Gamma|Delta|Phi"
-)
 
 
 class ShapeError(ValueError):
@@ -43,9 +23,9 @@ class ShapeError(ValueError):
 class Expr:
     """A matrix expression with checked shapes; 1 x 1 expressions are scalars and multiply anything by ``*``."""
 
-    algebra: Algebra
-    rows: Sizes
-    cols: Sizes
+    algebra: Words
+    rows: Side
+    cols: Side
     binding = ATOM
 
     @property
@@ -59,22 +39,22 @@ class Expr:
         return Transpose(self)
 
     def __add__(self, other: Expr | int) -> Expr:
-        return Sum([(1, self), (1, self.algebra._expr(other))])
+        return Sum([(1, self), (1, expression(self.algebra, other))])
 
     def __radd__(self, other: int) -> Expr:
-        return self.algebra._expr(other) + self
+        return expression(self.algebra, other) + self
 
     def __sub__(self, other: Expr | int) -> Expr:
-        return Sum([(1, self), (-1, self.algebra._expr(other))])
+        return Sum([(1, self), (-1, expression(self.algebra, other))])
 
     def __rsub__(self, other: int) -> Expr:
-        return self.algebra._expr(other) - self
+        return expression(self.algebra, other) - self
 
     def __neg__(self) -> Expr:
         return Sum([(-1, self)])
 
     def __mul__(self, other: Expr | int) -> Expr:
-        other = self.algebra._expr(other)
+        other = expression(self.algebra, other)
         if self.is_scalar:
             return Scaled(self, other)
         if other.is_scalar:
@@ -84,10 +64,10 @@ class Expr:
     def __rmul__(self, other: int) -> Expr:
         if other in (1, -1):  # so that a sign is printed as one
             return self if other == 1 else -self
-        return self.algebra._expr(other) * self
+        return expression(self.algebra, other) * self
 
     def __matmul__(self, other: Expr) -> Expr:
-        return Product([self, self.algebra._expr(other)])
+        return Product([self, expression(self.algebra, other)])
 
     def __pow__(self, power: int) -> Expr:
         if power < 1 or self.rows != self.cols:
@@ -109,32 +89,34 @@ class Expr:
     def _shown(self, style: Style) -> str:
         raise NotImplementedError
 
+    def cells(self) -> list[list[Cell]]:
+        """Return the sums of words of the normal form, block by block."""
+        return self._cells()
+
     def tex(self) -> str:
         """Print in TeX, as written."""
         return self._shown(TEX)
 
     def normal(self) -> Normal:
         """Return the normal form: falsy where the expression is zero."""
-        return self.algebra.normal(self._cells(), one="1" if self.is_scalar else "I")
+        return Normal(self.algebra, self._cells(), "1" if self.is_scalar else "I")
 
 
 class Letter(Expr):
     """A declared matrix."""
 
-    def __init__(
-        self, algebra: Algebra, name: str, rows: Size, cols: Size, printed: str, symmetric: bool, diagonal: bool
-    ) -> None:
-        self.algebra, self.name, self.rows, self.cols = algebra, name, (rows,), (cols,)
-        self.printed, self.symmetric, self.diagonal = printed, symmetric, diagonal
+    def __init__(self, algebra: Words, declared: Declared) -> None:
+        self.algebra, self.declared, self.name = algebra, declared, declared.name
+        self.rows, self.cols = (declared.rows,), (declared.cols,)
 
     def _cells(self) -> list[list[Cell]]:
         algebra = self.algebra
         word = ((self.name, False),)
-        term: Term = ((min(word, algebra._transposed(word)),), ()) if self.is_scalar else ((), word)
-        return [[algebra._rewritten({term: algebra.ring.one})]]
+        term: Term = ((min(word, algebra.transposed(word)),), ()) if self.is_scalar else ((), word)
+        return [[algebra.rewritten({term: algebra.ring.one})]]
 
     def _shown(self, style: Style) -> str:
-        return self.printed if style is TEX else self.name
+        return self.declared.printed if style is TEX else self.name
 
 
 class Scalar(Expr):
@@ -142,11 +124,11 @@ class Scalar(Expr):
 
     rows = cols = ("1",)
 
-    def __init__(self, algebra: Algebra, name: str) -> None:
+    def __init__(self, algebra: Words, name: str) -> None:
         self.algebra, self.name, self.value = algebra, name, algebra.scalars[name]
 
     def _cells(self) -> list[list[Cell]]:
-        return [[self.algebra._rewritten({((), ()): self.value})]]
+        return [[self.algebra.rewritten({((), ()): self.value})]]
 
     def _shown(self, style: Style) -> str:
         return tex_name(self.name) if style is TEX else self.name
@@ -157,7 +139,7 @@ class Number(Expr):
 
     rows = cols = ("1",)
 
-    def __init__(self, algebra: Algebra, value: int) -> None:
+    def __init__(self, algebra: Words, value: int) -> None:
         self.algebra, self.value = algebra, value
         self.binding = ATOM if value >= 0 else SUM
 
@@ -171,7 +153,7 @@ class Number(Expr):
 class Identity(Expr):
     """The identity of a size."""
 
-    def __init__(self, algebra: Algebra, size: Size) -> None:
+    def __init__(self, algebra: Words, size: Size) -> None:
         self.algebra, self.rows, self.cols = algebra, (size,), (size,)
 
     def _cells(self) -> list[list[Cell]]:
@@ -184,7 +166,7 @@ class Identity(Expr):
 class Zero(Expr):
     """Zeros."""
 
-    def __init__(self, algebra: Algebra, rows: Size, cols: Size) -> None:
+    def __init__(self, algebra: Words, rows: Size, cols: Size) -> None:
         self.algebra, self.rows, self.cols = algebra, (rows,), (cols,)
 
     def _cells(self) -> list[list[Cell]]:
@@ -203,15 +185,13 @@ class Transpose(Expr):
     def _cells(self) -> list[list[Cell]]:
         cells = self.inner._cells()
         columns = zip(*cells, strict=True)
-        return [[self.algebra._rewritten(self.algebra._transposed_cell(cell)) for cell in column] for column in columns]
+        return [[self.algebra.rewritten(self.algebra.transposed_cell(cell)) for cell in column] for column in columns]
 
     def _shown(self, style: Style) -> str:
         inner = _wrapped(self.inner, ATOM, style)
         if isinstance(self.inner, Block) and style is TEX:
             return rf"{inner}^\top"
-        if style is TEXT:
-            return f"{inner}'"
-        return rf"({inner})^\top" if "^" in inner and inner[0] != "(" else rf"{inner}^\top"
+        return transposed(inner, style)
 
 
 class Sum(Expr):
@@ -254,7 +234,7 @@ class Scaled(Expr):
 
     def _cells(self) -> list[list[Cell]]:
         factor = self.factor._cells()[0][0]
-        return [[self.algebra._product(factor, cell) for cell in row] for row in self.inner._cells()]
+        return [[self.algebra.product(factor, cell) for cell in row] for row in self.inner._cells()]
 
     def _shown(self, style: Style) -> str:
         if isinstance(self.factor, Number) and self.factor.value == 1:
@@ -289,7 +269,7 @@ class Product(Expr):
     def _entry(self, row: list[Cell], column: list[Cell]) -> Cell:
         total: Cell = {}
         for x, y in zip(row, column, strict=True):
-            for term, value in self.algebra._product(x, y).items():
+            for term, value in self.algebra.product(x, y).items():
                 self.algebra.add_to(total, term, value)
         return total
 
@@ -327,6 +307,22 @@ class Block(Expr):
         return rf"\begin{{bmatrix}} {inner} \end{{bmatrix}}" if style is TEX else f"[{inner}]"
 
 
+def expression(algebra: Words, value: Expr | int) -> Expr:
+    """Return an expression of an algebra, or an integer as one.
+
+    Raises:
+        ValueError: if the expression is one of another algebra.
+        TypeError: if the value is neither an expression nor an integer.
+    """
+    if isinstance(value, Expr):
+        if value.algebra is not algebra:
+            raise ValueError(f"expected expressions of one algebra, got {value} of another")
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Number(algebra, value)
+    raise TypeError(f"expected an expression or an integer, got {type(value).__name__}")
+
+
 def shape(x: Expr) -> str:
     """Name an expression's shape."""
     return f"{'+'.join(x.rows)} x {'+'.join(x.cols)}"
@@ -338,70 +334,5 @@ def same_shape(x: Expr, y: Expr) -> None:
         raise ShapeError(f"{x} and {y}: expected one shape, got {shape(x)} and {shape(y)}")
 
 
-def evaluate(x: Expr, sizes: Mapping[Size, int], values: Mapping[str, Any]) -> np.ndarray:
-    """Evaluate an expression in numbers, by the tree it was written as and not by its normal form.
-
-    Args:
-        x: an expression.
-        sizes: the sizes by name.
-        values: an object array for each letter, a number for each scalar.
-
-    Returns:
-        A two-dimensional object array.
-    """
-    if isinstance(x, Letter):
-        value = np.asarray(values[x.name], dtype=object)
-        wanted = _numbers(x.rows, sizes), _numbers(x.cols, sizes)
-        if value.shape != wanted:
-            raise ShapeError(f"{x}: expected an array of shape {list(wanted)}, got {list(value.shape)}")
-        return value
-    if isinstance(x, Scalar):
-        return np.array([[values[x.name]]], dtype=object)
-    if isinstance(x, Number):
-        return np.array([[x.value]], dtype=object)
-    if isinstance(x, Identity):
-        return np.array(np.eye(_numbers(x.rows, sizes), dtype=int), dtype=object)
-    if isinstance(x, Zero):
-        return np.zeros((_numbers(x.rows, sizes), _numbers(x.cols, sizes)), dtype=object)
-    if isinstance(x, Transpose):
-        return evaluate(x.inner, sizes, values).T
-    if isinstance(x, Sum):
-        return functools.reduce(np.add, (sign * evaluate(term, sizes, values) for sign, term in x.terms))
-    if isinstance(x, Scaled):
-        return evaluate(x.factor, sizes, values)[0, 0] * evaluate(x.inner, sizes, values)
-    if isinstance(x, Product):
-        out = evaluate(x.factors[0], sizes, values)
-        for factor in x.factors[1:]:
-            out = out @ evaluate(factor, sizes, values)
-        return out
-    if isinstance(x, Block):
-        return np.block([[evaluate(entry, sizes, values) for entry in row] for row in x.blocks])
-    raise TypeError(f"expected an expression, got {type(x).__name__}")
-
-
-def _numbers(side: Sizes, sizes: Mapping[Size, int]) -> int:
-    return sum(1 if size == "1" else sizes[size] for size in side)
-
-
-# Printing.
-
-
 def _wrapped(x: Expr, binding: int, style: Style) -> str:
     return f"({x._shown(style)})" if x.binding < binding else x._shown(style)
-
-
-def signed(terms: Iterable[tuple[int, str]]) -> str:
-    """Join signed terms to a sum."""
-    out = ""
-    for sign, text in terms:
-        out += (" - " if sign < 0 else " + ") + text if out else ("-" if sign < 0 else "") + text
-    return out
-
-
-def tex_name(name: str) -> str:
-    """Print a name: Greek letters spelt out get a backslash, what follows an underscore or a digit becomes an index."""
-    stem, _, index = name.partition("_")
-    bare = stem.rstrip("0123456789")
-    index = stem[len(bare) :] + index
-    printed = f"\\{bare}" if _GREEK.fullmatch(bare) else bare
-    return f"{printed}_{{{index}}}" if index else printed

@@ -13,7 +13,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from derivations.claim import load
+from derivations.registry import load
 from tests.browser.conftest import ROOT, wait_until_healthy
 
 CLAIM = "delta_rule_is_a_gradient_step"
@@ -45,9 +45,9 @@ def test_a_claim_is_read_checked_and_linked_to(page: Page, scheme: Literal["ligh
     page.set_viewport_size({"width": 1280, "height": 900})
     visit(page)
     made = load()[CLAIM]
-    page.get_by_role("button", name=made.words).click()
+    page.get_by_role("button", name=made.conclusion).click()
     expect(page).to_have_url(re.compile(f"claim={CLAIM}$"))
-    expect(page.get_by_role("heading", name=made.words)).to_be_visible()
+    expect(page.get_by_role("heading", name=made.conclusion)).to_be_visible()
     page.get_by_role("button", name="Check it now").click()
     expect(page.get_by_text(f"{len(made.mutants)} of {len(made.mutants)} wrong variants refuted")).to_be_visible(
         timeout=60_000

@@ -2,16 +2,18 @@
 
 import dataclasses
 import inspect
-import pickle
 
 import numpy as np
 import pytest
 
-from derivations import mutants as module
-from derivations.claim import load
-from derivations.mutants import EQUIVALENT, MODULES, attempts, mutants, planted, refute
+from derivations.mutants.by_hand import planted
+from derivations.mutants.by_machine import MODULES, every_mutant
+from derivations.mutants.equivalent import EQUIVALENT
+from derivations.mutants.refutation import refute
+from derivations.registry import load
 from gdn_core import reference, reference_backward, ssm
 from gdn_core.reference import Token
+from gdn_core.rules import RULES
 
 
 def one_token(K=3, V=2):
@@ -49,17 +51,17 @@ def test_a_misprint_of_what_stands_there_twice_is_refused():
 
 
 def test_every_function_of_the_code_is_broken():
-    broken = {mutant.place for mutant in mutants()}
+    broken = {mutant.place for mutant in every_mutant()}
     for code in (reference, ssm, reference_backward):
         for name, function in vars(code).items():
             if inspect.isfunction(function) and function.__module__ == code.__name__:
                 assert f"{code.__name__}.{name}" in broken
     assert {"gdn_core.reference.Token.row", "gdn_core.reference.Token.__getitem__"} <= broken
-    assert {mutant.module for mutant in mutants()} == set(MODULES)
+    assert {mutant.module for mutant in every_mutant()} == set(MODULES)
 
 
 def test_the_faults_that_people_make_are_among_them():
-    made = {(mutant.function, mutant.before, mutant.after) for mutant in mutants()}
+    made = {(mutant.function, mutant.before, mutant.after) for mutant in every_mutant()}
     step = "u = x.w * x.v - S @ (x.b * x.k)"
     for after in ("u = x.w * x.v + S @ (x.b * x.k)", "u = x.w * x.v - S @ x.k", "u = x.w * x.v"):
         assert ("step", step, after) in made  # a sign, a dropped gate, nothing erased
@@ -71,13 +73,13 @@ def test_the_faults_that_people_make_are_among_them():
 
 
 def test_docstrings_types_and_messages_are_not_broken():
-    assert not any('"""' in mutant.before or mutant.before.startswith(("raise", "def ")) for mutant in mutants())
-    assert len({mutant.key for mutant in mutants()}) == len(mutants())
-    assert all(mutant.before != mutant.after for mutant in mutants())
+    assert not any('"""' in mutant.before or mutant.before.startswith(("raise", "def ")) for mutant in every_mutant())
+    assert len({mutant.key for mutant in every_mutant()}) == len(every_mutant())
+    assert all(mutant.before != mutant.after for mutant in every_mutant())
 
 
 def test_what_is_listed_as_equivalent_exists_and_has_a_reason():
-    keys = {mutant.key for mutant in mutants()}
+    keys = {mutant.key for mutant in every_mutant()}
     assert [key for key in EQUIVALENT if key not in keys] == []
     assert all(reason.endswith(".") for reason in EQUIVALENT.values())
 
@@ -86,30 +88,30 @@ def test_a_mutant_is_planted_wherever_the_function_was_imported_and_mended_again
     S, x = one_token()
     step = reference.step  # as a module that imports the name has it
     right = step(S, x[0])[0]
-    mutant = next(m for m in mutants() if m.function == "step" and m.after == "S = S - u[:, None] * x.k[None, :]")
-    with mutant.planted():
+    mutant = next(m for m in every_mutant() if m.function == "step" and m.after == "S = S - u[:, None] * x.k[None, :]")
+    with mutant.in_place():
         assert np.abs(step(S, x[0])[0] - right).max() > 0.1
         assert (reference.recurrent(S, x)[0] == step(S, x[0])[0]).all()
     assert (step(S, x[0])[0] == right).all()
-    with pytest.raises(ZeroDivisionError), mutant.planted():
+    with pytest.raises(ZeroDivisionError), mutant.in_place():
         raise ZeroDivisionError
     assert (step(S, x[0])[0] == right).all()
 
 
-def test_a_mutant_can_be_sent_to_another_process():
-    mutant = next(m for m in mutants() if m.function == "Token.row")
-    assert pickle.loads(pickle.dumps(mutant)) == mutant  # noqa: S301 - of our own making
-
-
 def test_every_mutant_of_the_step_is_refuted_and_a_harmless_one_survives():
     names = ("stages_add_up_to_the_step", "every_token_is_an_affine_map", "padding_leaves_the_memory")
-    seconds = attempts([load()[name].check() for name in names])
-    broken = [mutant for mutant in mutants() if mutant.place == "gdn_core.reference.step"]
-    harmless = dataclasses.replace(broken[0], code=module.marshal.dumps(reference.step.__code__))
+    claims = [load()[name] for name in names]
+    seconds = {
+        (claim.name, n, rule.slug if rule else ""): float(n)
+        for claim in claims
+        for n, step in enumerate(claim.steps)
+        for rule in step.runs(RULES.values())
+    }
+    broken = [mutant for mutant in every_mutant() if mutant.place == "gdn_core.reference.step"]
+    harmless = dataclasses.replace(broken[0], code=reference.step.__code__)
     found = refute([*broken, harmless], seconds)
     assert [mutant.by != "" for mutant in found] == [True] * len(broken) + [False]
     assert all(mutant.residual for mutant in found[:-1])
-    assert load()["stages_add_up_to_the_step"].check().faults == ()
 
 
 def test_a_step_that_remembers_a_mutant_is_caught(monkeypatch):
@@ -120,8 +122,10 @@ def test_a_step_that_remembers_a_mutant_is_caught(monkeypatch):
         remembered.append(reference.step.__code__)
         return int(remembered[0] is not remembered[-1] or len(remembered) > 1)
 
-    monkeypatch.setattr(made, "steps", [made._checked_step(forgetful, "words", made.scopes[0], None)])
+    scope = made.scopes[0]
+    monkeypatch.setattr(made, "steps", [])
+    made.step(engine="words", scope=scope)(forgetful)
     remembered.append(reference.step.__code__)
-    broken = [mutant for mutant in mutants() if mutant.place == "gdn_core.reference.step"][:1]
+    broken = [mutant for mutant in every_mutant() if mutant.place == "gdn_core.reference.step"][:1]
     with pytest.raises(RuntimeError, match="remembers the mutant"):
         refute(broken, {(made.name, 0, ""): 0.0})

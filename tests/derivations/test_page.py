@@ -1,10 +1,11 @@
-"""The page of the derivations by AppTest, and the processes that check claims for it."""
+"""The page of the derivations by AppTest."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -12,18 +13,26 @@ from streamlit.testing.v1 import AppTest
 from app import proofs
 from app.markdown import plain
 from app.views import derivations
-from derivations.claim import Verdict, load
-from derivations.errata import ERRATA
-from derivations.serve import decode, encode
+from derivations.models.errata import errata
+from derivations.registry import load
+from derivations.result import Result, Verdict
+from derivations.workers import Worker
 
 CLAIM = "zoh_of_an_invertible_matrix"
 
 
-class Here:
-    """A checker in this process."""
+@cache
+def checked() -> Result:
+    """The claim that these tests look at, checked in this process."""
+    return load()[CLAIM].check()
 
-    def check(self, name: str):
-        return load()[name].check()
+
+class Here:
+    """A worker in this process."""
+
+    def check(self, name: str) -> Result:
+        assert name == CLAIM
+        return checked()
 
 
 @pytest.fixture
@@ -63,7 +72,7 @@ def text(at: AppTest) -> str:
 def test_the_list_names_every_claim_with_its_scope_and_without_a_verdict_that_nobody_reached(opened):
     at = opened("")
     labels = [button.label for button in at.button]
-    assert labels == [made.words for made in load().values()]
+    assert labels == [made.conclusion for made in load().values()]
     assert text(at).count("not checked yet") == len(load()) + 1
     assert ":green[" not in text(at)
     assert text(at).count("-badge[proof] for every") > 10
@@ -77,23 +86,23 @@ def test_a_checked_claim_shows_its_verdict_in_the_list(opened, ledger):
 
 def test_a_claim_opens_from_the_list_and_the_link_follows(opened):
     at = opened("")
-    next(button for button in at.button if button.label == load()[CLAIM].words).click().run()
+    next(button for button in at.button if button.label == load()[CLAIM].conclusion).click().run()
     assert at.query_params["claim"] in (CLAIM, [CLAIM])
-    assert at.header[0].value == load()[CLAIM].words
+    assert at.header[0].value == load()[CLAIM].conclusion
 
 
-@pytest.mark.parametrize("name", [CLAIM, "every_token_is_an_affine_map", *ERRATA])
+@pytest.mark.parametrize("name", [CLAIM, "every_token_is_an_affine_map", *errata()])
 def test_a_claim_shows_statement_steps_source_code_and_what_it_rests_on(opened, name):
     at = opened(name)
     made = load()[name]
     assert derivations._wrapping(made.tex) in text(at)
     for step in (*made.steps, *made.mutants):
-        assert step.words in text(at)
+        assert step.summary in text(at)
     assert made.source.place in text(at)
     assert any("def " in code.value for code in at.code)
     labels = [button.label for button in at.button]
-    assert all(load()[used].words in labels for used in made.uses)
-    assert all(load()[other].words in labels for other in proofs.used_by(name))
+    assert all(load()[used].conclusion in labels for used in made.uses)
+    assert all(load()[other].conclusion in labels for other in proofs.used_by(name))
 
 
 def test_a_live_check_shows_the_verdict_the_time_and_the_residual_of_every_mutant(opened, ledger):
@@ -109,7 +118,7 @@ def test_a_live_check_shows_the_verdict_the_time_and_the_residual_of_every_mutan
 
 
 def test_a_failing_claim_shows_its_residual(opened, ledger):
-    right = load()[CLAIM].check()
+    right = checked()
     failed = replace(right.steps[0], verdict=Verdict.FAILS, residual="2*a + 1")
     ledger._keep(replace(right, steps=(failed, *right.steps[1:])))
     at = opened(CLAIM)
@@ -125,36 +134,11 @@ def test_a_link_to_no_claim_says_so_and_shows_them_all(opened):
 
 
 def test_a_check_that_gives_no_result_is_a_sentence(opened, ledger):
-    ledger._live = proofs.Checker([sys.executable, "-c", "print('ready')"])
+    ledger._live = Worker(command=[sys.executable, "-c", "print('ready')"])
     at = opened(CLAIM)
     next(button for button in at.button if button.label == "Check it now").click().run()
     assert not at.exception
     assert "ended" in at.error[0].value
-
-
-def test_a_result_comes_back_from_the_process_as_it_was():
-    result = load()[CLAIM].check()
-    assert decode(encode(result)) == result
-
-
-def test_the_process_answers_one_name_after_the_other():
-    checker = proofs.Checker()
-    for name in (CLAIM, "every_token_is_an_affine_map"):
-        result = checker.check(name)
-        assert result.claim == name
-        assert result.verdict is Verdict.HOLDS
-    checker._end()
-
-
-def test_a_process_that_died_is_replaced_at_the_next_check():
-    checker = proofs.Checker()
-    checker.check(CLAIM)
-    checker._process.kill()
-    checker._process.wait()
-    with pytest.raises(proofs.CheckError, match="ended"):
-        checker.check(CLAIM)
-    assert checker.check(CLAIM).verdict is Verdict.HOLDS
-    checker._end()
 
 
 @pytest.mark.parametrize(

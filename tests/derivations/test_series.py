@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from derivations.engines import series
-from derivations.engines.series import Series, Variables, unproved
+from derivations.engines.series import Series, Variables
 
 VARIABLES = Variables("a d r")
 A, D, R = VARIABLES.all()
@@ -117,31 +117,3 @@ def test_floats_and_truth_values_are_refused(wrong):
 def test_what_leaves_the_form_raises(wrong):
     with pytest.raises(ArithmeticError):
         wrong()
-
-
-@pytest.mark.parametrize(
-    "positive",
-    [
-        series.exp(D) - 1 - D - D**2 / 2,
-        D * R - 1 + series.exp(-D * R),
-        1 - D + D**2 / 2 - series.exp(-D),
-        R / (1 + D),
-        series.exp(-D) * (series.exp(D) - 1),
-    ],
-)
-def test_the_ladder_proves_what_is_not_negative(positive):
-    assert unproved(positive, D) == []
-
-
-@pytest.mark.parametrize(
-    "negative_somewhere",
-    [
-        1 - D - series.exp(-D),
-        series.exp(D) - 1 - D - D**2,
-        series.exp(-D) - R,
-        D - 1,
-        1 - 2 * series.exp(-D),
-    ],
-)
-def test_the_ladder_proves_nothing_false(negative_somewhere):
-    assert unproved(negative_somewhere, D)

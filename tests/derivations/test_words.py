@@ -1,98 +1,347 @@
-"""Words of any script, and the vector that each of them has."""
+"""The words engine against numbers: the same expressions evaluated on random integer matrices."""
 
-import hashlib
-import math
-import unicodedata
+import functools
+import random
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gdn_core.lab.text import direction, gaussians, normal, split_words, visible
+from derivations.engines import arrays
+from derivations.engines.algebra import Algebra, equation, trace
+from derivations.engines.trees import (
+    Block,
+    Expr,
+    Identity,
+    Letter,
+    Number,
+    Product,
+    Scalar,
+    Scaled,
+    ShapeError,
+    Side,
+    Sum,
+    Transpose,
+    Zero,
+)
+from derivations.engines.words import RewriteError, Size
+from gdn_core import reference
+
+SIZES = {"V": 2, "K": 3, "n": 4}
+
+
+def evaluate(x: Expr, sizes: Mapping[Size, int], values: Mapping[str, Any]) -> np.ndarray:
+    """Evaluate an expression in numbers, by the tree it was written as and not by its normal form.
+
+    Args:
+        x: an expression.
+        sizes: the sizes by name.
+        values: an object array for each letter, a number for each scalar.
+
+    Returns:
+        A two-dimensional object array.
+    """
+    if isinstance(x, Letter):
+        value = np.asarray(values[x.name], dtype=object)
+        wanted = _numbers(x.rows, sizes), _numbers(x.cols, sizes)
+        if value.shape != wanted:
+            raise ShapeError(f"{x}: expected an array of shape {list(wanted)}, got {list(value.shape)}")
+        return value
+    if isinstance(x, Scalar):
+        return np.array([[values[x.name]]], dtype=object)
+    if isinstance(x, Number):
+        return np.array([[x.value]], dtype=object)
+    if isinstance(x, Identity):
+        return np.array(np.eye(_numbers(x.rows, sizes), dtype=int), dtype=object)
+    if isinstance(x, Zero):
+        return np.zeros((_numbers(x.rows, sizes), _numbers(x.cols, sizes)), dtype=object)
+    if isinstance(x, Transpose):
+        return evaluate(x.inner, sizes, values).T
+    if isinstance(x, Sum):
+        return functools.reduce(np.add, (sign * evaluate(term, sizes, values) for sign, term in x.terms))
+    if isinstance(x, Scaled):
+        return evaluate(x.factor, sizes, values)[0, 0] * evaluate(x.inner, sizes, values)
+    if isinstance(x, Product):
+        out = evaluate(x.factors[0], sizes, values)
+        for factor in x.factors[1:]:
+            out = out @ evaluate(factor, sizes, values)
+        return out
+    if isinstance(x, Block):
+        return np.block([[evaluate(entry, sizes, values) for entry in row] for row in x.blocks])
+    raise TypeError(f"expected an expression, got {type(x).__name__}")
+
+
+def _numbers(side: Side, sizes: Mapping[Size, int]) -> int:
+    return sum(1 if size == "1" else sizes[size] for size in side)
+
+
+def declared() -> Algebra:
+    algebra = Algebra("alpha beta")
+    for name, rows, cols in (("S", "V", "K"), ("M", "K", "K"), ("N", "n", "V"), ("k", "K", "1"), ("v", "V", "1")):
+        algebra.matrix(name, rows, cols)
+    algebra.matrix("Q", "K", "K", symmetric=True)
+    algebra.diagonal("D", "K")
+    algebra.diagonal("E", "K")
+    return algebra
+
+
+def letters(algebra: Algebra) -> dict[str, Letter]:
+    return {name: Letter(algebra, letter) for name, letter in algebra.letters.items()}
+
+
+def numbers(algebra: Algebra, rng: random.Random) -> dict:
+    def entries(rows: str, cols: str) -> np.ndarray:
+        shape = SIZES.get(rows, 1), SIZES.get(cols, 1)
+        return np.array([[rng.randint(-9, 9) for _ in range(shape[1])] for _ in range(shape[0])], dtype=object)
+
+    values: dict = {name: rng.randint(-9, 9) for name in algebra.scalars}
+    for name, letter in algebra.letters.items():
+        value = entries(letter.rows, letter.cols)
+        if letter.symmetric:
+            value = value + value.T
+        values[name] = value * np.eye(len(value), dtype=int) if letter.diagonal else value
+    return values
+
+
+def of_normal_form(x: Expr, values: dict) -> np.ndarray:
+    """Evaluate the one cell of a normal form, term by term."""
+    algebra, ((cell,),) = x.algebra, x.normal().cells
+    total = np.zeros((SIZES.get(x.rows[0], 1), SIZES.get(x.cols[0], 1)), dtype=object)
+
+    def product(word, start):
+        for name, transposed in word:
+            start = start @ (values[name].T if transposed else values[name])
+        return start
+
+    for (scalars, word), coefficient in cell.items():
+        factor = int(
+            coefficient.evaluate(list(zip(algebra.ring.gens, (values[s] for s in algebra.scalars), strict=True)))
+        )
+        for piece in scalars:
+            factor *= product(piece, np.eye(SIZES.get(first_size(algebra, piece), 1), dtype=int))[0, 0]
+        total = total + factor * product(word, np.eye(len(total), dtype=int))
+    return total
+
+
+def first_size(algebra: Algebra, word) -> str:
+    letter = algebra.letters[word[0][0]]
+    return letter.cols if word[0][1] else letter.rows
+
+
+@st.composite
+def expressions(draw, algebra: Algebra, rows: str, cols: str, depth: int) -> Expr:
+    """A random expression of the given shape."""
+    fitting = [x for x in letters(algebra).values() if (x.rows, x.cols) == ((rows,), (cols,))]
+    fitting += [x.T for x in letters(algebra).values() if (x.cols, x.rows) == ((rows,), (cols,))]
+    if rows == cols:
+        fitting.append(algebra.identity(rows))
+    kind = (
+        draw(st.sampled_from(["letter", "sum", "difference", "product", "scaled", "transpose"])) if depth else "letter"
+    )
+    if kind == "letter" and fitting:
+        return draw(st.sampled_from(fitting))
+    below = max(depth - 1, 0)
+    if kind in ("sum", "difference"):
+        x, y = (draw(expressions(algebra, rows, cols, below)) for _ in range(2))
+        return x + y if kind == "sum" else x - y
+    if kind == "scaled":
+        factor = draw(st.sampled_from([algebra.scalar("alpha"), 1 - algebra.scalar("beta"), algebra.number(2)]))
+        return factor * draw(expressions(algebra, rows, cols, below))
+    if kind == "transpose":
+        return draw(expressions(algebra, cols, rows, below)).T
+    middle = draw(st.sampled_from(["K", "V", "1"])) if depth else "K" if cols in ("1", "V") and rows != "n" else "V"
+    if not depth and (rows, cols) == ("n", "1"):
+        return letters(algebra)["N"] @ letters(algebra)["v"]
+    if not depth and not (rows == "K" or cols == "K" or (rows, cols) in (("V", "1"), ("1", "V"))):
+        return algebra.zero(rows, cols)
+    return draw(expressions(algebra, rows, middle, below)) @ draw(expressions(algebra, middle, cols, below))
+
+
+SHAPES = st.sampled_from([("V", "K"), ("K", "K"), ("V", "1"), ("1", "1"), ("K", "V")])
+
+
+@settings(max_examples=120, deadline=None)
+@given(data=st.data(), shape=SHAPES, seed=st.integers(0, 10**6))
+def test_a_normal_form_has_the_value_of_the_expression(data, shape, seed):
+    algebra = declared()
+    x = data.draw(expressions(algebra, *shape, 3))
+    values = numbers(algebra, random.Random(seed))
+    assert (of_normal_form(x, values) == evaluate(x, SIZES, values)).all()
+
+
+@settings(max_examples=120, deadline=None)
+@given(data=st.data(), shape=SHAPES, seed=st.integers(0, 10**6))
+def test_a_normal_form_is_zero_only_where_the_values_agree_everywhere(data, shape, seed):
+    algebra = declared()
+    x, y = data.draw(expressions(algebra, *shape, 2)), data.draw(expressions(algebra, *shape, 2))
+    rng = random.Random(seed)
+    points = [numbers(algebra, rng) for _ in range(4)]
+    differ = any((evaluate(x, SIZES, at) != evaluate(y, SIZES, at)).any() for at in points)
+    assert bool((x - y).normal()) is differ
+
+
+def test_a_word_cut_in_pieces_has_the_value_of_the_expression():
+    algebra = declared()
+    k, v, S, M = (letters(algebra)[name] for name in "kvSM")
+    turned = (v @ k.T @ M.T).T
+    for x in (S @ k @ k.T @ turned, S @ M @ ((k.T @ M @ k) * (k @ v.T)), (S @ k + v) @ ((k.T @ M @ k) * k).T):
+        values = numbers(algebra, random.Random(4))
+        assert (of_normal_form(x, values) == evaluate(x, SIZES, values)).all()
+
+
+def test_numbers_inside_a_word_commute_and_turn_round():
+    algebra = declared()
+    k, v, S, M = (letters(algebra)[name] for name in "kvSM")
+    assert not (S @ k @ k.T @ M @ k @ v.T - S @ k @ v.T * (k.T @ M.T @ k)).normal()
+    assert (k @ v.T @ v @ k.T @ M - M @ k @ v.T @ v @ k.T).normal()
+
+
+def test_neighbouring_diagonals_commute_and_others_do_not():
+    algebra = declared()
+    D, E, M = (letters(algebra)[name] for name in "DEM")
+    assert not (M @ D @ E.T - M @ E @ D).normal()
+    assert (D @ M @ E - E @ M @ D).normal()
+
+
+def test_an_inverse_cancels_on_both_sides_and_under_a_transpose():
+    algebra = declared()
+    M, D, E = (letters(algebra)[name] for name in "MDE")
+    inverse, of_diagonal, D2 = algebra.inverse(M), algebra.inverse(D), algebra.diagonal("D2", "K")
+    assert not (D @ D2 @ of_diagonal - D2).normal()
+    assert not (M @ inverse - algebra.identity("K")).normal()
+    assert not ((M @ inverse).T - algebra.identity("K")).normal()
+    assert not (inverse.T @ M.T @ E - E).normal()
+    assert not (D @ E @ of_diagonal - E).normal()
+    assert (M @ E @ inverse - E).normal()
+
+
+def test_rules_apply_to_transposes_and_inside_numbers():
+    algebra = Algebra("kappa")
+    k, q = algebra.vector("k", "K"), algebra.vector("q", "K")
+    F = algebra.matrix("F", "K", "K")
+    algebra.rule(F @ k, 2 * q)
+    algebra.rule(k.T @ q, algebra.scalar("kappa"))
+    assert str((k.T @ F.T @ F @ k).normal()) == "4 (q' q)"
+    assert not (k.T @ F @ k - 2 * algebra.scalar("kappa")).normal()
+
+
+def test_relations_between_scalars_are_used():
+    algebra = Algebra("theta beta kappa")
+    theta, beta, kappa = algebra.all_scalars()
+    algebra.relation(theta * (1 + beta * kappa), beta)
+    assert not (theta + theta * kappa * beta - beta).normal()
+    assert (theta - beta).normal()
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    "make",
     [
-        ("Don't panic, it's 3.14! snake_case", ["don't", "panic", "it's", "3.14", "snake_case"]),
-        ("e.g. this... and that.", ["e.g", "this", "and", "that"]),
-        ("l\u2019eau col\u00b7lecció 'quoted'", ["l\u2019eau", "col\u00b7lecció", "quoted"]),
-        ("STRASSE Straße", ["strasse", "strasse"]),
-        ("cafe\u0301 CAFÉ", ["café", "café"]),
-        ("हिन्दी में", ["हिन्दी", "में"]),
-        ("שלום, עולם!", ["שלום", "עולם"]),
-        ("مرحبا \u202eبالعالم\u202c می\u200cخواهم", ["مرحبا", "بالعالم", "می\u200cخواهم"]),
-        ("我喜欢你。カタカナ と 한국어", ["我", "喜", "欢", "你", "カタカナ", "と", "한국어"]),
-        ("👍🏽👍 👩\u200d👩\u200d👧🇩🇪🇫🇷", ["👍🏽", "👍", "👩\u200d👩\u200d👧", "🇩🇪", "🇫🇷"]),
-        ("❤️ ❤ 1️⃣ 🏳️\u200d🌈", ["❤", "❤", "1\u20e3", "🏳\u200d🌈"]),
-        ("soft\u00adhyphen zero\u200bwidth a\u200d b", ["softhyphen", "zerowidth", "a", "b"]),
-        ("a\ud800b\0c\td", ["a", "b", "c", "d"]),
-        ("x² = √2 € $5", ["x²", "2", "5"]),
-        ("... !? \u200d \u202e", []),
+        lambda a: letters(a)["S"] @ letters(a)["v"],
+        lambda a: letters(a)["S"] + letters(a)["M"],
+        lambda a: letters(a)["S"] * letters(a)["M"],
+        lambda a: letters(a)["k"] @ letters(a)["v"],
+        lambda a: 1 + letters(a)["M"],
+        lambda a: Block([[letters(a)["S"]], [letters(a)["v"].T]]),
+        lambda a: a.matrix("R", "K", "V", symmetric=True),
+        lambda a: trace(letters(a)["S"]),
+        lambda a: trace(letters(a)["M"]),
     ],
 )
-def test_words_of_any_script_are_found(text, found):
-    assert split_words(text) == [unicodedata.normalize("NFC", word) for word in found]
+def test_shapes_that_do_not_fit_raise(make):
+    with pytest.raises(ShapeError):
+        make(declared())
 
 
-@given(st.text(st.characters()))
-def test_any_text_has_words_and_they_are_normal(text):
-    assert normal(normal(text)) == normal(text)
-    for word in split_words(text):
-        assert word
-        assert word == normal(word)
-        assert abs(np.linalg.norm(direction(0, "key", word, 3)) - 1) < 1e-12
+@pytest.mark.parametrize(
+    "pattern", [lambda S, k: 2 * S, lambda S, k: S - S, lambda S, k: k @ k.T @ k, lambda S, k: k @ k.T]
+)
+def test_a_rule_must_start_from_one_uncut_word(pattern):
+    algebra = declared()
+    x = pattern(letters(algebra)["S"], letters(algebra)["k"])
+    with pytest.raises(ValueError, match="one word"):
+        algebra.rule(x, x)
 
 
-def test_no_letter_keeps_marks_without_end():
-    """To bring 180,000 marks into order would take minutes, so all but 30 go before that."""
-    text = visible("a" + "\u0301\u0316\u202e" * 60_000 + " b")
-    assert text == "a" + "\u0301\u0316" * 15 + " b"
+def test_rules_that_run_in_circles_raise():
+    algebra = declared()
+    M, Q = letters(algebra)["M"], letters(algebra)["Q"]
+    algebra.rule(M @ Q, Q @ M)
+    algebra.rule(Q @ M, M @ Q)
+    with pytest.raises(RewriteError):
+        (M @ Q).normal()
 
 
-def test_a_word_has_one_vector_on_every_machine():
-    """Computed another way too: BLAKE2b, Philox 4x64 and Box and Muller in plain Python, below."""
-    wanted = _direction_in_plain_python(7, "value", "straße", 5)
-    np.testing.assert_allclose(direction(7, "value", "straße", 5), wanted, rtol=0, atol=1e-15)
-    assert wanted == pytest.approx(GOLDEN, abs=1e-12)
+def test_expressions_of_two_algebras_do_not_mix():
+    with pytest.raises(ValueError, match="one algebra"):
+        letters(declared())["S"] + letters(declared())["S"]
 
 
-def test_seed_role_and_name_all_count():
-    base = direction(0, "key", "a", 8)
-    for other in (direction(1, "key", "a", 8), direction(0, "value", "a", 8), direction(0, "key", "b", 8)):
-        assert not np.allclose(base, other)
+def test_blocks_multiply_as_the_matrices_they_make_up():
+    algebra = declared()
+    S, N, k, v = (letters(algebra)[name] for name in "SNkv")
+    longer = Block([[N @ S], [k.T]])
+    x = longer.T @ Block([[N], [v.T]])
+    values = numbers(algebra, random.Random(1))
+    assert not (x - (S.T @ N.T @ N + k @ v.T)).normal()
+    assert evaluate(longer, SIZES, values).shape == (5, 3)
+    assert not (algebra.identity("n", "1") @ longer - longer).normal()
+    with pytest.raises(ShapeError):
+        longer @ N
 
 
-def test_directions_are_spread_evenly():
-    x = np.stack([direction(0, "key", f"word {i}", 16) for i in range(4000)])
-    assert np.abs(x.mean(axis=0)).max() < 5 / math.sqrt(16 * 4000)
-    np.testing.assert_allclose(x.T @ x / 4000, np.eye(16) / 16, atol=0.006)
-    y = gaussians(0, "a", "b", 100_000)
-    assert abs(y.mean()) < 0.02
-    assert y.std() == pytest.approx(1, abs=0.01)
-    assert (y**4).mean() == pytest.approx(3, abs=0.15)
+def test_a_trace_rotates_a_word_to_a_number():
+    algebra = declared()
+    S, k, v = (letters(algebra)[name] for name in "Skv")
+    values = numbers(algebra, random.Random(2))
+    wanted = np.trace(evaluate(k @ v.T @ S, SIZES, values))
+    assert str(trace(k @ v.T @ S)) == "(k' S' v)"
+    assert evaluate(v.T @ S @ k, SIZES, values)[0, 0] == wanted
 
 
-GOLDEN = [0.327815265727525, 0.166927457162786, -0.115295658729986, -0.560759454102318, -0.732753793107922]
+def test_the_printed_form_is_the_written_form():
+    algebra = Algebra("alpha beta_t")
+    alpha, beta = algebra.all_scalars()
+    S = algebra.matrix("S", "V", "K", tex="S_{t-1}")
+    k, v = algebra.vector("k_t", "K"), algebra.vector("v_t", "V")
+    written = alpha * S @ (algebra.identity("K") - beta * k @ k.T) + beta * v @ k.T
+    assert equation(algebra.matrix("S_t", "V", "K"), written) == (
+        r"S_{t} = \alpha S_{t-1} (I - \beta_{t} k_{t} k_{t}^\top) + \beta_{t} v_{t} k_{t}^\top"
+    )
+    assert str((written - alpha * S).normal()) == "-alpha*beta_t S k_t k_t' + beta_t v_t k_t'"
+    assert (S @ k - S @ k).normal().tex() == "0"
 
 
-def _direction_in_plain_python(seed: int, role: str, name: str, size: int) -> list[float]:
-    """An oracle that shares no line with the module: Philox 4x64-10 as Random123 defines it, key from BLAKE2b."""
-    digest = hashlib.blake2b(f"{seed}\0{role}\0{name}".encode(), digest_size=16).digest()
-    key = [int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")]
-    mask, raw, counter = 2**64 - 1, [], 0
-    while len(raw) < 2 * size:
-        counter += 1  # NumPy counts before it draws
-        c, (k0, k1) = [counter, 0, 0, 0], key
-        for _ in range(10):
-            p0, p1 = 0xD2E7470EE14C6C93 * c[0], 0xCA5A826395121157 * c[2]
-            c = [(p1 >> 64) ^ c[1] ^ k0, p1 & mask, (p0 >> 64) ^ c[3] ^ k1, p0 & mask]
-            k0, k1 = (k0 + 0x9E3779B97F4A7C15) & mask, (k1 + 0xBB67AE8584CAA73B) & mask
-        raw += c
-    x = []
-    for a, b in zip(raw[0 : 2 * size : 2], raw[1 : 2 * size : 2], strict=True):
-        u, angle = ((a >> 11) + 0.5) / 2**53, 2 * math.pi * ((b >> 11) + 0.5) / 2**53
-        x.append(math.sqrt(-2 * math.log(u)) * math.cos(angle))
-    length = math.sqrt(sum(n * n for n in x))
-    return [n / length for n in x]
+def test_the_part_of_a_power_is_its_coefficient():
+    algebra = declared()
+    beta, k, M = algebra.scalar("beta"), letters(algebra)["k"], letters(algebra)["M"]
+    x = (k.T - beta * k.T @ M) @ (k - beta * M.T @ k)
+    assert not x.normal().part("beta", 1) - (-2 * k.T @ M @ k).normal()
+    assert not x.normal().part("beta", 2) - (k.T @ M @ M.T @ k).normal()
+
+
+def test_the_step_on_words_is_the_step_on_numbers():
+    algebra = declared()
+    S, k, v, D, E = (letters(algebra)[name] for name in "SkvDE")
+    q, w = algebra.vector("q", "K"), algebra.diagonal("w", "V")
+    x = arrays.token(q=q, k=k, v=v, decay=D, erase=E, write=w)
+    written, read = reference.step(arrays.Array(S, 2), x, exp=arrays.exp)
+    at = numbers(algebra, random.Random(3))
+    g, b = np.diag(at["D"])[None], np.diag(at["E"])
+    token = reference.Token(q=at["q"][:, 0], k=at["k"][:, 0], v=at["v"][:, 0], g=g, b=b, w=np.diag(at["w"]))
+    want_S, want_o = reference.step(at["S"], token, exp=lambda decay: decay)
+    assert (evaluate(written.word, SIZES, at) == want_S).all()
+    assert (evaluate(read.word, SIZES, at)[:, 0] == want_o).all()
+
+
+def test_a_step_that_broadcasts_along_the_wrong_axis_raises():
+    algebra = declared()
+    S, k, v = (letters(algebra)[name] for name in "Skv")
+    x = arrays.token(q=k, k=k, v=v, decay=2)
+    u = x.w * x.v
+    with pytest.raises(ShapeError):
+        arrays.Array(S, 2) + u[None, :] * x.k[:, None]
+    with pytest.raises(TypeError):
+        x.g * arrays.Array(S, 2)

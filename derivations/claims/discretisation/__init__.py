@@ -1,0 +1,1 @@
+"""Discretisation: what a sampled state space model keeps of its differential equation."""

@@ -1,0 +1,78 @@
+"""phi_1 in float64 is right to the last bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal, localcontext
+from fractions import Fraction
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from derivations.engines.written import Written, exp
+from derivations.mutants.by_hand import planted
+from derivations.papers import cite
+from derivations.registry import claim
+from derivations.scope import AtPoints
+from gdn_core import ssm
+
+
+@cache
+def exact_phi1(z: float) -> Fraction:
+    """Compute (e^z - 1) / z to 60 digits by a correctly rounded exponential."""
+    if z == 0:
+        return Fraction(1)
+    with localcontext() as context:
+        context.prec = 400  # enough for the difference from 1 of the smallest z below
+        return Fraction(quotient(Decimal(z), Decimal.exp))
+
+
+def quotient(z: Any, exp: Callable[[Any], Any]) -> Any:
+    """Return phi_1 by its definition."""
+    return (exp(z) - 1) / z
+
+
+BITS = 50  # that must be right: 4 units in the last place
+POINTS = tuple(
+    sign * z for z in (0.0, 1e-300, 1e-20, 1e-9, 3e-5, 0.01, 0.3, 1.0, 2.5, 20.0, 300.0, 700.0) for sign in (1, -1)
+)
+
+
+def phi1_far_off(function: Any) -> list[str]:
+    """Return the points where a float64 phi_1 is off by more than that."""
+    with np.errstate(divide="raise", over="raise", invalid="raise"):
+        found = function(np.array(POINTS))
+    return [
+        f"phi_1({z}) = {float(y)!r}"
+        for z, y in zip(POINTS, found, strict=True)
+        if not np.isfinite(y) or abs(Fraction(float(y)) - exact_phi1(z)) > abs(exact_phi1(z)) / 2**BITS
+    ]
+
+
+@claim(
+    statement=lambda: (
+        rf"|\operatorname{{fl}}(\varphi_1(z)) - \varphi_1(z)| \le 2^{{-{BITS}}}\, \varphi_1(z), \quad "
+        rf"\varphi_1(z) = {quotient(Written('z'), exp)}"
+    ),
+    assumptions=("The processor's expm1 is the one that runs.",),
+    scope=AtPoints(f"{len(POINTS)} numbers from -700 to 700, 0 and 1e-300 among them,"),
+    engine="exact",
+    source=cite("2312.00752", "eq. 4"),
+    code=(ssm.phi1,),
+)
+def float_phi1_is_accurate_to_rounding() -> Any:
+    """The code's phi_1 is right to the last few bits, near zero and at zero too."""
+    return phi1_far_off(ssm.phi1)
+
+
+@float_phi1_is_accurate_to_rounding.refute
+def difference_of_near_numbers() -> Any:
+    """exp(z) - 1 is taken as it stands: near zero nothing is left of it."""
+    return phi1_far_off(lambda z: np.where(z == 0, 1.0, (np.exp(z) - 1) / np.where(z == 0, 1.0, z)))
+
+
+@float_phi1_is_accurate_to_rounding.refute
+def no_limit_at_zero() -> Any:
+    """The limit at zero is taken to be 0."""
+    return phi1_far_off(planted(ssm.phi1, "np.where(z == 0, 1.0, np.expm1", "np.where(z == 0, 0.0, np.expm1"))

@@ -1,0 +1,1 @@
+"""The family: which rule contains which, and what each rule minimises."""

@@ -1,0 +1,171 @@
+"""Gated DeltaNet contains Mamba-2 in a limit, and never exactly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from derivations.engines import arrays
+from derivations.engines.algebra import Algebra
+from derivations.engines.ring import Ring
+from derivations.engines.trees import Expr
+from derivations.engines.written import Kind, letters
+from derivations.models.containment import transition
+from derivations.papers import cite
+from derivations.registry import claim
+from derivations.scope import Every, EverySize, Sizes
+from gdn_core import reference
+from gdn_core.reference import Token
+from gdn_core.rules import GATED_DELTANET, WriteRule
+
+
+class Limit:
+    """Gated DeltaNet on the keys eps k and the values v / eps, in words: u is v / eps, so that nothing is divided."""
+
+    def __init__(self) -> None:
+        a = self.algebra = Algebra("alpha epsilon")
+        self.alpha, self.eps = a.all_scalars()
+        self.S = a.matrix("S", "V", "K")
+        self.q, self.k, self.u = a.vector("q", "K"), a.vector("k", "K"), a.vector("u", "V")
+
+    def step(self, k: Expr, v: Expr, gate: int, *, error: Expr | None = None) -> Expr:
+        """Run the code's step, tied with write gate 1 or without an erase gate, and return the memory."""
+        x = arrays.token(q=self.q, k=k, v=v, decay=self.alpha, erase=gate, write=1)
+        memory = self.S if error is None else self.S + error
+        return reference.step(arrays.Array(memory, 2), x, exp=arrays.exp)[0].word
+
+    def error(self, before: Expr | None = None) -> Expr:
+        """Return by how much Gated DeltaNet misses Mamba-2 after a token, from what it has missed before."""
+        return self.step(self.eps * self.k, self.u, 1, error=before) - self.step(self.k, self.eps * self.u, 0)
+
+    def leading(self) -> Expr:
+        """Return the error as it is claimed."""
+        return -(self.eps * self.eps * self.alpha) * (self.S @ self.k @ self.k.T)
+
+
+def _limit() -> str:
+    # The letters that the certificate is run on: M is a transition of two key channels.
+    alpha, beta, k_1, *M = letters(Kind.SCALAR, r"\alpha", r"\beta", "k_1", "M_{11}", "M_{12}", "M_{22}")
+    wiped, rest = certificate_sides(alpha * beta * k_1**2, *M)
+    return (
+        r"\operatorname{GDN}(\epsilon k, v/\epsilon, \beta = 1) - \operatorname{Mamba2}(k, v) = "
+        rf"{Limit().error().normal().tex()}, \quad {wiped} = {rest}\text{{: }} "
+        r"M = \alpha' I \;\Rightarrow\; \beta k = 0 \text{ for } d_k \ge 2"
+    )
+
+
+@claim(
+    statement=_limit,
+    assumptions=(
+        r"Linear attention is the case $\alpha = 1$, and DeltaNet contains it in the same limit.",
+        "At dk = 1 there is nothing to show: there the transition is a number, and any decay can be made.",
+    ),
+    scope=EverySize("dk", "dv"),
+    engine="words",
+    source=cite("2412.06464", "table 1"),
+    code=(reference.step, reference.recurrent),
+)
+def gated_deltanet_contains_mamba2_only_in_the_limit() -> Any:
+    """Gated DeltaNet on keys eps k and values v / eps misses Mamba-2 by a term in eps squared, and never by none.
+
+    The first step is the error of one token, exactly.
+    """
+    words = Limit()
+    return (words.error() - words.leading()).normal()
+
+
+@gated_deltanet_contains_mamba2_only_in_the_limit.step(engine="words", scope=EverySize("T", "dk", "dv"))
+def error_of_every_stream_is_of_order_two() -> Any:
+    """After a stream of any length the error is eps^2 E, with E a polynomial in eps.
+
+    The induction step: one more token makes eps^2 (alpha E - alpha (S + eps^2 E) k k') of it. At no token E is 0.
+    """
+    return carried_error()
+
+
+def carried_error(*, erased: bool = True) -> Any:
+    """Compare the error after one more token with what is said to be made of the error before."""
+    words = Limit()
+    E, k = words.algebra.matrix("E", "V", "K"), words.k
+    square = words.eps * words.eps
+    wiped = (words.S + square * E) @ k @ k.T if erased else words.S @ k @ k.T
+    return (words.error(square * E) - square * (words.alpha * E - words.alpha * wiped)).normal()
+
+
+def powers_of_eps(power: int) -> dict[str, Any]:
+    """Return the terms of the error after three tokens that are of another order in eps than ``power`` or more.
+
+    Values are eps u, so that a term in eps u is one in v: its order is the exponent of eps less the number of values.
+    """
+    sizes: dict[str, tuple[int, ...]] = {"S": (2, 2), "q": (3, 2), "k": (3, 2), "u": (3, 2), "g": (3, 1, 1), "eps": ()}
+    ring = Ring(exponentials={"a": sizes["g"]}, **sizes)
+    ring.let_exp(ring["g"], "a")
+    eps, none = ring["eps"][()], 0 * ring["u"][:, :1]
+    gated = Token(q=ring["q"], k=ring["k"] * eps, v=ring["u"], g=ring["g"], b=none + 1, w=none + 1)
+    added = Token(q=ring["q"], k=ring["k"], v=ring["u"] * eps, g=ring["g"], b=none, w=none + 1)
+    ends = [reference.recurrent(ring["S"], x, exp=ring.exp) for x in (gated, added)]
+    values = [ring.one.ring.gens.index(letter) for letter in ring["u"].flat]
+    at = ring.one.ring.gens.index(eps)
+
+    def lower(entry: Any) -> Any:
+        kept = entry.ring.zero
+        for monomial, coefficient in entry.terms():
+            if monomial[at] - sum(monomial[i] for i in values) < power:
+                kept[monomial] = coefficient
+        return kept
+
+    return {name: np.frompyfunc(lower, 1, 1)(ring.residual(*pair)) for name, *pair in zip("So", *ends, strict=True)}
+
+
+@gated_deltanet_contains_mamba2_only_in_the_limit.step(engine="ring", scope=Sizes(T=3, dk=2, dv=2))
+def error_of_a_stream_is_of_order_two() -> Any:
+    """After three tokens no term of the error, of memory or outputs, is of an order below eps squared."""
+    return powers_of_eps(2)
+
+
+def certificate(rule: WriteRule, *, squared: bool = True) -> Any:
+    """Write (alpha beta k_1^2)^2 as a combination of what is zero in a multiple of the identity."""
+    case, M, _ = transition(rule)
+    x = case.x[0]
+    alpha = case.exp(x.g)[0, 0]
+    left, right = certificate_sides(alpha * x.b[0] * x.k[0] ** 2, M[0, 0], M[0, 1], M[1, 1], power=2 if squared else 1)
+    return left - right
+
+
+def certificate_sides(wiped: Any, M_11: Any, M_12: Any, M_22: Any, *, power: int = 2) -> tuple[Any, Any]:
+    """Return the two sides of the certificate, for what is wiped off the first channel and a transition."""
+    return wiped**2, wiped * (M_22 - M_11) + M_12**power
+
+
+@gated_deltanet_contains_mamba2_only_in_the_limit.step(engine="ring", scope=Every("dk >= 2, by any two key channels"))
+def never_exactly() -> Any:
+    """A transition that is a multiple of the identity has erased nothing, so with tied gates nothing was written.
+
+    The square of alpha beta k_1^2 is a combination of the differences on the diagonal and the squares off it.
+    """
+    return certificate(GATED_DELTANET)
+
+
+@gated_deltanet_contains_mamba2_only_in_the_limit.refute
+def contained_exactly() -> Any:
+    """Gated DeltaNet contains Mamba-2, without an error."""
+    return Limit().error().normal()
+
+
+@gated_deltanet_contains_mamba2_only_in_the_limit.refute
+def error_that_is_not_erased() -> Any:
+    """What has been missed before is carried on, and nothing of it is erased."""
+    return carried_error(erased=False)
+
+
+@gated_deltanet_contains_mamba2_only_in_the_limit.refute
+def error_of_order_three() -> Any:
+    """The error is of a higher order."""
+    return powers_of_eps(3)
+
+
+@gated_deltanet_contains_mamba2_only_in_the_limit.refute
+def wrong_certificate() -> Any:
+    """The entry off the diagonal stands for its square."""
+    return certificate(GATED_DELTANET, squared=False)

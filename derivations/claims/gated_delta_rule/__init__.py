@@ -1,0 +1,1 @@
+"""The gated delta rule: its chunk form is its recurrence, forward and backward."""

@@ -1,0 +1,163 @@
+"""The gradients of a chunk: the hand-derived backward pass is the derivative of the recurrence."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from derivations.claim import every_rule
+from derivations.engines.cases import Shapes, every_width, shapes
+from derivations.engines.field import Dual, Field, dual_exp, stack
+from derivations.engines.polynomials import factored
+from derivations.engines.ring import Ring
+from derivations.mutants.by_hand import planted
+from derivations.papers import cite
+from derivations.registry import claim
+from derivations.scope import OverField, Sizes
+from gdn_core import reference, reference_backward
+from gdn_core.reference import Token
+from gdn_core.rules import GATED_DELTANET, WriteRule
+
+# The loss has the degree of an output, 5 a token, and two more for do and the direction; a product of two at the most.
+REAL = OverField(degree=10 * 64, C=64, dk=128, dv=144)
+SMALL = OverField(degree=10 * 9, C=9, dk=12, dv=10)
+
+
+def gradients_on_symbols(
+    sizes: Shapes, backward: Callable[..., Any] | None = None
+) -> tuple[Ring, dict[str, Any], dict[str, Any]]:
+    """Return letters, the derivatives by each of ``sum(do * o) + sum(dS * S_T)``, and the code's gradients."""
+    ring = Ring(exponentials={"a": sizes["g"]}, **sizes, do=sizes["v"], dS=sizes["S"])
+    ring.let_exp(ring["g"], "a")
+    x = Token(**{name: ring[name] for name in ("q", "k", "v", "g", "b", "w")})
+    options: dict[str, Any] = {"exp": ring.exp, "stack": np.stack}
+    S, o = reference.recurrent(ring["S"], x, **options)
+    loss = (ring["do"] * o).sum() + (ring["dS"] * S).sum()
+    dS, dx = (backward or reference_backward.chunk_backward)(ring["S"], x, ring["do"], ring["dS"], **options)
+    by_letter = np.frompyfunc(loss.diff, 1, 1)
+    want = {name: by_letter(ring[name]) for name in ("S", "q", "k", "v", "b", "w")}
+    want["g"] = ring["a"] * by_letter(ring["a"])  # the derivative of exp(g) by g is exp(g)
+    got = {"S": dS, **{field.name: getattr(dx, field.name) for field in fields(dx)}}
+    return ring, {name: want[name] for name in got}, got
+
+
+def derivative_of_symbols(sizes: Shapes, backward: Callable[..., Any] | None = None) -> Any:
+    """Compare the derivatives of the recurrence with the code's gradients."""
+    ring, want, got = gradients_on_symbols(sizes, backward)
+    return {f"d{name}": ring.residual(got[name], want[name]) for name in got}
+
+
+def derivative_at_points(rule: WriteRule, scope: OverField, rng: random.Random) -> Iterator[Any]:
+    """Differentiate the recurrence along a random direction by dual numbers; take off the code's gradients along it."""
+    sizes = dict(scope.sizes)
+    drawn = shapes(rule, sizes["C"], sizes["dv"], sizes["dk"])
+    names = [field.name for field in fields(Token)]
+    for _ in range(scope.primes):
+        numbers = Field(rng)
+        at, along = numbers.letters(drawn), {name: numbers.draw(*shape) for name, shape in drawn.items()}
+        dual = {name: Dual(at[name], along[name]) for name in drawn}
+        do, dS = numbers.draw(sizes["C"], drawn["S"][0]), numbers.draw(*drawn["S"])
+        x = Token(**{name: dual[name] for name in names})
+        S, o = reference.recurrent(dual["S"], x, exp=dual_exp(numbers.exp), stack=stack)
+        want = (do * o.tangent).sum() + (dS * S.tangent).sum()
+        of_memory, of_stream = reference_backward.chunk_backward(
+            at["S"], Token(**{name: at[name] for name in names}), do, dS, exp=numbers.exp, stack=stack
+        )
+        gradients = {"S": of_memory, **{name: getattr(of_stream, name) for name in names}}
+        if wrong := [name for name, gradient in gradients.items() if gradient.shape != drawn[name]]:
+            raise ValueError(f"expected gradients of the shapes of their fields, but not so d{', d'.join(wrong)}")
+        for name, gradient in gradients.items():
+            want = want - (gradient * along[name]).sum()
+        yield want
+
+
+LETTERS = {"a": r"\alpha", "S": "S_0", "do": r"\dot o", "dS": r"\dot S_C"}
+
+
+def _one_token() -> str:
+    ring, _, gradients = gradients_on_symbols(shapes(GATED_DELTANET, 1, 1, 1))
+    shown = [
+        rf"\dot {LETTERS.get(name, name)} = {factored(ring.reduce(gradient.flat[0]), LETTERS)}"
+        for name, gradient in gradients.items()
+    ]
+    return (
+        r"\operatorname{backward}(S_0, x, \dot o, \dot S_C) = "
+        r"\nabla \bigl(\langle \dot o, o \rangle + \langle \dot S_C, S_C \rangle\bigr), \quad "
+        r"\text{at } C = d = 1\text{:} \quad " + r", \quad ".join(shown)
+    )
+
+
+@claim(
+    statement=_one_token,
+    assumptions=(
+        r"$\dot x$ is the gradient of the loss by $x$: given for the outputs and the last memory; $\alpha = e^g$.",
+        "The gates are free of each other; where a rule ties them, their gradients are added up.",
+    ),
+    scope=Sizes(C=2, dk=3, dv=2),
+    engine="ring",
+    source=cite("2412.06464", "sec. 3.3, differentiated by hand here"),
+    code=(reference_backward.chunk_backward, reference.recurrent),
+    uses=("every_rule_has_a_chunk_form",),
+    rules=every_rule,
+)
+def chunk_backward_is_the_derivative(rule: WriteRule) -> Any:
+    """The hand-derived gradients of a chunk are the derivatives of the recurrence, at every gate width."""
+    return derivative_of_symbols(shapes(rule, 2, 2, 3))
+
+
+@chunk_backward_is_the_derivative.step(engine="ring", scope=Sizes(C=2, dk=3, dv=2))
+def gradients_at_every_combination_of_widths() -> Any:
+    """The gradients are the derivatives, whatever the widths of decay, erase gate, write gate and keys."""
+    return (derivative_of_symbols(sizes) for sizes in every_width(2, 2, 3))
+
+
+@chunk_backward_is_the_derivative.step(engine="ring", scope=Sizes(C=3, dk=3, dv=2))
+def gradients_of_the_gated_delta_rule_on_symbols() -> Any:
+    """The gradients of Gated DeltaNet are the derivatives of its recurrence."""
+    return derivative_of_symbols(shapes(GATED_DELTANET, 3, 2, 3))
+
+
+@chunk_backward_is_the_derivative.step(engine="field", scope=SMALL)
+def gradients_at_points(rule: WriteRule, rng: random.Random) -> Any:
+    """The gradients along a random direction are the derivative of the recurrence along it, by dual numbers."""
+    return derivative_at_points(rule, SMALL, rng)
+
+
+@chunk_backward_is_the_derivative.step(engine="field", scope=REAL)
+def gradients_of_the_gated_delta_rule_at_real_sizes(rng: random.Random) -> Any:
+    """The gradients along a random direction are the derivative of the recurrence along it, by dual numbers."""
+    return derivative_at_points(GATED_DELTANET, REAL, rng)
+
+
+def misprinted(right: str, wrong: str) -> Any:
+    """Plant a misprint in the backward pass."""
+    backward = planted(reference_backward.chunk_backward, right, wrong)
+    return derivative_of_symbols(shapes(GATED_DELTANET, 2, 2, 3), backward)
+
+
+@chunk_backward_is_the_derivative.refute
+def key_gradient_without_the_erase_path() -> Any:
+    """The key is taken for what is written only, and not for what is erased."""
+    return misprinted("dk + x.b * de", "dk")
+
+
+@chunk_backward_is_the_derivative.refute
+def decay_gradient_without_the_memory_behind() -> Any:
+    """The decays are taken to reach the outputs only, and not the memory after the chunk."""
+    return misprinted("passed[C - 1] + (dS * end).sum(0)", "passed[C - 1]")
+
+
+@chunk_backward_is_the_derivative.refute
+def decay_gradient_not_summed_from_the_end() -> Any:
+    """The gradient of the cumulated log decay is taken for that of the log decay."""
+    return misprinted("dG[-1] + passed[i]", "passed[i]")
+
+
+@chunk_backward_is_the_derivative.refute
+def transposed_system_with_the_wrong_sign() -> Any:
+    """The later errors pass their gradients to the earlier ones with the wrong sign."""
+    return misprinted("du[j] - exp(G[j + 1:] - G[j])", "du[j] + exp(G[j + 1:] - G[j])")

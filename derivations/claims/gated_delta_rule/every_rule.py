@@ -1,0 +1,81 @@
+"""Every rule of the family has a chunk form."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from derivations.claim import every_rule
+from derivations.engines import polynomials
+from derivations.engines.cases import every_width, free_symbols, symbols
+from derivations.models.gated_chunk import (
+    SCALARS,
+    SHORT_CHUNKS,
+    chunk_against_recurrence,
+    chunks_against_recurrence,
+    decays,
+    erases,
+)
+from derivations.mutants.by_hand import planted
+from derivations.papers import cite
+from derivations.registry import claim
+from derivations.scope import Sizes
+from gdn_core import reference
+from gdn_core.rules import GATED_DELTANET, WriteRule
+
+
+def _two_tokens() -> str:
+    case = symbols(GATED_DELTANET, 2, 1, 1)
+    ends = {name: case.run(code) for name, code in (("chunk", reference.chunk), ("recurrent", reference.recurrent))}
+    shown = {name: polynomials.polynomial(end[0][0, 0], SCALARS) for name, end in ends.items()}
+    return (
+        r"\operatorname{chunk}(S, x_{1:C}) = \operatorname{recurrent}(S, x_{1:C}), \quad \text{such as } "
+        r"\text{Gated DeltaNet at } C = 2, d = 1: \; S_2 = " + " = ".join(dict.fromkeys(shown.values()))
+    )
+
+
+@claim(
+    statement=_two_tokens,
+    scope=Sizes(C=3, dk=3, dv=2),
+    engine="ring",
+    source=cite("2412.06464", "sec. 3.3 and appendix A"),
+    code=(reference.chunk, reference.chunkwise, reference.recurrent),
+    uses=("gated_chunk_equals_recurrence", "chunk_by_channel_equals_recurrence"),
+    rules=every_rule,
+)
+def every_rule_has_a_chunk_form(rule: WriteRule) -> Any:
+    """The reference's chunk is the reference's recurrence, for every width that a gate of the family may have."""
+    return chunk_against_recurrence(symbols(rule, 3, 2, 3))
+
+
+@every_rule_has_a_chunk_form.step(engine="ring", scope=Sizes(C=3, dk=3, dv=2))
+def chunk_at_every_combination_of_widths() -> Any:
+    """The reference's chunk is its recurrence, whatever the widths of decay, erase gate, write gate and keys."""
+    return (chunk_against_recurrence(free_symbols(sizes)) for sizes in every_width(3, 2, 3))
+
+
+@every_rule_has_a_chunk_form.step(engine="field", scope=SHORT_CHUNKS)
+def chunks_of_the_rule_one_behind_the_other(rule: WriteRule, rng: random.Random) -> Any:
+    """The reference's chunks, the last one short, are the reference's recurrence."""
+    return chunks_against_recurrence(rule, rng, SHORT_CHUNKS)
+
+
+@every_rule_has_a_chunk_form.refute(rules=erases)
+def errors_solved_with_the_wrong_sign(rule: WriteRule) -> Any:
+    """A later token adds what the earlier ones have written at its key, instead of taking it off."""
+    wrong = planted(reference.chunk, "u[i] - a @ stack(errors)", "u[i] + a @ stack(errors)")
+    return chunk_against_recurrence(symbols(rule, 2, 2, 3), wrong)
+
+
+@every_rule_has_a_chunk_form.refute(rules=decays)
+def writes_not_decayed_to_the_end(rule: WriteRule) -> Any:
+    """What the tokens have written is added up as if it had been written at the end of the chunk."""
+    wrong = planted(reference.chunk, "exp(G[C - 1] - G) * x.k", "x.k")
+    return chunk_against_recurrence(symbols(rule, 2, 2, 3), wrong)
+
+
+@every_rule_has_a_chunk_form.refute
+def outputs_without_the_memory_before(rule: WriteRule) -> Any:
+    """The outputs leave out the memory from before the chunk."""
+    wrong = planted(reference.chunk, "o = gamma * x.q @ S.T", "o = 0 * x.q @ S.T")
+    return chunk_against_recurrence(symbols(rule, 2, 2, 3), wrong)

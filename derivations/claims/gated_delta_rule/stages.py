@@ -1,0 +1,68 @@
+"""The stages of a token, decay, erase and write, add up to the step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from derivations.claim import every_rule
+from derivations.engines import written
+from derivations.engines.cases import symbols
+from derivations.models.gated_chunk import decays, erases
+from derivations.mutants.by_hand import planted
+from derivations.papers import cite
+from derivations.registry import claim
+from derivations.scope import Sizes
+from gdn_core import reference
+from gdn_core.reference import Token
+from gdn_core.rules import WriteRule
+
+
+def _stages() -> str:
+    letter = {name: written.entry(name) for name in "qkvgbw"}
+    x = Token(**{name: value if name == "g" else value[0] for name, value in letter.items()})
+    m = reference.moments(written.entry("S"), x, exp=written.exp)
+    stages = zip(("decay", "erase", "write"), (m.decayed, m.erased, m.written), strict=True)
+    return (
+        rf"{m.before[0, 0]} "
+        + " ".join(rf"\xrightarrow{{\text{{{name}}}}} {stage[0, 0]}" for name, stage in stages)
+        + r" = S_t, \quad \text{for one row and one key channel}"
+    )
+
+
+@claim(
+    statement=_stages,
+    scope=Sizes(dk=3, dv=2),
+    engine="ring",
+    source=cite("2412.06464", "eq. 10"),
+    code=(reference.moments, reference.step),
+    rules=every_rule,
+)
+def stages_add_up_to_the_step(rule: WriteRule) -> Any:
+    """The memory after decay, erase and write, taken one by one, is the memory after the step; so is the output."""
+    case = symbols(rule, 1, 2, 3)
+    m = reference.moments(case.S, case.x[0], exp=case.exp)
+    S, o = case.run(reference.recurrent)
+    return {
+        "written": case.residual(m.written, S),
+        "o": case.residual(m.o, o[0]),
+        "before": case.residual(m.before, case.S),
+        "u": case.residual(m.u, case.x[0].w * case.x[0].v - m.read),
+        "erased": case.residual(m.erased, m.decayed - m.read[:, None] * case.x[0].k),
+        "decayed": case.residual(m.decayed, case.exp(case.x[0].g) * case.S),
+    }
+
+
+@stages_add_up_to_the_step.refute(rules=lambda rule: erases(rule) and decays(rule))
+def stages_read_before_the_decay(rule: WriteRule) -> Any:
+    """The erase stage reads the memory from before the decay."""
+    case = symbols(rule, 1, 2, 3)
+    wrong = planted(reference.moments, "(decayed * (x.b * k))", "(S * (x.b * k))")
+    return case.residual(wrong(case.S, case.x[0], exp=case.exp).written, case.run(reference.recurrent)[0])
+
+
+@stages_add_up_to_the_step.refute
+def output_read_before_the_write(rule: WriteRule) -> Any:
+    """The output is read from the memory from before the token was written."""
+    case = symbols(rule, 1, 2, 3)
+    wrong = planted(reference.moments, "written @ x.q", "erased @ x.q")
+    return case.residual(wrong(case.S, case.x[0], exp=case.exp).o, case.run(reference.recurrent)[1][0])

@@ -1,0 +1,1 @@
+"""Linear attention: its forms, its costs, and the two failures of an additive memory."""

@@ -1,0 +1,96 @@
+"""What the forms of linear attention cost, in multiplications and in numbers kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from derivations.engines import counting
+from derivations.engines.written import Kind, letters
+from derivations.mutants.by_hand import planted
+from derivations.papers import cite
+from derivations.registry import claim
+from derivations.scope import Every
+from gdn_core import reference, rules
+from gdn_core.rules import LINEAR_ATTENTION, SOFTMAX_ATTENTION
+
+Formula = Callable[[int, int, int], int]
+
+
+def of_recurrence(T: int, V: int, K: int) -> int:
+    """Count the multiplications of T tokens, one by one."""
+    return T * (4 * V * K + V + K)
+
+
+def of_chunk(T: int, V: int, K: int) -> int:
+    """Count the multiplications of T tokens, all at once."""
+    return T**2 * (2 * K + V) + T * (3 * V * K + V + 4 * K) + V * K
+
+
+def counted(code: Callable[..., Any], T: int, V: int, K: int, **options: int) -> int:
+    """Count the multiplications that the code makes on a stream."""
+    S, x, count = counting.stream(T, V, K)
+    code(S, x, exp=counting.exp, stack=counting.stack, **options)
+    return count.multiplications
+
+
+def costs(*, recurrence: Formula = of_recurrence, chunk: Formula = of_chunk) -> dict[str, int]:
+    """Compare the formulas with the counts."""
+    sizes = [(T, V, K) for T in (1, 2, 3, 5) for V in (1, 2, 4) for K in (1, 3, 4)]
+    found = {}
+    for size in sizes:
+        found[f"token by token at T, V, K = {size}"] = counted(reference.recurrent, *size) - recurrence(*size)
+        found[f"all at once at T, V, K = {size}"] = counted(reference.chunk, *size) - chunk(*size)
+        T, V, K = size
+        chunks = counted(reference.chunkwise, 4 * T, V, K, chunk_size=T) - 4 * chunk(T, V, K)
+        found[f"four chunks at C, V, K = {size}"] = chunks
+        found[f"kept at T, V, K = {size}, cache"] = SOFTMAX_ATTENTION.floats(T, V, K) - T * (V + K)
+        found[f"kept at T, V, K = {size}, memory"] = LINEAR_ATTENTION.floats(T, V, K) - V * K
+    return found
+
+
+def _costs() -> str:
+    sizes: list[Any] = list(letters(Kind.SCALAR, "L", "d_v", "d_k"))
+    kept, cache = LINEAR_ATTENTION.floats(*sizes), SOFTMAX_ATTENTION.floats(*sizes)
+    return (
+        rf"\begin{{aligned}} \text{{token by token}} &: {of_recurrence(*sizes)} \\ "
+        rf"\text{{all at once}} &: {of_chunk(*sizes)} \\ "
+        r"\text{chunks of } C &: \tfrac{L}{C} \text{ times the second at } L = C \\ "
+        rf"\text{{kept after }} L \text{{ tokens}} &: {kept} \text{{, a KV cache }} {cache} \end{{aligned}}"
+    )
+
+
+@claim(
+    statement=_costs,
+    assumptions=(
+        "Multiplications, counted by running the forms of the code under scalar gates on arrays that know their shape.",
+        "A count is a sum over the loops, so a polynomial of degree at most 2 in the length and 1 in each width: its "
+        "values at four lengths, three dv and three dk decide it. The formulas of what is kept are those of the rules.",
+    ),
+    scope=Every("L, dk and dv, by 36 values of a polynomial of known degrees"),
+    engine="exact",
+    source=cite("2006.16236", "secs. 3.2 and 3.3"),
+    code=(reference.recurrent, reference.chunk, reference.chunkwise, rules.KVCache.floats, rules.WriteRule.floats),
+)
+def training_all_at_once_is_quadratic_and_in_chunks_linear() -> Any:
+    """All at once costs the square of the length, token by token or in chunks of a fixed length the length itself."""
+    return costs()
+
+
+@training_all_at_once_is_quadratic_and_in_chunks_linear.refute
+def linear_in_the_length_all_at_once() -> Any:
+    """The form that runs all tokens at once costs no more than one by one."""
+    return costs(chunk=of_recurrence)
+
+
+@training_all_at_once_is_quadratic_and_in_chunks_linear.refute
+def reading_not_counted() -> Any:
+    """The read of the error is not counted."""
+    return costs(recurrence=lambda T, V, K: T * (3 * V * K + V + K))
+
+
+@training_all_at_once_is_quadratic_and_in_chunks_linear.refute
+def decays_of_the_whole_chunk_taken_at_each_token() -> Any:
+    """Each token multiplies the keys of the whole chunk by their decays, and not only those before it."""
+    wrong = planted(reference.chunk, "exp(G[i] - G[:i + 1]) * x.k[:i + 1]", "(exp(G[i] - G) * x.k)[:i + 1]")
+    return counted(wrong, 5, 2, 3) - of_chunk(5, 2, 3)

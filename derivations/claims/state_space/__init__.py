@@ -1,0 +1,1 @@
+"""State space models: as write rules, convolutions, scans and masked attention."""

@@ -1,0 +1,89 @@
+"""Which rule contains which, by the widths of their gates, and how their tokens are run against each other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from derivations.engines.cases import Case, symbols
+from gdn_core import reference
+from gdn_core.reference import Token
+from gdn_core.rules import Clock, Gate, WriteRule
+
+_WIDER = {
+    Gate.NONE: set(Gate),
+    Gate.SCALAR: {Gate.SCALAR, Gate.KEY, Gate.VALUE, Gate.MATRIX},
+    Gate.KEY: {Gate.KEY, Gate.MATRIX},
+    Gate.VALUE: {Gate.VALUE, Gate.MATRIX},
+    Gate.MATRIX: {Gate.MATRIX},
+}
+
+
+def contains(wide: WriteRule, narrow: WriteRule) -> bool:
+    """Tell from the widths of the gates whether one rule is another one at special values of its gates.
+
+    The gates of a discretised rule come from one step, and are not free: those have claims of their own.
+    """
+    widths = ((wide.decay, narrow.decay), (wide.erase, narrow.erase), (wide.write, narrow.write))
+    constant = narrow.clock is Clock.FIXED or {narrow.decay, narrow.erase, narrow.write} == {Gate.NONE}
+    return (
+        all(w in _WIDER[n] for w, n in widths)
+        and (narrow.tied or not wide.tied)
+        and (constant or wide.clock is Clock.TOKEN)
+        and (wide.discretisation, wide.features, wide.normalised)
+        == (narrow.discretisation, narrow.features, narrow.normalised)
+    )
+
+
+def embedded(x: Token, wide: WriteRule) -> Token:
+    """Write the tokens of a narrower rule at the widths of a wider one."""
+    T, V, K = len(x), x.v.shape[1], x.q.shape[1]
+    if wide.write is Gate.MATRIX and x.k.ndim == 2:
+        k, w = x.w[:, :, None] * x.k[:, None, :] + 0 * x.v[:, :, None], 0 * x.w[:, :1] + 1
+    else:
+        k, w = x.k, np.broadcast_to(x.w, (T, wide.write.shape(V, K)[0] if wide.write is not Gate.MATRIX else 1))
+    g, b = np.broadcast_to(x.g, (T, *wide.decay.shape(V, K))), np.broadcast_to(x.b, (T, wide.erase.shape(V, K)[1]))
+    return replace(x, k=k, g=g, b=b, w=w)
+
+
+def obeyed(rule: WriteRule, x: Token) -> dict[str, Any]:
+    """Return what must be zero of tokens that a rule could have made."""
+    found: dict[str, Any] = {}
+    if rule.decay is Gate.NONE:
+        found["no decay"] = x.g
+    if rule.clock is Clock.FIXED:
+        found["one decay"] = x.g - x.g[:1]
+    if rule.erase is Gate.NONE:
+        found["nothing erased"] = x.b
+    if rule.tied:
+        found["one gate"] = x.b - x.w
+    elif rule.write in (Gate.NONE, Gate.MATRIX):
+        found["everything written"] = x.w - 1
+    return found
+
+
+def edge(wide: WriteRule, narrow: WriteRule) -> dict[str, Any]:
+    """Run the narrower rule's tokens as the wider rule's, and as its own."""
+    case = symbols(narrow, 3, 2, 3)
+    wider = replace(case, x=embedded(case.x, wide))
+    return {
+        **wider.compare(wider.run(reference.recurrent), case.run(reference.recurrent)),
+        **obeyed(wide, wider.x),
+    }
+
+
+def differences(one: WriteRule, other: WriteRule) -> dict[str, int]:
+    """Count for each property that a rule computes with whether two rules differ in it."""
+    names = ("decay", "erase", "write", "tied", "clock", "discretisation", "features", "normalised")
+    return {name: int(getattr(one, name) is not getattr(other, name)) for name in names}
+
+
+def transition(rule: WriteRule) -> tuple[Case, Any, Any]:
+    """Return a case of one token over two channels, its transition [K, K] and what it writes [V, K], by the code."""
+    case = symbols(rule, 1, 2, 2)
+    zero = 0 * case.S
+    written, _ = reference.step(zero, case.x[0], exp=case.exp)
+    moved, _ = reference.step(zero + np.eye(2, dtype=int), case.x[0], exp=case.exp)
+    return case, moved - written, written

@@ -1,0 +1,67 @@
+"""A diagonal state space model on symbols, and the tokens that the code makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from derivations.engines.ring import Ring
+from gdn_core import reference, ssm
+from gdn_core.reference import Array, Token
+from gdn_core.rules import Discretisation
+
+
+class Model:
+    """The letters of a diagonal state space model, and of what discretisation makes of them.
+
+    The exponential and phi_1 of each Delta A are letters too, so nothing is assumed of them.
+
+    Args:
+        T, V, K: tokens, channels and states.
+        shared: Delta is one number a token, and A one a state, for all channels.
+        fixed: Delta, B and C are the same at every token.
+    """
+
+    def __init__(self, T: int, V: int, K: int, *, shared: bool = False, fixed: bool = False) -> None:
+        steps, rates = (1 if fixed else T, 1 if shared else V), (1 if shared else V, K)
+        maps = (1 if fixed else T, K)
+        logs = (*steps[:1], rates[0], K)
+        ring = Ring(exponentials={"e": logs}, u=(T, V), d=steps, A=rates, B=maps, C=maps, S=(V, K), phi=logs, never=())
+        self.ring, self.S, self.u, self.A = ring, ring["S"], ring["u"], ring["A"]
+        self.delta, self.B, self.C = (np.concatenate([ring[name]] * (T if fixed else 1)) for name in "dBC")
+        products = ring["d"][:, :, None] * ring["A"][None]
+        ring.let_exp(products, "e")
+        self.decay = np.broadcast_to(ring["e"], (T, V, K))
+        self.phi = np.broadcast_to(ring["phi"], (T, V, K))
+        self._phi = {
+            next(iter(log.itermonoms())): letter for log, letter in zip(products.flat, ring["phi"].flat, strict=True)
+        }
+
+    def phi1(self, x: Array) -> Array:
+        """Return the letters that stand for phi_1 of each Delta A."""
+        return np.frompyfunc(lambda entry: self._phi[next(iter(entry.itermonoms()))], 1, 1)(x)
+
+    def tokens(self, method: Discretisation, make: Callable[..., Token] = ssm.tokens) -> Token:
+        """Write the model as tokens, by the code."""
+        return make(self.u, self.delta, self.A, self.B, self.C, method=method, phi1=self.phi1)
+
+    def run(self, x: Token, S: Array | None = None) -> tuple[Array, Array]:
+        """Run tokens through the code's recurrence."""
+        return reference.recurrent(self.S if S is None else S, x, exp=self.ring.exp)
+
+    def factor(self, method: Discretisation) -> Array:
+        """Return Bbar / B by definition, [T, V, K]."""
+        delta = np.broadcast_to(self.delta[:, :, None], self.phi.shape)
+        return delta * self.phi if method is Discretisation.ZOH else delta
+
+    def residual(self, method: Discretisation, make: Callable[..., Token] = ssm.tokens) -> list[Any]:
+        """Compare the code's recurrence with h = Abar h + Bbar u and y = C h, entry by entry."""
+        states, outputs = self.S, []
+        for t in range(len(self.u)):
+            read_in = self.factor(method)[t] * self.B[t]  # [V, K]
+            states = self.decay[t] * states + read_in * self.u[t][:, None]
+            outputs.append(states @ self.C[t])
+        S, o = self.run(self.tokens(method, make))
+        return [self.ring.residual(S, states), self.ring.residual(o, np.stack(outputs))]

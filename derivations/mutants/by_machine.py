@@ -1,0 +1,216 @@
+"""Wrong variants made by machine: the source of the code, broken in every small way there is a rule for."""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import copy
+import importlib
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from types import CodeType, FunctionType
+from typing import Any
+
+MODULES = ("gdn_core.reference", "gdn_core.ssm", "gdn_core.reference_backward")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One function of the code with one place of it broken.
+
+    Args:
+        module: the module it stands in.
+        function: the function's name, with its class if it is a method.
+        line: the line of the break in the module's file.
+        before: the statement that is broken, or the head of it.
+        after: the statement as it is broken.
+        code: the broken function, compiled.
+    """
+
+    module: str
+    function: str
+    line: int
+    before: str
+    after: str
+    code: CodeType
+
+    @property
+    def place(self) -> str:
+        """The function with its module."""
+        return f"{self.module}.{self.function}"
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What ``EQUIVALENT`` knows it by."""
+        return self.place, self.before, self.after
+
+    def __str__(self) -> str:
+        same = next((i for i, (a, b) in enumerate(zip(self.before, self.after, strict=False)) if a != b), 0)
+        start = max(0, same - 30)
+        cut = "... " if start else ""
+        before, after = (cut + text[start : same + 40] for text in (self.before, self.after))
+        return f"{self.place}, line {self.line}: {before}  ->  {after}"
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Break the function in place, wherever it has been imported to, and mend it again."""
+        function = _function(self.module, self.function)
+        right = function.__code__
+        function.__code__ = self.code
+        try:
+            yield
+        finally:
+            function.__code__ = right
+
+
+@cache
+def every_mutant(modules: Sequence[str] = MODULES) -> tuple[Mutant, ...]:
+    """Break every function of the modules in every way there is a rule for, each break once."""
+    found: dict[tuple[str, str, str], Mutant] = {}
+    for name in modules:
+        module = importlib.import_module(name)
+        for function, node in _functions(ast.parse(inspect.getsource(module))):
+            for mutant in _of_function(name, function, node, module.__file__ or name):
+                found.setdefault(mutant.key, mutant)
+    return tuple(found.values())
+
+
+def _function(module: str, name: str) -> FunctionType:
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        found = vars(found)[part]
+    return found
+
+
+def _functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            yield node.name, node
+        if isinstance(node, ast.ClassDef):
+            yield from (
+                (f"{node.name}.{inner.name}", inner) for inner in node.body if isinstance(inner, ast.FunctionDef)
+            )
+
+
+def _of_function(module: str, function: str, node: ast.FunctionDef, filename: str) -> Iterator[Mutant]:
+    for statement in _statements(node):
+        before = _head(statement)
+        for parent, place, index, child in _expressions(statement):
+            for variant in _variants(child):
+                _put(parent, place, index, ast.copy_location(variant, child))
+                after = _head(statement)
+                code = _compiled(node, filename)
+                _put(parent, place, index, child)
+                if after != before:
+                    yield Mutant(module, function, child.lineno, before, after, code)
+
+
+def _statements(node: ast.FunctionDef) -> Iterator[ast.stmt]:
+    """Yield the statements of a function, and of the functions in it, but for docstrings and what it raises."""
+    for inner in ast.walk(node):
+        head = inner is node or isinstance(inner, ast.FunctionDef | ast.Raise)
+        docstring = isinstance(inner, ast.Expr) and isinstance(inner.value, ast.Constant)
+        if isinstance(inner, ast.stmt) and not head and not docstring:
+            yield inner
+
+
+def _expressions(statement: ast.stmt) -> Iterator[tuple[ast.AST, str, int | None, ast.expr]]:
+    """Yield every expression of a statement, not of the statements in it, with the place where it stands."""
+    todo: list[ast.AST] = [statement]
+    while todo:
+        parent = todo.pop()
+        for place, value in ast.iter_fields(parent):
+            if place == "annotation":
+                continue
+            for index, child in enumerate(value) if isinstance(value, list) else [(None, value)]:
+                if isinstance(child, ast.expr):
+                    yield parent, place, index, child
+                if isinstance(child, ast.expr | ast.comprehension | ast.keyword):
+                    todo.append(child)
+
+
+def _variants(node: ast.expr) -> Iterator[ast.expr]:
+    """Yield what an expression is broken into."""
+    match node:
+        case ast.BinOp(left, ast.Add(), right):
+            yield ast.BinOp(left, ast.Sub(), right)
+            yield left
+        case ast.BinOp(left, ast.Sub(), right):
+            yield ast.BinOp(left, ast.Add(), right)
+            yield ast.BinOp(right, ast.Sub(), left)
+            yield left
+        case ast.BinOp(left, ast.Mult(), right):
+            yield left
+            yield right
+        case ast.BinOp(left, ast.Div(), right):
+            yield ast.BinOp(left, ast.Mult(), right)
+            yield left
+        case ast.UnaryOp(ast.USub(), operand):
+            yield operand
+        case ast.Attribute(value, "T"):
+            yield value
+        case ast.Attribute(value, ("q" | "k" | "b" | "w") as name, context):
+            yield ast.Attribute(value, {"q": "k", "k": "q", "b": "w", "w": "b"}[name], context)
+        case ast.Constant(int(value) | float(value)) if not isinstance(value, bool):
+            yield ast.Constant(value + 1)
+            yield ast.UnaryOp(ast.USub(), ast.Constant(1)) if value == 0 else ast.Constant(value - 1)
+        case ast.Slice(lower, upper, None):
+            for bound, other in ((lower, "lower"), (upper, "upper")):
+                if isinstance(bound, ast.Name):
+                    for op in (ast.Add(), ast.Sub()):
+                        moved = copy.copy(node)
+                        setattr(moved, other, ast.BinOp(bound, op, ast.Constant(1)))
+                        yield moved
+        case ast.Subscript(value, ast.Slice(None, None, step)) if step is not None:
+            yield value
+        case ast.Subscript(value, ast.Name() as index, context):
+            yield ast.Subscript(value, ast.BinOp(index, ast.Sub(), ast.Constant(1)), context)
+        case ast.Call(ast.Name("exp" | "phi1"), [argument], []):
+            yield ast.Call(node.func, [ast.BinOp(ast.Constant(0), ast.Mult(), argument)], [])
+        case ast.Call(ast.Attribute(ast.Name("np"), "expm1"), [argument], []):
+            yield ast.Call(ast.Attribute(ast.Name("np", ast.Load()), "exp", ast.Load()), [argument], [])
+        case ast.Compare(left, [op], [right]) if type(op) in _OPPOSITE:
+            yield ast.Compare(left, [_OPPOSITE[type(op)]()], [right])
+        case ast.BoolOp(op, values):
+            yield ast.BoolOp(ast.And() if isinstance(op, ast.Or) else ast.Or(), values)
+            yield from values
+        case ast.IfExp(_, body, orelse):
+            yield body
+            yield orelse
+        case _:
+            return
+
+
+_OPPOSITE: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Lt: ast.LtE,
+    ast.Gt: ast.GtE,
+    ast.LtE: ast.Lt,
+    ast.GtE: ast.Gt,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+}
+
+
+def _put(parent: ast.AST, place: str, index: int | None, child: ast.AST) -> None:
+    if index is None:
+        setattr(parent, place, child)
+    else:
+        getattr(parent, place)[index] = child
+
+
+def _head(statement: ast.stmt) -> str:
+    """Print a statement without the statements in it."""
+    return ast.unparse(ast.fix_missing_locations(statement)).partition("\n")[0]
+
+
+def _compiled(node: ast.FunctionDef, filename: str) -> CodeType:
+    bare = copy.copy(node)  # without what is evaluated where it is defined
+    bare.decorator_list, bare.returns = [], None
+    module = ast.fix_missing_locations(ast.Module([bare], []))
+    made = compile(module, filename, "exec", flags=__future__.annotations.compiler_flag, dont_inherit=True)
+    return next(c for c in made.co_consts if isinstance(c, CodeType) and c.co_name == node.name)

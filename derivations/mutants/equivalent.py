@@ -1,0 +1,89 @@
+"""Mutants that change nothing, each with the reason: no step can refute them."""
+
+from __future__ import annotations
+
+# Mutants that change nothing, each by its function, its statement and the mutated statement, with the reason.
+_ONE_ROW = "A row is a memory of one value channel, so its first entry is its last."
+_ONE_DECAY = "A stream whose decays differ by value channel has been cut into rows before, so there is one to take."
+_MASKED = "What stands there is not looked at: the other branch is taken at 0."
+EQUIVALENT: dict[tuple[str, str, str], str] = {
+    (f"gdn_core.{function}", before, after): reason
+    for function, before, after, reason in (
+        (
+            "reference.moments",
+            "k = x.k if x.k.ndim == 2 else x.k[None, :]",
+            "k = x.k",
+            "A key for all rows broadcasts to the same products without the new axis.",
+        ),
+        (
+            "reference.moments",
+            "read = (decayed * (x.b * k)).sum(-1)",
+            "read = (decayed * (x.b * k)).sum(1)",
+            "The last of two axes is the second.",
+        ),
+        ("reference.chunk", "G = [x.g[0, 0]]", "G = [x.g[0, -1]]", _ONE_DECAY),
+        ("reference.chunk", "G.append(G[-1] + x.g[i, 0])", "G.append(G[-1] + x.g[i, -1])", _ONE_DECAY),
+        (
+            "reference._by_rows",
+            "ends = [run(S[d:d + 1], x.row(d), exp=exp, stack=stack) for d in range(len(S))]",
+            "ends = [run(S[d:d + 2], x.row(d), exp=exp, stack=stack) for d in range(len(S))]",
+            "A second row runs along and is dropped: rows never meet.",
+        ),
+        (
+            "reference._by_rows",
+            "return (stack([end[0] for end, _ in ends]), stack([o[:, 0] for _, o in ends]).T)",
+            "return (stack([end[-1] for end, _ in ends]), stack([o[:, 0] for _, o in ends]).T)",
+            _ONE_ROW,
+        ),
+        (
+            "reference._by_rows",
+            "return (stack([end[0] for end, _ in ends]), stack([o[:, 0] for _, o in ends]).T)",
+            "return (stack([end[0] for end, _ in ends]), stack([o[:, -1] for _, o in ends]).T)",
+            _ONE_ROW,
+        ),
+        ("ssm.phi1", "safe = np.where(z == 0, 1.0, z)", "safe = np.where(z == 0, 2.0, z)", _MASKED),
+        (
+            "ssm.tokens",
+            "if factor.shape[1] < u.shape[1]:",
+            "if factor.shape[1] <= u.shape[1]:",
+            "Where the widths are equal, zeros of the same width are added.",
+        ),
+        (
+            "ssm.tokens",
+            "factor = factor + 0 * u[:, :, None]",
+            "factor = factor - 0 * u[:, :, None]",
+            "Zeros are taken off instead of added.",
+        ),
+        ("reference_backward.chunk_backward", "G = [x.g[0, 0]]", "G = [x.g[0, -1]]", _ONE_DECAY),
+        (
+            "reference_backward.chunk_backward",
+            "G.append(G[-1] + x.g[i, 0])",
+            "G.append(G[-1] + x.g[i, -1])",
+            _ONE_DECAY,
+        ),
+        (
+            "reference_backward._by_rows",
+            "dv = gathered('v', shared=False)[:, :, 0]",
+            "dv = gathered('v', shared=False)[:, :, -1]",
+            _ONE_ROW,
+        ),
+        (
+            "reference_backward._by_rows",
+            "dg = gathered('g', shared=True) if x.g.shape[1] == 1 else gathered('g', shared=False)[:, :, 0]",
+            "dg = gathered('g', shared=True) if x.g.shape[1] == 1 else gathered('g', shared=False)[:, :, -1]",
+            _ONE_ROW,
+        ),
+        (
+            "reference_backward._by_rows",
+            "dw = gathered('w', shared=True) if x.w.shape[1] == 1 else gathered('w', shared=False)[:, :, 0]",
+            "dw = gathered('w', shared=True) if x.w.shape[1] == 1 else gathered('w', shared=False)[:, :, -1]",
+            _ONE_ROW,
+        ),
+        (
+            "reference_backward._by_rows",
+            "return (stack([before[0] for before, _ in rows]), Token(q=dq, k=dk, v=dv, g=dg, b=db, w=dw))",
+            "return (stack([before[-1] for before, _ in rows]), Token(q=dq, k=dk, v=dv, g=dg, b=db, w=dw))",
+            _ONE_ROW,
+        ),
+    )
+}

@@ -1,0 +1,84 @@
+"""Refuting mutants: steps of claims are run on a mutant until one fails."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from derivations.claim import name_of
+from derivations.mutants.by_machine import Mutant
+from derivations.registry import load
+from derivations.result import Checked, Result, Verdict
+from gdn_core.rules import RULES
+
+Attempt = tuple[str, int, str]  # a claim, the number of its step, and the rule it is run for or ""
+
+
+@dataclass(frozen=True)
+class Refutation:
+    """What became of one mutant.
+
+    Args:
+        mutant: the mutant, in words.
+        key: what ``EQUIVALENT`` knows it by.
+        by: the claim and the step that refuted it, or "" for a survivor.
+        residual: what that step found.
+    """
+
+    mutant: str
+    key: tuple[str, str, str]
+    by: str
+    residual: str
+
+
+def attempts(results: Sequence[Result]) -> dict[Attempt, float]:
+    """Return the steps of checked claims, with the seconds that each took."""
+    found: dict[Attempt, float] = {}
+    for result in results:
+        numbers = {step.name: n for n, step in enumerate(load()[result.claim].steps)}
+        found |= {(result.claim, numbers[step.name], step.rule): step.seconds for step in result.steps}
+    return found
+
+
+def refute(broken: Sequence[Mutant], seconds: dict[Attempt, float], *, seed: int = 0) -> list[Refutation]:
+    """Run the steps of claims on each mutant until one fails, and each step that failed once more on the code as it is.
+
+    Args:
+        broken: mutants of one function.
+        seconds: every step, and what it costs. Tried first are the steps of claims that are about the function; among
+            them those that have refuted a mutant, and then the fast ones.
+        seed: of the random points.
+
+    Raises:
+        RuntimeError: if a step that refuted a mutant fails on the code as it is: it remembers what it was run on.
+    """
+    places = {mutant.place for mutant in broken}
+    about = {name: any(name_of(code) in places for code in made.code) for name, made in load().items()}
+    refuted: Counter[Attempt] = Counter()
+    found = []
+    for mutant in broken:
+        by = None
+        with mutant.in_place():
+            for attempt in sorted(seconds, key=lambda a: (not about[a[0]], not refuted[a], seconds[a])):
+                checked = _try(attempt, seed)
+                if checked.verdict is not Verdict.HOLDS:
+                    refuted[attempt] += 1
+                    by = Refutation(str(mutant), mutant.key, _named(attempt), checked.residual)
+                    break
+        found.append(by or Refutation(str(mutant), mutant.key, "", ""))
+    for attempt in refuted:
+        if _try(attempt, seed).verdict is not Verdict.HOLDS:
+            raise RuntimeError(f"{_named(attempt)}: refutes a mutant and fails without it, so it remembers the mutant")
+    return found
+
+
+def _try(attempt: Attempt, seed: int) -> Checked:
+    name, number, slug = attempt
+    made = load()[name]
+    return made.check_step(made.steps[number], seed=seed, rule=RULES[slug] if slug else None)
+
+
+def _named(attempt: Attempt) -> str:
+    name, number, slug = attempt
+    return f"{name}: {load()[name].steps[number].name}" + (f" ({slug})" if slug else "")

@@ -1,0 +1,135 @@
+"""Scopes: for what a verdict holds, printed beside it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Scope:
+    """For what a step decides its statement; printed beside every verdict."""
+
+    @property
+    def proof(self) -> bool:
+        """Whether a step of this scope proves what it says, rather than checks it at random."""
+        return True
+
+
+@dataclass(frozen=True)
+class Every(Scope):
+    """For every ``what``, such as "square A, singular and defective ones included"."""
+
+    what: str
+
+    def __str__(self) -> str:
+        return f"for every {self.what}"
+
+
+@dataclass(frozen=True)
+class EverySize(Scope):
+    """For every value of the named sizes."""
+
+    names: tuple[str, ...]
+
+    def __init__(self, *names: str) -> None:
+        object.__setattr__(self, "names", names or ("C", "dk", "dv"))
+
+    def __str__(self) -> str:
+        return f"for every {listed(self.names)}"
+
+
+@dataclass(frozen=True)
+class EveryWidth(Scope):
+    """For every dk and dv, at streams of at most ``C`` tokens."""
+
+    C: int
+
+    def __str__(self) -> str:
+        return f"for C <= {self.C}, every dk and dv"
+
+
+@dataclass(frozen=True)
+class Sizes(Scope):
+    """At these sizes only, every entry a symbol: ``Sizes(C=4, K=3, V=2)``."""
+
+    sizes: tuple[tuple[str, int], ...]
+
+    def __init__(self, **sizes: int) -> None:
+        object.__setattr__(self, "sizes", tuple(sizes.items()))
+
+    def __str__(self) -> str:
+        return f"at {_equations(self.sizes)} only, every entry a symbol"
+
+
+@dataclass(frozen=True)
+class Counterexample(Scope):
+    """By one example in exact numbers, which is enough where the statement is that something fails or exists."""
+
+    what: str
+
+    def __str__(self) -> str:
+        return f"by example: {self.what}"
+
+
+@dataclass(frozen=True)
+class OverField(Scope):
+    """At these sizes only, at random points mod several primes: a check, and never a proof.
+
+    Args:
+        degree: an upper bound on the total degree of the residual as a polynomial.
+        smallest: the size of the smallest set that a letter is drawn from.
+        primes: how many primes, drawn independently.
+        sizes: the sizes.
+    """
+
+    degree: int
+    smallest: int
+    primes: int
+    sizes: tuple[tuple[str, int], ...]
+
+    def __init__(self, *, degree: int, smallest: int = 1 << 28, primes: int = 3, **sizes: int) -> None:
+        for name, value in (("degree", degree), ("smallest", smallest), ("primes", primes)):
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "sizes", tuple(sizes.items()))
+
+    @property
+    def proof(self) -> bool:
+        """A random point proves nothing, however unlikely the error."""
+        return False
+
+    @property
+    def error(self) -> float:
+        """The probability that a wrong formula passes, at most: Schwartz and Zippel's degree / |set|, per prime."""
+        return (self.degree / self.smallest) ** self.primes
+
+    def __str__(self) -> str:
+        exponent = math.ceil(math.log10(self.error))
+        return (
+            f"at {_equations(self.sizes)} only, at random points mod {self.primes} primes: "
+            f"a wrong formula passes with probability below 1e{exponent}"
+        )
+
+
+def listed(names: tuple[str, ...]) -> str:
+    """Join names to a list in a sentence."""
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+
+
+def _equations(sizes: tuple[tuple[str, int], ...]) -> str:
+    return ", ".join(f"{name} = {size}" for name, size in sizes)
+
+
+@dataclass(frozen=True)
+class AtPoints(Scope):
+    """At some points only, in float64: a check, and never a proof."""
+
+    what: str
+
+    @property
+    def proof(self) -> bool:
+        """Points prove nothing about other points."""
+        return False
+
+    def __str__(self) -> str:
+        return f"at {self.what} only"

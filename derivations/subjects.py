@@ -1,0 +1,62 @@
+"""The subjects of the claims in reading order: a folder of :mod:`derivations.claims` each, and its modules in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A subject.
+
+    Args:
+        title: what readers see above its claims.
+        modules: the names of its modules, in reading order.
+    """
+
+    title: str
+    modules: tuple[str, ...]
+
+
+SUBJECTS: dict[str, Subject] = {
+    "discretisation": Subject(
+        "Discretisation",
+        (
+            "zero_order_hold",
+            "block_exponential",
+            "rounding",
+            "step_size",
+            "mamba_input",
+            "bilinear_and_euler",
+            "exponential_trapezoidal",
+            "softplus_gates",
+        ),
+    ),
+    "state_space": Subject("S4, selective SSM, scan", ("write_rule", "convolution", "scan", "duality")),
+    "linear_attention": Subject(
+        "Linear attention and its two failures",
+        ("forms", "normaliser", "costs", "capacity", "recency", "rewriting"),
+    ),
+    "delta_rule": Subject("Delta rule", ("gradient_step", "key_answers", "spectrum", "longhorn", "wy_form")),
+    "gated_delta_rule": Subject(
+        "Gated delta rule",
+        ("chunk", "triangular_system", "by_channel", "every_rule", "stages", "padding", "attention", "backward"),
+    ),
+    "family": Subject("The family", ("containment", "same_rule", "limit", "invariants", "objectives")),
+    "errata": Subject(
+        "Errata",
+        (
+            "output_mask",
+            "sign_under_the_inverse",
+            "order_of_decay_and_error",
+            "decays_in_w",
+            "affine_composition",
+            "decays_of_a_write",
+            "key_eigenvalue",
+            "longhorn_objective",
+            "rows_are_tokens",
+        ),
+    ),
+}
+PACKAGE = "derivations.claims"
+MODULES: tuple[str, ...] = tuple(f"{folder}.{name}" for folder, of in SUBJECTS.items() for name in of.modules)

@@ -1,0 +1,160 @@
+"""Worker processes that check claims, for the command, for a page and for whoever calls the library.
+
+Each worker is a program of its own, :mod:`derivations.serve`, driven over pipes: it imports nothing of the program that
+asked, so it works from a notebook, from a script without a main guard, and beside threads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, TypeVar
+
+from derivations.mutants.refutation import Attempt, Refutation
+from derivations.result import Result
+from derivations.serve import refutation, result
+
+COMMAND = (sys.executable, "-P", "-m", "derivations.serve")
+ROOT = Path(__file__).resolve().parents[1]  # where the packages stand, should they not be installed
+# One thread a process: the matrices are small, and the processes already fill the cores.
+THREADS = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "MKL", "OMP")}
+
+_Answer = TypeVar("_Answer")
+
+
+class WorkerError(RuntimeError):
+    """A task gave no result; the message says why."""
+
+
+class Worker:
+    """A process that does one task at a time; it starts with the first, and again after it has ended.
+
+    Args:
+        limit: seconds for a task, or for the process to start; None for no limit.
+        nice: added to the niceness of the process: whoever watches a page comes first.
+        command: the program.
+    """
+
+    def __init__(self, *, limit: float | None = None, nice: int = 0, command: Sequence[str] = COMMAND) -> None:
+        self._limit, self._command = limit, (*command, str(nice))
+        self._turn = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+
+    def check(self, name: str, *, seed: int = 0) -> Result:
+        """Check a claim.
+
+        Raises:
+            WorkerError: if the process ended or took too long; the next task starts another.
+        """
+        return result(self._do("check", {"name": name, "seed": seed}))
+
+    def refute(self, places: Sequence[int], seconds: Mapping[Attempt, float], *, seed: int = 0) -> list[Refutation]:
+        """Refute mutants of one function, as :func:`derivations.mutants.refutation.refute` does.
+
+        Args:
+            places: the mutants, by their places among all.
+            seconds: every step, and what it costs.
+            seed: of the random points.
+
+        Raises:
+            WorkerError: if the process ended or took too long; the next task starts another.
+        """
+        costs = [(*attempt, cost) for attempt, cost in seconds.items()]
+        found = self._do("refute_all", {"places": list(places), "seconds": costs, "seed": seed})
+        return [refutation(read) for read in found]
+
+    def kill(self) -> None:
+        """End the process, if there is one."""
+        process, self._process = self._process, None
+        if process:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe:
+                    with suppress(OSError):  # what was still to be written has no reader any more
+                        pipe.close()
+
+    def _do(self, task: str, arguments: dict[str, Any]) -> Any:
+        with self._turn:
+            process = self._process or self._start()
+            assert process.stdin
+            try:
+                process.stdin.write(json.dumps([task, arguments]) + "\n")
+                process.stdin.flush()
+            except OSError as error:
+                self.kill()
+                raise WorkerError("the process that checks claims has ended; check again to start another") from error
+            return json.loads(self._answer(process))
+
+    def _start(self) -> subprocess.Popen[str]:
+        path = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH")) if part)
+        self._process = process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**THREADS, **os.environ, "PYTHONPATH": path},
+            start_new_session=True,  # an interrupt at a terminal is for the program that asked, which ends this one
+        )
+        self._answer(process)
+        return process
+
+    def _answer(self, process: subprocess.Popen[str]) -> str:
+        assert process.stdout
+        timer = threading.Timer(self._limit, process.kill) if self._limit else None
+        if timer:
+            timer.daemon = True
+            timer.start()
+        line = process.stdout.readline()
+        if timer:
+            timer.cancel()
+        if not line:
+            self.kill()
+            late = f", or took longer than {self._limit:g} s" if self._limit else ""
+            raise WorkerError(f"the process that checks claims ended{late}; check again")
+        return line
+
+
+class Workers:
+    """A number of workers, and the tasks that wait for one of them; used in a ``with`` statement.
+
+    Args:
+        jobs: workers, >= 1; each starts with its first task.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        self._workers = [Worker() for _ in range(jobs)]
+        self._idle: SimpleQueue[Worker] = SimpleQueue()
+        for worker in self._workers:
+            self._idle.put(worker)
+        self._threads = ThreadPoolExecutor(jobs, thread_name_prefix="claims")
+
+    def submit(self, task: Callable[[Worker], _Answer]) -> Future[_Answer]:
+        """Do a task on the next worker that is free."""
+
+        def on_a_worker() -> _Answer:
+            worker = self._idle.get()  # there is one: there are as many threads as workers
+            try:
+                return task(worker)
+            finally:
+                self._idle.put(worker)
+
+        return self._threads.submit(on_a_worker)
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """End the processes: behind the tasks, or at once where something was raised."""
+        self._threads.shutdown(wait=kind is None, cancel_futures=True)
+        for worker in self._workers:
+            worker.kill()

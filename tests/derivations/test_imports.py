@@ -1,0 +1,45 @@
+"""The derivations import NumPy, SymPy and the core's NumPy part, and nothing else that has to be installed."""
+
+import subprocess
+import sys
+
+import pytest
+
+from derivations.command import HOLDS
+from tests.derivations.conftest import ROOT
+
+BLOCKED = ("torch", "triton", "streamlit", "plotly", "safetensors", "transformers")
+# A site that every process of the run reads at its start, the workers too.
+SITE = f"""
+import sys
+sys.modules.update(dict.fromkeys({BLOCKED!r}))  # None: an import raises
+"""
+
+
+@pytest.mark.parametrize("arguments", [["check", "-k", "zoh"], ["list"]])
+def test_claims_are_checked_where_nothing_else_is_installed(tmp_path, arguments):
+    (tmp_path / "sitecustomize.py").write_text(SITE)
+    environment = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = subprocess.run(
+        [sys.executable, "-m", "derivations", *arguments],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (HOLDS, "")
+
+
+def test_what_is_blocked_cannot_be_imported(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(SITE)
+    done = subprocess.run(
+        [sys.executable, "-c", "import torch"],
+        env={"PYTHONPATH": f"{tmp_path}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "ModuleNotFoundError" in done.stderr

@@ -1,0 +1,37 @@
+"""A run as files that other programs read: JSON, JUnit XML, GitHub's annotations and summary."""
+
+import json
+from xml.etree import ElementTree
+
+from derivations.reports import as_json, as_junit, github_annotations, github_summary
+from tests.derivations.conftest import QUICK, ROOT
+
+
+def test_json_holds_verdict_scope_engine_seconds_and_versions(failed):
+    report = json.loads(as_json(failed))
+    assert not report["holds"]
+    assert len(report["faults"]) == 2
+    assert set(report["versions"]) >= {"python", "numpy", "sympy", "gated-deltanet-first-principles"}
+    for made in report["claims"]:
+        assert made["verdict"] in ("holds", "fails") and made["scope"] and made["source"]["place"]
+        assert all(step["engine"] and step["scope"] and step["seconds"] >= 0 for step in made["steps"])
+        assert all(mutant["residual"] for mutant in made["mutants"])
+    assert report["claims"][1]["steps"][0]["rule"] == "gla"
+
+
+def test_junit_counts_failures_and_escapes_what_xml_cannot_hold(failed):
+    root = ElementTree.fromstring(as_junit(failed))
+    assert [suite.get("failures") for suite in root.iter("testsuite")] == ["0", "1", "1"]
+    (failure, stale) = root.iter("failure")
+    assert "2*k <b> & 100%" in failure.get("message")
+    assert "listed as equivalent" in stale.get("message")
+
+
+def test_github_gets_an_annotation_at_the_claim_and_a_table(failed, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    first, second = github_annotations(failed)
+    assert first.startswith("::error file=derivations/claims/family/same_rule.py,line=")
+    assert first.endswith("2*k <b> & 100%25")
+    assert second.startswith("::error title=mutants::")
+    summary = github_summary(failed)
+    assert "1 of 2 claims hold" in summary and f"| `{QUICK[1]}` | fails |" in summary
