@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
 
 from tests.browser import chromium
 
@@ -27,6 +27,10 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+PATIENCE = 30_000  # ms to wait for a state, so that a busy machine fails nothing
+expect.set_options(timeout=PATIENCE)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -94,7 +98,7 @@ def wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path, sec
 def new_profile(browser: Browser, url: str, **options: Any) -> BrowserContext:
     """Return a profile that knows nothing yet, whose addresses begin with the url. Downloads are accepted."""
     profile = browser.new_context(base_url=url, accept_downloads=True, **options)
-    profile.set_default_timeout(30_000)
+    profile.set_default_timeout(PATIENCE)
     return profile
 
 
