@@ -106,7 +106,7 @@ MISSING = [
     ("import gdn_core.ops.api", "torch", "ops"),
     ("import gdn_core.ops.torch.chunk", "torch", "ops"),
     ("import gdn_core.ops.transformers", "torch", "ops"),
-    ("import gdn_core.ops.kernels.compile_check", "torch", "ops"),
+    ("import gdn_core.ops.compile_check", "torch", "ops"),
     ("from gdn_core import trajectory, scenarios; trajectory('deltanet', scenarios.from_preset('overwrite').stream)",
      "torch", "ops"),
     ("from gdn_core.lab import files; files.read('k.safetensors', b'x')", "safetensors", "app"),

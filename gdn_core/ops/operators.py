@@ -57,8 +57,8 @@ def _contiguous(*tensors: Tensor | None) -> list[Any]:
 
 def _segment_length(v: Tensor, cu_seqlens: Tensor | None) -> int:
     """Choose the chunks of a segment: the same for a forward pass, its backward, and the shapes that it announces."""
+    from gdn_core.ops.kernels.chip import chip_of
     from gdn_core.ops.kernels.chunk import segment_length
-    from gdn_core.ops.kernels.scan import chip_of
 
     B, T, HV, V = v.shape
     return segment_length(
@@ -127,8 +127,8 @@ def chunk(
             length=_segment_length(v, cu_seqlens),
         )  # fmt: skip
     kept: list[Tensor] = []
-    if saved is not None and saved.starts is not None:
-        kept = [saved.starts, *([saved.maps.contiguous()] if saved.maps is not None else [])]
+    if saved is not None and saved.h_kept is not None:
+        kept = [saved.h_kept, *([saved.maps.contiguous()] if saved.maps is not None else [])]
     return o, q.new_empty(0, dtype=torch.float32) if ends is None else ends, kept
 
 
@@ -202,9 +202,9 @@ def _(
         return o, S, []
     if backend == "torch":
         return o, S, list(_room(v, K, cu_seqlens, erase=beta is not None))
+    from gdn_core.ops.kernels.chip import chip_of
     from gdn_core.ops.kernels.chunk import keeps_maps
-    from gdn_core.ops.kernels.prepare import CHUNK
-    from gdn_core.ops.kernels.scan import chip_of
+    from gdn_core.ops.kernels.stages import CHUNK
 
     size = CHUNK * _segment_length(v, cu_seqlens)
     segments = (B if cu_seqlens is None else 1) * varlen.most_blocks(T, size, cu_seqlens)
@@ -273,9 +273,9 @@ def chunk_backward(
     from gdn_core.ops.kernels import chunk as kernels
 
     q, k, v, g, beta, do = _contiguous(q, k, v, g, beta, do)
-    starts, maps = (*kept, None, None)[:2]
+    h_kept, maps = (*kept, None, None)[:2]
     saved = kernels.Saved(
-        q, k, v, g, beta, initial_state, starts, maps, cu_seqlens, scale, state_v_first, _segment_length(v, cu_seqlens)
+        q, k, v, g, beta, initial_state, h_kept, maps, cu_seqlens, scale, state_v_first, _segment_length(v, cu_seqlens)
     )  # fmt: skip
     with _launching(backend, q):
         return [x for x in kernels.backward(saved, do, dfinal_state) if x is not None]

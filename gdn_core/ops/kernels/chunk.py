@@ -1,4 +1,8 @@
-"""The chunk form, forward and backward, of every rule with a scalar decay and one beta, from the kernels beside it."""
+"""The chunk form of every rule with a scalar decay and one beta, forward and backward: which stage runs when.
+
+Forward: prepare, scan; where sequences are split in segments, the maps of these and their composition between the two.
+Backward, window by window: prepare, both scans, gradients.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,13 @@ import triton
 from torch import Tensor
 
 from gdn_core.ops.kernels.blocks import Blocks, batch, cut, cut_batch
+from gdn_core.ops.kernels.chip import chip_of, scans_on_hopper
 from gdn_core.ops.kernels.compose import chunk_compose
 from gdn_core.ops.kernels.gradients import chunk_gradients, room, summed
-from gdn_core.ops.kernels.prepare import CHUNK, Prepared, chunk_prepare
-from gdn_core.ops.kernels.scan import chip_of, scan_maps, scan_outputs, scans_on_hopper
+from gdn_core.ops.kernels.prepare import chunk_prepare
+from gdn_core.ops.kernels.scan import scan_maps, scan_outputs
 from gdn_core.ops.kernels.scan_backward import scan_added_gradients, scans
+from gdn_core.ops.kernels.stages import CHUNK, Prepared
 from gdn_core.ops.kernels.windows import Window, batch_windows, everything
 
 
@@ -28,9 +34,9 @@ class Saved(NamedTuple):
         g: log decay in nats, [B, T, HV]; None for no decay.
         beta: erase and write gate, [B, T, HV]; None where nothing is erased.
         initial_state: memory before each sequence, float32, or None for zero.
-        starts: memory before each segment, [segment, HV, V, K] float32, where sequences were split; else None.
-        maps: M^T of each segment but the first of a sequence, [segment, HV, K, K] float32, where sequences were
-            split and ``keeps_maps``; else None.
+        h_kept: memory before each segment, [segment, HV, V, K] float32, where sequences were split; else None.
+        maps: M of each segment but the first of a sequence, [segment, HV, K, K] float32, where sequences were split
+            and ``keeps_maps``; else None.
         cu_seqlens: where each packed sequence starts, [N + 1]; None for B sequences of T tokens.
         scale: factor of the queries.
         state_v_first: states are [N, HV, V, K], not [N, HV, K, V].
@@ -43,7 +49,7 @@ class Saved(NamedTuple):
     g: Tensor | None
     beta: Tensor | None
     initial_state: Tensor | None
-    starts: Tensor | None
+    h_kept: Tensor | None
     maps: Tensor | None
     cu_seqlens: Tensor | None
     scale: float
@@ -149,13 +155,14 @@ def forward(
         length = segment_length(sequences=N, total=B * T, heads=HV, V=V, processors=processors)
     starts_at, chunks, segments = tables(q, cu_seqlens, length)
     prepared = chunk_prepare(
-        q, k, g, beta, HV=HV, scale=scale, cu_seqlens=starts_at, chunks=chunks, reads=not scans_on_hopper(q, k, v)
+        q, k, g, beta, HV=HV, scale=scale, cu_seqlens=starts_at, chunks=chunks,
+        with_Aqk=not scans_on_hopper(q.shape[-1], V, q, k, v),  # whose scan works it out by itself
     )  # fmt: skip
-    state, starts, maps = as_kv(initial_state, state_v_first), None, None
+    state, h_kept, maps = as_kv(initial_state, state_v_first), None, None
     if segments.count > N:
         maps, added = scan_maps(q, k, v, prepared, state, segments=segments)
-        starts = chunk_compose(maps, added, state, V=V, segments=segments, x=k)
-        state = starts.transpose(-1, -2)
+        h_kept = chunk_compose(maps, added, state, V=V, segments=segments, x=k)
+        state = h_kept.transpose(-1, -2)
     o, ends = scan_outputs(q, k, v, prepared, state, segments=segments)
     final_state = None
     if output_final_state:
@@ -165,7 +172,7 @@ def forward(
     if save_for_backward:
         if not keeps_maps(B, HV, V, packed=cu_seqlens is not None, processors=chip_of(q.device).processors):
             maps = None
-        saved = Saved(q, k, v, g, beta, initial_state, starts, maps, cu_seqlens, scale, state_v_first, length)
+        saved = Saved(q, k, v, g, beta, initial_state, h_kept, maps, cu_seqlens, scale, state_v_first, length)
     return o, final_state, saved
 
 
@@ -194,7 +201,7 @@ def backward(
     written = room(q, k, v, decay=g is not None, erase=beta is not None)
     programs = 2 * HV * triton.cdiv(V, 64)  # that scan one segment
     processors = chip_of(q.device).processors
-    one_after_the_other = saved.starts is not None and saved.maps is None
+    one_after_the_other = saved.h_kept is not None and saved.maps is None
     whole = everything(chunks, segments)
     windows: tuple[Window, ...] = (whole,)
     if one_after_the_other:
@@ -207,15 +214,15 @@ def backward(
         return chunk_prepare(q, k, g, beta, HV=HV, scale=saved.scale, cu_seqlens=starts_at, chunks=here)
 
     prepared = None
-    if saved.starts is not None:
-        state = saved.starts.transpose(-1, -2)
+    if saved.h_kept is not None:
+        state = saved.h_kept.transpose(-1, -2)
         if saved.maps is not None:  # what each segment adds to the gradient before it, composed
             prepared = prepare(whole)
             added = scan_added_gradients(q, k, do, prepared, segments=segments, window=whole)
             dstate = chunk_compose(
                 saved.maps, added, dstate, V=V, segments=segments, x=k, reverse=True
             ).transpose(-1, -2)
-    dstarts = []
+    dh_kept = []
     for window in windows:
         if prepared is None or window is not whole:
             prepared = None  # before the next window takes as much room
@@ -225,11 +232,11 @@ def backward(
             segments=segments, window=window,
         )  # fmt: skip
         chunk_gradients(q, k, do, dv, prepared, scanned, written, window=window)
-        dstarts.append(scanned.dends)
-        dstate = scanned.dends.transpose(-1, -2) if one_after_the_other else dstate
+        dh_kept.append(scanned.dh_kept)
+        dstate = scanned.dh_kept.transpose(-1, -2) if one_after_the_other else dstate
         del scanned  # before the next window takes as much room
     dinitial_state = None
     if saved.initial_state is not None:
-        ends = dstarts[-1] if one_after_the_other else torch.cat(dstarts)[segments.offsets[:-1]]
-        dinitial_state = as_given(ends, saved.state_v_first)
+        first = dh_kept[-1] if one_after_the_other else torch.cat(dh_kept)[segments.offsets[:-1]]
+        dinitial_state = as_given(first, saved.state_v_first)
     return written.dq, written.dk, dv, summed(written.dg, g), summed(written.dbeta, beta), dinitial_state

@@ -7,18 +7,19 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from gdn_core.ops.kernels.arithmetic import dot
 from gdn_core.ops.kernels.blocks import Blocks
-from gdn_core.ops.kernels.prepare import dot, most_registers, sliced
+from gdn_core.ops.kernels.chip import most_registers, sliced
 
 
 @triton.jit(do_not_specialize=["HV", "stride_n", "stride_h", "stride_k", "stride_v"])
 def chunk_compose_kernel(
-    maps, added, state, starts, segment_offsets, HV,
+    maps, added, state, h_kept, segment_offsets, HV,
     stride_n, stride_h, stride_k, stride_v, stride_map, stride_added,
     K: tl.constexpr, V: tl.constexpr, BK: tl.constexpr, BM: tl.constexpr, BV: tl.constexpr,
     STATE: tl.constexpr, REVERSE: tl.constexpr, WIDE: tl.constexpr, SLICED: tl.constexpr,
 ):  # fmt: skip
-    """Carry BV rows of one head's memory from segment to segment: S M^T + N, or its transpose for gradients.
+    """Carry BV rows of one head's memory from segment to segment: S M + B, or dS M^T + B for gradients.
 
     A map is read BM rows at a time, as a wide one does not fit whole.
     """
@@ -40,16 +41,15 @@ def chunk_compose_kernel(
         b_S = tl.zeros((BV, BK), SUM)
     for i in range((stop - first).to(tl.int32)):
         i_block = ((stop - 1 - i) if REVERSE else (first + i)) * HV + i_hv
-        tl.store(starts + i_block * (V * K) + o_S, b_S, mask=m_S)
-        b_N = tl.load(added + i_block * stride_added + o_S, mask=m_S, other=0.0).to(SUM)
-        b_new = b_N
+        tl.store(h_kept + i_block * (V * K) + o_S, b_S, mask=m_S)
+        b_B = tl.load(added + i_block * stride_added + o_S, mask=m_S, other=0.0).to(SUM)
+        b_new = b_B
         for j in tl.static_range(BK // BM):
             b_part = b_S
             if BM < BK:  # columns of the memory that meet these rows of the map
                 b_part = tl.reshape(b_S, (BV, BK // BM, BM))
                 b_part = tl.sum(tl.where(tl.arange(0, BK // BM)[None, :, None] == j, b_part, 0.0), 1)
             o_m = j * BM + tl.arange(0, BM)
-            # Rows are [V, K], so the map stands on the right: S M^T forward, and its transpose for gradients.
             if REVERSE:
                 o_M = o_k[None, :] * K + o_m[:, None]
             else:
@@ -59,7 +59,7 @@ def chunk_compose_kernel(
             b_new = dot(b_part, b_M, b_new, SLICED=SLICED)
         b_S = b_new
         if not REVERSE:  # the first segment was run from the memory before it, and has no map
-            b_S = tl.where(i > 0, b_S, b_N)
+            b_S = tl.where(i > 0, b_S, b_B)
 
 
 def chunk_compose(
@@ -75,8 +75,8 @@ def chunk_compose(
     """Return the memory before each segment, or with ``reverse`` the gradient of the memory after each.
 
     Args:
-        maps: M^T of each segment, [segment, HV, K, K] float32, its blocks contiguous.
-        added: N of each segment, [segment, HV, >= V, K] float32, its blocks contiguous; forward, that of the first
+        maps: M of each segment, [segment, HV, K, K] float32, its blocks contiguous.
+        added: B of each segment, [segment, HV, >= V, K] float32, its blocks contiguous; forward, that of the first
             segment of a sequence is the memory after it.
         state: the memory before the first segment of each sequence, or with ``reverse`` the gradient of the memory
             after the last, [N, HV, K, V] float32 with any strides; None for zero.
@@ -89,15 +89,15 @@ def chunk_compose(
         [segment, HV, V, K] float32.
     """
     count, HV, K = maps.shape[0], maps.shape[1], maps.shape[-1]
-    starts = torch.empty(count, HV, V, K, dtype=torch.float32, device=maps.device)
+    h_kept = torch.empty(count, HV, V, K, dtype=torch.float32, device=maps.device)
     strides = state.stride() if state is not None else (0, 0, 0, 0)
     wide = x.dtype is torch.float32
     BK, BV, num_warps = max(16, triton.next_power_of_2(K)), 16, 8
     N = segments.offsets.shape[0] - 1
     chunk_compose_kernel[(triton.cdiv(V, BV) * N * HV,)](
-        maps, added, state, starts, segments.offsets, HV, *strides, maps.stride(1), added.stride(1),
+        maps, added, state, h_kept, segments.offsets, HV, *strides, maps.stride(1), added.stride(1),
         K=K, V=V, BK=BK, BM=BK if BK <= 128 else 32, BV=BV, STATE=state is not None, REVERSE=reverse,
         WIDE=wide, SLICED=sliced(x), num_warps=num_warps, maxnreg=most_registers(num_warps),
         num_stages=2 if BK <= 128 else 1,
     )  # fmt: skip
-    return starts
+    return h_kept

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from gdn_core.ops.kernels.prepare import (
-    CHUNK,
-    Prepared,
-    dot,
-    most_registers,
-    operand_dtype,
-    sliced,
-    stored_dtypes,
-    sum_dtype,
-)
-from gdn_core.ops.kernels.scan import Tiles, chip_of
-from gdn_core.ops.kernels.scan_backward import Scans, tiles_of
-from gdn_core.ops.kernels.tensor_maps import fits_hopper
+from gdn_core.ops.kernels.arithmetic import dot, operand_dtype, sum_dtype
+from gdn_core.ops.kernels.chip import Tiles, chip_of, differentiates_on_hopper, most_registers, sliced, tiles_of
+from gdn_core.ops.kernels.stages import CHUNK, Gradients, Prepared, Scanned, stored_dtypes
 from gdn_core.ops.kernels.windows import Window
 
 
 @triton.jit
-def decay_between(gates, i_block, m_pairs, C: tl.constexpr):
-    """Return exp(G_i - G_j) where m_pairs, and zero elsewhere, [C, C].
+def decay_mask(gates, i_block, m_pairs, C: tl.constexpr):
+    """Return Gamma_ij = exp(G_i - G_j) where m_pairs, and zero elsewhere, [C, C].
 
     A difference is small where it matters, between sums that one forgetful token has made large: they are in float64
     where inputs are float32. So is the exponential: three roundings, as many as the hardware's float32 one is off by,
@@ -41,13 +31,13 @@ def decay_between(gates, i_block, m_pairs, C: tl.constexpr):
 
 @triton.jit(do_not_specialize=["H", "HV"])
 def chunk_query_gradients_kernel(
-    q, k, errors, do, gates, states, dq, dqk, dg, dbeta, spans, scale, H, HV,
+    q, k, e, do, gates, h, dq, dqk, dg, dbeta, spans, scale, H, HV,
     K: tl.constexpr, V: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, C: tl.constexpr,
     DECAY: tl.constexpr, ERASE: tl.constexpr, SLICED: tl.constexpr,
 ):  # fmt: skip
     """Compute dq of one chunk of one key head, and what the reads give to the gradients of the gates.
 
-    dqk gets the gradient of q k^T, dg that of the cumulated decay, until chunk_key_gradients_kernel adds the rest.
+    dqk gets the gradient of q k^T, dg that of G, until chunk_key_gradients_kernel adds the rest.
     Where keys are wider than BK a program has BK channels of them, and gives dg and dbeta what these add; all such
     programs know dqk, and write the same.
     """
@@ -73,10 +63,10 @@ def chunk_query_gradients_kernel(
     b_k = tl.load(k + o_qk, mask=m_qk, other=0.0)
     b_dq = tl.zeros((C, BK), SUM)
     b_dqk = tl.zeros((C, C), SUM)
-    b_dP = tl.zeros((C, C), SUM)
+    b_dAqk = tl.zeros((C, C), SUM)
     b_dG = tl.zeros((C,), SUM)
     m_lower = (o_c[:, None] >= o_c[None, :]) & m_t[:, None]
-    i_z = i_p * C if ERASE else start
+    i_e = i_p * C if ERASE else start
     NV: tl.constexpr = (V + BV - 1) // BV
     for j in range(GROUP * NV):  # one loop and not two, so that the next head is loaded ahead
         i_v = j % NV
@@ -88,12 +78,12 @@ def chunk_query_gradients_kernel(
         m_v = o_v < V
         o_vo = o_c[:, None] * (HV * V) + o_v[None, :]
         m_vo = m_t[:, None] & m_v[None, :]
-        o_S = (i_p * HV + i_hv) * (V * K) + o_v[:, None] * K + o_k[None, :]
-        b_z = tl.load(errors + (i_z * HV + i_hv) * V + o_vo, mask=m_vo, other=0.0).to(OPERAND)
+        o_h = (i_p * HV + i_hv) * (V * K) + o_v[:, None] * K + o_k[None, :]
+        b_e = tl.load(e + (i_e * HV + i_hv) * V + o_vo, mask=m_vo, other=0.0).to(OPERAND)
         b_do = tl.load(do + i_gate * V + o_vo, mask=m_vo, other=0.0).to(OPERAND)
-        b_S = tl.load(states + o_S, mask=m_v[:, None] & m_k[None, :], other=0.0).to(OPERAND)
-        b_part = dot(b_do, b_S, SLICED=SLICED)
-        b_dP = dot(b_do, tl.trans(b_z), b_dP, SLICED=SLICED)
+        b_h = tl.load(h + o_h, mask=m_v[:, None] & m_k[None, :], other=0.0).to(OPERAND)
+        b_part = dot(b_do, b_h, SLICED=SLICED)
+        b_dAqk = dot(b_do, tl.trans(b_e), b_dAqk, SLICED=SLICED)
         if DECAY:
             b_part *= (tl.load(p_gates + C) * scale)[:, None]
             b_dG += tl.sum(b_part * b_q.to(SUM), 1)
@@ -102,21 +92,21 @@ def chunk_query_gradients_kernel(
         b_dq += b_part
         if i_v == NV - 1:
             if DECAY:
-                b_dP *= decay_between(gates, i_gates, m_lower, C)
-            b_dP = tl.where(m_lower, b_dP * scale, 0.0)
-            b_D = b_dP * dot(b_q.to(OPERAND), tl.trans(b_k.to(OPERAND)), SLICED=SLICED)
+                b_dAqk *= decay_mask(gates, i_gates, m_lower, C)
+            b_dAqk = tl.where(m_lower, b_dAqk * scale, 0.0)
+            b_D = b_dAqk * dot(b_q.to(OPERAND), tl.trans(b_k.to(OPERAND)), SLICED=SLICED)
             if ERASE:
                 b_beta = tl.load(p_gates + 3 * C)
                 tl.store(dbeta + (i_gate * NK + i_k) + o_c * (HV * NK), tl.sum(b_D, 0), mask=m_t)
                 b_D *= b_beta[None, :]
-                b_dP *= b_beta[None, :]
-            b_dqk += b_dP
+                b_dAqk *= b_beta[None, :]
+            b_dqk += b_dAqk
             if DECAY:
                 # The diagonal does not decay: it would cancel between the two sums, but not to the last bit.
                 b_D = tl.where(o_c[:, None] == o_c[None, :], 0.0, b_D)
                 b_dG += tl.sum(b_D, 1) - tl.sum(b_D, 0)
                 tl.store(dg + (i_gate * NK + i_k) + o_c * (HV * NK), b_dG, mask=m_t)
-            b_dP = tl.zeros((C, C), SUM)
+            b_dAqk = tl.zeros((C, C), SUM)
             b_dG = tl.zeros((C,), SUM)
     b_dqk = b_dqk.to(OPERAND)
     tl.store(dqk + (i_p * H + i_h) * (C * C) + o_c[:, None] * C + o_c[None, :], b_dqk)
@@ -126,13 +116,13 @@ def chunk_query_gradients_kernel(
 
 @triton.jit(do_not_specialize=["H", "HV"])
 def chunk_key_gradients_kernel(
-    q, k, errors, dv, gates, states, dstates, dqk, dk, dg, dbeta, spans, H, HV,
+    q, k, e, dv, gates, h, dh, dqk, dk, dg, dbeta, spans, H, HV,
     K: tl.constexpr, V: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, C: tl.constexpr,
     DECAY: tl.constexpr, ERASE: tl.constexpr, SLICED: tl.constexpr,
 ):  # fmt: skip
     """Compute dk of one chunk of one key head, and finish dg and dbeta.
 
-    With z the errors before their gate and u = beta z, every gradient of a gate is a sum of products already at hand,
+    With e the errors before their gate and v_new = beta e, every gradient of a gate is a sum of products at hand,
     so nothing is divided by beta.
     """
     i_p, i_h = (tl.program_id(0) // H).to(tl.int64), tl.program_id(0) % H
@@ -156,12 +146,12 @@ def chunk_key_gradients_kernel(
     b_k = tl.load(k + o_qk, mask=m_qk, other=0.0)
     b_dk = tl.zeros((C, BK), SUM)
     b_dkk = tl.zeros((C, C), SUM)
-    b_dA = tl.zeros((C, C), SUM)
+    b_dAkk = tl.zeros((C, C), SUM)
     b_row = tl.zeros((C,), SUM)
     b_dG = tl.zeros((C,), SUM)
-    b_SdS = tl.zeros((BK,), SUM)
+    b_hdh = tl.zeros((BK,), SUM)
     m_strict = (o_c[:, None] > o_c[None, :]) & m_t[:, None]
-    i_z = i_p * C if ERASE else start
+    i_e = i_p * C if ERASE else start
     NV: tl.constexpr = (V + BV - 1) // BV
     for j in range(GROUP * NV):
         i_v = j % NV
@@ -173,24 +163,24 @@ def chunk_key_gradients_kernel(
         m_v = o_v < V
         o_vo = o_c[:, None] * (HV * V) + o_v[None, :]
         m_vo = m_t[:, None] & m_v[None, :]
-        o_S = (i_p * HV + i_hv) * (V * K) + o_v[:, None] * K + o_k[None, :]
-        m_S = m_v[:, None] & m_k[None, :]
-        b_z = tl.load(errors + (i_z * HV + i_hv) * V + o_vo, mask=m_vo, other=0.0).to(OPERAND)
-        b_dS = tl.load(dstates + o_S, mask=m_S, other=0.0).to(OPERAND)
+        o_h = (i_p * HV + i_hv) * (V * K) + o_v[:, None] * K + o_k[None, :]
+        m_h = m_v[:, None] & m_k[None, :]
+        b_e = tl.load(e + (i_e * HV + i_hv) * V + o_vo, mask=m_vo, other=0.0).to(OPERAND)
+        b_dh = tl.load(dh + o_h, mask=m_h, other=0.0).to(OPERAND)
         if ERASE:
             b_dx = tl.load(dv + i_gate * V + o_vo, mask=m_vo, other=0.0).to(OPERAND)
         if ERASE or DECAY:
-            b_S = tl.load(states + o_S, mask=m_S, other=0.0).to(OPERAND)
-        b_part = dot(b_z, b_dS, SLICED=SLICED)  # write
+            b_h = tl.load(h + o_h, mask=m_h, other=0.0).to(OPERAND)
+        b_part = dot(b_e, b_dh, SLICED=SLICED)  # write
         if ERASE:
-            b_dA = dot(b_dx, tl.trans(b_z), b_dA, SLICED=SLICED)
+            b_dAkk = dot(b_dx, tl.trans(b_e), b_dAkk, SLICED=SLICED)
         if DECAY:
-            b_SdS += tl.sum(b_S.to(SUM) * b_dS.to(SUM), 0)
+            b_hdh += tl.sum(b_h.to(SUM) * b_dh.to(SUM), 0)
             b_part *= tl.load(p_gates + 2 * C)[:, None]
         b_row += tl.sum(b_part * b_k.to(SUM), 1)
         if ERASE:  # error
             b_dk += b_part * tl.load(p_gates + 3 * C)[:, None]
-            b_part = dot(b_dx, b_S, SLICED=SLICED)
+            b_part = dot(b_dx, b_h, SLICED=SLICED)
             if DECAY:
                 b_part *= tl.load(p_gates + C)[:, None]
                 b_dG -= tl.sum(b_part * b_k.to(SUM), 1)
@@ -200,13 +190,13 @@ def chunk_key_gradients_kernel(
         if i_v == NV - 1:
             if ERASE:
                 if DECAY:
-                    b_dA *= decay_between(gates, i_gates, m_strict, C)
-                b_dA = tl.where(m_strict, -b_dA, 0.0)
-                b_D = b_dA * dot(b_k.to(OPERAND), tl.trans(b_k.to(OPERAND)), SLICED=SLICED)
+                    b_dAkk *= decay_mask(gates, i_gates, m_strict, C)
+                b_dAkk = tl.where(m_strict, -b_dAkk, 0.0)
+                b_D = b_dAkk * dot(b_k.to(OPERAND), tl.trans(b_k.to(OPERAND)), SLICED=SLICED)
                 b_beta = tl.load(p_gates + 3 * C)
                 p_dbeta = dbeta + (i_gate * NK + i_k) + o_c * (HV * NK)
                 tl.store(p_dbeta, tl.load(p_dbeta, mask=m_t) + tl.sum(b_D, 0) + b_row, mask=m_t)
-                b_dkk += b_dA * b_beta[None, :]
+                b_dkk += b_dAkk * b_beta[None, :]
                 b_row *= b_beta
                 if DECAY:
                     b_D *= b_beta[None, :]
@@ -214,16 +204,16 @@ def chunk_key_gradients_kernel(
             if DECAY:
                 p_dg = dg + (i_gate * NK + i_k) + o_c * (HV * NK)
                 b_dG += tl.load(p_dg, mask=m_t, other=0.0) - b_row
-                b_all = tl.load(gates + i_gates * (4 * C) + 2 * C - 1)
+                b_gamma_C = tl.load(gates + i_gates * (4 * C) + 2 * C - 1)
                 b_dG = tl.cumsum(b_dG, 0, reverse=True)
                 # The sum over all tokens, as rows of a square: Triton 3.7 fails on the plain one for sm_100.
                 b_dG += tl.sum(tl.broadcast_to(b_row[None, :], (C, C)), 1)
-                b_dG += b_all * tl.sum(b_SdS, 0)
+                b_dG += b_gamma_C * tl.sum(b_hdh, 0)
                 tl.store(p_dg, b_dG, mask=m_t)
-            b_dA = tl.zeros((C, C), SUM)
+            b_dAkk = tl.zeros((C, C), SUM)
             b_row = tl.zeros((C,), SUM)
             b_dG = tl.zeros((C,), SUM)
-            b_SdS = tl.zeros((BK,), SUM)
+            b_hdh = tl.zeros((BK,), SUM)
     b_q = tl.load(q + o_qk, mask=m_qk, other=0.0).to(OPERAND)
     b_dqk = tl.load(dqk + (i_p * H + i_h) * (C * C) + o_c[:, None] * C + o_c[None, :]).to(OPERAND)
     b_dk += dot(tl.trans(b_dqk), b_q, SLICED=SLICED)
@@ -250,28 +240,10 @@ def key_block(K: int, tiles: Tiles) -> int:
     return min(max(32, triton.next_power_of_2(K)), tiles.BK)
 
 
-class Gradients(NamedTuple):
-    """Where gradients go.
-
-    Args:
-        dq: of queries, [..., H, K].
-        dk: of keys, [..., H, K].
-        dg: of the log decay, to be summed: what each block of key channels gives, [..., HV, block] in the dtype of
-            ``Prepared.gates``; None for no decay.
-        dbeta: of the gate, likewise; None where nothing is erased.
-    """
-
-    dq: Tensor
-    dk: Tensor
-    dg: Tensor | None
-    dbeta: Tensor | None
-
-
 def room(q: Tensor, k: Tensor, v: Tensor, *, decay: bool, erase: bool) -> Gradients:
     """Make room for the gradients of a forward pass over these, with a decay or not, and an erase gate or not."""
     K, V = k.shape[-1], v.shape[-1]
-    tiles = tiles_of(CONFIGS, K, V, k.dtype, chip=chip_of(k.device))
-    blocks, dtype = triton.cdiv(K, key_block(K, tiles)), stored_dtypes(k.dtype)[0]
+    blocks, dtype = triton.cdiv(K, key_block(K, tiles_of(CONFIGS, K, V, k))), stored_dtypes(k.dtype)[0]
     dg, dbeta = (
         torch.empty(*v.shape[:-1], blocks, dtype=dtype, device=v.device) if has else None for has in (decay, erase)
     )
@@ -291,11 +263,10 @@ def chunk_gradients(
     do: Tensor,
     dv: Tensor,
     prepared: Prepared,
-    scanned: Scans,
+    scanned: Scanned,
     written: Gradients,
     *,
     window: Window,
-    tiles: Tiles | None = None,
 ) -> None:
     """Compute the gradients of queries, keys and gates in the chunks of a window.
 
@@ -308,18 +279,16 @@ def chunk_gradients(
         scanned: from ``scans``.
         written: where the gradients go.
         window: the chunks to look at.
-        tiles: how the kernels are cut; by default as ``tiles_of`` says.
     """
     H, K = k.shape[-2:]
     HV, V = do.shape[-2:]
-    chip = chip_of(k.device)
-    x, errors, states, dstates = prepared, scanned.errors, scanned.states, scanned.dstates
-    if tiles is None and V in (64, 128) and fits_hopper(K, q, k, errors, do, dv):
+    x, e, h, dh = prepared, scanned.e, scanned.h, scanned.dh
+    if differentiates_on_hopper(K, V, q, k, e, do, dv):
         from gdn_core.ops.kernels.hopper.gradients import launch
 
-        launch(q, k, errors, do, dv, x, states, dstates, written, window=window, processors=chip.processors)
+        launch(q, k, e, do, dv, x, h, dh, written, window=window, processors=chip_of(k.device).processors)
         return
-    tiles = tiles or tiles_of(CONFIGS, K, V, k.dtype, chip=chip)
+    tiles = tiles_of(CONFIGS, K, V, k)
     dqk = torch.empty(window.places, H, CHUNK, CHUNK, dtype=k.dtype, device=k.device)
     options: dict[str, Any] = {
         "K": K, "V": V, "BK": key_block(K, tiles), "BV": tiles.BV, "C": CHUNK, "DECAY": x.decay,
@@ -329,8 +298,8 @@ def chunk_gradients(
     dq, dk, dg, dbeta = written
     grid = (window.places * H, triton.cdiv(K, options["BK"]))
     chunk_query_gradients_kernel[grid](
-        q, k, errors, do, x.gates, states, dq, dqk, dg, dbeta, window.spans, x.scale, H, HV, **options
+        q, k, e, do, x.gates, h, dq, dqk, dg, dbeta, window.spans, x.scale, H, HV, **options
     )  # fmt: skip
     chunk_key_gradients_kernel[grid](
-        q, k, errors, dv, x.gates, states, dstates, dqk, dk, dg, dbeta, window.spans, H, HV, **options
+        q, k, e, dv, x.gates, h, dh, dqk, dk, dg, dbeta, window.spans, H, HV, **options
     )  # fmt: skip

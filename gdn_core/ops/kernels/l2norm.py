@@ -7,23 +7,23 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-EPS = 1e-6  # inside the root
+from gdn_core.ops.kernels.arithmetic import EPSILON
 
 
 @triton.jit(do_not_specialize=["rows"])
-def l2norm_kernel(x, y, rows, K: tl.constexpr, BK: tl.constexpr, BR: tl.constexpr, EPS: tl.constexpr):
+def l2norm_kernel(x, y, rows, K: tl.constexpr, BK: tl.constexpr, BR: tl.constexpr, EPSILON: tl.constexpr):
     """Normalise BR rows: y = x / sqrt(x . x + eps)."""
     o_r = tl.program_id(0).to(tl.int64) * BR + tl.arange(0, BR)
     o_k = tl.arange(0, BK)
     o_x = o_r[:, None] * K + o_k[None, :]
     m_x = (o_r < rows)[:, None] & (o_k < K)[None, :]
     b_x = tl.load(x + o_x, mask=m_x, other=0.0).to(tl.float32)
-    b_n = 1.0 / tl.sqrt(tl.sum(b_x * b_x, 1) + EPS)
+    b_n = 1.0 / tl.sqrt(tl.sum(b_x * b_x, 1) + EPSILON)
     tl.store(y + o_x, (b_x * b_n[:, None]).to(y.dtype.element_ty), mask=m_x)
 
 
 @triton.jit(do_not_specialize=["rows"])
-def l2norm_backward_kernel(x, dy, dx, rows, K: tl.constexpr, BK: tl.constexpr, BR: tl.constexpr, EPS: tl.constexpr):
+def l2norm_backward_kernel(x, dy, dx, rows, K: tl.constexpr, BK: tl.constexpr, BR: tl.constexpr, EPSILON: tl.constexpr):
     """Take BR rows of a gradient back through the norm: dx = n dy - n^3 (x . dy) x with n = 1 / sqrt(x . x + eps)."""
     o_r = tl.program_id(0).to(tl.int64) * BR + tl.arange(0, BR)
     o_k = tl.arange(0, BK)
@@ -31,7 +31,7 @@ def l2norm_backward_kernel(x, dy, dx, rows, K: tl.constexpr, BK: tl.constexpr, B
     m_x = (o_r < rows)[:, None] & (o_k < K)[None, :]
     b_x = tl.load(x + o_x, mask=m_x, other=0.0).to(tl.float32)
     b_dy = tl.load(dy + o_x, mask=m_x, other=0.0).to(tl.float32)
-    b_n = 1.0 / tl.sqrt(tl.sum(b_x * b_x, 1) + EPS)
+    b_n = 1.0 / tl.sqrt(tl.sum(b_x * b_x, 1) + EPSILON)
     b_y = b_x * b_n[:, None]
     b_dx = b_n[:, None] * (b_dy - b_y * tl.sum(b_y * b_dy, 1)[:, None])
     tl.store(dx + o_x, b_dx.to(dx.dtype.element_ty), mask=m_x)
@@ -47,7 +47,7 @@ def l2norm(x: Tensor) -> Tensor:
     K = x.shape[-1]
     BK, rows = triton.next_power_of_2(K), x.numel() // K
     BR = max(1, 4096 // BK)
-    l2norm_kernel[(triton.cdiv(rows, BR),)](x, y, rows, K=K, BK=BK, BR=BR, EPS=EPS, num_warps=4)
+    l2norm_kernel[(triton.cdiv(rows, BR),)](x, y, rows, K=K, BK=BK, BR=BR, EPSILON=EPSILON, num_warps=4)
     return y
 
 
@@ -57,5 +57,5 @@ def l2norm_backward(x: Tensor, dy: Tensor) -> Tensor:
     K = x.shape[-1]
     BK, rows = triton.next_power_of_2(K), x.numel() // K
     BR = max(1, 4096 // BK)
-    l2norm_backward_kernel[(triton.cdiv(rows, BR),)](x, dy, dx, rows, K=K, BK=BK, BR=BR, EPS=EPS, num_warps=4)
+    l2norm_backward_kernel[(triton.cdiv(rows, BR),)](x, dy, dx, rows, K=K, BK=BK, BR=BR, EPSILON=EPSILON, num_warps=4)
     return dx

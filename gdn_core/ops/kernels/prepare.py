@@ -1,8 +1,7 @@
-"""What a chunk needs before any memory is known: decays, the inverse of the unit triangle, and the reads within it."""
+"""Prepare chunks: decays, the UT transform, and what queries read within a chunk. No memory is needed for them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -10,50 +9,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from gdn_core.ops.kernels.arithmetic import dot, operand_dtype, sum_dtype
 from gdn_core.ops.kernels.blocks import Blocks
-from gdn_core.ops.kernels.tensor_maps import capability, fits_hopper, of_capability
-
-CHUNK = 64  # tokens a chunk
-
-
-@triton.constexpr_function
-def operand_dtype(dtype):
-    """Name the dtype in which inputs of this one are multiplied.
-
-    float64 for float32: where tokens undo each other an error is a small difference of large numbers. And matrix units
-    have no float32: what stands in for it, three products of tf32, takes more registers than one of float64.
-    """
-    return tl.float64 if dtype == tl.float32 else dtype
-
-
-@triton.constexpr_function
-def sum_dtype(dtype):
-    """Name the dtype in which products of inputs of this one are summed."""
-    return tl.float64 if dtype == tl.float32 else tl.float32
-
-
-@triton.jit
-def dot(b_x, b_y, b_sum=None, SLICED: tl.constexpr = False):
-    """Return b_x b_y, added to b_sum: in float64 for operands that are, else in float32.
-
-    SLICED takes 16 columns of the one and rows of the other at a time: where there is no matrix instruction all that is
-    multiplied at once goes through shared memory and registers, which do not hold it.
-    """
-    SUM: tl.constexpr = tl.float64 if b_x.dtype == tl.float64 else tl.float32
-    PARTS: tl.constexpr = b_x.shape[1] // 16 if SLICED else 1
-    if PARTS > 1:
-        b_x = tl.reshape(b_x, (b_x.shape[0], PARTS, 16))
-        b_y = tl.reshape(b_y, (PARTS, 16, b_y.shape[1]))
-        o_p = tl.arange(0, PARTS)
-        if b_sum is None:
-            b_sum = tl.zeros((b_x.shape[0], b_y.shape[2]), SUM)
-        for i in range(PARTS):
-            b_columns = tl.sum(tl.where(o_p[None, :, None] == i, b_x, 0.0), 1)
-            b_rows = tl.sum(tl.where(o_p[:, None, None] == i, b_y, 0.0), 0)
-            b_sum = tl.dot(b_columns, b_rows, b_sum, out_dtype=SUM)
-    else:
-        b_sum = tl.dot(b_x, b_y, b_sum, out_dtype=SUM)
-    return b_sum
+from gdn_core.ops.kernels.chip import chip_of, fits_hopper, most_registers, of_capability, sliced
+from gdn_core.ops.kernels.stages import CHUNK, Prepared, stored_dtypes
 
 
 @triton.jit
@@ -77,32 +36,32 @@ def diagonal(x, N: tl.constexpr, SIZE: tl.constexpr):
 
 
 @triton.jit
-def merge(b_X, b_B, SIZE: tl.constexpr, DTYPE: tl.constexpr):
+def merge(b_X, b_N, SIZE: tl.constexpr, DTYPE: tl.constexpr):
     """Merge the inverses of the diagonal blocks of SIZE, two into one, within matrices [16, 16] computed whole."""
     o_r = tl.arange(0, 16)[None, :, None]
     o_c = tl.arange(0, 16)[None, None, :]
-    b_L = tl.where((o_r // (2 * SIZE) == o_c // (2 * SIZE)) & (o_r // SIZE != o_c // SIZE), b_B, 0.0)
+    b_L = tl.where((o_r // (2 * SIZE) == o_c // (2 * SIZE)) & (o_r // SIZE != o_c // SIZE), b_N, 0.0)
     b_Xd = b_X.to(DTYPE)
     b_LX = tl.dot(b_L.to(DTYPE), b_Xd)
     return tl.dot(b_Xd, b_LX.to(DTYPE), b_X)
 
 
 @triton.jit
-def invert_blocks(b_B, DTYPE: tl.constexpr):
-    """Return (I - B)^-1 of strictly lower triangular B [4, 16, 16], in float32 from products in DTYPE.
+def invert_blocks(b_N, DTYPE: tl.constexpr):
+    """Return (I - N)^-1 of strictly lower triangular N [4, 16, 16], in float32 from products in DTYPE.
 
-    A refinement X + X (I - (I - B) X) squares the error that narrow products leave.
+    A refinement X + X (I - (I - N) X) squares the error that narrow products leave.
     """
     o_r = tl.arange(0, 16)[None, :, None]
     o_c = tl.arange(0, 16)[None, None, :]
-    b_X = tl.where(o_r // 2 == o_c // 2, b_B, 0.0) + tl.where(o_r == o_c, 1.0, 0.0)
-    b_X = merge(b_X, b_B, 2, DTYPE)
-    b_X = merge(b_X, b_B, 4, DTYPE)
-    b_X = merge(b_X, b_B, 8, DTYPE)
+    b_X = tl.where(o_r // 2 == o_c // 2, b_N, 0.0) + tl.where(o_r == o_c, 1.0, 0.0)
+    b_X = merge(b_X, b_N, 2, DTYPE)
+    b_X = merge(b_X, b_N, 4, DTYPE)
+    b_X = merge(b_X, b_N, 8, DTYPE)
     b_Xd = b_X.to(DTYPE)
     b_X = b_Xd.to(tl.float32)
-    b_high = b_B.to(DTYPE)
-    b_low = (b_B - b_high.to(tl.float32)).to(DTYPE)
+    b_high = b_N.to(DTYPE)
+    b_low = (b_N - b_high.to(tl.float32)).to(DTYPE)
     b_R = tl.where(o_r == o_c, 1.0, 0.0) - b_X
     b_R = tl.dot(b_high, b_Xd, b_R)
     b_R = tl.dot(b_low, b_Xd, b_R)
@@ -110,17 +69,17 @@ def invert_blocks(b_B, DTYPE: tl.constexpr):
 
 
 @triton.jit
-def unit_lower_inverse(b_B, DTYPE: tl.constexpr):
-    """Return (I - B)^-1 for a strictly lower triangular B [64, 64], in blocks of 32: first, second, below the first.
+def unit_lower_inverse(b_N, DTYPE: tl.constexpr):
+    """Return (I - N)^-1 for a strictly lower triangular N [64, 64], in blocks of 32: first, second, below the first.
 
-    The inverse of two blocks and what is below the first is [[X, 0], [Y B X, Y]]: from blocks of 2, whose inverse is
-    I + B, to 64. No power of B is formed, which could be large where the inverse is small. Up to blocks of 16 the
+    The inverse of two blocks and what is below the first is [[X, 0], [Y N X, Y]]: from blocks of 2, whose inverse is
+    I + N, to 64. No power of N is formed, which could be large where the inverse is small. Up to blocks of 16 the
     products are in DTYPE, and refined; above, where errors would add up over many tokens, float32 in three products of
     halves.
     """
     PREC: tl.constexpr = "bf16x3"
-    b_B = tl.reshape(b_B, (1, 64, 64))
-    b_32 = diagonal(b_B, 2, 32)
+    b_N = tl.reshape(b_N, (1, 64, 64))
+    b_32 = diagonal(b_N, 2, 32)
     b_X = invert_blocks(diagonal(b_32, 2, 16), DTYPE)
     b_X = tl.reshape(b_X, (2, 2, 16, 16))
     o_i = tl.arange(0, 2)[None, :, None, None]
@@ -136,23 +95,23 @@ def unit_lower_inverse(b_B, DTYPE: tl.constexpr):
     o_i = tl.arange(0, 2)[:, None, None]
     b_first = tl.sum(tl.where(o_i == 0, b_Y, 0.0), 0)
     b_second = tl.sum(tl.where(o_i == 1, b_Y, 0.0), 0)
-    b_below = tl.reshape(below(b_B, 32), (32, 32))
+    b_below = tl.reshape(below(b_N, 32), (32, 32))
     b_below = tl.dot(b_second, tl.dot(b_below, b_first, input_precision=PREC), input_precision=PREC)
     return b_first, b_second, b_below
 
 
 @triton.jit
-def wide_inverse(b_B, C: tl.constexpr, SLICED: tl.constexpr):
-    """Return (I - B)^-1 for a strictly lower triangular B [C, C] of float64, merged likewise from blocks of 1.
+def wide_inverse(b_N, C: tl.constexpr, SLICED: tl.constexpr):
+    """Return (I - N)^-1 for a strictly lower triangular N [C, C] of float64, merged likewise from blocks of 1.
 
     Each merge multiplies whole matrices, most of which is zero, so that one loop makes them all and compiles soon.
     """
     o_r = tl.arange(0, C)[:, None]
     o_c = tl.arange(0, C)[None, :]
-    b_X = tl.where(o_r == o_c, 1.0, 0.0).to(b_B.dtype)
+    b_X = tl.where(o_r == o_c, 1.0, 0.0).to(b_N.dtype)
     size = 1
     while size < C:
-        b_L = tl.where((o_r // (2 * size) == o_c // (2 * size)) & (o_r // size != o_c // size), b_B, 0.0)
+        b_L = tl.where((o_r // (2 * size) == o_c // (2 * size)) & (o_r // size != o_c // size), b_N, 0.0)
         b_X = dot(b_X, dot(b_L, b_X, SLICED=SLICED), b_X, SLICED=SLICED)
         size *= 2
     return b_X
@@ -160,11 +119,11 @@ def wide_inverse(b_B, C: tl.constexpr, SLICED: tl.constexpr):
 
 @triton.jit(do_not_specialize=["H", "HV"])
 def chunk_prepare_kernel(
-    q, k, g, beta, gates, solve, reads, spans, scale, H, HV,
+    q, k, g, beta, gates, T, Aqk, spans, scale, H, HV,
     K: tl.constexpr, BK: tl.constexpr, C: tl.constexpr,
     DECAY: tl.constexpr, ERASE: tl.constexpr, SLICED: tl.constexpr,
 ):  # fmt: skip
-    """Prepare one chunk of one value head."""
+    """Prepare one chunk of one value head, as ``Prepared`` describes it."""
     OPERAND: tl.constexpr = operand_dtype(k.dtype.element_ty)
     SUM: tl.constexpr = sum_dtype(k.dtype.element_ty)
     i_c = (tl.program_id(0) // HV).to(tl.int64)
@@ -203,10 +162,10 @@ def chunk_prepare_kernel(
     m_lower = o_c[:, None] >= o_c[None, :]
     if DECAY:
         b_D = b_G[:, None] - b_G[None, :]
-        b_decay = tl.exp(tl.where(m_lower, b_D, float("-inf")))
+        b_Gamma = tl.exp(tl.where(m_lower, b_D, float("-inf")))
     else:
-        b_decay = tl.where(m_lower, 1.0, 0.0)
-    tl.store(reads + i_cc + o_c[:, None] * C + o_c[None, :], (b_qk * b_decay * scale).to(reads.dtype.element_ty))
+        b_Gamma = tl.where(m_lower, 1.0, 0.0)
+    tl.store(Aqk + i_cc + o_c[:, None] * C + o_c[None, :], (b_qk * b_Gamma * scale).to(Aqk.dtype.element_ty))
     if ERASE:
         b_beta = tl.load(beta + o_t * HV + i_hv, mask=m_t, other=0.0).to(SUM)
         tl.store(p_gates + 3 * C, b_beta)
@@ -214,46 +173,17 @@ def chunk_prepare_kernel(
         for i_k in range(BK, K, BK):
             b_kmore = tl.load(k + o_qk + i_k, mask=m_t[:, None] & (i_k + o_k < K)[None, :], other=0.0).to(OPERAND)
             b_kk = dot(b_kmore, tl.trans(b_kmore), b_kk, SLICED=SLICED)
-        b_B = tl.where(o_c[:, None] > o_c[None, :], -b_kk * b_decay * b_beta[None, :], 0.0)
+        b_N = tl.where(o_c[:, None] > o_c[None, :], -b_kk * b_Gamma * b_beta[None, :], 0.0)
         if tl.float64 == OPERAND:
-            tl.store(solve + i_cc + o_c[:, None] * C + o_c[None, :], wide_inverse(b_B, C, SLICED))
+            tl.store(T + i_cc + o_c[:, None] * C + o_c[None, :], wide_inverse(b_N, C, SLICED))
         else:
-            b_first, b_second, b_below = unit_lower_inverse(b_B, OPERAND)
+            b_first, b_second, b_below = unit_lower_inverse(b_N, OPERAND)
             o_half = tl.arange(0, C // 2)
-            p_solve = solve + i_cc + o_half[:, None] * C + o_half[None, :]
-            tl.store(p_solve, b_first.to(OPERAND))
-            tl.store(p_solve + C // 2, tl.zeros((C // 2, C // 2), OPERAND))
-            tl.store(p_solve + C // 2 * C, b_below.to(OPERAND))
-            tl.store(p_solve + C // 2 * C + C // 2, b_second.to(OPERAND))
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What each chunk needs before any memory is known.
-
-    Args:
-        gates: [chunk, HV, 4, 64] float32: the log decay cumulated from the chunk's start, G; the decay since the
-            start, exp(G); the decay until the end, exp(G_63 - G); and beta. float64 for float32 keys.
-        solve: (I + A)^-1 with A_ij = exp(G_i - G_j) (k_i . k_j) beta_j for j < i, [chunk, HV, 64, 64]: it takes the
-            values, less what the memory before the chunk answers, to the errors before their gate. In the dtype of the
-            keys, float64 for float32 ones. Without the reads [chunk, HV, 48, 64]: the zeros above the diagonal's second
-            block of 32 are left out, and two rows of the first block make one. None where nothing is erased.
-        reads: scale exp(G_i - G_j) (q_i . k_j) for j <= i, [chunk, HV, 64, 64]; None where nobody asked for them.
-        cu_seqlens: where each sequence starts, [N + 1].
-        chunks: the sequences cut into chunks of 64.
-        scale: factor of the queries.
-        decay: whether the memory decays.
-        erase: whether the memory is read before it is written.
-    """
-
-    gates: Tensor
-    solve: Tensor | None
-    reads: Tensor | None
-    cu_seqlens: Tensor
-    chunks: Blocks
-    scale: float
-    decay: bool
-    erase: bool
+            p_T = T + i_cc + o_half[:, None] * C + o_half[None, :]
+            tl.store(p_T, b_first.to(OPERAND))
+            tl.store(p_T + C // 2, tl.zeros((C // 2, C // 2), OPERAND))
+            tl.store(p_T + C // 2 * C, b_below.to(OPERAND))
+            tl.store(p_T + C // 2 * C + C // 2, b_second.to(OPERAND))
 
 
 class Config(NamedTuple):
@@ -270,34 +200,11 @@ class Config(NamedTuple):
 
 # What chunk_prepare may pick: by the compute capability from which it holds, for two-byte and for float32 operands. On
 # Blackwell float32 takes 16 warps: with fewer, Triton would have its matrix unit multiply float64, which it does not.
-CONFIGS: dict[int, dict[str, list[Config]]] = {
-    80: {"narrow": [Config(32, 4)], "float32": [Config(16, 8)]},
-    90: {"narrow": [Config(128, 4)], "float32": [Config(16, 8)]},
-    100: {"narrow": [Config(128, 4)], "float32": [Config(16, 16)]},
+CONFIGS: dict[int, dict[str, Config]] = {
+    80: {"narrow": Config(32, 4), "float32": Config(16, 8)},
+    90: {"narrow": Config(128, 4), "float32": Config(16, 8)},
+    100: {"narrow": Config(128, 4), "float32": Config(16, 16)},
 }
-
-
-def stored_dtypes(dtype: torch.dtype) -> tuple[torch.dtype, torch.dtype]:
-    """Return the dtypes of ``Prepared.gates`` and ``Prepared.solve`` for inputs of this one."""
-    return (torch.float64, torch.float64) if dtype is torch.float32 else (torch.float32, dtype)
-
-
-def sliced(x: Tensor) -> bool:
-    """Tell whether products of tensors like this one are taken in slices.
-
-    Triton has matrix instructions for float64 on compute capability 8.0 and 9.0 alone.
-    """
-    return x.dtype is torch.float32 and capability(x.device) not in (0, 80, 90)
-
-
-def most_registers(num_warps: int) -> int:
-    """Say how many registers a thread of a program of so many warps may have: all there are.
-
-    Where a kernel spills anyway, ptxas (12.8 and 13.0, with Triton 3.6) may settle for 64 or 128 of 255 registers and
-    spill up to ten times as much, as if more programs could then share a multiprocessor. Some kernels that it starved
-    like that computed wrong numbers, which the same PTX without optimisation, or with all registers, did not.
-    """
-    return min(255, 65536 // (32 * num_warps))
 
 
 def chunk_prepare(
@@ -310,7 +217,7 @@ def chunk_prepare(
     scale: float,
     cu_seqlens: Tensor,
     chunks: Blocks,
-    reads: bool = True,
+    with_Aqk: bool = True,
 ) -> Prepared:
     """Compute what each chunk needs before any memory is known.
 
@@ -322,28 +229,26 @@ def chunk_prepare(
         HV: value heads, a multiple of H.
         scale: factor of the queries.
         cu_seqlens: where each sequence starts, [N + 1].
-        chunks: the sequences cut into chunks of 64.
-        reads: what the queries read within a chunk is asked for; the portable kernel gives it in any case.
+        chunks: the sequences cut into chunks.
+        with_Aqk: ``Prepared.Aqk`` is asked for; the portable kernel gives it in any case.
     """
     H, K = q.shape[-2:]
-    of_gates, of_solve = stored_dtypes(q.dtype)
+    chip, hopper = chip_of(q.device), fits_hopper(K, q, k)
+    decay, erase, with_Aqk = g is not None, beta is not None, with_Aqk or not hopper
+    of_gates, of_T = stored_dtypes(q.dtype)
     gates = torch.empty(chunks.count, HV, 4, CHUNK, dtype=of_gates, device=q.device)
-    decay, erase = g is not None, beta is not None
-    hopper = fits_hopper(K, q, k)
-    reads = reads or not hopper
-    asked = torch.empty(chunks.count, HV, CHUNK, CHUNK, dtype=q.dtype, device=q.device) if reads else None
-    rows = CHUNK if reads else 3 * CHUNK // 4
-    inverse = torch.empty(chunks.count, HV, rows, CHUNK, dtype=of_solve, device=q.device) if erase else None
-    prepared = Prepared(gates, inverse, asked, cu_seqlens, chunks, scale, decay, erase)
+    Aqk = torch.empty(chunks.count, HV, CHUNK, CHUNK, dtype=q.dtype, device=q.device) if with_Aqk else None
+    rows = CHUNK if with_Aqk else 3 * CHUNK // 4
+    T = torch.empty(chunks.count, HV, rows, CHUNK, dtype=of_T, device=q.device) if erase else None
+    prepared = Prepared(gates, T, Aqk, cu_seqlens, chunks, scale, decay, erase)
     if hopper:
         from gdn_core.ops.kernels.hopper.prepare import launch
-        from gdn_core.ops.kernels.scan import chip_of
 
-        launch(q, k, g, beta, prepared, processors=chip_of(q.device).processors)
+        launch(q, k, g, beta, prepared, processors=chip.processors)
         return prepared
-    config = of_capability(CONFIGS, capability(q.device))["float32" if q.dtype is torch.float32 else "narrow"][0]
+    config = of_capability(CONFIGS, chip.capability)["float32" if q.dtype is torch.float32 else "narrow"]
     chunk_prepare_kernel[(chunks.count * HV,)](
-        q, k, g, beta, gates, inverse, asked, chunks.spans, scale, H, HV,
+        q, k, g, beta, gates, T, Aqk, chunks.spans, scale, H, HV,
         K=K, BK=min(max(16, triton.next_power_of_2(K)), config.BK), C=CHUNK, DECAY=decay, ERASE=erase, SLICED=sliced(k),
         num_warps=config.num_warps, num_stages=1, maxnreg=most_registers(config.num_warps),
     )  # fmt: skip

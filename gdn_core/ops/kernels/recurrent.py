@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-EPSILON = 1e-6  # inside the root of a norm
+from gdn_core.ops.kernels.arithmetic import EPSILON
 
 
 @triton.jit(do_not_specialize=["T", "H", "HV"])

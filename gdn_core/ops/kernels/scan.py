@@ -1,24 +1,30 @@
-"""Carry the memory from chunk to chunk: every error of a chunk at once, one write, one read."""
+"""Scan chunks: carry the memory from chunk to chunk. A chunk takes all its errors at once, one write and one read."""
 
 from __future__ import annotations
-
-from functools import lru_cache
-from typing import NamedTuple
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from triton.runtime import driver
 
+from gdn_core.ops.kernels.arithmetic import dot, operand_dtype, sum_dtype
 from gdn_core.ops.kernels.blocks import Blocks
-from gdn_core.ops.kernels.prepare import CHUNK, Prepared, dot, most_registers, operand_dtype, sliced, sum_dtype
-from gdn_core.ops.kernels.tensor_maps import fits_hopper, of_capability
+from gdn_core.ops.kernels.chip import (
+    Chip,
+    Tiles,
+    chip_of,
+    most_registers,
+    narrowed,
+    of_capability,
+    scans_on_hopper,
+    sliced,
+)
+from gdn_core.ops.kernels.stages import CHUNK, Prepared
 
 
 @triton.jit(do_not_specialize=["N", "H", "HV", "LENGTH", "stride_n", "stride_h", "stride_k", "stride_v"])
 def chunk_scan_kernel(
-    q, k, v, gates, solve, reads, state, o, ends,
+    q, k, v, gates, T, Aqk, state, o, ends,
     cu_seqlens, chunk_offsets, segment_offsets, segment_owner, scale, N, H, HV, LENGTH,
     stride_n, stride_h, stride_k, stride_v,
     K: tl.constexpr, V: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, C: tl.constexpr,
@@ -84,20 +90,20 @@ def chunk_scan_kernel(
         if DECAY:
             b_gamma = tl.load(p_gates + C)
             b_rest = tl.load(p_gates + 2 * C)
-            b_all = tl.load(gates + i_block * (4 * C) + 2 * C - 1)
+            b_gamma_C = tl.load(gates + i_block * (4 * C) + 2 * C - 1)
         b_Sd = b_S.to(OPERAND)
 
-        if ERASE:  # error: w v - S (decayed) (b k), for all the chunk at once
+        if ERASE:  # error: v, less what the decayed memory answers, of all tokens of the chunk at once
             b_read = dot(b_Sd, tl.trans(b_k), SLICED=SLICED)
             if DECAY:
                 b_read = b_read * b_gamma[None, :]
             b_x = b_v.to(SUM) - b_read
-            b_T = tl.load(solve + o_cc)
+            b_T = tl.load(T + o_cc)
             b_e = dot(b_x.to(OPERAND), tl.trans(b_T), SLICED=SLICED)
             b_beta = tl.load(p_gates + 3 * C)
-            b_u = b_e * b_beta[None, :]
+            b_v_new = b_e * b_beta[None, :]
         else:
-            b_u = b_v.to(SUM)
+            b_v_new = b_v.to(SUM)
 
         if WRITE_O:
             b_q = tl.load(q + o_qk, mask=m_qk, other=0.0).to(OPERAND)
@@ -106,60 +112,19 @@ def chunk_scan_kernel(
 
         # decay, then write
         if DECAY:
-            b_w = (b_u * b_rest[None, :]).to(OPERAND)
-            b_S = dot(b_w, b_k, b_S * b_all, SLICED=SLICED)
+            b_w = (b_v_new * b_rest[None, :]).to(OPERAND)
+            b_S = dot(b_w, b_k, b_S * b_gamma_C, SLICED=SLICED)
         else:
-            b_S = dot(b_u.to(OPERAND), b_k, b_S, SLICED=SLICED)
+            b_S = dot(b_v_new.to(OPERAND), b_k, b_S, SLICED=SLICED)
 
         if WRITE_O:  # read
-            b_P = tl.load(reads + o_cc).to(OPERAND)
-            b_o = dot(b_u.to(OPERAND), tl.trans(b_P), b_o, SLICED=SLICED)
+            b_Aqk = tl.load(Aqk + o_cc).to(OPERAND)
+            b_o = dot(b_v_new.to(OPERAND), tl.trans(b_Aqk), b_o, SLICED=SLICED)
             tl.store(o + o_vo, b_o.to(o.dtype.element_ty), mask=m_vo)
 
     ROWS: tl.constexpr = NV * BV + BK if MAP else V
     p_end = ends + (i_s * HV + i_hv) * (ROWS * K) + o_v[:, None] * K + o_k[None, :]
     tl.store(p_end, b_S, mask=(o_v < ROWS)[:, None] & m_k[None, :])
-
-
-class Tiles(NamedTuple):
-    """How a kernel is cut: what may change its speed, and never its meaning.
-
-    Args:
-        BV: rows of the memory a program holds.
-        num_warps: warps a program.
-        num_stages: chunks in flight.
-        BK: key channels a program holds, at most; a scan needs them all.
-    """
-
-    BV: int
-    num_warps: int
-    num_stages: int
-    BK: int = 256
-
-
-class Chip(NamedTuple):
-    """What the tiles of a kernel depend on.
-
-    Args:
-        processors: multiprocessors; 1 for a CPU, where nothing runs side by side.
-        shared: bytes of shared memory that one program may have.
-        major: first number of the compute capability; 0 for a CPU.
-    """
-
-    processors: int
-    shared: int
-    major: int
-
-
-@lru_cache
-def chip_of(device: torch.device) -> Chip:
-    """Look a device up."""
-    if device.type != "cuda":
-        return Chip(processors=1, shared=0, major=0)
-    index = device.index if device.index is not None else torch.cuda.current_device()
-    properties = driver.active.utils.get_device_properties(index)
-    major = torch.cuda.get_device_capability(device)[0]
-    return Chip(properties["multiprocessor_count"], properties["max_shared_mem"], major)
 
 
 # What scan_tiles may pick, by the compute capability from which it holds: for keys of up to 128 channels and for wider
@@ -186,55 +151,35 @@ def scan_tiles(K: int, V: int, dtype: torch.dtype, *, memories: int, chip: Chip)
         chip: what it runs on.
     """
     rows = max(16, triton.next_power_of_2(V))
-    if chip.major == 0:  # an interpreter's programs run one after the other
+    if chip.capability == 0:  # an interpreter's programs run one after the other
         return Tiles(BV=min(64, rows), num_warps=4, num_stages=1)
     kind = "float32" if dtype is torch.float32 else "narrow" if K <= 128 else "wide"
-    choices = of_capability(CONFIGS, 10 * chip.major)[kind]
+    choices = of_capability(CONFIGS, chip.capability)[kind]
     many = rows >= 128 and 4 * memories * triton.cdiv(V, 128) >= 3 * chip.processors
     return narrowed(choices[-1 if many else 0], V)
 
 
-def narrowed(tiles: Tiles, V: int) -> Tiles:
-    """Take no more rows than V channels need."""
-    return tiles._replace(BV=min(tiles.BV, max(16, triton.next_power_of_2(V))))
-
-
-def scans_on_hopper(q: Tensor, k: Tensor, v: Tensor) -> bool:
-    """Tell whether the kernel written for Hopper scans these; it works out what is read within a chunk by itself."""
-    return v.shape[-1] % 64 == 0 and fits_hopper(k.shape[-1], q, k, v)
-
-
 def _launch(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    prepared: Prepared,
-    state: Tensor | None,
-    segments: Blocks,
-    tiles: Tiles | None,
-    *,
-    o: Tensor | None,
+    q: Tensor, k: Tensor, v: Tensor, prepared: Prepared, state: Tensor | None, segments: Blocks, o: Tensor | None
 ) -> Tensor:
     """Scan every segment for the outputs, written to o, or without it for its map; return what is after each."""
     maps = o is None
     H, K = k.shape[-2:]
     HV, V = v.shape[-2:]
-    if tiles is None and scans_on_hopper(q, k, v):
+    x, chip = prepared, chip_of(k.device)
+    if scans_on_hopper(K, V, q, k, v):
         from gdn_core.ops.kernels.hopper.scan import launch
 
-        return launch(q, k, v, prepared, state, segments, o=o, processors=chip_of(k.device).processors)
-    if tiles is None:
-        # Without outputs the products are few, and two small programs on a multiprocessor hide more than a large one.
-        memories = 0 if maps else segments.count * HV
-        tiles = scan_tiles(K, V, k.dtype, memories=memories, chip=chip_of(k.device))
+        return launch(q, k, v, x, state, segments, o=o, processors=chip.processors)
+    # Without outputs the products are few, and two small programs on a multiprocessor hide more than a large one.
+    tiles = scan_tiles(K, V, k.dtype, memories=0 if maps else segments.count * HV, chip=chip)
     BK, NV = max(16, triton.next_power_of_2(K)), triton.cdiv(V, tiles.BV)
     rows = NV * tiles.BV + BK if maps else V
     ends = torch.empty(segments.count, HV, rows, K, dtype=torch.float32, device=k.device)
     strides = state.stride() if state is not None else (0, 0, 0, 0)
     row_blocks = NV + triton.cdiv(BK, tiles.BV) if maps else NV
-    x = prepared
     chunk_scan_kernel[(row_blocks * segments.count * HV,)](
-        q, k, v, x.gates, x.solve, x.reads, state, o, ends,
+        q, k, v, x.gates, x.T, x.Aqk, state, o, ends,
         x.cu_seqlens, x.chunks.offsets, segments.offsets, segments.owner, x.scale,
         x.cu_seqlens.shape[0] - 1, H, HV, segments.size // CHUNK, *strides,
         K=K, V=V, BK=BK, BV=tiles.BV, C=CHUNK, DECAY=x.decay, ERASE=x.erase, STATE=state is not None, MAP=maps,
@@ -245,14 +190,7 @@ def _launch(
 
 
 def scan_outputs(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    prepared: Prepared,
-    state: Tensor | None,
-    *,
-    segments: Blocks,
-    tiles: Tiles | None = None,
+    q: Tensor, k: Tensor, v: Tensor, prepared: Prepared, state: Tensor | None, *, segments: Blocks
 ) -> tuple[Tensor, Tensor]:
     """Scan every segment from its own memory, for the outputs.
 
@@ -263,34 +201,26 @@ def scan_outputs(
         prepared: from ``chunk_prepare``.
         state: memory before each segment, [segment, HV, K, V] float32 with any strides; None for zero.
         segments: the sequences cut into segments of whole chunks.
-        tiles: how the kernel is cut; by default as ``scan_tiles`` says.
 
     Returns:
         The outputs [..., HV, V], and the memories after each segment [segment, HV, V, K] float32.
     """
     o = torch.empty_like(v)
-    return o, _launch(q, k, v, prepared, state, segments, tiles, o=o)
+    return o, _launch(q, k, v, prepared, state, segments, o)
 
 
 def scan_maps(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    prepared: Prepared,
-    state: Tensor | None,
-    *,
-    segments: Blocks,
-    tiles: Tiles | None = None,
+    q: Tensor, k: Tensor, v: Tensor, prepared: Prepared, state: Tensor | None, *, segments: Blocks
 ) -> tuple[Tensor, Tensor]:
-    """Scan every segment for the affine map that it is: it takes a memory S, [V, K], to S M^T + N.
+    """Scan every segment for the affine map that it is: it takes a memory S, [V, K], to S M + B.
 
     Takes what ``scan_outputs`` takes, but for the memory, which is that before each sequence.
 
     Returns:
-        M^T [segment, HV, K, K] and N [segment, HV, V, K], float32, as views whose last two axes are contiguous. For
-        the first segment of a sequence N is the memory after it, and M is not written; for the last, N is not.
+        M [segment, HV, K, K] and B [segment, HV, V, K], float32, as views whose last two axes are contiguous. For the
+        first segment of a sequence B is the memory after it, and M is not written; for the last, B is not.
     """
     K, V = k.shape[-1], v.shape[-1]
-    ends = _launch(q, k, v, prepared, state, segments, tiles, o=None)
+    ends = _launch(q, k, v, prepared, state, segments, None)
     first = ends.shape[2] - max(16, triton.next_power_of_2(K))
     return ends[:, :, first : first + K], ends[:, :, :V]

@@ -1,18 +1,26 @@
-"""Carry the gradient of the memory from chunk to chunk, last chunk first, and beside it the memory itself once more."""
+"""Scan chunks for the backward pass: the gradient of the memory, last chunk first, and the memory once more."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from triton.tools.tensor_descriptor import TensorDescriptor
 
+from gdn_core.ops.kernels.arithmetic import dot, operand_dtype, sum_dtype
 from gdn_core.ops.kernels.blocks import Blocks
-from gdn_core.ops.kernels.prepare import CHUNK, Prepared, dot, most_registers, operand_dtype, sliced, sum_dtype
-from gdn_core.ops.kernels.scan import Chip, Tiles, chip_of, narrowed
-from gdn_core.ops.kernels.tensor_maps import fits_hopper, fits_tensor_maps, of_capability, rows_of
+from gdn_core.ops.kernels.chip import (
+    Tiles,
+    fits_tensor_maps,
+    most_registers,
+    scans_on_hopper,
+    sliced,
+    tiles_of,
+)
+from gdn_core.ops.kernels.stages import CHUNK, Prepared, Scanned
 from gdn_core.ops.kernels.windows import Window
 
 
@@ -21,9 +29,9 @@ def load_tokens(
     x, d_x, i_t, stop, row, column, channel, D: tl.constexpr, B: tl.constexpr, C: tl.constexpr,
     TMA: tl.constexpr, TAIL: tl.constexpr,
 ):  # fmt: skip
-    """Load B channels of C tokens, [C, B]: by the descriptor d_x, or where a sequence ends among them by a mask.
+    """Load B channels of C tokens, [C, B]: by the tensor map d_x, or where a sequence ends among them by a mask.
 
-    A descriptor would read on into the next sequence, whose NaN a product with zero would not drop.
+    A tensor map would read on into the next sequence, and zero times what stands there is not always zero.
     """
     if TMA and not TAIL:
         b_x = d_x.load([i_t, column])
@@ -56,7 +64,7 @@ def store_tokens(
 
 @triton.jit
 def load_block(x, i_block, C: tl.constexpr, TMA: tl.constexpr):
-    """Load the triangle of one chunk and value head, [C, C]."""
+    """Load the T or Aqk of one chunk and value head, [C, C]."""
     if TMA:
         b_x = x.load([i_block * C, 0])
     else:
@@ -81,41 +89,41 @@ def store_memory(
 
 @triton.jit
 def load_gates(gates, i_block, C: tl.constexpr, DECAY: tl.constexpr, ERASE: tl.constexpr):
-    """Load the decay since a chunk's start, the one to its end, beta, and the decay of the whole chunk."""
+    """Load gamma, rest and beta of a chunk's tokens, and the decay of the whole chunk."""
     SUM: tl.constexpr = gates.dtype.element_ty
     p_gates = gates + i_block.to(tl.int64) * (4 * C)
     o_c = tl.arange(0, C)
     b_gamma = tl.load(p_gates + C + o_c) if DECAY else tl.full((C,), 1.0, SUM)
     b_rest = tl.load(p_gates + 2 * C + o_c) if DECAY else tl.full((C,), 1.0, SUM)
     b_beta = tl.load(p_gates + 3 * C + o_c) if ERASE else tl.full((C,), 1.0, SUM)
-    b_all = tl.load(p_gates + 2 * C - 1) if DECAY else tl.full((), 1.0, SUM)
-    return b_gamma, b_rest, b_beta, b_all
+    b_gamma_C = tl.load(p_gates + 2 * C - 1) if DECAY else tl.full((), 1.0, SUM)
+    return b_gamma, b_rest, b_beta, b_gamma_C
 
 
 @triton.jit
 def gradient_step(
-    b_dS, b_dSd, b_k, b_q, b_do, b_P, b_T, b_gamma, b_rest, b_beta, b_all, scale,
+    b_dS, b_dSd, b_k, b_q, b_do, b_Aqk, b_T, b_gamma, b_rest, b_beta, b_gamma_C, scale,
     ERASE: tl.constexpr, SLICED: tl.constexpr,
 ):  # fmt: skip
-    """Run the stages of state_step and of the read backwards, for one chunk.
+    """Carry the gradient of the memory back over one chunk: write, read, error.
 
     Returns:
         The gradient of the memory before the chunk [BV, BK], and that of the values [BV, C].
     """
     b_du = dot(b_dSd, tl.trans(b_k), SLICED=SLICED) * b_rest[None, :]  # write
-    b_du = dot(tl.trans(b_do), b_P, b_du, SLICED=SLICED)
+    b_du = dot(tl.trans(b_do), b_Aqk, b_du, SLICED=SLICED)
     b_dv = b_du
     if ERASE:
         b_dv = dot((b_du * b_beta[None, :]).to(b_k.dtype), b_T, SLICED=SLICED)
     b_r = tl.trans(b_do).to(b_dS.dtype) * (b_gamma * scale)[None, :]  # read
-    b_dS = dot(b_r.to(b_k.dtype), b_q, b_dS * b_all, SLICED=SLICED)
+    b_dS = dot(b_r.to(b_k.dtype), b_q, b_dS * b_gamma_C, SLICED=SLICED)
     if ERASE:  # error
         b_dS = dot((b_dv * (-b_gamma)[None, :]).to(b_k.dtype), b_k, b_dS, SLICED=SLICED)
     return b_dS, b_dv.to(b_k.dtype)
 
 
 @triton.jit
-def state_step(b_S, b_Sd, b_k, b_v, b_T, b_gamma, b_rest, b_beta, b_all, ERASE: tl.constexpr, SLICED: tl.constexpr):
+def state_step(b_S, b_Sd, b_k, b_v, b_T, b_gamma, b_rest, b_beta, b_gamma_C, ERASE: tl.constexpr, SLICED: tl.constexpr):
     """Carry the memory over one chunk: error, decay, write.
 
     Returns:
@@ -126,13 +134,57 @@ def state_step(b_S, b_Sd, b_k, b_v, b_T, b_gamma, b_rest, b_beta, b_all, ERASE: 
         b_x = b_e - dot(b_Sd, tl.trans(b_k), SLICED=SLICED) * b_gamma[None, :]
         b_e = dot(b_x.to(b_k.dtype), tl.trans(b_T), SLICED=SLICED)
     b_w = b_e * (b_beta * b_rest)[None, :]
-    return dot(b_w.to(b_k.dtype), b_k, b_S * b_all, SLICED=SLICED), b_e.to(b_k.dtype)
+    return dot(b_w.to(b_k.dtype), b_k, b_S * b_gamma_C, SLICED=SLICED), b_e.to(b_k.dtype)
+
+
+@triton.jit
+def back_over_chunk(
+    b_dS, q, d_q, k, d_k, do, d_do, gates, T, Aqk, dv, d_dv, dh, i_t, i_block, stop,
+    qk_row, qk_column, vo_row, vo_column, i_v, scale,
+    K: tl.constexpr, V: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, C: tl.constexpr, DECAY: tl.constexpr,
+    ERASE: tl.constexpr, WRITE: tl.constexpr, TMA: tl.constexpr, TAIL: tl.constexpr, SLICED: tl.constexpr,
+):  # fmt: skip
+    """Load a chunk, store the gradient of the memory after it and those of its values, return that before it."""
+    b_k = load_tokens(k, d_k, i_t, stop, qk_row, qk_column, 0, K, BK, C, TMA, TAIL)
+    b_q = load_tokens(q, d_q, i_t, stop, qk_row, qk_column, 0, K, BK, C, TMA, TAIL)
+    b_do = load_tokens(do, d_do, i_t, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, TAIL)
+    b_Aqk = load_block(Aqk, i_block, C, TMA)
+    b_T = load_block(T, i_block, C, TMA) if ERASE else b_Aqk
+    b_gamma, b_rest, b_beta, b_gamma_C = load_gates(gates, i_block, C, DECAY, ERASE)
+    b_dSd = b_dS.to(b_k.dtype)
+    if WRITE:
+        store_memory(dh, b_dSd, i_block, i_v, K, V, BK, BV, TMA)
+    b_dS, b_dv = gradient_step(
+        b_dS, b_dSd, b_k, b_q, b_do, b_Aqk, b_T, b_gamma, b_rest, b_beta, b_gamma_C, scale, ERASE, SLICED
+    )
+    if WRITE:
+        store_tokens(dv, d_dv, b_dv, i_t, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, TAIL)
+    return b_dS
+
+
+@triton.jit
+def forth_over_chunk(
+    b_S, k, d_k, v, d_v, gates, T, e, d_e, h, i_t, i_e, i_block, stop, qk_row, qk_column, vo_row, vo_column, i_v,
+    K: tl.constexpr, V: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, C: tl.constexpr, DECAY: tl.constexpr,
+    ERASE: tl.constexpr, TMA: tl.constexpr, TAIL: tl.constexpr, SLICED: tl.constexpr,
+):  # fmt: skip
+    """Load a chunk, store the memory before it and its errors, return the memory after it."""
+    b_k = load_tokens(k, d_k, i_t, stop, qk_row, qk_column, 0, K, BK, C, TMA, TAIL)
+    b_v = load_tokens(v, d_v, i_t, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, TAIL)
+    b_T = load_block(T, i_block, C, TMA) if ERASE else b_k
+    b_gamma, b_rest, b_beta, b_gamma_C = load_gates(gates, i_block, C, DECAY, ERASE)
+    b_Sd = b_S.to(b_k.dtype)
+    store_memory(h, b_Sd, i_block, i_v, K, V, BK, BV, TMA)
+    b_S, b_e = state_step(b_S, b_Sd, b_k, b_v, b_T, b_gamma, b_rest, b_beta, b_gamma_C, ERASE, SLICED)
+    if ERASE:
+        store_tokens(e, d_e, b_e, i_e, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, False)
+    return b_S
 
 
 @triton.jit(do_not_specialize=["N", "H", "HV", "LENGTH", "FIRST", "STEP", "DENSE"])
 def chunk_scans_kernel(
-    q, d_q, k, d_k, v, d_v, do, d_do, gates, solve, reads, state, dstate,
-    errors, d_errors, dv, d_dv, states, dstates, dends,
+    q, d_q, k, d_k, v, d_v, do, d_do, gates, T, Aqk, state, dstate,
+    e, d_e, dv, d_dv, h, dh, dh_kept,
     cu_seqlens, chunk_offsets, segment_offsets, segment_owner, scale, N, H, HV, LENGTH, FIRST, STEP, DENSE,
     state_n, state_h, state_k, state_v, dstate_n, dstate_h, dstate_k, dstate_v,
     K: tl.constexpr, V: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, C: tl.constexpr,
@@ -142,8 +194,8 @@ def chunk_scans_kernel(
     """Scan the chunks of one segment for BV rows of one head's memory: half of the programs backwards, half forwards.
 
     The two scans need nothing of each other, and each alone leaves half of the chip idle. Both hold rows as the left
-    operands of their products, so that the chain from chunk to chunk stays in registers. With TMA, solve, reads,
-    states, dstates and every d_ are descriptors. Without WRITE only the gradient of the first memory is wanted.
+    operands of their products, so that the chain from chunk to chunk stays in registers. With TMA, T, Aqk, h, dh and
+    every d_ are tensor maps. Without WRITE only the gradient of the first memory is wanted.
     """
     NV: tl.constexpr = (V + BV - 1) // BV
     PARTS: tl.constexpr = 2 * NV if WRITE else NV
@@ -179,73 +231,38 @@ def chunk_scans_kernel(
             b_S = tl.load(p_S, mask=m_S, other=0.0).to(SUM)
         if TMA:  # noqa: SIM102  # the one is known to the compiler, the other is not
             if tail:
-                i_t = start + whole * C
-                i_block = (i_c + whole) * HV + i_hv
-                b_k = load_tokens(k, d_k, i_t, stop, qk_row, qk_column, 0, K, BK, C, TMA, True)
-                b_q = load_tokens(q, d_q, i_t, stop, qk_row, qk_column, 0, K, BK, C, TMA, True)
-                b_do = load_tokens(do, d_do, i_t, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, True)
-                b_P = load_block(reads, i_block, C, TMA)
-                b_T = load_block(solve, i_block, C, TMA) if ERASE else b_P
-                b_gamma, b_rest, b_beta, b_all = load_gates(gates, i_block, C, DECAY, ERASE)
-                b_Sd = b_S.to(b_k.dtype)
-                if WRITE:
-                    store_memory(dstates, b_Sd, i_block, i_v, K, V, BK, BV, TMA)
-                b_S, b_dv = gradient_step(
-                    b_S, b_Sd, b_k, b_q, b_do, b_P, b_T, b_gamma, b_rest, b_beta, b_all, scale, ERASE, SLICED
+                b_S = back_over_chunk(
+                    b_S, q, d_q, k, d_k, do, d_do, gates, T, Aqk, dv, d_dv, dh,
+                    start + whole * C, (i_c + whole) * HV + i_hv, stop,
+                    qk_row, qk_column, vo_row, vo_column, i_v, scale,
+                    K, V, BK, BV, C, DECAY, ERASE, WRITE, TMA, True, SLICED,
                 )  # fmt: skip
-                if WRITE:
-                    store_tokens(dv, d_dv, b_dv, i_t, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, True)
         for j in range(whole):
             i = whole - 1 - j
-            i_t = start + i * C
-            i_block = (i_c + i) * HV + i_hv
-            b_k = load_tokens(k, d_k, i_t, stop, qk_row, qk_column, 0, K, BK, C, TMA, not TMA)
-            b_q = load_tokens(q, d_q, i_t, stop, qk_row, qk_column, 0, K, BK, C, TMA, not TMA)
-            b_do = load_tokens(do, d_do, i_t, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, not TMA)
-            b_P = load_block(reads, i_block, C, TMA)
-            b_T = load_block(solve, i_block, C, TMA) if ERASE else b_P
-            b_gamma, b_rest, b_beta, b_all = load_gates(gates, i_block, C, DECAY, ERASE)
-            b_Sd = b_S.to(b_k.dtype)
-            if WRITE:
-                store_memory(dstates, b_Sd, i_block, i_v, K, V, BK, BV, TMA)
-            b_S, b_dv = gradient_step(
-                b_S, b_Sd, b_k, b_q, b_do, b_P, b_T, b_gamma, b_rest, b_beta, b_all, scale, ERASE, SLICED
+            b_S = back_over_chunk(
+                b_S, q, d_q, k, d_k, do, d_do, gates, T, Aqk, dv, d_dv, dh,
+                start + i * C, (i_c + i) * HV + i_hv, stop,
+                qk_row, qk_column, vo_row, vo_column, i_v, scale,
+                K, V, BK, BV, C, DECAY, ERASE, WRITE, TMA, not TMA, SLICED,
             )  # fmt: skip
-            if WRITE:
-                store_tokens(dv, d_dv, b_dv, i_t, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, not TMA)
-        p_end = dends + (i_l * HV + i_hv) * (V * K) + o_v[:, None] * K + o_k[None, :]
+        p_end = dh_kept + (i_l * HV + i_hv) * (V * K) + o_v[:, None] * K + o_k[None, :]
         tl.store(p_end, b_S, mask=m_S)
     elif WRITE:
         if STATE:
             p_S = state + i_l * state_n + i_hv * state_h + o_v[:, None] * state_v + o_k[None, :] * state_k
             b_S = tl.load(p_S, mask=m_S, other=0.0).to(SUM)
         for i in range(whole):
-            i_t = start + i * C
-            i_block = (i_c + i) * HV + i_hv
-            b_k = load_tokens(k, d_k, i_t, stop, qk_row, qk_column, 0, K, BK, C, TMA, not TMA)
-            b_v = load_tokens(v, d_v, i_t, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, not TMA)
-            b_T = load_block(solve, i_block, C, TMA) if ERASE else b_k
-            b_gamma, b_rest, b_beta, b_all = load_gates(gates, i_block, C, DECAY, ERASE)
-            b_Sd = b_S.to(b_k.dtype)
-            store_memory(states, b_Sd, i_block, i_v, K, V, BK, BV, TMA)
-            b_S, b_e = state_step(b_S, b_Sd, b_k, b_v, b_T, b_gamma, b_rest, b_beta, b_all, ERASE, SLICED)
-            if ERASE:
-                i_e = (i_c + i) * C
-                store_tokens(errors, d_errors, b_e, i_e, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, False)
+            b_S = forth_over_chunk(
+                b_S, k, d_k, v, d_v, gates, T, e, d_e, h, start + i * C, (i_c + i) * C, (i_c + i) * HV + i_hv, stop,
+                qk_row, qk_column, vo_row, vo_column, i_v, K, V, BK, BV, C, DECAY, ERASE, TMA, not TMA, SLICED,
+            )  # fmt: skip
         if TMA:  # noqa: SIM102  # the one is known to the compiler, the other is not
-            if tail:  # nobody reads the memory after it
-                i_t = start + whole * C
-                i_block = (i_c + whole) * HV + i_hv
-                b_k = load_tokens(k, d_k, i_t, stop, qk_row, qk_column, 0, K, BK, C, TMA, True)
-                b_v = load_tokens(v, d_v, i_t, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, True)
-                b_T = load_block(solve, i_block, C, TMA) if ERASE else b_k
-                b_gamma, b_rest, b_beta, b_all = load_gates(gates, i_block, C, DECAY, ERASE)
-                b_Sd = b_S.to(b_k.dtype)
-                store_memory(states, b_Sd, i_block, i_v, K, V, BK, BV, TMA)
-                if ERASE:
-                    b_S, b_e = state_step(b_S, b_Sd, b_k, b_v, b_T, b_gamma, b_rest, b_beta, b_all, ERASE, SLICED)
-                    i_e = (i_c + whole) * C
-                    store_tokens(errors, d_errors, b_e, i_e, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, False)
+            if tail:
+                forth_over_chunk(
+                    b_S, k, d_k, v, d_v, gates, T, e, d_e, h,
+                    start + whole * C, (i_c + whole) * C, (i_c + whole) * HV + i_hv, stop,
+                    qk_row, qk_column, vo_row, vo_column, i_v, K, V, BK, BV, C, DECAY, ERASE, TMA, True, SLICED,
+                )  # fmt: skip
 
 
 # What the scans may pick: by the compute capability from which it holds, for two-byte and for float32 operands, each
@@ -258,27 +275,11 @@ CONFIGS: dict[int, dict[str, list[Tiles]]] = {
 }
 
 
-def tiles_of(configs: dict[int, dict[str, list[Tiles]]], K: int, V: int, dtype: torch.dtype, *, chip: Chip) -> Tiles:
-    """Choose the tiles of a kernel of the backward pass from what it may pick."""
-    narrower, wider = of_capability(configs, 10 * chip.major)["float32" if dtype is torch.float32 else "narrow"]
-    return narrowed(narrower if K <= 128 else wider, V)
-
-
-class Scans(NamedTuple):
-    """What the scans leave for the gradients of queries, keys and gates.
-
-    Args:
-        errors: the errors before their gate, [place, 64, HV, V]; where nothing is erased they are the values, and
-            these [..., HV, V].
-        states: the memory before the chunk at each place, [place, HV, V, K] in the dtype of k.
-        dstates: gradient of the memory after the chunk at each place, likewise.
-        dends: gradient of the memory before each segment of the window, [segment, HV, V, K] float32.
-    """
-
-    errors: Tensor
-    states: Tensor
-    dstates: Tensor
-    dends: Tensor
+def rows_of(x: Tensor | None, channels: int, tile: tuple[int, int]) -> TensorDescriptor | None:
+    """Make a tensor map of a contiguous tensor as rows of ``channels`` numbers, to be copied in tiles."""
+    if x is None:
+        return None
+    return TensorDescriptor(x, [x.numel() // channels, channels], [channels, 1], list(tile))
 
 
 def scans(
@@ -293,8 +294,7 @@ def scans(
     *,
     segments: Blocks,
     window: Window,
-    tiles: Tiles | None = None,
-) -> Scans:
+) -> Scanned:
     """Scan each segment of a window forwards from the memory before it, and backwards from the gradient after it.
 
     Args:
@@ -308,31 +308,23 @@ def scans(
         dv: where the gradient of the values goes, [..., HV, V], contiguous.
         segments: the sequences cut into segments of whole chunks.
         window: the segments to scan.
-        tiles: how the kernel is cut; by default as ``tiles_of`` says.
     """
     HV, V = v.shape[-2:]
-    states = torch.empty(window.places, HV, V, k.shape[-1], dtype=k.dtype, device=k.device)
-    dstates = torch.empty_like(states)
-    errors = torch.empty(window.places, CHUNK, HV, V, dtype=v.dtype, device=v.device) if prepared.erase else v
-    dends = _launch(q, k, v, do, prepared, state, dstate, segments, window, tiles, (errors, dv, states, dstates))
-    return Scans(errors, states, dstates, dends)
+    h = torch.empty(window.places, HV, V, k.shape[-1], dtype=k.dtype, device=k.device)
+    dh = torch.empty_like(h)
+    e = torch.empty(window.places, CHUNK, HV, V, dtype=v.dtype, device=v.device) if prepared.erase else v
+    dh_kept = _launch(q, k, v, do, prepared, state, dstate, segments, window, (e, dv, h, dh))
+    return Scanned(e, h, dh, dh_kept)
 
 
 def scan_added_gradients(
-    q: Tensor,
-    k: Tensor,
-    do: Tensor,
-    prepared: Prepared,
-    *,
-    segments: Blocks,
-    window: Window,
-    tiles: Tiles | None = None,
+    q: Tensor, k: Tensor, do: Tensor, prepared: Prepared, *, segments: Blocks, window: Window
 ) -> Tensor:
     """Scan every segment backwards from zero: what its own outputs add to the gradient of the memory before it.
 
     Takes what ``scans`` takes, and returns [segment, HV, V, K] float32.
     """
-    return _launch(q, k, None, do, prepared, None, None, segments, window, tiles, None)
+    return _launch(q, k, None, do, prepared, None, None, segments, window, None)
 
 
 def _launch(
@@ -345,37 +337,35 @@ def _launch(
     dstate: Tensor | None,
     segments: Blocks,
     window: Window,
-    tiles: Tiles | None,
     written: tuple[Tensor, Tensor, Tensor, Tensor] | None,
 ) -> Tensor:
     H, K = k.shape[-2:]
     HV, V = do.shape[-2:]
-    given = [x for x in (q, k, v, do) if x is not None]
-    if tiles is None and V % 64 == 0 and fits_hopper(K, *given):
+    x = prepared
+    if scans_on_hopper(K, V, *(each for each in (q, k, v, do) if each is not None)):
         from gdn_core.ops.kernels.hopper.scan_backward import launch
 
-        return launch(q, k, v, do, prepared, state, dstate, segments, window, written)
-    tiles = tiles or tiles_of(CONFIGS, K, V, k.dtype, chip=chip_of(k.device))
-    dends = torch.empty(window.count, HV, V, K, dtype=torch.float32, device=k.device)
-    x = prepared
+        return launch(q, k, v, do, x, state, dstate, segments, window, written)
+    tiles = tiles_of(CONFIGS, K, V, k)
+    dh_kept = torch.empty(window.count, HV, V, K, dtype=torch.float32, device=k.device)
     BK, BV = max(32, triton.next_power_of_2(K)), tiles.BV  # 32: as in the gradients
-    errors, dv, states, dstates = written or (None, None, None, None)
+    e, dv, h, dh = written or (None, None, None, None)
     of_keys: list[Any] = [q, None, k, None]
     of_values: list[Any] = [v, None, do, None]
-    of_errors: list[Any] = [errors, None, dv, None]
-    blocks: list[Any] = [x.solve, x.reads]
-    memories: list[Any] = [states, dstates]
+    of_errors: list[Any] = [e, None, dv, None]
+    blocks: list[Any] = [x.T, x.Aqk]
+    memories: list[Any] = [h, dh]
     tma = fits_tensor_maps(K, V, BK, BV, k)
     if tma:
         of_keys[1::2] = (rows_of(each, H * K, (CHUNK, K)) for each in of_keys[::2])
         for of in (of_values, of_errors):
-            of[1::2] = (None if each is None else rows_of(each, HV * V, (CHUNK, BV)) for each in of[::2])
-        blocks = [None if each is None else rows_of(each, CHUNK, (CHUNK, CHUNK)) for each in blocks]
-        memories = [None if each is None else rows_of(each, K, (BV, K)) for each in memories]
+            of[1::2] = (rows_of(each, HV * V, (CHUNK, BV)) for each in of[::2])
+        blocks = [rows_of(each, CHUNK, (CHUNK, CHUNK)) for each in blocks]
+        memories = [rows_of(each, K, (BV, K)) for each in memories]
     strides = [each.stride() if each is not None else (0, 0, 0, 0) for each in (state, dstate)]
     parts = triton.cdiv(V, BV) * (1 if written is None else 2)
     chunk_scans_kernel[(parts * window.count * HV,)](
-        *of_keys, *of_values, x.gates, *blocks, state, dstate, *of_errors, *memories, dends,
+        *of_keys, *of_values, x.gates, *blocks, state, dstate, *of_errors, *memories, dh_kept,
         x.cu_seqlens, x.chunks.offsets, segments.offsets, segments.owner, x.scale,
         x.cu_seqlens.shape[0] - 1, H, HV, segments.size // CHUNK, window.first, window.step, int(window.dense),
         *strides[0], *strides[1],
@@ -383,4 +373,4 @@ def _launch(
         STATE=state is not None, DSTATE=dstate is not None, WRITE=written is not None, TMA=tma, SLICED=sliced(k),
         num_warps=tiles.num_warps, num_stages=tiles.num_stages, maxnreg=most_registers(tiles.num_warps),
     )  # fmt: skip
-    return dends
+    return dh_kept

@@ -1,4 +1,4 @@
-"""Which segments of the sequences the backward pass works on at a time: what it recomputes is kept for those alone."""
+"""Windows: the segments that the backward pass works on at a time. What it computes again is kept for those alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gdn_core.ops.kernels.blocks import Blocks, cut_batch, made_once
-from gdn_core.ops.kernels.prepare import CHUNK
+from gdn_core.ops.kernels.stages import CHUNK
 
 
 @dataclass(frozen=True)

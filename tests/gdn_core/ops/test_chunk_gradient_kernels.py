@@ -16,7 +16,7 @@ if not CUDA:  # read when a kernel is decorated, so before the import
     os.environ["TRITON_INTERPRET"] = "1"
 WHY = "Triton has no wheel for this platform"
 chunk = pytest.importorskip("gdn_core.ops.kernels.chunk", reason=WHY)
-chunk_scan = pytest.importorskip("gdn_core.ops.kernels.scan", reason=WHY)
+chip = pytest.importorskip("gdn_core.ops.kernels.chip", reason=WHY)
 chunk_windows = pytest.importorskip("gdn_core.ops.kernels.windows", reason=WHY)
 
 DEVICE = torch.device("cuda" if CUDA else "cpu")
@@ -107,7 +107,7 @@ def test_windows_of_segments_give_the_gradients_of_the_whole(
         K, V = (64, 128) if V > K else (128, 64)
     x = drawn(B, T, 1, 2, K, V, dtype)
     processors = 10_000 if side_by_side else 1
-    monkeypatch.setattr(chunk, "chip_of", lambda device: chunk_scan.Chip(processors, 10**5, 9 if CUDA else 0))
+    monkeypatch.setattr(chunk, "chip_of", lambda device: chip.Chip(processors, 90 if CUDA else 0))
     asked = []
     monkeypatch.setattr(chunk, "batch_windows", lambda *a: asked.append(chunk_windows.batch_windows(*a)) or asked[-1])
     want = scanned({name: t.double() for name, t in x.items()})
@@ -206,7 +206,7 @@ def test_the_budget_holds_for_keys_of_two_blocks_and_where_sequences_are_split()
 def test_the_budget_holds_where_products_are_taken_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU for which Triton has no matrix instruction for float64."""
     for name in ("prepare", "scan", "compose", "scan_backward", "gradients"):
-        monkeypatch.setattr(importlib.import_module(f"gdn_core.ops.kernels.chunk_{name}"), "sliced", lambda x: True)
+        monkeypatch.setattr(importlib.import_module(f"gdn_core.ops.kernels.{name}"), "sliced", lambda x: True)
     assert_within_budget(of_kind("aligned", T=70, V=8), length=1)
 
 

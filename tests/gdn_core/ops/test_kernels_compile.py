@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from gdn_core.ops.kernels import compile_check
-from gdn_core.ops.kernels.compile_check import GPUS, Report
+from gdn_core.ops import compile_check
+from gdn_core.ops.compile_check import GPUS, Report
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or importlib.util.find_spec("triton") is None,
@@ -27,7 +27,7 @@ def compiled(program: str) -> subprocess.CompletedProcess[str]:
 def changed(change: str, *, case: str, kernel: str) -> subprocess.CompletedProcess[str]:
     """Check one kernel for Hopper after a change of the code."""
     return compiled(
-        f"from gdn_core.ops.kernels import compile_check\n{change}"
+        f"from gdn_core.ops import compile_check\n{change}"
         f"case = ['--case', {case!r}, '--kernel', {kernel!r}]\n"
         "raise SystemExit(compile_check.main(['--arch', '90', *case, '--processes', '1']))"
     )
@@ -38,7 +38,7 @@ def test_every_kernel_compiles_for_every_gpu_and_fits(case: str) -> None:
     archs = [str(arch) for arch in GPUS] if case == "few heads, long" else ["90"]
     arguments = ["--case", case, compile_check.LAB, "--arch", *archs]
     done = compiled(
-        f"from gdn_core.ops.kernels import compile_check\nif __name__ == '__main__': "
+        f"from gdn_core.ops import compile_check\nif __name__ == '__main__': "
         f"raise SystemExit(compile_check.main({arguments}))"
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -49,8 +49,9 @@ def test_every_kernel_compiles_for_every_gpu_and_fits(case: str) -> None:
 
 def test_a_configuration_that_does_not_fit_is_found() -> None:
     done = compiled(
-        "from gdn_core.ops.kernels import chunk_scan, compile_check\n"
-        "chunk_scan.scan_tiles = lambda *sizes, **facts: chunk_scan.Tiles(BV=64, num_warps=4, num_stages=6)\n"
+        "from gdn_core.ops import compile_check\n"
+        "from gdn_core.ops.kernels import scan\n"
+        "scan.scan_tiles = lambda *sizes, **facts: scan.Tiles(BV=64, num_warps=4, num_stages=6)\n"
         "case = ['--case', 'few heads, long', '--kernel', 'chunk_scan_kernel']\n"
         "raise SystemExit(compile_check.main(['--arch', '80', *case, '--processes', '1']))"
     )
@@ -70,8 +71,8 @@ def test_a_kernel_that_does_not_compile_is_found() -> None:
 
 def test_products_that_wait_for_each_other_are_found() -> None:
     done = changed(
-        "from gdn_core.ops.kernels import chunk_prepare_hopper\n"
-        "chunk_prepare_hopper.CONFIGS[90] = [chunk_prepare_hopper.Config(4, 72, 1)] * 2\n",
+        "from gdn_core.ops.kernels.hopper import prepare\n"
+        "prepare.CONFIGS = [prepare.Config(4, 72, 1)] * 2\n",
         case="few heads, long",
         kernel="chunk_prepare_hopper",
     )
@@ -81,8 +82,8 @@ def test_products_that_wait_for_each_other_are_found() -> None:
 
 def test_registers_left_unused_beside_spilled_numbers_are_found() -> None:
     done = changed(
-        "from gdn_core.ops.kernels import chunk_scan\n"
-        "chunk_scan.most_registers = lambda num_warps: None\n"
+        "from gdn_core.ops.kernels import scan\n"
+        "scan.most_registers = lambda num_warps: None\n"
         "compile_check.SPILLS['chunk_scan_kernel'] = (0, 10_000)\n",
         case="float32, wide memory",
         kernel="chunk_scan_kernel",

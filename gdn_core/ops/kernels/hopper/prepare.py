@@ -1,4 +1,4 @@
-"""The kernel of chunk_prepare for Hopper: warpgroup products, tensor maps, and blocks that never leave a warp.
+"""Prepare chunks on Hopper: warpgroup products, tensor maps, and blocks of the UT transform that never leave a warp.
 
 Gluon, where the layout of every tensor is chosen: the inverses of blocks of 16 stay in the registers of one warp.
 """
@@ -18,34 +18,17 @@ from triton.experimental.gluon.language.nvidia.hopper import (
     warpgroup_mma,
     warpgroup_mma_wait,
 )
-from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 from triton.language.extra.cuda import gdc_launch_dependents
 
-from gdn_core.ops.kernels.prepare import CHUNK, Prepared
-
-TILES = gl.NVMMASharedLayout(swizzle_byte_width=128, element_bitwidth=16, rank=2)
-HALF_TILES = gl.NVMMASharedLayout(swizzle_byte_width=64, element_bitwidth=16, rank=2)
-barrier = gl.barrier if hasattr(gl, "barrier") else gl.thread_barrier  # its name before Triton 3.7
-
-
-@gluon.jit
-def clear_rows(tile, rows):
-    """Write zeros over what another sequence has past the last token of this one: zero times NaN is NaN."""
-    L_T: gl.constexpr = gl.BlockedLayout([1, 8], [4, 8], [4, 1], [1, 0])
-    o_t = gl.arange(0, tile.shape[0], layout=gl.SliceLayout(1, L_T))
-    tile.store(gl.where((o_t < rows)[:, None], tile.load(L_T), 0.0))
+from gdn_core.ops.kernels.hopper.arithmetic import exp2, halves, narrow
+from gdn_core.ops.kernels.hopper.tiles import HALF_TILES, barrier, clear_rows, lower_rows_of, rows_of
+from gdn_core.ops.kernels.stages import CHUNK, Prepared
 
 
 @gluon.jit
 def add(a, b):
     """Add."""
     return a + b
-
-
-@gluon.jit
-def exp2(x):
-    """Raise 2 to x <= 0; what is too small for a normal number becomes zero."""
-    return gl.inline_asm_elementwise("ex2.approx.ftz.f32 $0, $1;", "=f,f", [x], dtype=gl.float32, is_pure=True, pack=1)
 
 
 @gluon.jit
@@ -91,7 +74,7 @@ def merge(b_X, b_Xt, b_D, SIZE: gl.constexpr, L_B: gl.constexpr, DTYPE: gl.const
 
 
 @gluon.jit
-def invert_blocks(b_D, b_Dt, L_B: gl.constexpr, DTYPE: gl.constexpr, REFINE: gl.constexpr):
+def invert_blocks(b_D, b_Dt, L_B: gl.constexpr, DTYPE: gl.constexpr):
     """Return (I - D)^-1 of four strictly lower triangular D [16, 16], in float32 from narrow products.
 
     A refinement X + X (I - (I - D) X) squares the error that they leave.
@@ -105,68 +88,10 @@ def invert_blocks(b_D, b_Dt, L_B: gl.constexpr, DTYPE: gl.constexpr, REFINE: gl.
     b_X, b_Xt = merge(b_X, b_Xt, b_D, 4, L_B, DTYPE)
     b_X, b_Xt = merge(b_X, b_Xt, b_D, 8, L_B, DTYPE)
     b_high, b_low = halves(b_D, DTYPE)
-    for _ in gl.static_range(REFINE):
-        b_Xd, b_Xtd = narrow(b_X, DTYPE), narrow(b_Xt, DTYPE)
-        b_Rt = product(b_Xtd, b_high, b_one - b_Xtd.to(gl.float32), L_B)
-        b_Rt = product(b_Xtd, b_low, b_Rt, L_B)
-        b_X = product(b_Xd, narrow(b_Rt, DTYPE), b_Xd.to(gl.float32), L_B)
-    return b_X
-
-
-SPLIT_BF16 = gl.constexpr("""{
-    .reg .b32 h, a, b;
-    .reg .f32 x, y;
-    cvt.rn.bf16x2.f32 h, $3, $2;
-    shl.b32 a, h, 16;
-    and.b32 b, h, 0xffff0000;
-    mov.b32 x, a;
-    mov.b32 y, b;
-    sub.f32 x, $2, x;
-    sub.f32 y, $3, y;
-    cvt.rn.bf16x2.f32 $1, y, x;
-    mov.b32 $0, h;
-}""")
-SPLIT_FP16 = gl.constexpr("""{
-    .reg .b32 h;
-    .reg .b16 a, b;
-    .reg .f32 x, y;
-    cvt.rn.f16x2.f32 h, $3, $2;
-    mov.b32 {a, b}, h;
-    cvt.f32.f16 x, a;
-    cvt.f32.f16 y, b;
-    sub.f32 x, $2, x;
-    sub.f32 y, $3, y;
-    cvt.rn.f16x2.f32 $1, y, x;
-    mov.b32 $0, h;
-}""")
-
-
-@gluon.jit
-def halves(x, DTYPE: gl.constexpr):
-    """Split x into two narrow numbers whose sum it is, nearly; two at a time, as the chip converts them."""
-    if gl.bfloat16 == DTYPE:
-        high, low = gl.inline_asm_elementwise(
-            SPLIT_BF16, "=r,=r,f,f", [x], dtype=(gl.bfloat16, gl.bfloat16), is_pure=True, pack=2
-        )
-    else:
-        high, low = gl.inline_asm_elementwise(
-            SPLIT_FP16, "=r,=r,f,f", [x], dtype=(gl.float16, gl.float16), is_pure=True, pack=2
-        )
-    return high, low
-
-
-NARROW_BF16 = gl.constexpr("cvt.rn.bf16x2.f32 $0, $2, $1;")
-NARROW_FP16 = gl.constexpr("cvt.rn.f16x2.f32 $0, $2, $1;")
-
-
-@gluon.jit
-def narrow(x, DTYPE: gl.constexpr):
-    """Round x, two at a time: what masks it otherwise moves behind the rounding, where pairs are taken apart for it."""
-    if gl.bfloat16 == DTYPE:
-        y = gl.inline_asm_elementwise(NARROW_BF16, "=r,f,f", [x], dtype=gl.bfloat16, is_pure=True, pack=2)
-    else:
-        y = gl.inline_asm_elementwise(NARROW_FP16, "=r,f,f", [x], dtype=gl.float16, is_pure=True, pack=2)
-    return y
+    b_Xd, b_Xtd = narrow(b_X, DTYPE), narrow(b_Xt, DTYPE)
+    b_Rt = product(b_Xtd, b_high, b_one - b_Xtd.to(gl.float32), L_B)
+    b_Rt = product(b_Xtd, b_low, b_Rt, L_B)
+    return product(b_Xd, narrow(b_Rt, DTYPE), b_Xd.to(gl.float32), L_B)
 
 
 @gluon.jit
@@ -180,10 +105,10 @@ def split_product(a, b, acc, L_C: gl.constexpr, DTYPE: gl.constexpr):
 
 
 @gluon.jit
-def unit_lower_inverse(b_B, s_x, s_y, s_w, L_64: gl.constexpr, DTYPE: gl.constexpr, REFINE: gl.constexpr):
-    """Return (I - B)^-1 for the part of B [64, 64] below the diagonal; the rest of B may be anything.
+def unit_lower_inverse(b_N, s_x, s_y, s_w, L_64: gl.constexpr, DTYPE: gl.constexpr):
+    """Return (I - N)^-1 for the part of N [64, 64] below the diagonal; the rest of N may be anything.
 
-    The inverse of two blocks and what is below the first is [[X, 0], [Y B X, Y]]: first within blocks of 16, then of
+    The inverse of two blocks and what is below the first is [[X, 0], [Y N X, Y]]: first within blocks of 16, then of
     two of them, then of all. Right operands of these products are narrow, left ones are not: they are what a rounding
     would be multiplied by. What crosses a warp goes through s_x [4, 16, 16] and s_y and s_w [64, 32].
     """
@@ -194,12 +119,12 @@ def unit_lower_inverse(b_B, s_x, s_y, s_w, L_64: gl.constexpr, DTYPE: gl.constex
     second = o_b % 2 == 1
     o_r = gl.arange(0, 16, layout=gl.SliceLayout(0, gl.SliceLayout(2, L_B)))[None, :, None]
     o_c = gl.arange(0, 16, layout=gl.SliceLayout(0, gl.SliceLayout(1, L_B)))[None, None, :]
-    b_D = gl.where(o_r > o_c, blocks(b_B, False, L_B), 0.0)
-    b_X = invert_blocks(b_D, turned(b_D, L_B), L_B, DTYPE, REFINE)
+    b_D = gl.where(o_r > o_c, blocks(b_N, False, L_B), 0.0)
+    b_X = invert_blocks(b_D, turned(b_D, L_B), L_B, DTYPE)
     # of two blocks: the first inverse, as the warp of the second needs it
     x_high, x_low = halves(b_X, DTYPE)
     s_x.store(gl.reshape(gl.permute(gl.reshape(x_high, (2, 2, 16, 16)), (1, 0, 2, 3)), (4, 16, 16)))
-    e_high, e_low = halves(gl.where(second, blocks(b_B, True, L_B), 0.0), DTYPE)
+    e_high, e_low = halves(gl.where(second, blocks(b_N, True, L_B), 0.0), DTYPE)
     L_PA: gl.constexpr = gl.DotOperandLayout(0, L_P, 2)
     L_PO: gl.constexpr = gl.DotOperandLayout(1, L_P, 2)
     e_high = gl.convert_layout(gl.reshape(e_high, (2, 32, 16)), L_PA)
@@ -215,7 +140,7 @@ def unit_lower_inverse(b_B, s_x, s_y, s_w, L_64: gl.constexpr, DTYPE: gl.constex
     # of four: what is below the first two
     s_y.store(narrow(b_Y, DTYPE))
     fence_async_shared()
-    b_left, _ = gl.split(gl.permute(gl.reshape(b_B, (64, 2, 32)), (0, 2, 1)))
+    b_left, _ = gl.split(gl.permute(gl.reshape(b_N, (64, 2, 32)), (0, 2, 1)))
     b_zero = gl.zeros((64, 32), gl.float32, layout=L_32)
     b_W = split_product(gl.convert_layout(b_left, L_32), s_y.slice(0, 32, dim=0), b_zero, L_32, DTYPE)
     s_w.store(narrow(b_W, DTYPE))
@@ -227,21 +152,21 @@ def unit_lower_inverse(b_B, s_x, s_y, s_w, L_64: gl.constexpr, DTYPE: gl.constex
 
 
 @gluon.jit
-def copy_keys(q, k, s_q, s_k, bar, i_t, column, pred, READS: gl.constexpr):
-    """Start to copy the keys of one chunk and head, and with READS the queries."""
-    mbarrier.expect(bar, (2 if READS else 1) * k.block_type.nbytes, pred=pred)
+def copy_keys(q, k, s_q, s_k, bar, i_t, column, pred, AQK: gl.constexpr):
+    """Start to copy the keys of one chunk and head, and with AQK the queries."""
+    mbarrier.expect(bar, (2 if AQK else 1) * k.block_type.nbytes, pred=pred)
     tma.async_copy_global_to_shared(k, [i_t, column], bar, s_k, pred=pred)
-    if READS:
+    if AQK:
         tma.async_copy_global_to_shared(q, [i_t, column], bar, s_q, pred=pred)
 
 
 @gluon.jit(do_not_specialize=["HV", "GROUP", "RATIO", "units"])
 def chunk_prepare_hopper_kernel(
-    q, k, g, beta, gates, d_first, d_below, d_solve, d_reads, spans, scale, HV, GROUP, RATIO, units,
-    K: gl.constexpr, C: gl.constexpr, DECAY: gl.constexpr, ERASE: gl.constexpr, READS: gl.constexpr,
-    REFINE: gl.constexpr, STAGES: gl.constexpr,
+    q, k, g, beta, gates, d_T_first, d_T_below, d_T, d_Aqk, spans, scale, HV, GROUP, RATIO, units,
+    K: gl.constexpr, C: gl.constexpr, DECAY: gl.constexpr, ERASE: gl.constexpr, AQK: gl.constexpr,
+    STAGES: gl.constexpr,
 ):  # fmt: skip
-    """Prepare GROUP value heads of one chunk after the other; the reads only with READS.
+    """Prepare GROUP value heads of one chunk after the other, as ``Prepared`` describes it; Aqk only with AQK.
 
     A unit is a chunk and such a group, of which RATIO have the same key head. With two STAGES the keys of the next unit
     are copied while one is worked on. Every warp works out where it is, so this is counted on and not divided.
@@ -249,9 +174,10 @@ def chunk_prepare_hopper_kernel(
     DTYPE: gl.constexpr = k.dtype
     L_64: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, C, 16])
     L_1: gl.constexpr = gl.BlockedLayout([2], [32], [4], [0])
-    s_q = gl.allocate_shared_memory(DTYPE, [STAGES, C if READS else 8, K], k.layout)
+    L_T: gl.constexpr = gl.BlockedLayout([1, 8], [4, 8], [4, 1], [1, 0])
+    s_q = gl.allocate_shared_memory(DTYPE, [STAGES, C if AQK else 8, K], k.layout)
     s_k = gl.allocate_shared_memory(DTYPE, [STAGES, C, K], k.layout)
-    s_P = gl.allocate_shared_memory(DTYPE, [C if READS else 8, C], k.layout)
+    s_Aqk = gl.allocate_shared_memory(DTYPE, [C if AQK else 8, C], k.layout)
     s_T = gl.allocate_shared_memory(DTYPE, [C, C], k.layout)
     s_w = gl.allocate_shared_memory(DTYPE, [C, C // 2], HALF_TILES)
     s_y = gl.allocate_shared_memory(DTYPE, [C, C // 2], HALF_TILES)
@@ -272,7 +198,7 @@ def chunk_prepare_hopper_kernel(
     group = gl.program_id(0) - chunk * GROUPS
     start = gl.load(spans + 2 * chunk).to(gl.int32)
     rows = gl.load(spans + 2 * chunk + 1).to(gl.int32) - start
-    copy_keys(q, k, s_q.index(0), s_k.index(0), bars.index(0), start, group // RATIO * K, True, READS)
+    copy_keys(q, k, s_q.index(0), s_k.index(0), bars.index(0), start, group // RATIO * K, True, AQK)
     here = start.to(gl.int64) * HV + group * GROUP  # the first token and value head among the gates
     i_block = chunk * HV + group * GROUP
     gdc_launch_dependents()
@@ -312,16 +238,16 @@ def chunk_prepare_hopper_kernel(
             if STAGES == 2:
                 copy_keys(
                     q, k, s_q.index(1 - stage), s_k.index(1 - stage), bars.index(1 - stage), n_start, n_column, more,
-                    READS,
+                    AQK,
                 )  # fmt: skip
             mbarrier.wait(bars.index(stage), phase)
             if rows < C:
-                clear_rows(t_k, rows)
-                if READS:
-                    clear_rows(t_q, rows)
+                clear_rows(t_k, rows, L_T)
+                if AQK:
+                    clear_rows(t_q, rows, L_T)
                 fence_async_shared()
         b_zero = gl.zeros((C, C), gl.float32, layout=L_64)
-        if READS:
+        if AQK:
             b_qk = warpgroup_mma(t_q, t_k.permute((1, 0)), b_zero, use_acc=False, is_async=True)
         if ERASE:
             b_kk = warpgroup_mma(t_k, t_k.permute((1, 0)), b_zero, use_acc=False, is_async=True)
@@ -337,7 +263,7 @@ def chunk_prepare_hopper_kernel(
             gl.store(p_gates + 2 * C, exp2((b_end - b_G) * 1.4426950408889634))
             b_G2r = gl.convert_layout(b_G2, gl.SliceLayout(1, L_64))
             b_G2c = gl.convert_layout(b_G2, gl.SliceLayout(0, L_64))
-            b_decay = exp2(b_G2r[:, None] - b_G2c[None, :])
+            b_Gamma = exp2(b_G2r[:, None] - b_G2c[None, :])
         i_r += 1
         last = i_r == GROUP
         if last:  # the gates of the next value head are those of the next unit
@@ -350,37 +276,37 @@ def chunk_prepare_hopper_kernel(
             n_beta = gl.load(beta + here + o_g, mask=o_1 < rows, other=0.0).to(gl.float32)
             gl.store(p_gates + 3 * C, b_beta)
         # both products meet the decays here, so that these need not stay in registers
-        if READS:
+        if AQK:
             b_qk = warpgroup_mma_wait(1 if ERASE else 0, deps=[b_qk])
-            b_P = b_qk * scale
+            b_Aqk = b_qk * scale
             if DECAY:
-                b_P = b_P * b_decay
-            b_P = narrow(gl.where(o_c[None, :] <= o_r[:, None], b_P, 0.0), DTYPE)
+                b_Aqk = b_Aqk * b_Gamma
+            b_Aqk = narrow(gl.where(o_c[None, :] <= o_r[:, None], b_Aqk, 0.0), DTYPE)
         if ERASE:
             b_kk = warpgroup_mma_wait(0, deps=[b_kk])
-            b_B = b_kk * gl.convert_layout(-b_beta, gl.SliceLayout(0, L_64))[None, :]
+            b_N = b_kk * gl.convert_layout(-b_beta, gl.SliceLayout(0, L_64))[None, :]
             if DECAY:
-                b_B = b_B * b_decay
+                b_N = b_N * b_Gamma
         tma.store_wait(0)
-        if READS:
-            s_P.store(b_P)
+        if AQK:
+            s_Aqk.store(b_Aqk)
             fence_async_shared()
-            tma.async_copy_shared_to_global(d_reads, [i_block * C, 0], s_P)
+            tma.async_copy_shared_to_global(d_Aqk, [i_block * C, 0], s_Aqk)
         if ERASE:
-            b_T = unit_lower_inverse(b_B, s_x, s_y, s_w, L_64, DTYPE, REFINE)
+            b_T = unit_lower_inverse(b_N, s_x, s_y, s_w, L_64, DTYPE)
             s_T.store(narrow(b_T, DTYPE))
             fence_async_shared()
-            if READS:
-                tma.async_copy_shared_to_global(d_solve, [i_block * C, 0], s_T)
+            if AQK:
+                tma.async_copy_shared_to_global(d_T, [i_block * C, 0], s_T)
             else:  # without the zeros above the second half
                 t_below = s_T.slice(C // 2, C // 2, dim=0)
-                tma.async_copy_shared_to_global(d_first, [i_block * (3 * C // 2), 0], s_y.slice(0, C // 2, dim=0))
-                tma.async_copy_shared_to_global(d_below, [i_block * (3 * C // 4) + C // 4, 0], t_below)
+                tma.async_copy_shared_to_global(d_T_first, [i_block * (3 * C // 2), 0], s_y.slice(0, C // 2, dim=0))
+                tma.async_copy_shared_to_global(d_T_below, [i_block * (3 * C // 4) + C // 4, 0], t_below)
         i_block += 1
         if last:
             if STAGES == 1:
                 barrier()  # everybody has read the keys
-                copy_keys(q, k, t_q, t_k, bars.index(0), n_start, n_column, more, READS)
+                copy_keys(q, k, t_q, t_k, bars.index(0), n_start, n_column, more, AQK)
                 phase ^= 1
             else:
                 phase ^= stage
@@ -389,22 +315,6 @@ def chunk_prepare_hopper_kernel(
             left -= step
             i_r = chunk * 0
     tma.store_wait(0)
-
-
-def rows_of(x: Tensor | None, channels: int, tile: tuple[int, int]) -> TensorDescriptor | None:
-    """Describe a contiguous tensor as rows of ``channels`` two-byte numbers, to be copied in tiles."""
-    if x is None:
-        return None
-    return TensorDescriptor(x, [x.numel() // channels, channels], [channels, 1], list(tile), TILES)
-
-
-def lower_rows_of(solve: Tensor | None) -> tuple[TensorDescriptor | None, TensorDescriptor | None]:
-    """Describe inverses [chunk, HV, 48, 64] without the zeros: of each the first block [32, 32], and the rows below."""
-    if solve is None:
-        return None, None
-    half = CHUNK // 2
-    first = TensorDescriptor(solve, [solve.numel() // half, half], [half, 1], [half, half], HALF_TILES)
-    return first, rows_of(solve, CHUNK, (half, CHUNK))
 
 
 class Config(NamedTuple):
@@ -421,8 +331,8 @@ class Config(NamedTuple):
     STAGES: int
 
 
-# Without the reads, and with them, which need more registers and more shared memory.
-CONFIGS = {90: [Config(4, 128, 2), Config(3, 168, 1)]}
+# Without Aqk, and with it, which needs more registers and more shared memory.
+CONFIGS = [Config(4, 128, 2), Config(3, 168, 1)]
 
 
 def heads_at_once(chunks: int, H: int, HV: int, programs: int) -> int:
@@ -445,15 +355,15 @@ def heads_at_once(chunks: int, H: int, HV: int, programs: int) -> int:
 def launch(q: Tensor, k: Tensor, g: Tensor | None, beta: Tensor | None, prepared: Prepared, *, processors: int) -> None:
     """Fill what is prepared; as ``chunk_prepare``, for what ``fits_hopper`` takes."""
     H, K = q.shape[-2:]
-    x, HV, square, reads = prepared, prepared.gates.shape[1], (CHUNK, CHUNK), prepared.reads is not None
-    config = CONFIGS[90][reads]
+    x, HV, square, with_Aqk = prepared, prepared.gates.shape[1], (CHUNK, CHUNK), prepared.Aqk is not None
+    config = CONFIGS[with_Aqk]
     programs = config.resident * processors
     group = heads_at_once(x.chunks.count, H, HV, programs)
     units = x.chunks.count * HV // group
-    parts, whole = ((None, None), rows_of(x.solve, CHUNK, square)) if reads else (lower_rows_of(x.solve), None)
+    parts, whole = ((None, None), rows_of(x.T, CHUNK, square)) if with_Aqk else (lower_rows_of(x.T), None)
     chunk_prepare_hopper_kernel[(min(units, programs),)](
         rows_of(q, H * K, (CHUNK, K)), rows_of(k, H * K, (CHUNK, K)), g, beta, x.gates, *parts, whole,
-        rows_of(x.reads, CHUNK, square), x.chunks.spans, x.scale, HV, group, HV // H // group, units,
-        K=K, C=CHUNK, DECAY=x.decay, ERASE=x.erase, READS=reads, REFINE=1, STAGES=config.STAGES,
+        rows_of(x.Aqk, CHUNK, square), x.chunks.spans, x.scale, HV, group, HV // H // group, units,
+        K=K, C=CHUNK, DECAY=x.decay, ERASE=x.erase, AQK=with_Aqk, STAGES=config.STAGES,
         num_warps=4, maxnreg=config.maxnreg,
     )  # fmt: skip

@@ -18,14 +18,12 @@ from triton.experimental.gluon.language.nvidia.hopper import (
     warpgroup_mma,
     warpgroup_mma_wait,
 )
-from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 from triton.language.extra.cuda import gdc_wait
 
 from gdn_core.ops.kernels.blocks import Blocks
-from gdn_core.ops.kernels.hopper.prepare import HALF_TILES, clear_rows, exp2, lower_rows_of, narrow, rows_of
-from gdn_core.ops.kernels.prepare import CHUNK, Prepared
-
-GATES = gl.NVMMASharedLayout(swizzle_byte_width=0, element_bitwidth=32, rank=2)
+from gdn_core.ops.kernels.hopper.arithmetic import exp2, narrow
+from gdn_core.ops.kernels.hopper.tiles import HALF_TILES, clear_rows, gates_of, lower_rows_of, rows_of
+from gdn_core.ops.kernels.stages import CHUNK, Prepared
 
 
 @gluon.jit
@@ -63,12 +61,13 @@ def copy_chunks(
 
 @gluon.jit
 def read_within(
-    s_q, s_k, s_gates, s_reads, full, empty, ready, free, count, start, stop, scale,
+    s_q, s_k, s_gates, s_Aqk, full, empty, ready, free, count, start, stop, scale,
     C: gl.constexpr, STAGES: gl.constexpr, DECAY: gl.constexpr,
 ):  # fmt: skip
     """Work out what the queries of one chunk after the other read of its own tokens, in two places taken in turn."""
     HALF: gl.constexpr = C // 2  # of the tokens that are read at a time: registers are short
     L_P: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, HALF, 16])
+    L_T: gl.constexpr = gl.BlockedLayout([1, 8], [4, 8], [4, 1], [1, 0])
     o_r = gl.arange(0, C, layout=gl.SliceLayout(1, L_P))
     o_c = gl.arange(0, HALF, layout=gl.SliceLayout(0, L_P))
     i_t = start.to(gl.int32)
@@ -80,22 +79,22 @@ def read_within(
         mbarrier.wait(full.index(stage), (i // STAGES) & 1)
         rows = (stop - i_t).to(gl.int32)
         if rows < C:
-            clear_rows(t_k, rows)
-            clear_rows(t_q, rows)
+            clear_rows(t_k, rows, L_T)
+            clear_rows(t_q, rows, L_T)
             fence_async_shared()
         mbarrier.wait(free.index(i & 1), ((i >> 1) & 1) ^ 1)
         for j in gl.static_range(2):
             b_zero = gl.zeros((C, HALF), gl.float32, layout=L_P)
             t_half = t_k.slice(j * HALF, HALF).permute((1, 0))
-            b_P = warpgroup_mma(t_q, t_half, b_zero, use_acc=False, is_async=True)
+            b_Aqk = warpgroup_mma(t_q, t_half, b_zero, use_acc=False, is_async=True)
             if DECAY:
                 b_later = t_G.permute((1, 0)).load(L_P) * 1.4426950408889634
                 b_earlier = t_G.slice(j * HALF, HALF, dim=1).load(L_P) * 1.4426950408889634
-                b_decay = exp2(b_later - b_earlier) * scale
-            b_P = warpgroup_mma_wait(0, deps=[b_P])
-            b_P = b_P * b_decay if DECAY else b_P * scale
-            b_P = narrow(gl.where(j * HALF + o_c[None, :] <= o_r[:, None], b_P, 0.0), s_k.dtype)
-            s_reads.index(i & 1).slice(j * HALF, HALF, dim=1).store(b_P)
+                b_Gamma = exp2(b_later - b_earlier) * scale
+            b_Aqk = warpgroup_mma_wait(0, deps=[b_Aqk])
+            b_Aqk = b_Aqk * b_Gamma if DECAY else b_Aqk * scale
+            b_Aqk = narrow(gl.where(j * HALF + o_c[None, :] <= o_r[:, None], b_Aqk, 0.0), s_k.dtype)
+            s_Aqk.index(i & 1).slice(j * HALF, HALF, dim=1).store(b_Aqk)
         fence_async_shared()
         mbarrier.arrive(ready.index(i & 1), count=1)
         mbarrier.arrive(empty.index(stage), count=1)
@@ -104,7 +103,7 @@ def read_within(
 
 @gluon.jit
 def carry_rows(
-    w: gl.constexpr, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_first, s_below, s_reads, s_o,
+    w: gl.constexpr, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_first, s_below, s_Aqk, s_o,
     full, empty, ready, free, count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v,
     stride_n, stride_h, stride_k, stride_v, scale, load_v, identity, load_state,
     K: gl.constexpr, V: gl.constexpr, ROWS: gl.constexpr, C: gl.constexpr, GROUPS: gl.constexpr, STAGES: gl.constexpr,
@@ -128,8 +127,8 @@ def carry_rows(
         if load_state:
             p_S = state + i_state * stride_n + i_hv * stride_h + o_v[:, None] * stride_v + o_k[None, :] * stride_k
             b_S = gl.load(p_S).to(gl.float32)
-    p_all = gates + i_block * (4 * C) + 2 * C - 1
-    b_all = gl.load(p_all) if DECAY else 1.0
+    p_gamma_C = gates + i_block * (4 * C) + 2 * C - 1
+    b_gamma_C = gl.load(p_gamma_C) if DECAY else 1.0
     i_t = start.to(gl.int32)
     for i in range(count):
         stage = i % STAGES
@@ -137,7 +136,7 @@ def carry_rows(
         t_k = s_k.index(stage)
         rows = (stop - i_t).to(gl.int32)
         if rows < C:
-            clear_rows(t_k, rows)
+            clear_rows(t_k, rows, L_T)
             fence_async_shared()
         b_Sd = gl.convert_layout(b_S.to(DTYPE), L_A)
         b_zero = gl.zeros((64, C), gl.float32, layout=L_C)
@@ -147,8 +146,8 @@ def carry_rows(
             b_o = warpgroup_mma(b_Sd, s_q.index(stage).permute((1, 0)), b_zero, use_acc=False, is_async=True)
         t_gates = s_gates.index(stage)
         if DECAY:
-            p_all += HV * (4 * C)
-            b_next = gl.load(p_all, mask=i + 1 < count, other=0.0)
+            p_gamma_C += HV * (4 * C)
+            b_next = gl.load(p_gamma_C, mask=i + 1 < count, other=0.0)
         # What is loaded here is loaded late: two products are in flight, and registers are short.
         if ERASE:
             if WRITE_O:
@@ -160,34 +159,34 @@ def carry_rows(
         b_v = s_v.index(stage * GROUPS + w).permute((1, 0)).load(L_C)
         if rows < C:
             b_v = gl.where((gl.arange(0, C, layout=gl.SliceLayout(0, L_C)) < rows)[None, :], b_v, 0.0)
-        b_u = b_v.to(gl.float32)
+        b_v_new = b_v.to(gl.float32)
         if MAP:
-            b_u = gl.where(load_v, b_u, 0.0)
+            b_v_new = gl.where(load_v, b_v_new, 0.0)
         if ERASE:
-            b_x = (b_u - b_read).to(DTYPE)
+            b_x = (b_v_new - b_read).to(DTYPE)
             b_first, _ = gl.split(gl.permute(gl.reshape(b_x, (64, 2, C // 2)), (0, 2, 1)))
             b_first, b_x = gl.convert_layout(b_first, L_AH), gl.convert_layout(b_x, L_AH)
             b_half = gl.zeros((64, C // 2), gl.float32, layout=L_H)
-            b_u0 = warpgroup_mma(b_first, s_first.index(stage).permute((1, 0)), b_half, use_acc=False, is_async=True)
-            b_u1 = warpgroup_mma(b_x, s_below.index(stage).permute((1, 0)), b_half, use_acc=False, is_async=True)
+            b_e0 = warpgroup_mma(b_first, s_first.index(stage).permute((1, 0)), b_half, use_acc=False, is_async=True)
+            b_e1 = warpgroup_mma(b_x, s_below.index(stage).permute((1, 0)), b_half, use_acc=False, is_async=True)
         if WRITE_O:
             b_o = warpgroup_mma_wait(2 if ERASE else 0, deps=[b_o])
             b_o = b_o * (t_gates.slice(C, C, dim=1).load(L_C) * scale) if DECAY else b_o * scale
         if DECAY:
-            b_S = b_S * b_all
-            b_all = b_next
+            b_S = b_S * b_gamma_C
+            b_gamma_C = b_next
         if ERASE:
-            b_u0, b_u1 = warpgroup_mma_wait(0, deps=[b_u0, b_u1])
-            b_u = gl.reshape(gl.permute(gl.join(b_u0, b_u1), (0, 2, 1)), (64, C))
-            b_u = gl.convert_layout(b_u, L_C)
-            b_u = b_u * t_gates.slice(3 * C, C, dim=1).load(L_C)
-        b_w = b_u * t_gates.slice(2 * C, C, dim=1).load(L_C) if DECAY else b_u
+            b_e0, b_e1 = warpgroup_mma_wait(0, deps=[b_e0, b_e1])
+            b_v_new = gl.reshape(gl.permute(gl.join(b_e0, b_e1), (0, 2, 1)), (64, C))
+            b_v_new = gl.convert_layout(b_v_new, L_C)
+            b_v_new = b_v_new * t_gates.slice(3 * C, C, dim=1).load(L_C)
+        b_w = b_v_new * t_gates.slice(2 * C, C, dim=1).load(L_C) if DECAY else b_v_new
         b_w = gl.convert_layout(b_w.to(DTYPE), L_AS)
         b_S = warpgroup_mma(b_w, t_k, b_S, is_async=True)
         if WRITE_O:
-            b_u = gl.convert_layout(b_u.to(DTYPE), L_A)
+            b_v_new = gl.convert_layout(b_v_new.to(DTYPE), L_A)
             mbarrier.wait(ready.index(i & 1), (i >> 1) & 1)
-            b_o = warpgroup_mma(b_u, s_reads.index(i & 1).permute((1, 0)), b_o, is_async=True)
+            b_o = warpgroup_mma(b_v_new, s_Aqk.index(i & 1).permute((1, 0)), b_o, is_async=True)
             b_S, b_o = warpgroup_mma_wait(0, deps=[b_S, b_o])
             mbarrier.arrive(empty.index(stage), count=1)
             mbarrier.arrive(free.index(i & 1), count=1)
@@ -214,7 +213,7 @@ def carry_rows(
 
 @gluon.jit(do_not_specialize=["N", "H", "HV", "LENGTH", "stride_n", "stride_h", "stride_k", "stride_v"])
 def chunk_scan_hopper_kernel(
-    q, k, v, d_gates, d_first, d_below, d_o, gates, state, o, ends,
+    q, k, v, d_gates, d_T_first, d_T_below, d_o, gates, state, o, ends,
     cu_seqlens, chunk_offsets, segment_offsets, segment_owner, scale, N, H, HV, LENGTH,
     stride_n, stride_h, stride_k, stride_v,
     K: gl.constexpr, V: gl.constexpr, C: gl.constexpr, GROUPS: gl.constexpr, STAGES: gl.constexpr,
@@ -256,7 +255,7 @@ def chunk_scan_hopper_kernel(
     s_first = gl.allocate_shared_memory(DTYPE, [STAGES if ERASE else 1, C // 2, C // 2], HALF_TILES)
     s_below = gl.allocate_shared_memory(DTYPE, [STAGES if ERASE else 1, C // 2, C], k.layout)
     s_q = gl.allocate_shared_memory(DTYPE, [STAGES if WRITE_O else 1, C, K], k.layout)
-    s_reads = gl.allocate_shared_memory(DTYPE, [2 if WRITE_O else 1, C, C], k.layout)
+    s_Aqk = gl.allocate_shared_memory(DTYPE, [2 if WRITE_O else 1, C, C], k.layout)
     s_o = gl.allocate_shared_memory(DTYPE, [GROUPS if WRITE_O else 1, C, 64], k.layout)
     full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
     empty = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
@@ -274,22 +273,22 @@ def chunk_scan_hopper_kernel(
     if GROUPS == 2 and WRITE_O:
         gl.warp_specialize([
             (carry_rows, (
-                0, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_first, s_below, s_reads, s_o, full, empty,
+                0, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_first, s_below, s_Aqk, s_o, full, empty,
                 ready, free, count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k,
                 stride_v, scale, load_v, identity, load_state, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE, STATE, MAP,
                 WRITE_O,
             )),
             (carry_rows, (
-                1, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_first, s_below, s_reads, s_o, full, empty,
+                1, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_first, s_below, s_Aqk, s_o, full, empty,
                 ready, free, count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k,
                 stride_v, scale, load_v, identity, load_state, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE, STATE, MAP,
                 WRITE_O,
             )),
             (read_within, (
-                s_q, s_k, s_gates, s_reads, full, empty, ready, free, count, start, stop, scale, C, STAGES, DECAY,
+                s_q, s_k, s_gates, s_Aqk, full, empty, ready, free, count, start, stop, scale, C, STAGES, DECAY,
             )),
             (copy_chunks, (
-                q, k, v, d_gates, d_first, d_below, s_q, s_k, s_v, s_gates, s_first, s_below, full, empty,
+                q, k, v, d_gates, d_T_first, d_T_below, s_q, s_k, s_v, s_gates, s_first, s_below, full, empty,
                 count, start.to(gl.int32), i_block.to(gl.int32), HV, i_h * K, i_hv * V + i_v, load_v,
                 C, GROUPS, STAGES, ERASE, WRITE_O,
             )),
@@ -297,19 +296,19 @@ def chunk_scan_hopper_kernel(
     elif GROUPS == 2:
         gl.warp_specialize([
             (carry_rows, (
-                0, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_first, s_below, s_reads, s_o, full, empty,
+                0, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_first, s_below, s_Aqk, s_o, full, empty,
                 ready, free, count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k,
                 stride_v, scale, load_v, identity, load_state, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE, STATE, MAP,
                 WRITE_O,
             )),
             (carry_rows, (
-                1, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_first, s_below, s_reads, s_o, full, empty,
+                1, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_first, s_below, s_Aqk, s_o, full, empty,
                 ready, free, count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k,
                 stride_v, scale, load_v, identity, load_state, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE, STATE, MAP,
                 WRITE_O,
             )),
             (copy_chunks, (
-                q, k, v, d_gates, d_first, d_below, s_q, s_k, s_v, s_gates, s_first, s_below, full, empty,
+                q, k, v, d_gates, d_T_first, d_T_below, s_q, s_k, s_v, s_gates, s_first, s_below, full, empty,
                 count, start.to(gl.int32), i_block.to(gl.int32), HV, i_h * K, i_hv * V + i_v, load_v,
                 C, GROUPS, STAGES, ERASE, WRITE_O,
             )),
@@ -317,16 +316,16 @@ def chunk_scan_hopper_kernel(
     elif WRITE_O:
         gl.warp_specialize([
             (carry_rows, (
-                0, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_first, s_below, s_reads, s_o, full, empty,
+                0, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_first, s_below, s_Aqk, s_o, full, empty,
                 ready, free, count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k,
                 stride_v, scale, load_v, identity, load_state, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE, STATE, MAP,
                 WRITE_O,
             )),
             (read_within, (
-                s_q, s_k, s_gates, s_reads, full, empty, ready, free, count, start, stop, scale, C, STAGES, DECAY,
+                s_q, s_k, s_gates, s_Aqk, full, empty, ready, free, count, start, stop, scale, C, STAGES, DECAY,
             )),
             (copy_chunks, (
-                q, k, v, d_gates, d_first, d_below, s_q, s_k, s_v, s_gates, s_first, s_below, full, empty,
+                q, k, v, d_gates, d_T_first, d_T_below, s_q, s_k, s_v, s_gates, s_first, s_below, full, empty,
                 count, start.to(gl.int32), i_block.to(gl.int32), HV, i_h * K, i_hv * V + i_v, load_v,
                 C, GROUPS, STAGES, ERASE, WRITE_O,
             )),
@@ -334,13 +333,13 @@ def chunk_scan_hopper_kernel(
     else:
         gl.warp_specialize([
             (carry_rows, (
-                0, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_first, s_below, s_reads, s_o, full, empty,
+                0, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_first, s_below, s_Aqk, s_o, full, empty,
                 ready, free, count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k,
                 stride_v, scale, load_v, identity, load_state, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE, STATE, MAP,
                 WRITE_O,
             )),
             (copy_chunks, (
-                q, k, v, d_gates, d_first, d_below, s_q, s_k, s_v, s_gates, s_first, s_below, full, empty,
+                q, k, v, d_gates, d_T_first, d_T_below, s_q, s_k, s_v, s_gates, s_first, s_below, full, empty,
                 count, start.to(gl.int32), i_block.to(gl.int32), HV, i_h * K, i_hv * V + i_v, load_v,
                 C, GROUPS, STAGES, ERASE, WRITE_O,
             )),
@@ -361,7 +360,7 @@ class Tiles(NamedTuple):
 
 # What a launch may pick. Two warpgroups share what they load, and fill a multiprocessor; one of them twice as many.
 # Three chunks in flight: one is carried over, one read, one copied.
-CONFIGS = {90: {"outputs": [Tiles(2, 3), Tiles(1, 3)], "maps": [Tiles(2, 3), Tiles(1, 3)]}}
+WIDE, NARROW = Tiles(2, 3), Tiles(1, 3)
 
 
 def launch(
@@ -382,16 +381,14 @@ def launch(
     H, K = k.shape[-2:]
     HV, V = v.shape[-2:]
     x, square = prepared, (CHUNK, CHUNK)
-    wide, narrow = CONFIGS[90]["outputs" if o is not None else "maps"]
     halves = segments.count * HV * V // 64
     few = o is not None and halves <= processors
-    tiles = narrow if V % 128 or K % 128 or few else wide
+    tiles = NARROW if V % 128 or K % 128 or few else WIDE
     rows = V if o is not None else V + K
     ends = torch.empty(segments.count, HV, rows, K, dtype=torch.float32, device=k.device)
-    gates = TensorDescriptor(x.gates, [x.gates.numel() // 256, 256], [256, 1], [1, 256], GATES)
     chunk_scan_hopper_kernel[(rows // (64 * tiles.GROUPS) * segments.count * HV,)](
         rows_of(q if o is not None else None, H * K, (CHUNK, K)), rows_of(k, H * K, (CHUNK, K)),
-        rows_of(v, HV * V, square), gates, *lower_rows_of(x.solve),
+        rows_of(v, HV * V, square), gates_of(x.gates), *lower_rows_of(x.T),
         rows_of(o, HV * V, square),
         x.gates, state, o, ends, x.cu_seqlens, x.chunks.offsets, segments.offsets, segments.owner, x.scale,
         x.cu_seqlens.shape[0] - 1, H, HV, segments.size // CHUNK, *(state.stride() if state is not None else (0,) * 4),

@@ -16,22 +16,14 @@ from triton.experimental.gluon.language.nvidia.hopper import (
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 from gdn_core.ops.kernels.blocks import Blocks
-from gdn_core.ops.kernels.hopper.prepare import barrier, rows_of
-from gdn_core.ops.kernels.prepare import CHUNK, Prepared
+from gdn_core.ops.kernels.hopper.tiles import barrier, clear_rows, rows_of
+from gdn_core.ops.kernels.stages import CHUNK, Prepared
 from gdn_core.ops.kernels.windows import Window
 
 
 @gluon.jit
-def clear_from(s_x, count, C: gl.constexpr, FLAT: gl.constexpr):
-    """Zero the tokens of a tile from ``count`` on: they are of the next sequence."""
-    o_r = gl.arange(0, C, layout=gl.SliceLayout(1, FLAT))
-    b_x = s_x.load(FLAT)
-    s_x.store(gl.where((o_r < count)[:, None], b_x, 0.0))
-
-
-@gluon.jit
 def copy_chunk(
-    d_k, s_k, d_q, s_q, d_x, s_x, d_T, s_T, d_P, s_P, bar, i_t, i_row, qk_column, vo_column, pred,
+    d_k, s_k, d_q, s_q, d_x, s_x, d_T, s_T, d_Aqk, s_Aqk, bar, i_t, i_row, qk_column, vo_column, pred,
     K: gl.constexpr, BACK: gl.constexpr, ERASE: gl.constexpr,
 ):  # fmt: skip
     """Start to copy what one chunk needs."""
@@ -41,15 +33,15 @@ def copy_chunk(
     tma.async_copy_global_to_shared(d_x, [i_t, vo_column], bar, s_x, pred=pred)
     if BACK:
         tma.async_copy_global_to_shared(d_q, [i_t, qk_column], bar, s_q, pred=pred)
-        tma.async_copy_global_to_shared(d_P, [i_row, 0], bar, s_P, pred=pred)
+        tma.async_copy_global_to_shared(d_Aqk, [i_row, 0], bar, s_Aqk, pred=pred)
     if ERASE:
         tma.async_copy_global_to_shared(d_T, [i_row, 0], bar, s_T, pred=pred)
 
 
 @gluon.jit
 def scan(
-    d_q, d_k, d_x, gates, d_T, d_P, b_S, y, d_y, d_memories,
-    s_q0, s_k0, s_x0, s_T0, s_P0, s_S0, s_y0, s_g0, bars, start, stop, i_c, i_v, i_hv, i_h, HV, scale,
+    d_q, d_k, d_x, gates, d_T, d_Aqk, b_S, y, d_y, d_h,
+    s_q0, s_k0, s_x0, s_T0, s_Aqk0, s_S0, s_y0, s_g0, bars, start, stop, i_c, i_v, i_hv, i_h, HV, scale,
     K: gl.constexpr, V: gl.constexpr, STAGES: gl.constexpr, BACK: gl.constexpr,
     DECAY: gl.constexpr, ERASE: gl.constexpr, WRITE: gl.constexpr,
 ):  # fmt: skip
@@ -74,7 +66,7 @@ def scan(
     for j in gl.static_range(STAGES):
         i = count - 1 - j if BACK else j
         copy_chunk(
-            d_k, s_k0.index(j), d_q, s_q0.index(j), d_x, s_x0.index(j), d_T, s_T0.index(j), d_P, s_P0.index(j),
+            d_k, s_k0.index(j), d_q, s_q0.index(j), d_x, s_x0.index(j), d_T, s_T0.index(j), d_Aqk, s_Aqk0.index(j),
             bars.index(j), start + i * C, ((i_c + i) * HV + i_hv) * C, qk_column, vo_column, j < count, K, BACK, ERASE,
         )  # fmt: skip
     i = gl.maximum(count - 1, 0) if BACK else count * 0
@@ -91,7 +83,7 @@ def scan(
         n_i = count - 1 - later if BACK else later
         n_gates = gl.load(gates + ((i_c + n_i) * HV + i_hv).to(gl.int64) * (4 * C) + o_g)
         s_k, s_q, s_x = s_k0.index(stage), s_q0.index(stage), s_x0.index(stage)
-        s_T, s_P = s_T0.index(stage), s_P0.index(stage)
+        s_T, s_Aqk = s_T0.index(stage), s_Aqk0.index(stage)
         s_S, s_y, s_g = s_S0.index(zero), s_y0.index(zero), s_g0.index(zero)
         b_Sd = b_S.to(DTYPE)
         if WRITE:
@@ -100,14 +92,14 @@ def scan(
         tma.store_wait(0)
         mbarrier.wait(bars.index(stage), phase)
         if stop - i_t < C:
-            clear_from(s_k, stop - i_t, C, FLAT)
-            clear_from(s_x, stop - i_t, C, SHORT)
+            clear_rows(s_k, stop - i_t, FLAT)
+            clear_rows(s_x, stop - i_t, SHORT)
             if BACK:
-                clear_from(s_q, stop - i_t, C, FLAT)
+                clear_rows(s_q, stop - i_t, FLAT)
             fence_async_shared()
         barrier()
         if WRITE:
-            tma.async_copy_shared_to_global(d_memories, [i_block * V + i_v * BV, 0], s_S)
+            tma.async_copy_shared_to_global(d_h, [i_block * V + i_v * BV, 0], s_S)
         b_Sa = gl.convert_layout(b_Sd, A_PAIR)
         if BACK:
             du = warpgroup_mma(b_Sa, s_k.permute((1, 0)), zero_pair, use_acc=False, is_async=True)
@@ -121,7 +113,7 @@ def scan(
             b_y = warpgroup_mma_wait(1, deps=[du])
             if DECAY:
                 b_y = b_y * s_g.slice(2 * C, C).load(COLUMN)[None, :]
-            dv = warpgroup_mma(s_x.permute((1, 0)), s_P, b_y, is_async=True)
+            dv = warpgroup_mma(s_x.permute((1, 0)), s_Aqk, b_y, is_async=True)
             b_S, b_y = warpgroup_mma_wait(0, deps=[dS, dv])
             if ERASE:
                 b_y = b_y * s_g.slice(3 * C, C).load(COLUMN)[None, :]
@@ -172,7 +164,7 @@ def scan(
         n_j = j + STAGES
         n_i = count - 1 - n_j if BACK else n_j
         copy_chunk(
-            d_k, s_k, d_q, s_q, d_x, s_x, d_T, s_T, d_P, s_P, bars.index(stage), start + n_i * C,
+            d_k, s_k, d_q, s_q, d_x, s_x, d_T, s_T, d_Aqk, s_Aqk, bars.index(stage), start + n_i * C,
             ((i_c + n_i) * HV + i_hv) * C, qk_column, vo_column, n_j < count, K, BACK, ERASE,
         )  # fmt: skip
         stage += 1
@@ -184,7 +176,7 @@ def scan(
 
 @gluon.jit(do_not_specialize=["N", "H", "HV", "LENGTH", "FIRST", "STEP", "DENSE"])
 def chunk_scans_hopper_kernel(
-    d_q, d_k, d_v, d_do, gates, d_solve, d_reads, state, dstate, d_errors, dv, d_dv, d_states, d_dstates, dends,
+    d_q, d_k, d_v, d_do, gates, d_T, d_Aqk, state, dstate, d_e, dv, d_dv, d_h, d_dh, dh_kept,
     cu_seqlens, chunk_offsets, segment_offsets, segment_owner, scale, N, H, HV, LENGTH, FIRST, STEP, DENSE,
     state_n, state_h, state_k, state_v, dstate_n, dstate_h, dstate_k, dstate_v,
     K: gl.constexpr, V: gl.constexpr, STAGES: gl.constexpr, DECAY: gl.constexpr, ERASE: gl.constexpr,
@@ -220,8 +212,8 @@ def chunk_scans_hopper_kernel(
     s_q = gl.allocate_shared_memory(DTYPE, [STAGES, C, K], d_k.layout)
     s_k = gl.allocate_shared_memory(DTYPE, [STAGES, C, K], d_k.layout)
     s_x = gl.allocate_shared_memory(DTYPE, [STAGES, C, BV], d_do.layout)
-    s_T = gl.allocate_shared_memory(DTYPE, [STAGES, C, C], d_reads.layout)
-    s_P = gl.allocate_shared_memory(DTYPE, [STAGES, C, C], d_reads.layout)
+    s_T = gl.allocate_shared_memory(DTYPE, [STAGES, C, C], d_Aqk.layout)
+    s_Aqk = gl.allocate_shared_memory(DTYPE, [STAGES, C, C], d_Aqk.layout)
     s_S = gl.allocate_shared_memory(DTYPE, [1, BV, K], d_k.layout)
     s_y = gl.allocate_shared_memory(DTYPE, [1, C, BV], d_do.layout)
     s_g = gl.allocate_shared_memory(gl.float32, [1, 4 * C], gl.SwizzledSharedLayout(1, 1, 1, [0]))
@@ -242,12 +234,12 @@ def chunk_scans_hopper_kernel(
             p_S += o_v[:, None] * dstate_v + o_k[None, :] * dstate_k
             b_S = gl.load(p_S, mask=(o_v < V)[:, None] & real, other=0.0)
         b_S = scan(
-            d_q, d_k, d_do, gates, d_solve, d_reads, b_S, dv, d_dv, d_dstates,
-            s_q, s_k, s_x, s_T, s_P, s_S, s_y, s_g, bars, start, stop, i_c, i_v, i_hv, i_h, HV, scale,
+            d_q, d_k, d_do, gates, d_T, d_Aqk, b_S, dv, d_dv, d_dh,
+            s_q, s_k, s_x, s_T, s_Aqk, s_S, s_y, s_g, bars, start, stop, i_c, i_v, i_hv, i_h, HV, scale,
             K, V, STAGES, True, DECAY, ERASE, WRITE,
         )  # fmt: skip
         if real:
-            p_end = dends + (i_l.to(gl.int64) * HV + i_hv) * (V * K)
+            p_end = dh_kept + (i_l.to(gl.int64) * HV + i_hv) * (V * K)
             gl.store(p_end + o_v[:, None] * K + o_k[None, :], b_S)
     else:
         if WRITE:
@@ -256,14 +248,13 @@ def chunk_scans_hopper_kernel(
                 p_S += o_v[:, None] * state_v + o_k[None, :] * state_k
                 b_S = gl.load(p_S, mask=(o_v < V)[:, None] & real, other=0.0)
             scan(
-                d_q, d_k, d_v, gates, d_solve, d_reads, b_S, dv, d_errors, d_states,
-                s_q, s_k, s_x, s_T, s_P, s_S, s_y, s_g, bars, start, stop, i_c, i_v, i_hv, i_h, HV, scale,
+                d_q, d_k, d_v, gates, d_T, d_Aqk, b_S, dv, d_e, d_h,
+                s_q, s_k, s_x, s_T, s_Aqk, s_S, s_y, s_g, bars, start, stop, i_c, i_v, i_hv, i_h, HV, scale,
                 K, V, STAGES, False, DECAY, ERASE, WRITE,
             )  # fmt: skip
 
 
-# Chunks in flight: as many as the shared memory holds.
-CONFIGS = {90: {"STAGES": 3, "num_warps": 4}}
+STAGES = 3  # chunks in flight: as many as the shared memory holds
 
 
 def launch(
@@ -290,7 +281,7 @@ def launch(
         dstate: gradient of the memory after each; None for zero.
         segments: the sequences cut into segments.
         window: the segments to scan.
-        written: where errors, dv, states and dstates go; None to scan backwards only, and keep nothing.
+        written: where the errors e, dv, h and dh go; None to scan backwards only, and keep nothing.
 
     Returns:
         The gradient of the memory before each segment of the window, [segment, HV, V, K] float32.
@@ -298,18 +289,18 @@ def launch(
     H, K = k.shape[-2:]
     HV, V = do.shape[-2:]
     x, square = prepared, (CHUNK, CHUNK)
-    errors, dv, states, dstates = written or (None, None, None, None)
-    dends = torch.empty(window.count, HV, V, K, dtype=torch.float32, device=k.device)
+    e, dv, h, dh = written or (None, None, None, None)
+    dh_kept = torch.empty(window.count, HV, V, K, dtype=torch.float32, device=k.device)
     strides = [each.stride() if each is not None else (0, 0, 0, 0) for each in (state, dstate)]
     parts = V // 64 * (1 if written is None else 2)
     chunk_scans_hopper_kernel[(parts * window.count * HV,)](
         rows_of(q, H * K, (CHUNK, K)), rows_of(k, H * K, (CHUNK, K)), rows_of(v, HV * V, square),
-        rows_of(do, HV * V, square), x.gates, rows_of(x.solve, CHUNK, square) if x.erase else None,
-        rows_of(x.reads, CHUNK, square), state, dstate, rows_of(errors, HV * V, square) if x.erase else None,
-        dv, rows_of(dv, HV * V, square), rows_of(states, K, (64, K)), rows_of(dstates, K, (64, K)), dends,
+        rows_of(do, HV * V, square), x.gates, rows_of(x.T, CHUNK, square) if x.erase else None,
+        rows_of(x.Aqk, CHUNK, square), state, dstate, rows_of(e, HV * V, square) if x.erase else None,
+        dv, rows_of(dv, HV * V, square), rows_of(h, K, (64, K)), rows_of(dh, K, (64, K)), dh_kept,
         x.cu_seqlens, x.chunks.offsets, segments.offsets, segments.owner, x.scale, x.cu_seqlens.shape[0] - 1, H, HV,
         segments.size // CHUNK, window.first, window.step, int(window.dense), *strides[0], *strides[1],
         K=K, V=V, DECAY=x.decay, ERASE=x.erase, STATE=state is not None, DSTATE=dstate is not None,
-        WRITE=written is not None, launch_pdl=True, **CONFIGS[90],
+        WRITE=written is not None, STAGES=STAGES, num_warps=4, launch_pdl=True,
     )  # fmt: skip
-    return dends
+    return dh_kept

@@ -1,4 +1,4 @@
-"""Compile every kernel for GPUs that are not here: ``python -m gdn_core.ops.kernels.compile_check``.
+"""Compile every kernel for GPUs that are not here: ``python -m gdn_core.ops.compile_check``.
 
 The launchers are run as they are, on arrays in CPU memory, and told that they are on the GPU that is asked for; what
 they would launch is caught, compiled for that GPU by Triton and its ptxas, and looked at. So what is checked is what
@@ -204,9 +204,9 @@ def pretending(arch: int, caught: list[Launch], case: list[str]) -> Iterator[Non
     """Tell launchers that they are on a GPU of this capability, and catch what they launch."""
     from triton.runtime.jit import JITFunction
 
-    from gdn_core.ops.kernels.scan import Chip
+    from gdn_core.ops.kernels.chip import Chip
 
-    chip = Chip(processors=GPUS[arch].processors, shared=GPUS[arch].shared, major=arch // 10)
+    chip = Chip(processors=GPUS[arch].processors, capability=arch)
 
     def catch(kernel: Any, *arguments: Any, grid: Any, warmup: bool, **options: Any) -> None:
         caught.append(Launch(case[0], kernel, arguments, options))
@@ -214,10 +214,8 @@ def pretending(arch: int, caught: list[Launch], case: list[str]) -> Iterator[Non
     with ExitStack() as stack:
         stack.enter_context(patch.object(JITFunction, "run", catch))
         for name, module in list(sys.modules.items()):
-            if name.startswith("gdn_core.ops.kernels."):
-                for asked, answer in (("capability", arch), ("chip_of", chip)):
-                    if hasattr(module, asked):
-                        stack.enter_context(patch.object(module, asked, lambda device, answer=answer: answer))
+            if name.startswith("gdn_core.ops.kernels.") and hasattr(module, "chip_of"):
+                stack.enter_context(patch.object(module, "chip_of", lambda device: chip))
         yield
 
 
@@ -382,7 +380,7 @@ def check(archs: list[int], *, cases: list[str], kernel: str = "", processes: in
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return 0 if everything fits, 2 where nothing can be compiled."""
     parser = argparse.ArgumentParser(
-        prog="python -m gdn_core.ops.kernels.compile_check",
+        prog="python -m gdn_core.ops.compile_check",
         description="Compile every kernel for GPUs that are not here.",
     )
     parser.add_argument("--arch", nargs="+", type=int, choices=tuple(GPUS), default=list(GPUS), help="all by default")
