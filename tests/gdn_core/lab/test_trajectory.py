@@ -234,7 +234,7 @@ MUTANTS = {
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_the_budget_refuses_a_planted_bug(name: str, pool: workers.Pool, tmp_path: Path) -> None:
-    source = (ROOT / "gdn_core" / "kernels" / "trajectory.py").read_text()
+    source = (ROOT / "gdn_core" / "ops" / "kernels" / "trajectory.py").read_text()
     before, after = MUTANTS[name]
     assert source.count(before) == 1
     assert caught(pool, tmp_path / "as_it_is.py", source) is None
