@@ -8,7 +8,16 @@ the first of the first two that can.
 
 Symbols: B sequences of T tokens, or with ``cu_seqlens`` N sequences laid end to end in T tokens, B = 1; H key heads,
 HV value heads, a multiple of H; K key channels, V value channels. On the CPU log decays and ``cu_seqlens`` are checked
-number by number; ``GDN_CORE_DEBUG=1`` in the environment checks them, and every array for NaN and infinity, everywhere.
+number by number; ``GDN_CORE_DEBUG=1`` in the environment checks them, beta for its range, and every array for NaN and
+infinity, everywhere.
+
+A log decay of -inf, or one whose exponential is 0, forgets everything before its token. What a token holds, NaN too,
+never reaches the outputs of earlier ones, nor gradients of those. Queries, keys and values of different dtypes are
+computed in one that holds them all. Autocast changes nothing here. T may be 0, and a packed buffer may be longer than
+its sequences: outputs and gradients behind them are 0. Plain PyTorch keeps within twice the error of the plain scan in
+float32; on a device without float64 (an Apple GPU) within 40 times, see :mod:`gdn_core.ops.torch.chunk`. Under the
+transforms of ``torch.func``, in forward-mode derivatives and for derivatives of gradients the chunk form runs in
+operations that PyTorch knows, on any device.
 """
 
 from __future__ import annotations
@@ -26,8 +35,13 @@ try:
 except ModuleNotFoundError as error:
     raise extras.explained(error) from None
 
-from gdn_core.ops import backends, checks, operators
+from gdn_core.ops import backends, checks
 from gdn_core.ops.backends import Backend, Form, Request
+from gdn_core.ops.operators import running
+from gdn_core.ops.operators.chunks import chunk
+from gdn_core.ops.operators.recurrence import recurrent
+from gdn_core.ops.operators.rows import l2norm, normalised
+from gdn_core.ops.torch import differentiable, precision
 
 Tensor = torch.Tensor
 
@@ -71,7 +85,7 @@ def chunk_gated_delta_rule(
         k: keys, [B, T, H, K]; of length 1 for a stable memory. In float16 products of two keys times beta have to stay
             below 65,504, or the outputs are not finite.
         v: values, [B, T, HV, V].
-        g: log decay in nats, [B, T, HV], <= 0.
+        g: log decay in nats, [B, T, HV], <= 0; -inf forgets everything.
         beta: erase and write gate, [B, T, HV], in [0, 2].
         scale: factor on the queries; K**-0.5 by default.
         initial_state: memory before each sequence, [N, HV, K, V]; zero by default.
@@ -96,7 +110,8 @@ def chunk_gated_delta_rule(
     Source: Gated DeltaNet, arXiv 2412.06464, eq. 10, with the decay before the error.
     """
     extras = _extras("chunk_gated_delta_rule", kwargs, "use_gate_in_kernel", "A_log", "dt_bias")
-    g = _gate(g, extras)
+    if extras.get("use_gate_in_kernel"):
+        g = _gate(g, extras.get("A_log"), extras.get("dt_bias"), v)
     beta = _opened(beta, sigmoid=use_beta_sigmoid_in_kernel, twice=allow_neg_eigval)
     return _run(
         "chunk", q, k, v, {"g": g, "beta": beta}, scale=scale, initial_state=initial_state, final=output_final_state,
@@ -168,8 +183,9 @@ def fused_recurrent_gated_delta_rule(
             raise TypeError(f"{name} does not take {argument}: its decay is one number a token and head, g")
     extras = _extras(name, kwargs)
     if use_gate_in_kernel:
-        g = _gate(g, {"use_gate_in_kernel": True, "A_log": A_log, "dt_bias": dt_bias})
+        g = _gate(g, A_log, dt_bias, v)
     if beta is None:
+        _check_tensors({"v": v})
         beta = torch.ones(v.shape[:3], dtype=torch.float32, device=v.device)
     beta = _opened(beta, sigmoid=use_beta_sigmoid_in_kernel, twice=allow_neg_eigval)
     gates = {"beta": beta} if g is None else {"g": g, "beta": beta}
@@ -271,9 +287,7 @@ def chunk_simple_gla(
     if g_gamma is not None:
         if g is not None:
             raise ValueError("g_gamma: expected none beside g, got both: a rule has one decay")
-        checks.check_floating("g_gamma", g_gamma)
-        checks.check_floating("v", v)
-        checks.check_shape("g_gamma", g_gamma, (("HV",),), {"HV": v.shape[2]} if v.ndim == 4 else {})
+        _check_heads({"g_gamma": g_gamma}, v)
         g = g_gamma.expand(*v.shape[:2], -1)
     return _run(
         "chunk", q, k, v, {} if g is None else {"g": g}, scale=scale, initial_state=initial_state,
@@ -321,18 +335,22 @@ def chunk_linear_attn(
     if not normalize and keys is not None:
         raise ValueError("initial_state: expected a memory without normalize, got a pair")
     common: dict[str, Any] = {"scale": scale, "cu_seqlens": cu_seqlens, "backend": backend}
-    o, final_state = _run("chunk", q, k, v, {}, initial_state=memory, final=output_final_state, **common)
     if not normalize:
-        return o, final_state
+        return _run("chunk", q, k, v, {}, initial_state=memory, final=output_final_state, **common)
+    _check_tensors({"q": q, "k": k, "v": v})
+    checks.check_layout({"q": q, "k": k, "v": v}, no_tokens=True)
+    narrow = v.dtype
+    wide = torch.promote_types(torch.promote_types(q.dtype, k.dtype), torch.promote_types(narrow, torch.float32))
+    q, k, v = q.to(wide), k.to(wide), v.to(wide)  # what is divided may be larger than 16 bits hold
+    o, final_state = _run("chunk", q, k, v, {}, initial_state=memory, final=output_final_state, **common)
     # The sum of the keys is the memory of a value that is always 1, and what it answers is the denominator.
-    wide = torch.promote_types(v.dtype, torch.float32)
     ones = torch.ones(*k.shape[:3], 1, dtype=wide, device=v.device)
     keys = keys if keys is None else keys.transpose(1, 2).transpose(2, 3)
-    sums, keys = _run("chunk", q.to(wide), k.to(wide), ones, {}, initial_state=keys, final=True, **common)
+    sums, keys = _run("chunk", q, k, ones, {}, initial_state=keys, final=True, **common)
     sums = sums.repeat_interleave(v.shape[2] // k.shape[2], dim=2) + 1e-10
     if keys is not None:
         keys = keys.transpose(2, 3).transpose(1, 2)
-    return (o.to(wide) / sums).to(v.dtype), (final_state, keys)
+    return (o / sums).to(narrow), (final_state, keys)
 
 
 def _extras(name: str, kwargs: dict[str, Any], *more: str) -> dict[str, Any]:
@@ -351,23 +369,51 @@ def _extras(name: str, kwargs: dict[str, Any], *more: str) -> dict[str, Any]:
 
 def _layout(state_v_first: bool, extras: dict[str, Any]) -> bool:
     former = extras.get("transpose_state_layout")
-    if former is not None and state_v_first:
+    if former is None:
+        return state_v_first
+    if state_v_first:
         raise ValueError("transpose_state_layout: expected none beside state_v_first, its new name, got both")
-    return bool(former) or state_v_first
+    warnings.warn("transpose_state_layout is called state_v_first now", DeprecationWarning, stacklevel=3)
+    return bool(former)
 
 
-def _gate(g: Tensor | None, extras: dict[str, Any]) -> Any:
-    """Return log decays, from what comes before their activation where that is asked for."""
-    if not extras.get("use_gate_in_kernel"):
-        return g
-    A_log, dt_bias = extras.get("A_log"), extras.get("dt_bias")
+def _check_tensors(arrays: dict[str, Any]) -> None:
+    """Refuse what is no tensor: the other checks take NumPy's arrays too."""
+    for name, x in arrays.items():
+        if not isinstance(x, Tensor):
+            kind = f"{type(x).__module__}.".removeprefix("builtins.") + type(x).__name__
+            raise TypeError(f"{name}: expected a torch.Tensor, got {kind}")
+
+
+def _check_heads(arrays: dict[str, Tensor], v: Tensor) -> None:
+    """Check arrays of one number a head of v."""
+    _check_tensors({**arrays, "v": v})
+    for name, x in arrays.items():
+        checks.check_floating(name, x)
+        checks.check_shape(name, x, (("HV",),), {"HV": v.shape[2]} if v.ndim == 4 else {})
+    checks.check_device({"v": v, **arrays})
+
+
+def _gate(g: Tensor | None, A_log: Tensor | None, dt_bias: Tensor | None, v: Tensor) -> Tensor:
+    """Return the log decays -exp(A_log) * softplus(g + dt_bias), which are at least -exp(80).
+
+    The product is one exponential of a sum of logs: either factor may be 0 or infinite where the product is neither. A
+    decay of exp(-exp(80)) is 0 in every dtype, and the gradient of its log is 0.
+    """
     for argument, x in (("g", g), ("A_log", A_log)):
         if x is None:
             raise ValueError(f"{argument}: expected an array with use_gate_in_kernel, got none")
-        checks.check_floating(argument, x)
     assert g is not None and A_log is not None  # for the types: the loop said so
-    x = g.to(torch.promote_types(g.dtype, torch.float32))
-    return -A_log.to(x.dtype).exp() * F.softplus(x if dt_bias is None else x + dt_bias)
+    _check_tensors({"g": g})
+    checks.check_floating("g", g)
+    _check_heads({"A_log": A_log} if dt_bias is None else {"A_log": A_log, "dt_bias": dt_bias}, v)
+    if v.ndim == 4:
+        checks.check_shape("g", g, (("B", "T", "HV"),), dict(zip(("B", "T", "HV"), v.shape[:3], strict=True)))
+    wide = precision.wide(v.device)
+    x = g.to(wide) if dt_bias is None else g.to(wide) + dt_bias.to(wide)
+    small = x < -37  # there softplus is exp to the last digit of float64
+    logs = torch.where(small, x, (-F.logsigmoid(-x.masked_fill(small, 0))).log())
+    return -(A_log.to(wide) + logs).clamp(max=80).exp().to(torch.promote_types(g.dtype, torch.float32))
 
 
 def _opened(beta: Tensor, *, sigmoid: bool, twice: bool) -> Tensor:
@@ -376,6 +422,7 @@ def _opened(beta: Tensor, *, sigmoid: bool, twice: bool) -> Tensor:
         raise ValueError("allow_neg_eigval: expected use_beta_sigmoid_in_kernel with it: it doubles the sigmoid")
     if not sigmoid:
         return beta
+    _check_tensors({"beta": beta})
     checks.check_floating("beta", beta)
     opened = beta.to(torch.promote_types(beta.dtype, torch.float32)).sigmoid()
     return 2 * opened if twice else opened
@@ -397,37 +444,83 @@ def _run(
     state_v_first: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
     """Check everything, choose a backend, and run."""
-    sizes = checks.check_layout({"q": q, "k": k, "v": v})
+    optional = {"initial_state": initial_state, "cu_seqlens": cu_seqlens}
+    optional = {name: x for name, x in optional.items() if x is not None}
+    _check_tensors({"q": q, "k": k, "v": v, **gates, **optional})
+    sizes = checks.check_layout({"q": q, "k": k, "v": v}, no_tokens=True)
     checks.check_gates(gates, sizes)
-    checks.check_same_dtype({"v": v, "q": q, "k": k})
     N = sizes.B if cu_seqlens is None else checks.check_packing("cu_seqlens", cu_seqlens, sizes)
-    places = {"v": v, **gates, "initial_state": initial_state, "cu_seqlens": cu_seqlens}
     if initial_state is not None:
         checks.check_states("initial_state", initial_state, sizes, N=N, state_v_first=state_v_first)
-    checks.check_device({name: x for name, x in places.items() if x is not None})
-    wide = torch.promote_types(v.dtype, torch.float32)
+    checks.check_device({"v": v, **gates, **optional})
+    narrow = dtype = v.dtype
+    if q.dtype != dtype or k.dtype != dtype:
+        dtype = torch.promote_types(torch.promote_types(q.dtype, k.dtype), dtype)
+        q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
+    wide = torch.promote_types(dtype, torch.float32)
     if initial_state is not None:
         initial_state = initial_state.to(wide)
     given = [x for x in (q, k, v, *gates.values(), initial_state) if x is not None]
     needs_grad = torch.is_grad_enabled() and any(x.requires_grad for x in given)
-    if needs_grad:
+    transformed = _transformed()
+    if needs_grad or transformed:
         form = "chunk"
-    chosen = _backend(form, v, max(sizes.K, sizes.V), needs_grad, backend)
+    chosen = _backend(form, v, max(sizes.K, sizes.V), needs_grad, backend, transformed)
     scale = sizes.K**-0.5 if scale is None else float(scale)
-    dtype = v.dtype
     if chosen == "interpreter":  # it has no bfloat16
         q, k, v = q.to(wide), k.to(wide), v.to(wide)
-    tensors = (gates.get("g"), gates.get("beta"), initial_state, cu_seqlens, scale, state_v_first, final)
-    if form == "recurrent":
-        o, final_state = operators.recurrent(q, k, v, *tensors, normalise, chosen)
+    if chosen != "torch" and sizes.T == 0:  # nothing to launch
+        chosen = "torch"
+    tensors = (gates.get("g"), gates.get("beta"), initial_state, cu_seqlens)
+    options = (scale, state_v_first, final)
+    if normalise and form != "recurrent":
+        q, k = (normalised(x) if chosen == "torch" else l2norm(x, chosen) for x in (q, k))
+    if transformed:
+        o, final_state = _by_operations(q, k, v, *tensors, scale=scale, state_v_first=state_v_first)
+    elif form == "recurrent":
+        o, final_state = recurrent(q, k, v, *tensors, *options, normalise, chosen)
     else:
-        if normalise:
-            q, k = (operators.normalised(x) if chosen == "torch" else operators.l2norm(x, chosen) for x in (q, k))
-        o, final_state, _ = operators.chunk(q, k, v, *tensors, needs_grad, chosen)
-    return o.to(dtype), final_state if final else None
+        o, final_state, _ = chunk(q, k, v, *tensors, *options, needs_grad, chosen)
+    if narrow != dtype:  # a state is as wide as v
+        final_state = final_state.to(torch.promote_types(narrow, torch.float32))
+    return o.to(narrow), final_state if final else None
 
 
-def _backend(form: Form, v: Tensor, channels: int, needs_grad: bool, named: Backend | None) -> Backend:
+def _transformed() -> bool:
+    """Say whether a transform of torch.func is under way, or a forward-mode derivative: no operator follows them."""
+    return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
+
+
+def _by_operations(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    g: Tensor | None,
+    beta: Tensor | None,
+    initial_state: Tensor | None,
+    cu_seqlens: Tensor | None,
+    *,
+    scale: float,
+    state_v_first: bool,
+) -> tuple[Tensor, Tensor]:
+    """Run the form that PyTorch transforms as it does its own operations, after the look at the numbers."""
+    if not torch.compiler.is_compiling():
+        arrays = {"q": q, "k": k, "v": v, "g": g, "beta": beta, "initial_state": initial_state}
+        bounds = None if cu_seqlens is None else torch.func.debug_unwrap(cu_seqlens)
+        if bounds is not None and bounds.ndim != 1:
+            raise ValueError("cu_seqlens: expected the same for all that torch.vmap maps over, got one for each")
+        running.look(
+            {name: None if x is None else torch.func.debug_unwrap(x) for name, x in arrays.items()}, bounds, q.shape[1]
+        )  # fmt: skip
+    state = running.kv(initial_state, state_v_first)
+    with running.outside_autocast(v):
+        o, S = differentiable.chunk(q, k, v, g, beta, state, cu_seqlens, scale=scale)
+    return o, S.transpose(-1, -2) if state_v_first else S
+
+
+def _backend(
+    form: Form, v: Tensor, channels: int, needs_grad: bool, named: Backend | None, transformed: bool = False
+) -> Backend:
     """Take the named backend or refuse it, or choose one and say once where that is a slow one."""
     if named is not None and named not in backends.BACKENDS:
         raise ValueError(f"backend: expected one of {', '.join(backends.BACKENDS)}, got {named!r}")
@@ -444,6 +537,7 @@ def _backend(form: Form, v: Tensor, channels: int, needs_grad: bool, named: Back
         form=form, triton=HAS_TRITON, cuda=not refused and named != "interpreter",
         refused=refused if HAS_TRITON else "",
         dtype=str(v.dtype).removeprefix("torch."), needs_grad=needs_grad, channels=channels,
+        transformed=transformed,
     )  # fmt: skip
     if named is not None:
         if sentence := backends.refusal(named, request):
@@ -451,7 +545,7 @@ def _backend(form: Form, v: Tensor, channels: int, needs_grad: bool, named: Back
         return named
     chosen, refusals = backends.choose(request)
     if on_gpu and chosen == "torch":
-        remedy = "" if HAS_TRITON else " (pip install triton)"
+        remedy = "" if HAS_TRITON or transformed else " (pip install triton)"
         _warn_once(f"{refusals['triton']}{remedy}; running the slower chunk form in plain PyTorch on {v.device}")
     return chosen
 

@@ -34,6 +34,7 @@ class Request:
         refused: why they are not, in the words of the process that looked.
         dtype: of the tensors.
         needs_grad: whether gradients are wanted.
+        transformed: whether a transform of ``torch.func``, or a forward-mode derivative, is under way.
         channels: key or value channels of a memory, whichever are more.
     """
 
@@ -43,6 +44,7 @@ class Request:
     refused: str = ""
     dtype: str = "float32"
     needs_grad: bool = False
+    transformed: bool = False
     channels: int = 1
 
 
@@ -51,6 +53,8 @@ def refusal(backend: Backend, request: Request) -> str | None:
     if backend == "torch":
         return None
     name = "Triton" if backend == "triton" else "Triton's interpreter"
+    if request.transformed:
+        return f"{name} does not take it: kernels have no forward-mode derivatives, and torch.func does not map them"
     if request.needs_grad and request.form != "chunk":
         return f"{name} does not take it: the {request.form} kernel has no gradients"
     if request.dtype not in (dtypes := KERNEL_DTYPES[request.form]):

@@ -15,6 +15,7 @@ from typing import Any
 
 Array = Any  # anything with .shape and .dtype
 
+FLOATS = ("bfloat16", "float16", "float32", "float64")
 
 # The API's layouts: the axes of each array, the widest last.
 LAYOUTS: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -29,7 +30,7 @@ LAYOUTS: dict[str, tuple[tuple[str, ...], ...]] = {
 
 
 @dataclass(frozen=True)
-class Sizes:
+class Dimensions:
     """The sizes that a set of arrays agrees on."""
 
     B: int
@@ -99,6 +100,8 @@ def check_floating(name: str, x: Array) -> None:
     dtype = x.dtype
     if not (dtype.is_floating_point if hasattr(dtype, "is_floating_point") else dtype.kind == "f"):  # torch, NumPy
         raise TypeError(f"{name}: expected floating-point numbers, got {dtype}")
+    if str(dtype).removeprefix("torch.") not in FLOATS:
+        raise TypeError(f"{name}: expected floating-point numbers in {', '.join(FLOATS)}, got {dtype}")
 
 
 def check_shape(name: str, x: Array, layouts: Sequence[Sequence[str]], sizes: Mapping[str, int]) -> None:
@@ -107,7 +110,7 @@ def check_shape(name: str, x: Array, layouts: Sequence[Sequence[str]], sizes: Ma
     Raises:
         ValueError: if x has none of them.
     """
-    shape = [int(n) for n in x.shape]
+    shape = list(x.shape)  # of symbols, where a compiler traces
     for axes in layouts:
         if len(axes) == len(shape) and [sizes.get(axis, n) for axis, n in zip(axes, shape, strict=True)] == shape:
             return
@@ -141,13 +144,16 @@ def check_device(arrays: Mapping[str, Array]) -> None:
             raise ValueError(f"{name}: expected device {there}, where {first} is, got {place}")
 
 
-def check_layout(arrays: Mapping[str, Array], *, ranks: Collection[int] = (4,)) -> Sizes:
+def check_layout(
+    arrays: Mapping[str, Array], *, ranks: Collection[int] = (4,), no_tokens: bool = False
+) -> Dimensions:
     """Check arrays of the API's layout against each other: type, rank, every size, heads and device.
 
     Args:
         arrays: k [B, T, H, K] and v [B, T, HV, V]; and any of q as k, g and beta [B, T, HV] or [B, T, HV, K], w and
             delta [B, T, HV] or [B, T, HV, V].
         ranks: the ranks that k may have. At rank 3 no array has B, at rank 2 none has B or heads: k [T, K], g [T].
+        no_tokens: whether T may be 0.
 
     Raises:
         TypeError: if one is no array of floating-point numbers.
@@ -168,16 +174,16 @@ def check_layout(arrays: Mapping[str, Array], *, ranks: Collection[int] = (4,)) 
     check_shape("v", arrays["v"], layouts_of("v", rank), sizes)
     sizes |= _sizes("v", arrays["v"], rank)
     for axis, n in sizes.items():
-        if n == 0:
+        if n == 0 and not (no_tokens and axis == "T"):
             raise ValueError(f"{'v' if axis in ('HV', 'V') else 'k'}: expected {AXES[axis]}, got 0")
     check_heads(sizes.get("H", 1), sizes.get("HV", 1))
     for name, x in arrays.items():
         if name not in ("k", "v"):  # which the sizes are of
             check_shape(name, x, layouts_of(name, rank), sizes)
-    return Sizes(**{"B": 1, "H": 1, "HV": 1, **sizes})
+    return Dimensions(**{"B": 1, "H": 1, "HV": 1, **sizes})
 
 
-def check_gates(arrays: Mapping[str, Array], sizes: Sizes) -> None:
+def check_gates(arrays: Mapping[str, Array], sizes: Dimensions) -> None:
     """Check gates that are one number a token and head, as the scalar-gated rules have them.
 
     Raises:
@@ -189,19 +195,7 @@ def check_gates(arrays: Mapping[str, Array], sizes: Sizes) -> None:
         check_shape(name, x, (("B", "T", "HV"),), {"B": sizes.B, "T": sizes.T, "HV": sizes.HV})
 
 
-def check_same_dtype(arrays: Mapping[str, Array]) -> None:
-    """Check that all arrays have the dtype of the first.
-
-    Raises:
-        TypeError: if one has another.
-    """
-    (first, wanted), *_ = ((name, x.dtype) for name, x in arrays.items())
-    for name, x in arrays.items():
-        if x.dtype != wanted:
-            raise TypeError(f"{name}: expected {wanted}, the dtype of {first}, got {x.dtype}")
-
-
-def check_states(name: str, x: Array, sizes: Sizes, *, N: int, state_v_first: bool) -> None:
+def check_states(name: str, x: Array, sizes: Dimensions, *, N: int, state_v_first: bool) -> None:
     """Check memories before the first token, and tell a state of the other layout from one that fits nowhere.
 
     Args:
@@ -219,15 +213,15 @@ def check_states(name: str, x: Array, sizes: Sizes, *, N: int, state_v_first: bo
     layouts = (("N", "HV", "K", "V"), ("N", "HV", "V", "K"))
     wanted, other = reversed(layouts) if state_v_first else layouts
     known = {"N": N, "HV": sizes.HV, "K": sizes.K, "V": sizes.V}
-    if sizes.K != sizes.V and [int(n) for n in x.shape] == [known[axis] for axis in other]:
+    if sizes.K != sizes.V and list(x.shape) == [known[axis] for axis in other]:
         raise ValueError(
             f"{name}: expected [{', '.join(wanted)}] = {[known[axis] for axis in wanted]}, got the other layout, "
-            f"{[int(n) for n in x.shape]}: pass state_v_first={not state_v_first}, or transpose it"
+            f"{list(x.shape)}: pass state_v_first={not state_v_first}, or transpose it"
         )
     check_shape(name, x, (wanted,), known)
 
 
-def check_packing(name: str, x: Array, sizes: Sizes) -> int:
+def check_packing(name: str, x: Array, sizes: Dimensions) -> int:
     """Check the bounds of packed sequences, as far as their shape tells, and return how many sequences there are.
 
     Raises:
@@ -238,7 +232,7 @@ def check_packing(name: str, x: Array, sizes: Sizes) -> int:
         raise TypeError(f"{name}: expected an array of integers, got {type(x).__name__}")
     if str(x.dtype).removeprefix("torch.") not in ("int32", "int64"):
         raise TypeError(f"{name}: expected int32 or int64, got {x.dtype}")
-    shape = [int(n) for n in x.shape]
+    shape = list(x.shape)
     if len(shape) != 1 or shape[0] < 2:
         raise ValueError(f"{name}: expected [N + 1], the bounds of at least one sequence, got {shape}")
     if sizes.B != 1:
@@ -247,7 +241,7 @@ def check_packing(name: str, x: Array, sizes: Sizes) -> int:
 
 
 def check_bounds(name: str, bounds: Sequence[int], T: int) -> None:
-    """Check the bounds of packed sequences: from 0, never down, to T.
+    """Check the bounds of packed sequences: from 0, never down, to T at most; what lies behind them is padding.
 
     Raises:
         ValueError: at the first that is out of place.
@@ -257,8 +251,8 @@ def check_bounds(name: str, bounds: Sequence[int], T: int) -> None:
     for i, (before, after) in enumerate(pairwise(bounds)):
         if after < before:
             raise ValueError(f"{name}: expected bounds that never go down, got {before}, {after} at {i}")
-    if bounds[-1] != T:
-        raise ValueError(f"{name}: expected to end with T = {T}, got {bounds[-1]}")
+    if bounds[-1] > T:
+        raise ValueError(f"{name}: expected to end with T = {T} at most, got {bounds[-1]}")
 
 
 def layouts_of(name: str, rank: int) -> Sequence[tuple[str, ...]]:
@@ -271,7 +265,7 @@ def layouts_of(name: str, rank: int) -> Sequence[tuple[str, ...]]:
 
 def _sizes(name: str, x: Array, rank: int) -> dict[str, int]:
     """Name the sizes of k or v."""
-    return dict(zip(layouts_of(name, rank)[0], (int(n) for n in x.shape), strict=True))
+    return dict(zip(layouts_of(name, rank)[0], x.shape, strict=True))
 
 
 AXES = {

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gdn_core.lab import limits
 from gdn_core.lab.limits import LIMITS, Limits
 from gdn_core.ops import checks
-from gdn_core.ops.checks import Sizes
+from gdn_core.ops.checks import Dimensions
 from gdn_core.streams import Stream
 
 B, T, H, HV, K, V = 2, 5, 2, 6, 3, 4
@@ -48,7 +48,7 @@ class TestLayout:
     """Named arrays of NumPy and of torch."""
 
     def test_sizes_come_back_named(self, make):
-        assert checks.check_layout(layout(make)) == Sizes(B=B, T=T, H=H, HV=HV, K=K, V=V)
+        assert checks.check_layout(layout(make)) == Dimensions(B=B, T=T, H=H, HV=HV, K=K, V=V)
 
     def test_a_gate_may_be_one_number_a_channel(self, make):
         wide = {"g": make(B, T, HV, K), "beta": make(B, T, HV, K), "w": make(B, T, HV), "delta": make(B, T, HV, V)}
@@ -79,9 +79,9 @@ class TestLayout:
 
     def test_leading_axes_may_be_left_out_where_asked(self, make):
         arrays = {"k": make(T, H, K), "v": make(T, HV, V), "g": make(T, HV)}
-        assert checks.check_layout(arrays, ranks=(4, 3, 2)) == Sizes(B=1, T=T, H=H, HV=HV, K=K, V=V)
+        assert checks.check_layout(arrays, ranks=(4, 3, 2)) == Dimensions(B=1, T=T, H=H, HV=HV, K=K, V=V)
         arrays = {"k": make(T, K), "v": make(T, V), "g": make(T, K), "w": make(T)}
-        assert checks.check_layout(arrays, ranks=(4, 3, 2)) == Sizes(B=1, T=T, H=1, HV=1, K=K, V=V)
+        assert checks.check_layout(arrays, ranks=(4, 3, 2)) == Dimensions(B=1, T=T, H=1, HV=1, K=K, V=V)
         with pytest.raises(ValueError, match=r"^k: expected \[B, T, H, K\] or \[T, H, K\] or \[T, K\], got \[5\]$"):
             checks.check_layout({"k": make(T), "v": make(T)}, ranks=(4, 3, 2))
 

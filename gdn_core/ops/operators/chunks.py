@@ -1,0 +1,268 @@
+"""The chunk form as an operator: its shapes, its gradients, and theirs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from gdn_core.ops import varlen
+from gdn_core.ops.operators import running
+from gdn_core.ops.torch import chunk as torch_chunk
+from gdn_core.ops.torch import differentiable, sequences
+
+Tensor = torch.Tensor
+
+
+def _segment_length(v: Tensor, cu_seqlens: Tensor | None) -> int:
+    """Choose the chunks of a segment: the same for a forward pass, its backward, and the shapes that it announces."""
+    from gdn_core.ops.kernels.chip import chip_of
+    from gdn_core.ops.kernels.chunk import segment_length
+
+    B, T, HV, V = v.shape
+    return segment_length(
+        sequences=varlen.count(cu_seqlens, B), total=B * T, heads=HV, V=V, processors=chip_of(v.device).processors
+    )
+
+
+@torch.library.custom_op(
+    "gdn_core::chunk",
+    mutates_args=(),
+    schema="(Tensor q, Tensor k, Tensor v, Tensor? g, Tensor? beta, Tensor? initial_state, Tensor? cu_seqlens, "
+    "float scale, bool state_v_first, bool output_final_state, bool keep, str backend) -> (Tensor, Tensor, Tensor[])",
+)
+def chunk(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    g: Tensor | None,
+    beta: Tensor | None,
+    initial_state: Tensor | None,
+    cu_seqlens: Tensor | None,
+    scale: float,
+    state_v_first: bool,
+    output_final_state: bool,
+    keep: bool,
+    backend: str,
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Run the chunk form on a named backend.
+
+    Args:
+        q: queries, [B, T, H, K].
+        k: keys, [B, T, H, K].
+        v: values, [B, T, HV, V].
+        g: log decay in nats, [B, T, HV]; None for no decay.
+        beta: erase and write gate, [B, T, HV]; None to erase nothing and write everything.
+        initial_state: memory before each sequence, [N, HV, K, V] float32; None for zero.
+        cu_seqlens: where each packed sequence starts, and the last one ends, [N + 1]; None for a batch.
+        scale: factor of the queries.
+        state_v_first: states are [N, HV, V, K].
+        output_final_state: return the memories after each sequence.
+        keep: keep what the backward pass needs.
+        backend: "triton", "interpreter" or "torch".
+
+    Returns:
+        Outputs, final memories (without elements where not asked for), and what is kept.
+    """
+    arrays = {"q": q, "k": k, "v": v, "g": g, "beta": beta, "initial_state": initial_state}
+    running.look(arrays, cu_seqlens, q.shape[1])
+    if backend == "torch":
+        room = sequences.room(v, k.shape[-1], cu_seqlens, erase=beta is not None) if keep else None
+        state = running.kv(initial_state, state_v_first)
+        with running.outside_autocast(v):
+            o, S = sequences.forward(q, k, v, g, beta, state, cu_seqlens, scale=scale, kept=room)
+        S = S.transpose(-1, -2).contiguous() if state_v_first else S
+        return o, S if output_final_state else S.new_empty(0), list(room or ())
+    from gdn_core.ops.kernels import chunk as kernels
+
+    q, k, v, g, beta = running.contiguous(q, k, v, g, beta)
+    with running.launching(backend, q):
+        o, ends, saved = kernels.forward(
+            q, k, v, g, beta, scale=scale, initial_state=initial_state, state_v_first=state_v_first,
+            cu_seqlens=cu_seqlens, output_final_state=output_final_state, save_for_backward=keep,
+            length=_segment_length(v, cu_seqlens),
+        )  # fmt: skip
+    kept: list[Tensor] = []
+    if saved is not None and saved.h_kept is not None:
+        kept = [saved.h_kept, *([saved.maps.contiguous()] if saved.maps is not None else [])]
+    return o, q.new_empty(0, dtype=torch.float32) if ends is None else ends, kept
+
+
+@chunk.register_fake
+def _(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    g: Tensor | None,
+    beta: Tensor | None,
+    initial_state: Tensor | None,
+    cu_seqlens: Tensor | None,
+    scale: float,
+    state_v_first: bool,
+    output_final_state: bool,
+    keep: bool,
+    backend: str,
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    B, T, _, K = q.shape
+    HV, V = v.shape[-2:]
+    o, S = running.room(v, K, cu_seqlens, state_v_first=state_v_first, final=output_final_state)
+    if not keep:
+        return o, S, []
+    if backend == "torch":
+        return o, S, list(sequences.room(v, K, cu_seqlens, erase=beta is not None))
+    from gdn_core.ops.kernels.chip import chip_of
+    from gdn_core.ops.kernels.chunk import keeps_maps
+    from gdn_core.ops.kernels.stages import CHUNK
+
+    size = CHUNK * _segment_length(v, cu_seqlens)
+    segments = (B if cu_seqlens is None else 1) * varlen.most_blocks(T, size, cu_seqlens)
+    if segments <= varlen.count(cu_seqlens, B):
+        return o, S, []
+    maps = keeps_maps(B, HV, V, packed=cu_seqlens is not None, processors=chip_of(v.device).processors)
+    return o, S, [q.new_empty(segments, HV, rows, K, dtype=torch.float32) for rows in ((V, K) if maps else (V,))]
+
+
+@torch.library.custom_op(
+    "gdn_core::chunk_backward",
+    mutates_args=(),
+    schema="(Tensor do, Tensor? dfinal_state, Tensor q, Tensor k, Tensor v, Tensor? g, Tensor? beta, "
+    "Tensor? initial_state, Tensor? cu_seqlens, Tensor[] kept, float scale, bool state_v_first, str backend) "
+    "-> Tensor[]",
+)
+def chunk_backward(
+    do: Tensor,
+    dfinal_state: Tensor | None,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    g: Tensor | None,
+    beta: Tensor | None,
+    initial_state: Tensor | None,
+    cu_seqlens: Tensor | None,
+    kept: list[Tensor],
+    scale: float,
+    state_v_first: bool,
+    backend: str,
+) -> list[Tensor]:
+    """Run the chunk form backwards.
+
+    Args:
+        do: gradient of the outputs, [B, T, HV, V].
+        dfinal_state: gradient of the final memories; None for zero.
+        q: as in the forward pass, and so are k, v, g, beta, initial_state and cu_seqlens.
+        k: keys.
+        v: values.
+        g: log decay.
+        beta: gate.
+        initial_state: memories before each sequence.
+        cu_seqlens: bounds of packed sequences.
+        kept: from the forward pass.
+        scale: factor of the queries.
+        state_v_first: states are [N, HV, V, K].
+        backend: the one of the forward pass.
+
+    Returns:
+        The gradients of those of q, k, v, g, beta and initial_state that there are.
+    """
+    if backend == "torch":
+        dS = running.kv(dfinal_state, state_v_first)
+        with running.outside_autocast(v):
+            *gradients, dstate = sequences.backward(
+                do, dS, q, k, v, g, beta, cu_seqlens, scale=scale, kept=torch_chunk.Kept(*kept)
+            )  # fmt: skip
+        if initial_state is not None:
+            gradients.append(dstate.transpose(-1, -2).contiguous() if state_v_first else dstate)
+        return [x for x in gradients if x is not None]
+    from gdn_core.ops.kernels import chunk as kernels
+
+    q, k, v, g, beta, do = running.contiguous(q, k, v, g, beta, do)
+    h_kept, maps = (*kept, None, None)[:2]
+    saved = kernels.Saved(
+        q, k, v, g, beta, initial_state, h_kept, maps, cu_seqlens, scale, state_v_first, _segment_length(v, cu_seqlens)
+    )  # fmt: skip
+    with running.launching(backend, q):
+        return [x for x in kernels.backward(saved, do, dfinal_state) if x is not None]
+
+
+@chunk_backward.register_fake
+def _(
+    do: Tensor,
+    dfinal_state: Tensor | None,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    g: Tensor | None,
+    beta: Tensor | None,
+    initial_state: Tensor | None,
+    cu_seqlens: Tensor | None,
+    kept: list[Tensor],
+    scale: float,
+    state_v_first: bool,
+    backend: str,
+) -> list[Tensor]:
+    return [x.new_empty(x.shape) for x in (q, k, v, g, beta, initial_state) if x is not None]
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, list[Tensor]]) -> None:
+    *tensors, scale, state_v_first, _, keep, backend = inputs
+    ctx.save_for_backward(*tensors, *output[2])
+    ctx.scale, ctx.state_v_first, ctx.keep, ctx.backend = scale, state_v_first, keep, backend
+    ctx.set_materialize_grads(False)
+
+
+def _gradients(ctx: Any, do: Tensor | None, dfinal_state: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
+    q, k, v, g, beta, initial_state, cu_seqlens, *kept = ctx.saved_tensors
+    if not ctx.keep:
+        raise RuntimeError("gdn_core::chunk ran with keep=False: what its gradients need was not kept")
+    if do is None:
+        do = torch.zeros_like(v)
+    if dfinal_state is not None and dfinal_state.numel() == 0:
+        dfinal_state = None
+    found = chunk_backward(
+        do, dfinal_state, q, k, v, g, beta, initial_state, cu_seqlens, kept, ctx.scale, ctx.state_v_first, ctx.backend
+    )
+    rest = iter(found)
+    by_input = [None if x is None else next(rest) for x in (q, k, v, g, beta, initial_state)]
+    return (*by_input, None, None, None, None, None, None)
+
+
+def _remember_gradients(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
+    *tensors, kept, scale, state_v_first, _ = inputs
+    ctx.save_for_backward(*tensors)
+    ctx.kept, ctx.scale, ctx.state_v_first = len(kept), scale, state_v_first
+
+
+def _alias(x: Tensor) -> Tensor:
+    """Return x as a tensor of its own, to differentiate by: do may well depend on v."""
+    return x.view_as(x) if x.requires_grad else x.detach().requires_grad_()
+
+
+def _second_gradients(ctx: Any, found: list[Tensor | None]) -> tuple[Any, ...]:
+    """Differentiate the gradients, by way of the form that PyTorch differentiates as often as one likes."""
+    again = torch.is_grad_enabled()
+    with torch.enable_grad(), running.outside_autocast(ctx.saved_tensors[0]):
+        *given, cu_seqlens = ctx.saved_tensors
+        dS, g, beta, state = (None if x is None else _alias(x) for x in (given[1], *given[5:]))
+        do, q, k, v = (_alias(x) for x in (given[0], *given[2:5]))
+        leaves = [x for x in (q, k, v, g, beta, state) if x is not None]
+        o, S = differentiable.chunk(
+            q, k, v, g, beta, running.kv(state, ctx.state_v_first), cu_seqlens, scale=ctx.scale
+        )  # fmt: skip
+        outputs, cotangents = [o], [do]
+        if dS is not None:
+            outputs.append(S)
+            cotangents.append(dS.transpose(-1, -2) if ctx.state_v_first else dS)
+        first = torch.autograd.grad(outputs, leaves, cotangents, create_graph=True, materialize_grads=True)
+        pairs = [(x, dx) for x, dx in zip(first, found, strict=True) if dx is not None and x.requires_grad]
+        inputs = [x for x in (do, dS, *leaves) if x is not None]
+        second = iter(
+            torch.autograd.grad(
+                [x for x, _ in pairs], inputs, [dx for _, dx in pairs], create_graph=again, materialize_grads=True
+            )
+        )
+    by_input = [None if x is None else next(second) for x in (do, dS, q, k, v, g, beta, state)]
+    return (*by_input, None, [None] * ctx.kept, None, None, None)
+
+
+chunk.register_autograd(_gradients, setup_context=_remember)
+chunk_backward.register_autograd(_second_gradients, setup_context=_remember_gradients)

@@ -1,0 +1,89 @@
+"""The recurrence as an operator without gradients: to decode."""
+
+from __future__ import annotations
+
+import torch
+
+from gdn_core.ops.operators import running
+from gdn_core.ops.operators.rows import normalised
+from gdn_core.ops.torch import sequences
+
+Tensor = torch.Tensor
+
+
+@torch.library.custom_op(
+    "gdn_core::recurrent",
+    mutates_args=(),
+    schema="(Tensor q, Tensor k, Tensor v, Tensor? g, Tensor? beta, Tensor? initial_state, Tensor? cu_seqlens, "
+    "float scale, bool state_v_first, bool output_final_state, bool normalise, str backend) -> (Tensor, Tensor)",
+)
+def recurrent(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    g: Tensor | None,
+    beta: Tensor | None,
+    initial_state: Tensor | None,
+    cu_seqlens: Tensor | None,
+    scale: float,
+    state_v_first: bool,
+    output_final_state: bool,
+    normalise: bool,
+    backend: str,
+) -> tuple[Tensor, Tensor]:
+    """Run the recurrence on a named backend, without gradients.
+
+    Args:
+        q: as in :func:`gdn_core.ops.operators.chunks.chunk`, and so are the others.
+        k: keys.
+        v: values.
+        g: log decay.
+        beta: gate.
+        initial_state: memories before each sequence.
+        cu_seqlens: bounds of packed sequences.
+        scale: factor of the queries.
+        state_v_first: states are [N, HV, V, K].
+        output_final_state: return the memories after each sequence.
+        normalise: divide queries and keys by their length first, with 1e-6 inside the root.
+        backend: "triton", "interpreter" or "torch".
+
+    Returns:
+        Outputs, and final memories (without elements where not asked for).
+    """
+    arrays = {"q": q, "k": k, "v": v, "g": g, "beta": beta, "initial_state": initial_state}
+    running.look(arrays, cu_seqlens, q.shape[1])
+    if backend != "torch":
+        from gdn_core.ops.kernels import recurrent as kernels
+
+        q, k, v, g, beta = running.contiguous(q, k, v, g, beta)
+        with running.launching(backend, q):
+            o, ends = kernels.recurrent(
+                q, k, v, g, beta, scale=scale, initial_state=initial_state, state_v_first=state_v_first,
+                cu_seqlens=cu_seqlens, output_final_state=output_final_state, normalise=normalise,
+            )  # fmt: skip
+        return o, q.new_empty(0, dtype=torch.float32) if ends is None else ends
+    with running.outside_autocast(v):
+        if normalise:
+            q, k = normalised(q), normalised(k)
+        state = running.kv(initial_state, state_v_first)
+        o, S = sequences.steps(q, k, v, g, beta, state, cu_seqlens, scale=scale)
+    S = S.transpose(-1, -2).contiguous() if state_v_first else S
+    return o, S if output_final_state else S.new_empty(0)
+
+
+@recurrent.register_fake
+def _(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    g: Tensor | None,
+    beta: Tensor | None,
+    initial_state: Tensor | None,
+    cu_seqlens: Tensor | None,
+    scale: float,
+    state_v_first: bool,
+    output_final_state: bool,
+    normalise: bool,
+    backend: str,
+) -> tuple[Tensor, Tensor]:
+    return running.room(v, q.shape[-1], cu_seqlens, state_v_first=state_v_first, final=output_final_state)

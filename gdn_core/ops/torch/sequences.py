@@ -1,0 +1,274 @@
+"""The plain PyTorch forms over a batch or over packed sequences, forward and backward.
+
+Packed sequences of one length are run as a batch, some at a time: each gives the same bits as alone. What lies behind
+the last one is 0 in outputs and gradients. It is looked here whether a run needs guarding (see :mod:`.chunk`): on the
+CPU by the numbers, elsewhere a run is guarded always, since there a look waits for the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+
+from gdn_core.ops import varlen
+from gdn_core.ops.torch import chunk, precision, recurrent
+
+Tensor = torch.Tensor
+
+MOST_STEPS = 16  # of the recurrence
+MOST_AT_ONCE = 256  # chunks of all heads of packed sequences that are run as a batch: more would leave the cache
+
+
+def room(v: Tensor, K: int, cu_seqlens: Tensor | None, *, erase: bool) -> chunk.Kept:
+    """Make room for what :func:`forward` keeps for :func:`backward`."""
+    spans, chunks = (varlen.most_blocks(v.shape[1], n, cu_seqlens) for n in (chunk.SPAN, chunk.CHUNK_SIZE))
+    return chunk.room(v, K, spans=spans, chunks=chunks if erase else 0)
+
+
+def forward(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    g: Tensor | None,
+    beta: Tensor | None,
+    state: Tensor | None,
+    cu_seqlens: Tensor | None,
+    *,
+    scale: float,
+    kept: chunk.Kept | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Run the chunk form; arguments as of :func:`.chunk.forward`, with a state a sequence, [N, HV, K, V]."""
+    if cu_seqlens is None:
+        return _chunks(q, k, v, g, beta, scale=scale, initial_state=state, kept=kept)
+    o, S = _room_packed(k, v, state, cu_seqlens)
+    if kept is not None:
+        for x in kept:
+            x.zero_()
+    for group in _groups(cu_seqlens, v.shape[2]):
+        own = None if kept is None else group.take_kept(kept)
+        o_of_group, S[group.numbers] = _chunks(
+            *group.take(q, k, v, g, beta), scale=scale, initial_state=S[group.numbers], kept=own
+        )
+        group.put(o_of_group, o)
+        if kept is not None and own is not None:
+            group.put_kept(own, kept)
+    return o, S
+
+
+def backward(
+    do: Tensor,
+    dS: Tensor | None,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    g: Tensor | None,
+    beta: Tensor | None,
+    cu_seqlens: Tensor | None,
+    *,
+    scale: float,
+    kept: chunk.Kept,
+) -> chunk.Gradients:
+    """Run the chunk form backwards, with the arguments that :func:`forward` had."""
+    if cu_seqlens is None:
+        return _chunks_backward(do, dS, q, k, v, g, beta, scale=scale, kept=kept)
+    dq, dk, dv = (torch.zeros_like(x) for x in (q, k, v))
+    dg, dbeta = (None if x is None else torch.zeros_like(x) for x in (g, beta))
+    _, dstate = _room_packed(k, v, dS, cu_seqlens)
+    for group in _groups(cu_seqlens, v.shape[2]):
+        do_of_group, *given = group.take(do, q, k, v, g, beta)
+        *gradients, dstate[group.numbers] = _chunks_backward(
+            do_of_group, dstate[group.numbers], *given, scale=scale, kept=group.take_kept(kept)
+        )
+        for part, whole in zip(gradients, (dq, dk, dv, dg, dbeta), strict=True):
+            if part is not None and whole is not None:
+                group.put(part, whole)
+    return chunk.Gradients(dq, dk, dv, dg, dbeta, dstate)
+
+
+def steps(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    g: Tensor | None,
+    beta: Tensor | None,
+    state: Tensor | None,
+    cu_seqlens: Tensor | None,
+    *,
+    scale: float,
+) -> tuple[Tensor, Tensor]:
+    """Run few tokens one by one, and many in chunks, which is the same function and faster; no gradients."""
+    if cu_seqlens is None:
+        form = recurrent.recurrent if q.shape[1] <= MOST_STEPS else _chunks
+        return form(q, k, v, g, beta, scale=scale, initial_state=state)
+    o, S = _room_packed(k, v, state, cu_seqlens)
+    for group in _groups(cu_seqlens, v.shape[2]):
+        form = recurrent.recurrent if group.length <= MOST_STEPS else _chunks
+        given = group.take(q, k, v, g, beta)
+        o_of_group, S[group.numbers] = form(*given, scale=scale, initial_state=S[group.numbers])
+        group.put(o_of_group, o)
+    return o, S
+
+
+def _room_packed(k: Tensor, v: Tensor, state: Tensor | None, cu_seqlens: Tensor) -> tuple[Tensor, Tensor]:
+    """Make outputs of zeros, which they stay behind the last sequence, and the memories before each sequence."""
+    (HV, V), K = v.shape[-2:], k.shape[-1]
+    dtype = torch.promote_types(v.dtype, torch.float32)
+    S = v.new_zeros(varlen.count(cu_seqlens, 1), HV, K, V, dtype=dtype)
+    if state is not None:
+        S += state
+    return torch.zeros(v.shape, dtype=v.dtype, device=v.device), S
+
+
+class _Group(NamedTuple):
+    """Packed sequences of one length that are run as a batch."""
+
+    length: int
+    numbers: Tensor  # of the sequences
+    tokens: Tensor  # [n, length], where they are
+    spans: Tensor  # [n, spans], where the memories before their spans are kept
+    chunks: Tensor  # [n, chunks], where what they write is kept
+
+    def take(self, *tensors: Tensor | None) -> list[Any]:
+        """Copy the tokens [1, T, ...] of the sequences to [n, length, ...].
+
+        A view would not do: sums and products of other strides or alignment differ in their last bits.
+        """
+        return [None if x is None else x[0, self.tokens] for x in tensors]
+
+    def put(self, values: Tensor, x: Tensor) -> None:
+        """Write [n, length, ...] to the tokens [1, T, ...] of the sequences."""
+        x[0, self.tokens] = values
+
+    def take_kept(self, kept: chunk.Kept) -> chunk.Kept:
+        """Copy what was kept of the sequences to what a batch of them keeps."""
+        places = self.spans, self.chunks if kept.errors.shape[0] else self.chunks[:, :0]
+        return chunk.Kept(*(x[at].transpose(0, 1).flatten(1, 2) for x, at in zip(kept, places, strict=True)))
+
+    def put_kept(self, own: chunk.Kept, kept: chunk.Kept) -> None:
+        """Write what a batch of the sequences has kept to where it is looked for."""
+        for x, whole, at in zip(own, kept, (self.spans, self.chunks), strict=True):
+            if whole.shape[0]:
+                whole[at] = x.unflatten(1, (len(self.numbers), -1)).transpose(0, 1)
+
+
+def _groups(cu_seqlens: Tensor, heads: int) -> Iterator[_Group]:
+    """Group the sequences that have tokens by length, reading the bounds back from the device."""
+    sequences: dict[int, list[tuple[int, int, int, int]]] = {}
+    spans = chunks = 0
+    for n, tokens in enumerate(varlen.slices(cu_seqlens)):
+        length = tokens.stop - tokens.start
+        if length:
+            sequences.setdefault(length, []).append((n, tokens.start, spans, chunks))
+            spans += varlen.most_blocks(length, chunk.SPAN, None)
+            chunks += varlen.most_blocks(length, chunk.CHUNK_SIZE, None)
+    device = cu_seqlens.device
+    for length, members in sequences.items():
+        counts = (1, length, *(varlen.most_blocks(length, size, None) for size in (chunk.SPAN, chunk.CHUNK_SIZE)))
+        at_once = max(1, MOST_AT_ONCE // (heads * min(counts[3], chunk.CHUNKS_AT_ONCE)))
+        for first in range(0, len(members), at_once):
+            starts = torch.tensor(members[first : first + at_once], device=device)
+            numbers, *places = (
+                start[:, None] + torch.arange(n, device=device)
+                for start, n in zip(starts.unbind(1), counts, strict=True)
+            )
+            yield _Group(length, numbers[:, 0], *places)
+
+
+def _chunks(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    g: Tensor | None,
+    beta: Tensor | None,
+    *,
+    scale: float,
+    initial_state: Tensor | None,
+    kept: chunk.Kept | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Run the chunk form over a batch, guarded where that is needed.
+
+    What is not finite is found in the last memory: a token that is not, and reaches others, does not leave it finite.
+    """
+
+    def run(guarded: bool) -> tuple[Tensor, Tensor]:
+        return chunk.forward(
+            q, k, v, g, beta, scale=scale, initial_state=initial_state, kept=kept, guarded=guarded
+        )  # fmt: skip
+
+    guarded = _forgets(g, v.device)
+    o, S = run(guarded)
+    return (o, S) if guarded or _finite(S) else run(True)
+
+
+def _chunks_backward(
+    do: Tensor,
+    dS: Tensor | None,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    g: Tensor | None,
+    beta: Tensor | None,
+    *,
+    scale: float,
+    kept: chunk.Kept,
+) -> chunk.Gradients:
+    """Run the chunk form backwards over a batch, guarded where that is needed."""
+    guarded = _forgets(g, v.device)
+    if not guarded:
+        gradients = chunk.backward(do, dS, q, k, v, g, beta, scale=scale, kept=kept)
+        if _finite(*gradients):
+            return gradients
+    q, k, v, g, beta, kept = _needed(do, dS, q, k, v, g, beta, kept)
+    return chunk.backward(do, dS, q, k, v, g, beta, scale=scale, kept=kept, guarded=True)
+
+
+def _forgets(g: Tensor | None, device: torch.device) -> bool:
+    """Say whether there may be decays of 0: a look on the CPU, always yes elsewhere."""
+    if device.type != "cpu":
+        return True
+    return g is not None and g.numel() > 0 and bool(g.min() <= precision.FORGETS[precision.wide(device)])
+
+
+def _finite(*tensors: Tensor | None) -> bool:
+    """Say whether all numbers are finite, from sums that may overflow: then the answer is no, which costs only time."""
+    given = [x for x in tensors if x is not None]
+    return all(bool(x.sum(dtype=torch.promote_types(x.dtype, torch.float32)).isfinite()) for x in given)
+
+
+def _needed(
+    do: Tensor,
+    dS: Tensor | None,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    g: Tensor | None,
+    beta: Tensor | None,
+    kept: chunk.Kept,
+) -> tuple[Any, ...]:
+    """Replace by zeros the tokens that no gradient goes back to: those behind the last output that has one.
+
+    Their gradients are 0, and the others do not depend on them, whatever they hold: a product with 0 may say otherwise.
+    """
+    T, HV = v.shape[1:3]
+    H = k.shape[2]
+    read = (do != 0).any(-1).flip(1).cumsum(1).flip(1) > 0  # this token or a later one
+    if dS is not None:
+        read |= (dS != 0).flatten(2).any(-1)[:, None]
+    by_key = read.unflatten(2, (H, HV // H)).any(-1)
+
+    def cleared(x: Tensor | None, keep: Tensor) -> Any:
+        return None if x is None else x.masked_fill(~keep[(...,) + (None,) * (x.ndim - keep.ndim)], 0)
+
+    h = cleared(kept.starts, read[:, :: chunk.SPAN].movedim(1, 0).flatten(1))
+    errors = kept.errors
+    if errors.shape[0]:
+        padded = torch.nn.functional.pad(read, (0, 0, 0, -T % chunk.CHUNK_SIZE))
+        rows = padded.unflatten(1, (-1, chunk.CHUNK_SIZE)).permute(1, 0, 3, 2).flatten(1, 2)  # [chunks, X, C]
+        errors = cleared(errors, rows)
+    return (
+        *(cleared(x, by_key) for x in (q, k)), *(cleared(x, read) for x in (v, g, beta)), chunk.Kept(h, errors),
+    )  # fmt: skip
+
+
