@@ -15,7 +15,7 @@ A log decay of -inf, or one whose exponential is 0, forgets everything before it
 never reaches the outputs of earlier ones, nor gradients of those. Queries, keys and values of different dtypes are
 computed in one that holds them all. Autocast changes nothing here. T may be 0, and a packed buffer may be longer than
 its sequences: outputs and gradients behind them are 0. Plain PyTorch keeps within twice the error of the plain scan in
-float32; on a device without float64 (an Apple GPU) within 40 times, see :mod:`gdn_core.ops.torch.chunk`. Under the
+float32; on a device without float64 (an Apple GPU) within 200 times, see :mod:`gdn_core.ops.torch.chunk`. Under the
 transforms of ``torch.func``, in forward-mode derivatives and for derivatives of gradients the chunk form runs in
 operations that PyTorch knows, on any device.
 """
