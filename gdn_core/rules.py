@@ -312,6 +312,7 @@ GATED_DELTANET_2 = WriteRule(
     "what to write.",
 )
 
+#: The members of the family, by their slugs.
 RULES: dict[str, WriteRule] = {
     rule.slug: rule
     for rule in (
@@ -330,4 +331,5 @@ RULES: dict[str, WriteRule] = {
     )
 }
 
+#: The family and softmax attention beside it, for the pages that show all of them.
 LINEAGE: tuple[Architecture, ...] = (SOFTMAX_ATTENTION, *RULES.values())

@@ -61,6 +61,7 @@ class Limits:
         )
 
 
+#: The limits that uploads, streams and the page keep to.
 LIMITS = Limits()
 
 def size(count: int) -> str:

@@ -1,0 +1,98 @@
+"""Run a Python file of cells, and write it down with what came out.
+
+The file is plain Python in the percent format that editors and Jupytext know: ``# %%`` begins a cell of code,
+``# %% [markdown]`` one of text in comments. As in a notebook, the value of a cell's last expression is shown.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell: text, or code.
+
+    Args:
+        kind: "markdown" or "code".
+        body: the text without its comment signs, or the code.
+        line: where it begins in the file.
+    """
+
+    kind: str
+    body: str
+    line: int
+
+
+def cells(source: str) -> list[Cell]:
+    """Take a file of cells apart; what stands before the first cell belongs to none."""
+    found = []
+    marks = list(re.finditer(r"^# %%(.*)\n", source, flags=re.MULTILINE))
+    for mark, following in zip(marks, [*marks[1:], None], strict=True):
+        body = source[mark.end() : following.start() if following else len(source)].rstrip("\n")
+        line = source.count("\n", 0, mark.end()) + 1 + len(body) - len(body.lstrip("\n"))
+        body = body.lstrip("\n")
+        if "[markdown]" in mark[1]:
+            found.append(Cell("markdown", re.sub(r"^# ?", "", body, flags=re.MULTILINE), line))
+        else:
+            found.append(Cell("code", body, line))
+    return found
+
+
+def run(cell: Cell, names: dict[str, Any], file: str) -> tuple[str, Any]:
+    """Run a cell of code.
+
+    Args:
+        cell: the cell.
+        names: what the cells before have defined; the cell adds to it.
+        file: where it stands, for tracebacks.
+
+    Returns:
+        What was printed, and the value of the last expression, or None.
+    """
+    tree = ast.parse("\n" * (cell.line - 1) + cell.body, filename=file)
+    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    printed = io.StringIO()
+    value = None
+    with contextlib.redirect_stdout(printed):
+        exec(compile(tree, file, "exec"), names)  # noqa: S102 - a file of this project
+        if isinstance(last, ast.Expr):
+            value = eval(compile(ast.Expression(last.value), file, "eval"), names)  # noqa: S307 - the same file
+    return printed.getvalue(), value
+
+
+def markdown(path: Path) -> str:
+    """Run every cell of a file, and print the file as Markdown with the output under each cell.
+
+    Raises:
+        Exception: whatever a cell raises.
+    """
+    names: dict[str, Any] = {"__name__": "__main__"}
+    lines = []
+    for cell in cells(path.read_text(encoding="utf-8")):
+        if cell.kind == "markdown":
+            lines += [cell.body, ""]
+            continue
+        printed, value = run(cell, names, str(path))
+        lines += ["```python", cell.body, "```", ""]
+        if printed:
+            lines += ["```{code-block} text", ":class: output", "", printed.rstrip("\n"), "```", ""]
+        if value is not None:
+            lines += [_shown(value), ""]
+    return "\n".join(lines)
+
+
+def _shown(value: Any) -> str:
+    if hasattr(value, "to_plotly_json"):
+        picture = value.update_layout(paper_bgcolor="rgba(0,0,0,0)", font_color="#888888", margin={"t": 48})
+        inside = picture.to_html(full_html=False, include_plotlyjs=False, config={"displayModeBar": False})
+        return f"```{{raw}} html\n{inside}\n```"
+    if hasattr(value, "_repr_latex_"):
+        return f"```{{math}}\n{value._repr_latex_().strip('$').removeprefix(chr(92) + 'displaystyle').strip()}\n```"
+    return f"```{{code-block}} text\n:class: output\n\n{value}\n```"

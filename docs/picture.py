@@ -1,0 +1,109 @@
+"""Make the pictures of the README again: ``./run picture``.
+
+The app is started and opened in Chromium, once in light and once in dark. The lab's player is shown token by token and
+saved as an animated WebP; the chart of what is recalled, and a claim on the derivations page, as still ones. The chart
+of the benchmark is drawn from ``docs/speed.json``.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from PIL import Image
+
+from docs import speed
+from tests.benchmarks.app import chromium, server
+
+FOLDER = Path(__file__).parent / "pictures"
+MOST_BYTES = 2_000_000  # of one picture: what a phone loads without waiting
+WIDTH = 760  # CSS pixels of the window, which a README shows without shrinking it
+SCALE = 2.0  # device pixels for each, so that text is sharp
+LAB = "?preset=overwrite&rules=linear-attention.gated-deltanet&dv=8"
+STEP, HOLD = 450, 1800  # ms for a token, and for one that the eye needs time for
+CHART = "?rules=linear-attention.gated-deltanet"
+CLAIM = "gated_chunk_equals_recurrence"
+EDGE = 12  # CSS pixels around what is pictured
+LOSSLESS: dict[str, Any] = {"lossless": True, "quality": 100, "method": 4}
+WAIT = 300_000  # ms: an interpreter on a busy machine
+READY = """document.querySelector('[data-testid=stBidiComponentIsolated]')
+    ?.shadowRoot?.querySelector('section.player[data-ready]')"""
+DRAWN = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+Scheme = Literal["light", "dark"]
+
+
+def main() -> int:
+    """Write every picture, and say how large each is."""
+    FOLDER.mkdir(exist_ok=True)
+    speed.main()
+    with server() as url, chromium() as browser:
+        for scheme in ("light", "dark"):
+            page = browser.new_page(
+                viewport={"width": WIDTH, "height": 1400}, device_scale_factor=SCALE, color_scheme=scheme
+            )
+            lab(page, url, FOLDER / f"lab-{scheme}.webp")
+            chart(page, url, FOLDER / f"recall-{scheme}.webp")
+            claim(page, url, FOLDER / f"claim-{scheme}.webp")
+            page.close()
+    large = [path for path in FOLDER.iterdir() if path.stat().st_size > MOST_BYTES]
+    for path in sorted(FOLDER.iterdir()):
+        sys.stdout.write(f"{path.stat().st_size / 1000:8.0f} kB  {path.relative_to(Path.cwd())}\n")
+    if large:
+        sys.stderr.write(f"larger than {MOST_BYTES} bytes: {', '.join(path.name for path in large)}\n")
+    return 1 if large else 0
+
+
+def lab(page: Any, url: str, to: Path) -> None:
+    """Picture the player at every token of a stream in which one key is written twice."""
+    page.goto(f"{url}/{LAB}")
+    page.wait_for_function(READY, timeout=WAIT)
+    player = page.locator("section.player")
+    tokens = int(player.locator(".scrubber").get_attribute("max")) + 1
+    again = tokens // 2  # the key of token 0 is written again
+    frames, milliseconds = [], []
+    for t in range(tokens):
+        player.evaluate("(player, t) => player.seek(t)", t)
+        page.evaluate(DRAWN)
+        frames.append(shot(page, *framed(player.bounding_box())))
+        milliseconds.append(HOLD if t in (0, again, tokens - 1) else STEP)
+    frames[0].save(to, save_all=True, append_images=frames[1:], duration=milliseconds, loop=0, **LOSSLESS)
+
+
+def claim(page: Any, url: str, to: Path) -> None:
+    """Picture a claim down to its verdict, just checked."""
+    page.goto(f"{url}/derivations?claim={CLAIM}")
+    page.get_by_role("button", name="Check it now").click(timeout=WAIT)
+    page.get_by_text("wrong variants refuted").wait_for(timeout=WAIT)
+    page.mouse.move(0, 0)
+    page.wait_for_function("document.fonts.status === 'loaded'")
+    top = page.get_by_role("heading").first.bounding_box()
+    below = page.get_by_role("heading", name="Assumed").or_(page.get_by_role("heading", name="Steps")).first
+    shot(page, *framed(top | {"height": below.bounding_box()["y"] - top["y"] - EDGE})).save(to, **LOSSLESS)
+
+
+def chart(page: Any, url: str, to: Path) -> None:
+    """Picture the chart of how well every key is still recalled, under the player."""
+    page.goto(f"{url}/{CHART}")
+    drawn = page.locator(".js-plotly-plot .main-svg").first
+    drawn.wait_for(timeout=WAIT)
+    drawn.scroll_into_view_if_needed()
+    page.evaluate(DRAWN)
+    shot(page, *framed(page.locator(".js-plotly-plot").first.bounding_box())).save(to, **LOSSLESS)
+
+
+def framed(box: dict[str, float]) -> tuple[float, float, float, float]:
+    """Put an edge around a box: x, y, width and height."""
+    return box["x"] - EDGE, box["y"] - EDGE, box["width"] + 2 * EDGE, box["height"] + 2 * EDGE
+
+
+def shot(page: Any, x: float, y: float, width: float, height: float) -> Image.Image:
+    """Picture a part of the page."""
+    clip = {"x": x, "y": y, "width": width, "height": height}
+    return Image.open(io.BytesIO(page.screenshot(clip=clip, animations="disabled"))).convert("RGB")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

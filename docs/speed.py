@@ -1,0 +1,132 @@
+"""The table and the chart of the README's timings, made from the one file of measurements, ``docs/speed.json``.
+
+``python -m docs.speed`` draws the chart and prints the tables; a test holds the README to them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+CHART = HERE / "pictures" / "speed.svg"
+LABELS, PLOT, ROW, EDGE = 178, 210, 21, 12  # pixels: the names of the rows, the axis, a row, and around them
+LOWEST, HIGHEST = 0.6, 6.0  # of the ratio
+TICKS = (0.67, 1.0, 1.5, 2.0, 3.0, 5.0)
+STYLE = """
+  text { font: 13px -apple-system, "Segoe UI", "Noto Sans", Helvetica, Arial, sans-serif; fill: #1f2328; }
+  .soft { fill: #59636e; font-size: 12px; } .head { font-weight: 600; }
+  .grid { stroke: #d1d9e0; } .one { stroke: #59636e; } .ahead { fill: #1b5fa6; } .behind { fill: #d06a1c; }
+  .stem { stroke-width: 2; } .stem.ahead { stroke: #1b5fa6; } .stem.behind { stroke: #d06a1c; }
+  @media (prefers-color-scheme: dark) {
+    text { fill: #f0f6fc; } .soft { fill: #9198a1; } .grid { stroke: #3d444d; } .one { stroke: #9198a1; }
+    .ahead { fill: #5aa8ee; } .behind { fill: #ef9546; }
+    .stem.ahead { stroke: #5aa8ee; } .stem.behind { stroke: #ef9546; }
+  }
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One shape, timed here and elsewhere in the same run.
+
+    Args:
+        tokens: the batch and the tokens, or the packed lengths.
+        heads: heads of queries and keys / heads of values, or "".
+        ours: milliseconds here, with the digits that were measured.
+        other: milliseconds of the other library.
+    """
+
+    tokens: str
+    heads: str
+    ours: str
+    other: str
+
+    @property
+    def ratio(self) -> float:
+        """Time here, relative to the other's: below 1 is ahead."""
+        return float(self.ours) / float(self.other)
+
+    @property
+    def name(self) -> str:
+        """The shape in words."""
+        return f"{self.tokens}, {self.heads}" if self.heads else self.tokens
+
+
+def measured() -> dict[str, Any]:
+    """Read the measurements."""
+    found: dict[str, Any] = json.loads((HERE / "speed.json").read_text(encoding="utf-8"))
+    for table in found["tables"]:
+        table["rows"] = [Row(*row) for row in table["rows"]]
+    return found
+
+
+def tables() -> str:
+    """Print the timings as Markdown, three narrow columns a table, the faster of the two in bold."""
+    found = measured()
+    lines = []
+    for table in found["tables"]:
+        lines += [f"**{table['title']}**, {found['unit']}:", ""]
+        lines += [f"| B x T, heads | {table['ours']} | {table['other']} |", "|---|---:|---:|"]
+        for row in table["rows"]:
+            cells = [row.ours, row.other]
+            faster = 0 if row.ratio < 1 else 1
+            cells[faster] = f"**{cells[faster]}**"
+            lines.append(f"| {row.name} | {cells[0]} | {cells[1]} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def chart() -> str:
+    """Draw the ratio of every row on one logarithmic axis, as SVG that follows the reader's light or dark theme."""
+    found = measured()
+    width = EDGE + LABELS + PLOT + 56
+
+    def x(ratio: float) -> float:
+        return EDGE + LABELS + PLOT * math.log(ratio / LOWEST) / math.log(HIGHEST / LOWEST)
+
+    y = 20.0
+    drawn = [f'<text x="{EDGE}" y="{y}" class="soft">Time here / time of the other. Left of 1 is ahead.</text>']
+    for table in found["tables"]:
+        y += 30
+        drawn.append(f'<text x="{EDGE}" y="{y}" class="head">{escape(table["title"])}</text>')
+        y += 18
+        drawn.append(f'<text x="{EDGE}" y="{y}" class="soft">other: {escape(table["other"])}</text>')
+        top, bottom = y - 6, y + 8 + ROW * len(table["rows"])
+        for tick in TICKS:
+            of = "one" if tick == 1 else "grid"
+            drawn.append(f'<line x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{top}" y2="{bottom}" class="{of}"/>')
+            drawn.append(f'<text x="{x(tick):.1f}" y="{bottom + 13}" class="soft" text-anchor="middle">{tick:g}</text>')
+        for row in table["rows"]:
+            y += ROW
+            side = "ahead" if row.ratio < 1 else "behind"
+            drawn += [
+                f'<text x="{EDGE}" y="{y}">{escape(row.name)}</text>',
+                f'<line x1="{x(1):.1f}" x2="{x(row.ratio):.1f}" y1="{y - 4}" y2="{y - 4}" class="stem {side}"/>',
+                f'<circle cx="{x(row.ratio):.1f}" cy="{y - 4}" r="4.5" class="{side}"/>',
+                f'<text x="{width - EDGE}" y="{y}" text-anchor="end">{row.ratio:.2f}</text>',
+            ]
+        y = bottom + 16
+    title = f"Time here relative to others, on one {found['card']}"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {y + EDGE:.0f}" width="{width}" '
+        f'height="{y + EDGE:.0f}" role="img" aria-label="{escape(title)}">\n<style>{STYLE}</style>\n'
+        + "\n".join(drawn)
+        + "\n</svg>\n"
+    )
+
+
+def main() -> int:
+    """Draw the chart, and print the tables."""
+    CHART.write_text(chart(), encoding="utf-8")
+    sys.stdout.write(tables())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

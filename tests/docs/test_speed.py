@@ -1,0 +1,37 @@
+"""The README's timings are those that were measured, and its pictures are there and small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from docs import picture, speed
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_shows_every_measured_row_and_says_of_what() -> None:
+    assert speed.tables().strip() in README
+    found = speed.measured()
+    for said in ("card", "date", "commit"):
+        assert found[said] in README
+
+
+def test_the_faster_of_two_is_bold() -> None:
+    rows = [line for line in speed.tables().splitlines() if line.count("|") == 4 and line.count("**") == 2]
+    assert len(rows) == sum(len(table["rows"]) for table in speed.measured()["tables"])
+    for row in rows:
+        ours, other = (cell.strip() for cell in row.split("|")[2:4])
+        assert ours.startswith("**") is (float(ours.strip("*")) < float(other.strip("*")))
+
+
+def test_the_chart_is_drawn_from_what_was_measured() -> None:
+    assert speed.CHART.read_text(encoding="utf-8") == speed.chart()
+
+
+@pytest.mark.parametrize("path", sorted(picture.FOLDER.iterdir()), ids=lambda path: path.name)
+def test_a_picture_is_small_and_shown(path: Path) -> None:
+    assert path.stat().st_size <= picture.MOST_BYTES
+    assert f"docs/pictures/{path.name}" in README
