@@ -1,17 +1,19 @@
 """The graph of which claim rests on which, laid out in layers and drawn as SVG.
 
-A claim stands one layer to the right of the last that it uses. Within a layer the claims are sorted by the mean place
-of their neighbours (Sugiyama's barycentre method), in a few sweeps to the right and back. Claims without neighbours
-are left out: the caller lists them.
+A claim stands one layer to the right of the last that it uses. An arrow over several layers passes a joint in each of
+those between, so that it goes around what stands there. Within a layer, claims and joints are sorted by the mean place
+of their neighbours (Sugiyama's barycentre method), in a few sweeps to the right and back. Claims without neighbours are
+left out: the caller lists them.
 """
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
-BOX, GAP, AIR, LINE = 178, 36, 10, 15  # pixels: a box's width, between layers, between boxes, a line of text
+BOX, GAP, AIR, LINE = 178, 42, 10, 15  # pixels: a box's width, between layers, between boxes, a line of text
 CHARACTERS = 22  # of a name in a line of a box
 SWEEPS = 12
 
@@ -25,6 +27,11 @@ def layers(uses: Mapping[str, Sequence[str]]) -> list[list[str]]:
     Raises:
         ValueError: if it does.
     """
+    return [[name for name in layer if name in uses] for layer in _with_joints(uses)[0]]
+
+
+def _with_joints(uses: Mapping[str, Sequence[str]]) -> tuple[list[list[str]], dict[tuple[str, str], list[str]]]:
+    """Lay the graph out: the layers, sorted, and for each arrow the names that it passes, joints among them."""
     depth: dict[str, int] = {}
 
     def place(name: str, above: tuple[str, ...]) -> int:
@@ -35,26 +42,27 @@ def layers(uses: Mapping[str, Sequence[str]]) -> list[list[str]]:
         return depth[name]
 
     used = {other for others in uses.values() for other in others}
-    found: list[list[str]] = []
-    for name in uses:
-        if uses[name] or name in used:
-            while len(found) <= place(name, ()):
-                found.append([])
-            found[depth[name]].append(name)
-    return _sorted(found, uses)
-
-
-def _sorted(found: list[list[str]], uses: Mapping[str, Sequence[str]]) -> list[list[str]]:
-    neighbours: dict[str, list[str]] = {name: list(uses[name]) for layer in found for name in layer}
-    for name in list(neighbours):
+    drawn = [name for name in uses if uses[name] or name in used]
+    found: list[list[str]] = [[] for _ in range(1 + max((place(name, ()) for name in drawn), default=-1))]
+    neighbours: dict[str, list[str]] = {}
+    paths = {}
+    for name in drawn:
+        found[depth[name]].append(name)
+    for name in drawn:
         for other in uses[name]:
-            neighbours[other].append(name)
+            joints = [f"{other} > {name} {layer}" for layer in range(depth[other] + 1, depth[name])]
+            for joint, layer in zip(joints, found[depth[other] + 1 :], strict=False):
+                layer.append(joint)
+            paths[other, name] = path = [other, *joints, name]
+            for one, next_ in itertools.pairwise(path):
+                neighbours.setdefault(one, []).append(next_)
+                neighbours.setdefault(next_, []).append(one)
     for sweep in range(SWEEPS):
-        place = {name: n / max(1, len(layer) - 1) for layer in found for n, name in enumerate(layer)}
+        at = {name: n / max(1, len(layer) - 1) for layer in found for n, name in enumerate(layer)}
         for layer in found if sweep % 2 else reversed(found):
-            layer.sort(key=lambda name: sum(place[other] for other in neighbours[name]) / len(neighbours[name]))
-            place |= {name: n / max(1, len(layer) - 1) for n, name in enumerate(layer)}
-    return found
+            layer.sort(key=lambda name: sum(at[other] for other in neighbours[name]) / len(neighbours[name]))
+            at |= {name: n / max(1, len(layer) - 1) for n, name in enumerate(layer)}
+    return found, paths
 
 
 def svg(uses: Mapping[str, Sequence[str]], link: Callable[[str], str], title: Callable[[str], str]) -> str:
@@ -65,9 +73,11 @@ def svg(uses: Mapping[str, Sequence[str]], link: Callable[[str], str], title: Ca
         link: the address of a claim.
         title: what is said of it when it is pointed at.
     """
-    found = layers(uses)
-    lines = {name: textwrap.wrap(name.replace("_", " "), CHARACTERS) for layer in found for name in layer}
-    high = {name: LINE * len(lines[name]) + 12 for name in lines}
+    found, paths = _with_joints(uses)
+    lines = {
+        name: textwrap.wrap(name.replace("_", " "), CHARACTERS) for layer in found for name in layer if name in uses
+    }
+    high = {name: LINE * len(lines[name]) + 12 if name in lines else 0 for layer in found for name in layer}
     tall = max(sum(high[name] + AIR for name in layer) for layer in found)
     place: dict[str, tuple[float, float]] = {}
     for n, layer in enumerate(found):
@@ -79,21 +89,24 @@ def svg(uses: Mapping[str, Sequence[str]], link: Callable[[str], str], title: Ca
             y += high[name]
     width, height = len(found) * (BOX + GAP) - GAP + 4, tall + AIR
     drawn = []
-    for name in lines:
-        for other in uses[name]:
-            (x1, y1), (x2, y2) = place[other], place[name]
-            x1, y1, y2 = x1 + BOX, y1 + high[other] / 2, y2 + high[name] / 2
-            bend = max(GAP, (x2 - x1) / 2)
-            curve = f"M{x1:.0f} {y1:.0f}C{x1 + bend:.0f} {y1:.0f} {x2 - bend:.0f} {y2:.0f} {x2 - 5:.0f} {y2:.0f}"
-            drawn.append(f'<path d="{curve}" marker-end="url(#claim-arrow)"/>')
-    for name, (x, y) in place.items():
-        rows = "".join(
-            f'<tspan x="{x + 9:.0f}" y="{y + 18 + LINE * n:.0f}">{escape(line)}</tspan>'
-            for n, line in enumerate(lines[name])
+    for path in paths.values():
+        curve = ""
+        for one, next_ in itertools.pairwise(path):
+            (x1, y1), (x2, y2) = place[one], place[next_]
+            x1, y1, y2 = x1 + BOX, y1 + high[one] / 2, y2 + high[next_] / 2
+            x2 -= 5 * (next_ in lines)  # room for the head
+            curve += f"M{x1:.0f} {y1:.0f}C{x1 + GAP:.0f} {y1:.0f} {x2 - GAP:.0f} {y2:.0f} {x2:.0f} {y2:.0f}"
+            if next_ not in lines:
+                curve += f"H{x2 + BOX:.0f}"
+        drawn.append(f'<path d="{curve}" marker-end="url(#claim-arrow)"/>')
+    for name, rows in lines.items():
+        x, y = place[name]
+        spans = "".join(
+            f'<tspan x="{x + 9:.0f}" y="{y + 18 + LINE * n:.0f}">{escape(line)}</tspan>' for n, line in enumerate(rows)
         )
         drawn.append(
             f'<a href="{escape(link(name))}"><title>{escape(title(name))}</title>'
-            f'<rect x="{x:.0f}" y="{y:.0f}" width="{BOX}" height="{high[name]}" rx="5"/><text>{rows}</text></a>'
+            f'<rect x="{x:.0f}" y="{y:.0f}" width="{BOX}" height="{high[name]}" rx="5"/><text>{spans}</text></a>'
         )
     arrow = (
         '<defs><marker id="claim-arrow" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="7" markerHeight="7" '

@@ -27,7 +27,7 @@ PACKAGES = ("gdn_core", "derivations")
 # Packages whose modules are listed with their first sentence. The claims have pages of their own.
 LISTED = ("gdn_core.ops.torch", "gdn_core.ops.kernels", "derivations.engines", "derivations.models")
 SHOWN_ELSEWHERE = (PACKAGE,)
-COMMANDS = ("bench", "__main__")  # programs to run, not modules to import
+COMMANDS = ("bench", "compile_check", "__main__")  # programs to run, not modules to import
 VERDICTS = {"holds": "**Holds**", "fails": "**Fails**", "error": "**Could not be checked**"}
 
 
@@ -265,10 +265,10 @@ def undocumented() -> list[str]:
 def api() -> str:
     """Print the page of the public names: what ``gdn_core`` exports, and every package with its modules."""
     core = importlib.import_module("gdn_core")
-    lines = ["API", "===", "", "What ``gdn_core`` exports", "-------------------------", "", ".. list-table::", ""]
+    lines = ["API", "===", "", "What ``gdn_core`` exports", "-------------------------", ""]
     for name in core.__all__:
-        value = getattr(core, name)
-        lines += [f"   * - {_role(core, name, value)}", f"     - {_sentence(value)}"]
+        role, told = _exported(name, getattr(core, name))
+        lines += [role, f"    {told}", ""]
     for package in packages():
         lines += ["", package, "-" * len(package), ""]
         if _within(package, LISTED):
@@ -283,21 +283,18 @@ def api() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _role(core: Any, name: str, value: Any) -> str:
-    if inspect.ismodule(value):
-        return f":mod:`{name} <{value.__name__}>`"
-    if home := getattr(value, "__module__", None):
-        return f":obj:`{name} <{home}.{value.__qualname__}>`"
-    for module in map(importlib.import_module, documented()):  # a constant: whoever defines it
-        if module is not core and re.search(rf"^{name}\b.*=", inspect.getsource(module), flags=re.MULTILINE):
-            return f":obj:`{name} <{module.__name__}.{name}>`"
-    raise ValueError(f"gdn_core.{name}: no documented module defines it")
-
-
-def _sentence(value: Any) -> str:
+def _exported(name: str, value: Any) -> tuple[str, str]:
+    """Link to where an exported name is documented, and return its first sentence."""
     if inspect.ismodule(value) or callable(value):
-        return (inspect.getdoc(value) or "").split("\n\n")[0].replace("\n", " ")
-    return f"A {type(value).__name__} of {len(value)} entries."
+        told = (inspect.getdoc(value) or "").split("\n\n")[0].replace("\n", " ")
+        if inspect.ismodule(value):
+            return f":mod:`{name} <{value.__name__}>`", told
+        return f":obj:`{name} <{value.__module__}.{value.__qualname__}>`", told
+    for module in documented():  # a constant: whoever defines it says what it is, in a comment above
+        found = re.search(rf"^#: (.*)\n{name}\b.*=", inspect.getsource(importlib.import_module(module)), re.MULTILINE)
+        if found:
+            return f":obj:`{name} <{module}.{name}>`", found[1]
+    raise ValueError(f"gdn_core.{name}: no documented module defines it and says what it is")
 
 
 def _summary_of_file(name: str) -> str:

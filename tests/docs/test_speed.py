@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,14 @@ def test_the_readme_shows_every_measured_row_and_says_of_what() -> None:
         assert found[said] in README
 
 
+def test_the_readme_counts_the_rows_that_are_ahead() -> None:
+    ahead = [(sum(row.ratio < 1 for row in table["rows"]), len(table["rows"])) for table in speed.measured()["tables"]]
+    text = " ".join(README.split())
+    assert f"ahead in {ahead[0][0]} of {ahead[0][1]} rows" in text
+    assert f"backward in {ahead[1][0]} of {ahead[1][1]}" in text
+    assert ahead[2][0] == 0 and "Called eagerly, every row is behind" in text
+
+
 def test_the_faster_of_two_is_bold() -> None:
     rows = [line for line in speed.tables().splitlines() if line.count("|") == 4 and line.count("**") == 2]
     assert len(rows) == sum(len(table["rows"]) for table in speed.measured()["tables"])
@@ -29,6 +38,11 @@ def test_the_faster_of_two_is_bold() -> None:
 
 def test_the_chart_is_drawn_from_what_was_measured() -> None:
     assert speed.CHART.read_text(encoding="utf-8") == speed.chart()
+
+
+def test_every_picture_that_the_readme_shows_is_there() -> None:
+    shown = re.findall(r'(?:src|srcset)="([^"]+)"', README)
+    assert shown and all((ROOT / path).is_file() for path in shown)
 
 
 @pytest.mark.parametrize("path", sorted(picture.FOLDER.iterdir()), ids=lambda path: path.name)
