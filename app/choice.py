@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from gdn_core.lab.limits import LIMITS
-from gdn_core.lab.scenarios import PRESETS, Settings
+from gdn_core.lab.scenarios import PRESETS, Reading, Settings
 from gdn_core.ops.checks import shown
 from gdn_core.rules import RULES, Discretisation
 
@@ -107,6 +107,7 @@ class Choice:
         files: the visitor's upload, one file or several whose arrays belong together.
         head, batch, start, length, channels: which memory, which tokens and how many channels of an upload; length 0
             is as many as fit, channels 0 is all.
+        reading: which array of an upload is which, the order of their axes, and what is done to them.
         table: the visitor's tokens.
         rules: 1 to 4 slugs of :data:`gdn_core.rules.RULES`.
         discretisation: replaces the own one of every rule that has one; None leaves each its own.
@@ -129,6 +130,7 @@ class Choice:
     start: int = 0
     length: int = 0
     channels: int = 0
+    reading: Reading = Reading()  # noqa: RUF009  # it is frozen
     table: tuple[TableRow, ...] = STARTING_TABLE
     rules: tuple[str, ...] = PRESETS[FIRST].rules
     discretisation: Discretisation | None = None
@@ -172,9 +174,9 @@ class Choice:
             Origin.PRESET: ("preset",),
             Origin.TEXT: ("text",),
             Origin.TABLE: ("table",),
-            Origin.ARRAYS: ("files", *WINDOW),
+            Origin.ARRAYS: ("files", "reading", *WINDOW),
         }[self.origin]
-        blank, unused = Choice(), {"preset", "text", "table", "files", *WINDOW} - set(used)
+        blank, unused = Choice(), {"preset", "text", "table", "files", "reading", *WINDOW} - set(used)
         if not any(RULES[slug].discretisation for slug in self.rules):
             unused.add("discretisation")
         return replace(bare, **{name: getattr(blank, name) for name in unused})

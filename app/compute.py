@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,7 @@ def picture(choice: Choice, upload: uploads.Upload | None = None) -> Picture:
 
     def make() -> Picture:
         with np.errstate(over="ignore", invalid="ignore"):  # the page says it in a sentence
-            run = trajectory(choice.rules, found.stream, discretisation=choice.numbers().discretisation)
+            run = _run(choice, scenario(choice, upload) if choice.origin is Origin.ARRAYS else found)
             packed = payload.of(run, found.labels)
         sizes, overflows = np.abs(run.states), {}
         limit = float(sizes.max())
@@ -77,6 +77,16 @@ def picture(choice: Choice, upload: uploads.Upload | None = None) -> Picture:
         return Picture(found, run, packed, limit or 1.0, overflows)
 
     return _once.get(choice.numbers(), make)
+
+
+def _run(choice: Choice, found: Scenario) -> Trajectory:
+    """Run the rules of a choice on its tokens; what comes before them is needed here alone, and is not kept."""
+    method = choice.numbers().discretisation
+    if found.whole is None:
+        return trajectory(choice.rules, found.stream, discretisation=method)
+    return trajectory(
+        choice.rules, found.whole, window=found.window, from_empty=found.from_empty, discretisation=method
+    )
 
 
 def scenario(choice: Choice, upload: uploads.Upload | None = None) -> Scenario:
@@ -103,14 +113,15 @@ def scenario(choice: Choice, upload: uploads.Upload | None = None) -> Scenario:
         start=choice.start,
         length=choice.length or None,
         channels=choice.channels or None,
+        reading=choice.reading,
     )
 
 
 def tokens(choice: Choice, upload: uploads.Upload | None = None) -> Scenario:
-    """Return the tokens of a choice as :func:`scenario` does, made once."""
+    """Return the tokens of a choice as :func:`scenario` does, made once, without what comes before them."""
     if choice.origin is Origin.ARRAYS:
         uploads.held(choice, upload)
-    return _once.get((choice.numbers(), "tokens"), lambda: scenario(choice, upload))
+    return _once.get((choice.numbers(), "tokens"), lambda: replace(scenario(choice, upload), whole=None))
 
 
 def equations(choice: Choice) -> list[str]:
@@ -125,7 +136,10 @@ def equations(choice: Choice) -> list[str]:
 
 def recall(choice: Choice, picture: Picture) -> np.ndarray:
     """Return the recall error of a picture, [R, T, T]."""
-    return _once.get((choice.numbers(), "recall"), lambda: _measured(metrics.recall_error, picture))
+    meant = picture.scenario.meant
+    return _once.get(
+        (choice.numbers(), "recall"), lambda: _measured(lambda run: metrics.recall_error(run, meant), picture)
+    )
 
 
 def norm_and_rank(choice: Choice, picture: Picture) -> tuple[np.ndarray, np.ndarray]:

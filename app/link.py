@@ -34,7 +34,7 @@ from app.choice import (
     starting,
 )
 from gdn_core.lab.limits import LIMITS
-from gdn_core.lab.scenarios import COLUMNS, Settings
+from gdn_core.lab.scenarios import COLUMNS, Reading, Settings
 from gdn_core.ops.checks import shown
 from gdn_core.rules import Discretisation
 
@@ -58,6 +58,7 @@ def to_query(choice: Choice) -> dict[str, str]:
         if choice.files:  # no name of a file has a slash in it
             query |= {"file": "/".join(f.name for f in choice.files), "sha": "/".join(f.digest for f in choice.files)}
         query |= {name: str(getattr(choice, name)) for name in WINDOW if getattr(choice, name)}
+        query |= _written_reading(choice.reading)
     if choice.rules != base.rules:
         query["rules"] = ".".join(choice.rules)
     if choice.discretisation:
@@ -177,6 +178,33 @@ def _table(packed: str) -> tuple[TableRow, ...]:
     return tuple(read)
 
 
+def _written_reading(reading: Reading) -> dict[str, str]:
+    """Write how arrays are read, without the defaults."""
+    query = {}
+    if reading.names:
+        query["names"] = json.dumps(dict(reading.names), ensure_ascii=False, separators=(",", ":"))
+    if reading.axes != "auto":
+        query["axes"] = reading.axes
+    return query | {name: "1" for name in ("normalise", "from_empty") if getattr(reading, name)}
+
+
+def _names(text: str) -> tuple[tuple[str, str], ...]:
+    """Read which array is which."""
+    try:
+        names = json.loads(text) if len(text) <= MOST_LINK else None
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(DAMAGED) from error
+    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+        raise ValueError("expected a name of an array for each of q, k, v, g, beta, w, delta and alpha")
+    return tuple(names.items())
+
+
+def _yes(text: str) -> bool:
+    if text not in ("0", "1"):
+        raise ValueError(f"expected 0 or 1, got {shown(text)}")
+    return text == "1"
+
+
 def _files(names: str, digests: str) -> tuple[File, ...]:
     files, shas = (text.split("/") if text else [] for text in (names, digests))
     if not files or len(files) != len(shas):
@@ -223,6 +251,10 @@ def _setting(name: str, read: Callable[[str], Any]) -> Callable[[Choice, str], C
     return lambda choice, text: replace(choice, settings=replace(choice.settings, **{name: read(text)}))
 
 
+def _part(name: str, read: Callable[[str], Any]) -> Callable[[Choice, str], Choice]:
+    return lambda choice, text: replace(choice, reading=replace(choice.reading, **{name: read(text)}))
+
+
 def _start_preset(choice: Choice, text: str) -> Choice:
     replace(choice, preset=text)  # raises the sentence for a preset that there is not
     return starting(choice.origin, text)
@@ -235,6 +267,10 @@ _READERS: dict[str, Callable[[Choice, str], Choice]] = {
     "text": _reader("text", unpack),
     "table": _reader("table", _table),
     **{name: _reader(name, _whole) for name in WINDOW},
+    "names": _part("names", _names),
+    "axes": _part("axes", str),
+    "normalise": _part("normalise", _yes),
+    "from_empty": _part("from_empty", _yes),
     "rules": _reader("rules", lambda text: tuple(re.split(r"[.,\s]+", text)[: 4 * MOST_RULES])),
     "disc": _reader("discretisation", _discretisation),
     **{f.name: _setting(f.name, _whole if f.type == "int" else _number) for f in fields(Settings)},

@@ -56,6 +56,17 @@ class Stream:
         return replace(self, **{name: getattr(self, name)[start:stop] for name in per_token})
 
 
+def held(rule: WriteRule, stream: Stream) -> Stream:
+    """Hold the gates of a rule of constant gates at their medians over the stream; other rules' stay as they are.
+
+    Windows of what comes back have the same constants, wherever they lie.
+    """
+    if rule.clock is not Clock.FIXED:
+        return stream
+    gates = {name: np.asarray(getattr(stream, name), dtype=float) for name in ("g", "beta", "w", "delta")}
+    return replace(stream, **{name: np.broadcast_to(np.median(x, axis=0), x.shape) for name, x in gates.items()})
+
+
 def featured(rule: WriteRule, x: Floats) -> Floats:
     """Apply the rule's feature map to queries or keys of any shape."""
     if rule.features is Features.IDENTITY:
@@ -82,14 +93,13 @@ def tokens(rule: WriteRule, stream: Stream, *, discretisation: Discretisation | 
         ValueError: if a discretisation is asked for and the rule is discrete from the start.
     """
     T, V, K = stream.sizes
+    stream = held(rule, stream)
     if discretisation:
         rule = rule.discretised(discretisation)
 
     def gate(values: Floats, width: Gate) -> Floats:
         """Bring a gate of the stream, [T] or [T, channels], to [T, 1 or channels]."""
         values = values if values.ndim == 2 else values[:, None]
-        if rule.clock is Clock.FIXED:
-            values = np.broadcast_to(np.median(values, axis=0), values.shape)
         if width is Gate.SCALAR:
             return values.mean(axis=1, keepdims=True)
         return np.broadcast_to(values, (T, K if width is Gate.KEY else V))

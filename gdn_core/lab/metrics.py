@@ -9,26 +9,38 @@ from gdn_core.lab.trajectory import Trajectory
 from gdn_core.ops.kernels.operands import Floats32, Operands
 
 
-def recall_error(trajectory: Trajectory) -> Floats32:
-    """Measure how far each memory's answer to every key so far is from the value last stored under that key.
+def recall_error(trajectory: Trajectory, meant: np.ndarray | None = None) -> Floats32:
+    """Measure how far each memory's answer to every key so far is from the value that the key holds.
 
-    A memory is asked with a key as it is with a query: through the rule's feature map, and divided by the normaliser
-    where there is one. The value stored last is that of the newest token with exactly that key that the rule wrote.
+    The distance is relative to the value's norm: 0 is the value itself, and 1 is as far off as an empty memory, which
+    answers 0. A memory is asked with a key as it is with a query: through the rule's feature map, and divided by the
+    normaliser where there is one.
+
+    A key holds the value of the newest token with exactly that key that the rule wrote. A token whose key a later one
+    writes or erases again is not asked for any more: its value is meant to be gone.
+
+    Args:
+        trajectory: what rules did to a stream.
+        meant: what the key of each token is to answer from that token on, [T, V], where that is not a value that was
+            written; every token with a key then counts as having written it.
 
     Returns:
-        [R, T, T] float32: after token t, the distance of the answer to key j from that value, relative to the value's
-        norm. NaN for j > t, for a key that has not been written, and for a value of norm 0.
+        [R, T, T] float32: after token t, the error for the key of token j. NaN for j > t, for a key that holds no value
+        or was written again, and for a value of norm 0.
     """
     stream, (T, _, _) = trajectory.stream, trajectory.sizes
     _, names = np.unique(stream.k, axis=0, return_inverse=True)
-    same = names.ravel()[:, None] == names.ravel()  # [written i, asked j]
+    same = names.ravel()[:, None] == names.ravel()  # [token i, asked j]
     so_far = np.tri(T, dtype=bool)  # [after t, token j]
-    v = np.asarray(stream.v, np.float32)
+    has_key = stream.k.any(axis=1)
+    v = np.asarray(stream.v if meant is None else meant, np.float32)
     size = np.linalg.norm(v, axis=1)
     result = np.full((len(trajectory.rules), T, T), np.nan, np.float32)
     for r, rule in enumerate(trajectory.rules):
-        written = trajectory.wv[r].any(axis=1) & stream.k.any(axis=1)
-        order = np.where(same & written[:, None], np.arange(T)[:, None], -1)
+        written = trajectory.wv[r].any(axis=1) if meant is None else np.ones(T, dtype=bool)
+        writes = np.logical_and(written, has_key)
+        touches = writes | np.logical_and(trajectory.tokens[r].b.any(axis=1), has_key)
+        order = np.where(same & touches[:, None], np.arange(T)[:, None], -1)
         last = np.maximum.accumulate(order, axis=0)  # [after t, asked j]
         ask = np.asarray(streams.featured(rule, stream.k), np.float32)
         answers = ask @ trajectory.states[r, 1:].transpose(0, 2, 1)  # [T, T, V]
@@ -38,8 +50,19 @@ def recall_error(trajectory: Trajectory) -> Floats32:
             )
         answers -= v[last]
         distance = np.sqrt(np.einsum("tjv,tjv->tj", answers, answers))
-        np.divide(distance, size[last], out=result[r], where=so_far & (last >= 0) & (size[last] > 0))
+        held = (last >= 0) & (last <= np.arange(T)) & writes[last] & (size[last] > 0)
+        np.divide(distance, size[last], out=result[r], where=so_far & held)
     return result
+
+
+def scales(trajectory: Trajectory) -> Floats32:
+    """Return the largest finite magnitude in any memory of each rule, [R] float32; 0 for one that stays empty.
+
+    A rule that overflows has a scale as large as a float32 may be: drawn on one scale with the others, it would leave
+    nothing of them to be seen.
+    """
+    sizes = np.abs(trajectory.states)
+    return sizes.max(axis=(1, 2, 3), initial=0.0, where=np.isfinite(sizes))
 
 
 def norm(trajectory: Trajectory) -> Floats32:

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gdn_core import streams
-from gdn_core.lab import limits
+from gdn_core.lab import before, limits
 from gdn_core.lab.worker import pool as workers
 from gdn_core.lab.worker.frames import Header
 from gdn_core.ops import backends
 from gdn_core.ops.backends import Backend, Request
+from gdn_core.ops.checks import check_integer
 from gdn_core.ops.kernels.operands import Floats32, Operands, Packed
 from gdn_core.reference import Moments, Token
 from gdn_core.rules import LINEAGE, RULES, Discretisation, WriteRule
@@ -48,7 +49,7 @@ class Trajectory:
 
     Args:
         rules: the rules, in the order of the first axis everywhere.
-        stream: the stream they ran on.
+        stream: the tokens that were recorded, float64.
         tokens: the tokens each rule made of it, float64.
         operands: the same, as the kernel was given them.
         states: memories, [R, T + 1, V, K]; index 0 is before the first token.
@@ -91,17 +92,23 @@ def trajectory(
     rules: str | WriteRule | Sequence[str | WriteRule],
     stream: streams.Stream,
     *,
+    window: tuple[int, int] | None = None,
+    from_empty: bool = False,
     initial_state: np.ndarray | None = None,
     discretisation: Discretisation | None = None,
     backend: Backend | None = None,
 ) -> Trajectory:
-    """Run one to eight rules over a stream and record every token.
+    """Run one to eight rules over a stream, or a window of it, and record every token.
 
     Args:
         rules: slugs of :data:`gdn_core.rules.RULES`, or rules.
-        stream: T tokens of a memory of V value channels by K key channels.
+        stream: tokens of a memory of V value channels by K key channels.
+        window: the tokens to record, from the first to before the second; by default all. The memory before them is
+            what the tokens before them leave (:mod:`gdn_core.lab.before`), with the normaliser of a normalised rule;
+            rules of constant gates have the constants of the whole stream.
+        from_empty: begin the window with ``initial_state`` instead, and leave out what comes before it.
         initial_state: memory before the first token, [V, K] for every rule or [R, V, K]; zeros by default. The
-            normaliser of a normalised rule always starts at zero.
+            normaliser of a normalised rule starts at zero there.
         discretisation: replaces the own one of the rules that have one; the others are discrete from the start.
         backend: "triton", "interpreter" or "torch"; by default the first that this machine can take.
 
@@ -112,15 +119,35 @@ def trajectory(
         ModuleNotFoundError: if torch is not installed, with which the worker processes compute.
         gdn_core.lab.worker.pool.LaunchError: if the launch gave no result.
     """
-    limits.check_stream(stream)
+    start, stop = _window(window, len(stream))
+    limits.check_stream(stream.window(0, stop))
+    if stop < len(stream):  # rules of constant gates take their medians over all of them
+        rest = stream.window(stop, len(stream))
+        limits.check_ranges({name: getattr(rest, name) for name in ("g", "beta", "w", "delta")}, start=stop)
     chosen = _chosen(rules)
-    start = _initial_state(initial_state, len(chosen), *stream.sizes[1:])
-    tokens = tuple(
-        streams.tokens(rule, stream, discretisation=discretisation if rule.discretisation else None) for rule in chosen
-    )
+    initial = _initial_state(initial_state, len(chosen), *stream.sizes[1:])
+    shown = before.wide(stream.window(start, stop))
+    tokens, memories = [], []
+    for r, rule in enumerate(chosen):
+        method = discretisation if rule.discretisation else None
+        held = streams.held(rule, stream)
+        tokens.append(streams.tokens(rule, before.wide(held.window(start, stop)), discretisation=method))
+        S = np.concatenate([initial[r], np.zeros((int(rule.normalised), initial.shape[2]))])
+        past = held.window(0, 0 if from_empty else start)
+        memories.append(before.memory_after(rule, past, initial=S, discretisation=method))
     operands = tuple(Operands.of(x) for x in tokens)
-    out, S, run = _launch(tokens, operands, start, backend)
-    return _assembled(chosen, stream, tokens, operands, start, out, S, run)
+    with np.errstate(over="ignore"):  # a memory that no float32 holds begins as infinite
+        begins = tuple(S.astype(np.float32) for S in memories)
+    out, S, run = _launch(tuple(tokens), operands, begins, backend)
+    return _assembled(chosen, shown, tuple(tokens), operands, begins, out, S, run)
+
+
+def _window(window: tuple[int, int] | None, T: int) -> tuple[int, int]:
+    """Check the bounds of a window of T tokens."""
+    if window is None:
+        return 0, T
+    start = check_integer("window", window[0], 0, T - 1)
+    return start, check_integer("window", window[1], start + 1, T)
 
 
 def _chosen(rules: str | WriteRule | Sequence[str | WriteRule]) -> tuple[WriteRule, ...]:
@@ -152,7 +179,7 @@ def _initial_state(state: np.ndarray | None, R: int, V: int, K: int) -> Floats32
 
 
 def _launch(
-    tokens: tuple[Token, ...], operands: tuple[Operands, ...], start: Floats32, backend: Backend | None
+    tokens: tuple[Token, ...], operands: tuple[Operands, ...], begins: Sequence[Floats32], backend: Backend | None
 ) -> tuple[Floats32, Floats32, Run]:
     """Choose a backend and launch: readings before and after each write [R, T, V', 2], last memories [R, V', K], V' the
     rows of the tallest memory."""
@@ -170,7 +197,8 @@ def _launch(
     packed = Packed.of(operands)
     R, _, V = packed.v.shape
     S = np.zeros((R, V, packed.K), np.float32)
-    S[:, : start.shape[1]] = start
+    for r, begin in enumerate(begins):
+        S[r, : len(begin)] = begin
     header: Header
     if backend == "torch":
         header = {"op": "reference"}
@@ -191,7 +219,7 @@ def _assembled(
     stream: streams.Stream,
     tokens: tuple[Token, ...],
     operands: tuple[Operands, ...],
-    start: Floats32,
+    begins: Sequence[Floats32],
     out: Floats32,
     S: Floats32,
     run: Run,
@@ -204,7 +232,7 @@ def _assembled(
     for r, (rule, x) in enumerate(zip(rules, operands, strict=True)):
         rows = x.wv.shape[1]
         error = x.wv - out[r, :, :rows, 0]
-        memory = x.replay(np.concatenate([start[r], np.zeros((rows - V, K), np.float32)]), error)
+        memory = x.replay(begins[r], error)
         if not _same(memory[-1], S[r, :rows]):
             raise workers.LaunchError(f"the states of {rule.title} do not follow from what {run.backend} recorded")
         states[r], read[r], u[r], wv[r] = memory[:, :V], out[r, :, :V, 0], error[:, :V], x.wv[:, :V]

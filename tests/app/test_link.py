@@ -14,7 +14,7 @@ from app import choice as choices
 from app import link
 from app.choice import Choice, File, Origin, Panel, Stage, TableRow
 from gdn_core.lab.limits import LIMITS
-from gdn_core.lab.scenarios import PRESETS, Settings
+from gdn_core.lab.scenarios import PRESETS, Reading, Settings
 from gdn_core.rules import RULES, Discretisation
 
 names = st.text(st.characters(exclude_characters="/", exclude_categories=("Cs",)), min_size=1, max_size=20)
@@ -173,3 +173,17 @@ def test_a_text_too_long_for_a_link_is_left_out_and_said() -> None:
     assert "text" not in link.to_query(choice)
     assert any("too long for a link" in sentence for sentence in link.left_out(choice))
     assert link.left_out(Choice(origin=Origin.TEXT, text="short and sweet")) == []
+
+
+def test_how_arrays_are_read_travels_in_the_link() -> None:
+    reading = Reading(names={"k": "layers.3/k é", "g": ""}, axes="BHTK", normalise=True, from_empty=True)
+    choice = Choice(origin=Origin.ARRAYS, files=(File("a.npz", "0" * 16),), start=1000, reading=reading)
+    query = link.to_query(choice)
+    assert query["axes"] == "BHTK"
+    assert query["from_empty"] == query["normalise"] == "1"
+    assert link.from_query(query) == (choice, [])
+    bad_names = ("[", '{"z":"k"}', '{"k":3}', "[" * 9000)
+    for field, bad in (*(("names", bad) for bad in bad_names), ("axes", "KT"), ("normalise", "yes")):
+        got, sentences = link.from_query(query | {field: bad})
+        assert got.files == choice.files
+        assert len(sentences) == 1

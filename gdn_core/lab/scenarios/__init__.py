@@ -2,6 +2,7 @@
 
 from gdn_core.lab.scenarios.arrays import from_arrays
 from gdn_core.lab.scenarios.presets import PRESETS, Preset, from_preset
+from gdn_core.lab.scenarios.reading import Reading, guesses
 from gdn_core.lab.scenarios.rows import COLUMNS, TokenRow
 from gdn_core.lab.scenarios.scenario import Scenario
 from gdn_core.lab.scenarios.script import python_source
@@ -13,6 +14,7 @@ __all__ = [
     "COLUMNS",
     "PRESETS",
     "Preset",
+    "Reading",
     "Scenario",
     "Settings",
     "TokenRow",
@@ -20,6 +22,7 @@ __all__ = [
     "from_preset",
     "from_table",
     "from_text",
+    "guesses",
     "python_source",
     "table_of",
 ]

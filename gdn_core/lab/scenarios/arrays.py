@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import fields, replace
 
 import numpy as np
 
 from gdn_core.lab.limits import LIMITS, check_ranges, check_stream, check_window
-from gdn_core.lab.scenarios.rows import TokenRow
-from gdn_core.lab.scenarios.scenario import Scenario, diagonal
+from gdn_core.lab.scenarios.reading import Reading, named, oriented
+from gdn_core.lab.scenarios.rows import TokenRow, many
+from gdn_core.lab.scenarios.scenario import Scenario, diagonal, lengths_of
 from gdn_core.lab.scenarios.settings import Settings
-from gdn_core.ops.checks import LAYOUTS, check_integer, check_layout, shown
+from gdn_core.ops.checks import LAYOUTS, Dimensions, check_integer, check_layout, shown
 from gdn_core.streams import Stream
 
 
@@ -24,38 +26,47 @@ def from_arrays(
     start: int = 0,
     length: int | None = None,
     channels: int | None = None,
+    reading: Reading = Reading(),  # noqa: B008  # it is frozen
 ) -> Scenario:
-    """Make a stream of one head of one's own arrays, as they are: no noise is added and nothing is normalised.
+    """Make a stream of one head of one's own arrays: no noise is added, and nothing is normalised unless asked for.
 
     Args:
         arrays: k [B, T, H, K] alone, or with v [B, T, HV, V], q as k, g and beta [B, T, HV] or [B, T, HV, K], w and
-            delta [B, T, HV] or [B, T, HV, V]; g is a log decay in nats. All without B, or without B and heads, also do.
-            What is missing: v is k, q is k, w is beta, and if that is missing too the gates are the settings'.
+            delta [B, T, HV] or [B, T, HV, V]; g is a log decay in nats, or alpha in its place is a decay. All without
+            B, or without B and heads, also do, and all with heads before tokens. What is missing: v is k, q is k, w is
+            beta, and if that is missing too the gates are the settings'.
         settings: alpha, beta, write and delta for what is missing; the others do not act.
         head: the value head, 0 to HV - 1; the heads of q and k are shared by HV / H value heads each.
         batch: the sequence, 0 to B - 1.
         start: the first token of the window.
         length: tokens of the window; by default as many as there are, at most ``LIMITS.tokens``.
         channels: keep only so many key channels and value channels, the first; by default all.
+        reading: which array is which, the order of their axes, and what is done to them.
 
     Raises:
-        TypeError: if an array holds something other than floating-point numbers.
+        TypeError: if an array that is used holds something other than floating-point numbers.
         ValueError: if arrays disagree, a number is NaN, infinite or out of range, there is no such head, sequence or
             window, or the memory would pass the limits.
     """
-    known = {name: arrays[name] for name in LAYOUTS if name in arrays}
-    notes = []
-    if others := sorted(set(arrays) - set(known)):
-        notes.append(f"Left out, not being one of {', '.join(LAYOUTS)}: {shown(', '.join(map(str, others)), 80)}.")
+    roles = named(arrays, reading)
+    known = {role: arrays[name] for role, name in roles.items()}
+    notes = _notes_of_names(arrays, roles)
     if "k" not in known:
         given = shown(", ".join(map(str, arrays)), 80)
         raise ValueError(f"k: expected an array of keys, got none; the arrays given are {given}")
     if "v" not in known:
         known["v"] = known["k"]
         notes.append("No v: every token stores its own key.")
+    decays = known.pop("alpha", None)
+    if decays is not None and "g" in known:
+        notes.append("Both g and alpha were given: g is used.")
+        decays = None
+    elif decays is not None:
+        known["g"] = decays
+    known, order, ambiguous = oriented(known, reading.axes)
+    rank = len(known["k"].shape)
     sizes = check_layout(known, ranks=(4, 3, 2))
-    if (rank := len(known["k"].shape)) < 4:
-        notes.append("Read as [T, H, K]: one sequence." if rank == 3 else "Read as [T, K]: one sequence of one head.")
+    notes.append(_note_of_axes(order, sizes, ambiguous and reading.axes == "auto"))
     head, batch = check_integer("head", head, 0, sizes.HV - 1), check_integer("batch", batch, 0, sizes.B - 1)
     start = check_integer("start", start, 0, sizes.T - 1)
     most = min(sizes.T - start, LIMITS.tokens)
@@ -67,60 +78,169 @@ def from_arrays(
                 raise ValueError(
                     f"{name}: expected at most {kept} {what} channels, got {n}; channels = {kept} keeps the first ones"
                 )
-    window = {}
+    of_head = {}
     for name, x in known.items():
         x = np.asarray(x)
         x = x[None] if rank == 3 else x[None, :, None] if rank == 2 else x
-        shared = sizes.HV // sizes.H if name in ("q", "k") else 1
-        x = x[batch, start : start + length, head // shared].astype(float)
-        window[name] = x[:, :kept] if x.ndim == 2 else x
-    check_ranges(window, start=start)
-    notes += _notes_of_window(sizes.T, start, length, kept, sizes.K, sizes.V)
-    K, V = window["k"].shape[1], window["v"].shape[1]
+        x = x[batch, :, head // (sizes.HV // sizes.H if name in ("q", "k") else 1)]
+        of_head[name] = x[:, :kept] if x.ndim == 2 else x
+    if decays is not None:
+        of_head["g"] = _log("alpha", of_head["g"])
+    stop = start + length
+    check_ranges({name: x[start:stop] for name, x in of_head.items()}, start=start)
+    lengths = lengths_of(np.asarray(of_head["k"][start:stop], dtype=float))
+    if reading.normalise:
+        of_head |= {name: normalised(of_head[name]) for name in ("q", "k") if name in of_head}
+    notes += _notes_of_window(sizes.T, start, length, reading.from_empty)
+    notes += _notes_of_channels(kept, sizes.K, sizes.V)
+    K, V = of_head["k"].shape[1], of_head["v"].shape[1]
     check_window(T=length, K=K, V=V)
-    even = np.ones(length)
-    beta = window.get("beta", settings.beta * even)
-    mean = beta.mean(axis=1) if beta.ndim == 2 else beta
-    stream = Stream(
-        q=window.get("q", window["k"]),
-        k=window["k"],
-        v=window["v"],
-        g=window.get("g", math.log(settings.alpha) * even),
-        beta=beta,
-        w=window.get("w", mean if "beta" in window else settings.write * even),
-        delta=window.get("delta", settings.delta * even),
-        A=diagonal(K),
-    )
+    whole = _filled(of_head, settings, sizes.T, K)
+    stream = whole.window(start, stop)
+    stream = Stream(**{f.name: np.asarray(getattr(stream, f.name), dtype=float) for f in fields(Stream)})
     check_stream(stream, LIMITS)
-    notes += _notes_of_missing(window, settings)
-    longest = float((mean * (stream.k**2).sum(axis=1)).max())
-    if longest > 2:
-        notes.append(
-            f"beta |k|^2 reaches {longest:.3g}: above 2 a delta rule amplifies what it should erase. "
-            "Models divide keys by their lengths first."
-        )
+    notes += _notes_of_missing(of_head, settings)
+    notes += _notes_of_lengths(lengths, stream, normalise=reading.normalise)
     asked = {"head": head, "batch": batch, "start": start, "length": length, "channels": channels}
+    call = f"scenarios.from_arrays(given, settings, {', '.join(f'{k}={v!r}' for k, v in asked.items())}"
+    if reading != Reading():
+        call += f", reading=scenarios.{reading!r}"
     return Scenario(
         stream=stream,
-        labels=tuple(f"token {t}" for t in range(start, start + length)),
+        labels=tuple(f"token {t}" for t in range(start, stop)),
         title="Arrays",
         look_for="How the memory of this head fills, and which keys it still answers.",
         notes=tuple(notes),
         settings=settings,
         rows=_rows_of_stream(stream),
-        call=f"scenarios.from_arrays(given, settings, {', '.join(f'{k}={v!r}' for k, v in asked.items())})",
+        call=f"{call})",
+        inactive=_inactive(of_head),
+        whole=whole,
+        start=start,
+        from_empty=reading.from_empty,
+        key_lengths=lengths,
+        reading=replace(reading, names=tuple(roles.items()), axes=reading.axes if rank == 2 else order),
     )
 
 
-def _notes_of_window(T: int, start: int, length: int, kept: int, K: int, V: int) -> list[str]:
-    """Say what of the arrays is not shown."""
+def normalised(x: np.ndarray) -> np.ndarray:
+    """Divide vectors, [T, K], by their lengths, in float64.
+
+    Source: flash-linear-attention 0.6.0, ``l2norm``: x * rsqrt(sum x^2 + eps) with eps = 1e-6.
+    """
+    x = np.asarray(x, dtype=float)
+    return x / np.sqrt(np.einsum("tk,tk->t", x, x) + 1e-6)[:, None]
+
+
+def _log(name: str, x: np.ndarray) -> np.ndarray:
+    """Return log decays for decays, which lie above 0 and at most at 1."""
+    x = np.asarray(x, dtype=float)
+    if not bool(((x > 0) & (x <= 1)).all()):
+        place = tuple(int(i) for i in np.argwhere(~((x > 0) & (x <= 1)))[0])
+        raise ValueError(f"{name}: expected decays above 0 and at most 1, got {x[place]:g} at {list(place)}")
+    return np.log(x)
+
+
+def _filled(given: Mapping[str, np.ndarray], settings: Settings, T: int, K: int) -> Stream:
+    """Make the stream of a head, with the settings where there is no array."""
+
+    def even(value: float) -> np.ndarray:
+        return np.broadcast_to(value, (T,))
+
+    beta = given.get("beta", even(settings.beta))
+    if "w" in given:
+        w = given["w"]
+    elif "beta" in given:
+        w = beta.mean(axis=1, dtype=float) if beta.ndim == 2 else beta
+    else:
+        w = even(settings.write)
+    return Stream(
+        q=given.get("q", given["k"]),
+        k=given["k"],
+        v=given["v"],
+        g=given.get("g", even(math.log(settings.alpha))),
+        beta=beta,
+        w=w,
+        delta=given.get("delta", even(settings.delta)),
+        A=diagonal(K),
+    )
+
+
+def _inactive(given: Mapping[str, np.ndarray]) -> frozenset[str]:
+    """Name the settings that do not act: arrays bring their own sizes, and gates where they are given."""
+    brought = {"alpha": ("g",), "beta": ("beta",), "write": ("w", "beta"), "delta": ("delta",)}
+    gates = {name for name, arrays in brought.items() if any(array in given for array in arrays)}
+    return frozenset(gates | {"dk", "dv", "T", "spread", "noise", "seed"})
+
+
+def _notes_of_names(arrays: Mapping[str, np.ndarray], roles: Mapping[str, str]) -> list[str]:
+    """Say which arrays are used under another name, and which are not used."""
     notes = []
-    if length < T:
-        notes.append(f"Windowed: tokens {start} to {start + length - 1} of {T:,}; the memory is empty before them.")
+    if other := [f"{role} is {shown(name)}" for role, name in roles.items() if role != name]:
+        notes.append(f"Read by their names: {', '.join(other)}.")
+    if left := sorted(str(name) for name in arrays if name not in roles.values()):
+        notes.append(f"Left out, not being one of {', '.join(LAYOUTS)}: {shown(', '.join(left), 80)}.")
+    return notes
+
+
+def _note_of_axes(order: str, sizes: Dimensions, ambiguous: bool) -> str:
+    """Say in words how the axes were read."""
+    heads = many(sizes.H, "head")
+    if sizes.H != sizes.HV:
+        heads = f"{many(sizes.H, 'key head')}, {many(sizes.HV, 'value head')}"
+    said = {
+        "B": many(sizes.B, "sequence"),
+        "T": many(sizes.T, "token"),
+        "H": heads,
+        "K": f"{many(sizes.K, 'key channel')}, {many(sizes.V, 'value channel')}",
+    }
+    note = f"Read as [{', '.join(order)}]: {', '.join(said[axis] for axis in order)}."
+    if not ambiguous:
+        return note
+    other = order.replace("TH", "HT") if "TH" in order else order.replace("HT", "TH")
+    return f"{note} Their sizes allow [{', '.join(other)}] too: axes = {other} reads them so."
+
+
+def _notes_of_window(T: int, start: int, length: int, from_empty: bool) -> list[str]:
+    """Say what of the arrays is not shown, and from where the memory comes."""
+    if length == T:
+        return []
+    shows = f"Windowed: tokens {start:,} to {start + length - 1:,} of {T:,}."
+    if start == 0:
+        return [shows]
+    if from_empty:
+        return [f"{shows} As asked, the memory is empty before them."]
+    return [f"{shows} The memory before them is computed from the {many(start, 'token')} before."]
+
+
+def _notes_of_channels(kept: int, K: int, V: int) -> list[str]:
+    """Say which channels are not kept."""
+    notes = []
     if kept < K:
         notes.append(f"Narrowed: the first {kept} of {K} key channels, which changes what the memory answers.")
     if kept < V:
         notes.append(f"Narrowed: the first {kept} of {V} value channels; a value channel never depends on the others.")
+    return notes
+
+
+def _notes_of_lengths(lengths: tuple[float, float, float], stream: Stream, *, normalise: bool) -> list[str]:
+    """Say how long the keys are, where they are not of length 1, and what that does to a delta rule."""
+    notes = []
+    low, middle, high = lengths
+    if normalise:
+        notes.append(
+            f"Keys and queries were divided by their lengths; those of the keys were {low:.3g} to {high:.3g}, "
+            f"median {middle:.3g}."
+        )
+    elif not 0.99 <= low <= high <= 1.01:
+        notes.append(f"Keys are not of length 1: {low:.3g} to {high:.3g}, median {middle:.3g}.")
+    beta = stream.beta.mean(axis=1) if stream.beta.ndim == 2 else stream.beta
+    longest = float((beta * (stream.k**2).sum(axis=1)).max())
+    if longest > 2:
+        notes.append(
+            f"beta |k|^2 reaches {longest:.3g}: above 2 a delta rule amplifies what it should erase. "
+            "Models divide keys by their lengths first."
+        )
     return notes
 
 

@@ -27,6 +27,8 @@ class Preset:
         settings: the settings it is meant for.
         rules: the slugs worth comparing on it.
         rows: makes the tokens of any settings, with notes.
+        panel: what shows its point: "recall", "size" (norm and rank) or "spectrum".
+        meant: what the key of each token is to answer from that token on, [T, V], where that is not its value.
     """
 
     slug: str
@@ -35,13 +37,16 @@ class Preset:
     settings: Settings
     rules: tuple[str, ...]
     rows: Callable[[Settings], tuple[list[TokenRow], list[str]]]
+    panel: str = "recall"
+    meant: Callable[[Scenario], np.ndarray] | None = None
 
     def build(self, settings: Settings | None = None) -> Scenario:
         """Make the stream, by default with the preset's own settings."""
         settings = settings or self.settings
         rows, notes = self.rows(settings)
         call = f"scenarios.from_preset({self.slug!r}, settings)"
-        return scenario_of(rows, settings, title=self.title, look_for=self.look_for, notes=notes, call=call)
+        made = scenario_of(rows, settings, title=self.title, look_for=self.look_for, notes=notes, call=call)
+        return replace(made, meant=self.meant(made)) if self.meant else made
 
 
 def _axis(i: int, size: int) -> np.ndarray:
@@ -168,6 +173,12 @@ def _parity(settings: Settings) -> tuple[list[TokenRow], list[str]]:
     return rows, ["After the first token every token is a bit: at a 1 beta acts, at a 0 it is 0. No value is written."]
 
 
+def _signed(made: Scenario) -> np.ndarray:
+    """Return the first value, its sign turned at every 1 so far: what tells whether their number is even or odd."""
+    signs = np.cumprod([-1.0 if label == "1" else 1.0 for label in made.labels])
+    return signs[:, None] * made.stream.v[0]
+
+
 def _one_direction(settings: Settings) -> list[str]:
     """Say that with one key channel all keys are alike."""
     return [] if settings.dk > 1 else ["dk = 1: there is one direction, so all keys are the same up to their sign."]
@@ -216,6 +227,7 @@ PRESETS: dict[str, Preset] = {
             settings=Settings(dk=16, dv=16, T=16, alpha=0.95, delta=0.5),
             rules=("linear-attention", "retnet", "mamba", "gated-deltanet"),
             rows=_ignored,
+            panel="size",
         ),
         Preset(
             slug="reset",
@@ -226,6 +238,7 @@ PRESETS: dict[str, Preset] = {
             settings=Settings(dk=16, dv=16, T=24, alpha=0.98, delta=0.5),
             rules=("retnet", "mamba", "deltanet", "gated-deltanet"),
             rows=_reset,
+            panel="size",
         ),
         Preset(
             slug="correlated",
@@ -246,6 +259,7 @@ PRESETS: dict[str, Preset] = {
             settings=Settings(dk=16, dv=16, T=256, alpha=0.97),
             rules=("linear-attention", "mamba-2", "deltanet", "gated-deltanet"),
             rows=_long,
+            panel="size",
         ),
         Preset(
             slug="parity",
@@ -255,6 +269,8 @@ PRESETS: dict[str, Preset] = {
             settings=Settings(dk=8, dv=8, T=24, alpha=1.0, beta=2.0),
             rules=("linear-attention", "deltanet", "gated-deltanet"),
             rows=_parity,
+            panel="spectrum",
+            meant=_signed,
         ),
     )
 }

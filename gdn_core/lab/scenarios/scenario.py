@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gdn_core.lab.limits import LIMITS, check_stream
+from gdn_core.lab.scenarios.reading import Reading
 from gdn_core.lab.scenarios.rows import Cell, TokenRow, label_of
 from gdn_core.lab.scenarios.settings import Settings
 from gdn_core.lab.text import direction, gaussians
@@ -20,7 +21,7 @@ class Scenario:
     """A stream with what a reader should know of it.
 
     Args:
-        stream: the tokens.
+        stream: the tokens that are shown.
         labels: what each token is called, T of them.
         title: what the stream is.
         look_for: what to look for when rules run on it.
@@ -28,6 +29,13 @@ class Scenario:
         settings: the settings it was made with.
         rows: the tokens as a table has them.
         call: the call that makes it, as Python; ``settings`` and, for arrays, ``given`` are names in it.
+        inactive: the settings that do not act, since every token brings its own, or nothing takes them.
+        whole: the stream that ``stream`` is a window of, of any floating type; None where it is all there is.
+        start: the token of ``whole`` that ``stream`` begins at.
+        from_empty: the memory is empty before ``stream``, whatever comes before it.
+        key_lengths: the smallest, middle and largest length of the keys, as they were given.
+        reading: how arrays were read, every role and the order of axes filled in; None where there are none.
+        meant: what the key of each token is to answer from that token on, [T, V]; None: its value.
     """
 
     stream: Stream
@@ -38,6 +46,18 @@ class Scenario:
     settings: Settings
     rows: tuple[TokenRow, ...]
     call: str
+    inactive: frozenset[str] = frozenset()
+    whole: Stream | None = None
+    start: int = 0
+    from_empty: bool = False
+    key_lengths: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    reading: Reading | None = None
+    meant: np.ndarray | None = None
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """The first token of ``whole`` that is shown, and the one after the last."""
+        return self.start, self.start + len(self.stream)
 
 
 def scenario_of(
@@ -47,7 +67,38 @@ def scenario_of(
     stream = stream_of(rows, settings)
     check_stream(stream, LIMITS)
     labels = tuple(row.label or label_of(row) for row in rows)
-    return Scenario(stream, labels, title, look_for, tuple(notes), settings, tuple(rows), call)
+    return Scenario(
+        stream=stream,
+        labels=labels,
+        title=title,
+        look_for=look_for,
+        notes=tuple(notes),
+        settings=settings,
+        rows=tuple(rows),
+        call=call,
+        inactive=inactive_of(rows),
+        key_lengths=lengths_of(stream.k),
+    )
+
+
+def inactive_of(rows: Sequence[TokenRow]) -> frozenset[str]:
+    """Name the settings of gates that change nothing in a memory, since every token they could act on brings its own.
+
+    A token without a key neither erases nor writes, one without a value only erases; every token decays.
+    """
+    acts = {
+        "alpha": any(row.alpha is None for row in rows),
+        "beta": any(row.beta is None and row.key is not None for row in rows),
+        "write": any(row.write is None and row.beta is None and None not in (row.key, row.value) for row in rows),
+        "delta": any(row.delta is None for row in rows),
+    }
+    return frozenset(name for name, act in acts.items() if not act)
+
+
+def lengths_of(k: np.ndarray) -> tuple[float, float, float]:
+    """Return the smallest, the middle and the largest length of keys, [T, K]."""
+    lengths = np.sqrt(np.einsum("tk,tk->t", k, k, dtype=float))
+    return float(lengths.min()), float(np.median(lengths)), float(lengths.max())
 
 
 def stream_of(rows: Sequence[TokenRow], settings: Settings) -> Stream:

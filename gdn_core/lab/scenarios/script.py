@@ -23,11 +23,12 @@ def python_source(
         files: for a scenario of arrays, the names of the files they were read from.
         discretisation: replaces the own one of the rules that have one.
     """
-    read, method = "", ""
+    read, method, shown = "", "", "scenario.stream"
     imports = "from gdn_core import RULES, scenarios, trajectory\n"
     if scenario.call.startswith("scenarios.from_arrays"):
         imports = f"from pathlib import Path\n\n{imports}from gdn_core.lab.files import read\n"
         read = f"given = {{}}\nfor name in {list(files)!r}:\n    given |= read(name, Path(name).read_bytes())\n"
+        shown = "scenario.whole, window=scenario.window, from_empty=scenario.from_empty"
     if discretisation:
         imports += "from gdn_core.rules import Discretisation\n"
         method = f", discretisation={discretisation}"
@@ -37,6 +38,6 @@ def python_source(
         f"{read}"
         f"scenario = {scenario.call}\n"
         f"rules = [RULES[slug] for slug in {list(rules)!r}]\n"
-        f"run = trajectory(rules, scenario.stream{method})\n"
+        f"run = trajectory(rules, {shown}{method})\n"
         "print(run.states.shape)  # rule, token (0: before the first), value channel, key channel\n"
     )

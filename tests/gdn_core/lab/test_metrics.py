@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gdn_core import streams
-from gdn_core.lab import metrics
+from gdn_core.lab import metrics, scenarios
 from gdn_core.lab.trajectory import Trajectory, trajectory
 from gdn_core.rules import RULES
 
@@ -56,8 +56,10 @@ def test_recall_is_asked_of_the_memory_and_compared_with_the_value_stored_last(
     got = metrics.recall_error(run)[0]
     for t in range(T):
         for j in range(T):
-            writes = [i for i in range(t + 1) if (run.stream.k[i] == run.stream.k[j]).all() and run.wv[0, i].any()]
-            if j > t or not writes or not run.stream.k[j].any():
+            of_key = [i for i in range(t + 1) if (run.stream.k[i] == run.stream.k[j]).all()]
+            touches = [i for i in of_key if run.wv[0, i].any() or run.tokens[0].b[i].any()]
+            writes = [i for i in touches if run.wv[0, i].any()]
+            if j > t or not writes or not run.stream.k[j].any() or touches[-1] > j or writes[-1] != touches[-1]:
                 assert np.isnan(got[t, j])
                 continue
             ask = streams.featured(RULES[slug], run.stream.k[j])
@@ -76,8 +78,50 @@ def test_a_key_written_twice_answers_the_new_value_under_the_delta_rule_only() -
     one = np.ones(3)
     given = streams.Stream(k, k, v, 0 * one, one, one, one, -np.ones(4))
     error = metrics.recall_error(trajectory(["deltanet", "linear-attention"], given))
-    np.testing.assert_allclose(error[0, 2], 0, atol=1e-6)
-    np.testing.assert_allclose(error[1, 2], [0.5, 0, 0.5], atol=1e-6)
+    np.testing.assert_allclose(error[0, 2], [np.nan, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(error[1, 2], [np.nan, 0, 0.5], atol=1e-6)
+
+
+def test_zero_is_the_value_itself_and_one_is_as_far_off_as_an_empty_memory() -> None:
+    k, v = np.eye(3)[[0, 1]], np.array([[3.0, 4.0], [0.0, 0.5]])
+    one = np.ones(2)
+    run = trajectory("linear-attention", streams.Stream(k, k, v, 0 * one, one, one, one, -np.ones(3)))
+    np.testing.assert_allclose(metrics.recall_error(run)[0, 1], [0, 0], atol=1e-6)
+    empty = replace(run, states=np.zeros_like(run.states))
+    np.testing.assert_allclose(metrics.recall_error(empty)[0, 1], [1, 1], rtol=1e-6)
+
+
+def test_a_key_that_was_written_or_erased_again_is_not_asked_for() -> None:
+    """The second token writes the first's key again; the fourth only erases the third's, and nothing is held there."""
+    k = np.eye(4)[[0, 0, 1, 1]]
+    v = np.array([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0], [0.0, 0.0]])
+    one = np.ones(4)
+    run = trajectory(["deltanet", "linear-attention"], streams.Stream(k, k, v, 0 * one, one, one, one, -np.ones(4)))
+    delta, additive = metrics.recall_error(run)
+    np.testing.assert_array_equal(np.isnan(delta[3]), [True, False, True, True])
+    np.testing.assert_array_equal(np.isnan(additive[3]), [True, False, False, False])
+    np.testing.assert_allclose(additive[3, 1:], [1, 0, 0], atol=1e-6)
+
+
+def test_what_a_stream_means_a_key_to_answer_counts_where_it_is_given() -> None:
+    made = scenarios.from_preset("parity")
+    ones = np.cumsum([label == "1" for label in made.labels])
+    rules = ["linear-attention", "deltanet", "gated-deltanet"]
+    now = np.diagonal(metrics.recall_error(trajectory(rules, made.stream), made.meant), axis1=1, axis2=2)
+    np.testing.assert_allclose(now[0], np.where(ones % 2, 2, 0), atol=1e-5)
+    np.testing.assert_allclose(now[1:], 0, atol=1e-5)
+
+
+def test_the_scale_of_a_rule_is_its_own_however_another_overflows() -> None:
+    given = stream()
+    run = trajectory(["deltanet", "linear-attention"], replace(given, k=1e4 * given.k, beta=np.full(T, 2.0)))
+    states = run.states.copy()
+    states[0, -1, 0, 0] = np.inf
+    states[0, -1, 0, 1] = np.nan
+    got = metrics.scales(replace(run, states=states))
+    finite = states[0][np.isfinite(states[0])]
+    assert got[0] == abs(finite).max()
+    assert got[1] == abs(run.states[1]).max()
 
 
 @pytest.mark.parametrize("slug", RULES)

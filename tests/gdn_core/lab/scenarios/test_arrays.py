@@ -1,12 +1,14 @@
 """One head of one's own arrays as a scenario: windows, defaults, and every refusal a sentence."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from gdn_core.lab import scenarios
-from gdn_core.lab.scenarios import Settings
+from gdn_core.lab.scenarios import Reading, Settings, guesses
+from gdn_core.lab.trajectory import trajectory
 from tests.gdn_core.lab.scenarios.stream_checks import HV, RANDOM, B, H, K, T, V, layout, memories, refused
 
 
@@ -51,8 +53,8 @@ def test_gates_may_be_one_number_a_channel():
 @pytest.mark.parametrize(
     ("strip", "note"),
     [
-        (lambda x: x[0], "Read as [T, H, K]: one sequence."),
-        (lambda x: x[0, :, 0], "Read as [T, K]: one sequence of one head."),
+        (lambda x: x[0], "Read as [T, H, K]: 7 tokens, 2 key heads, 6 value heads, 3 key channels, 4 value channels."),
+        (lambda x: x[0, :, 0], "Read as [T, K]: 7 tokens, 3 key channels, 4 value channels."),
     ],
 )
 def test_leading_axes_may_be_left_out(strip, note):
@@ -75,8 +77,14 @@ def test_a_long_stream_is_windowed_and_says_so():
     x = {"k": RANDOM.standard_normal((1000, 3))}
     made = scenarios.from_arrays(x, Settings())
     assert len(made.stream) == 256
-    assert "Windowed: tokens 0 to 255 of 1,000; the memory is empty before them." in made.notes
+    assert "Windowed: tokens 0 to 255 of 1,000." in made.notes
     made = scenarios.from_arrays(x, Settings(), start=990)
+    assert (
+        "Windowed: tokens 990 to 999 of 1,000. The memory before them is computed from the 990 tokens before."
+        in made.notes
+    )
+    assert made.window == (990, 1000)
+    np.testing.assert_array_equal(made.whole.k, x["k"])
     assert made.labels == tuple(f"token {t}" for t in range(990, 1000))
     np.testing.assert_array_equal(made.stream.k, x["k"][990:])
 
@@ -151,3 +159,136 @@ def test_what_does_not_fit_is_one_sentence(changed, asked, kind, sentence):
 def test_no_tokens_are_refused():
     refused("k: expected at least one token, got 0",
             lambda: scenarios.from_arrays({"k": np.zeros((0, 3))}, Settings()))  # fmt: skip
+
+
+def by_heads(x: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same arrays with heads before tokens."""
+    return {name: np.swapaxes(array, 1, 2) for name, array in x.items()}
+
+
+@pytest.mark.parametrize("without", [(), ("g", "beta"), ("v", "g", "beta")])
+def test_heads_before_tokens_are_noticed_from_the_sizes_and_said(without):
+    x = layout()
+    given = {name: array for name, array in by_heads(x).items() if name not in without}
+    made = scenarios.from_arrays(given, Settings(), head=1, batch=1)
+    np.testing.assert_array_equal(made.stream.k, x["k"][1, :, 1 if "v" in without else 0])
+    assert made.reading.axes == "BHTK"
+    (note,) = [note for note in made.notes if note.startswith("Read as")]
+    assert note.startswith("Read as [B, H, T, K]: 2 sequences, 2 ")
+    assert "7 tokens" in note
+
+
+def test_four_heads_of_200_tokens_are_not_4_tokens_of_200_heads():
+    k = RANDOM.standard_normal((1, 4, 200, 8))
+    made = scenarios.from_arrays({"k": k, "v": k, "g": -RANDOM.random((1, 4, 200))}, Settings(), head=3)
+    np.testing.assert_array_equal(made.stream.k, k[0, 3])
+    assert (
+        "Read as [B, H, T, K]: 1 sequence, 4 heads, 200 tokens, 8 key channels, 8 value channels. Their sizes allow "
+        "[B, T, H, K] too: axes = BTHK reads them so." in made.notes
+    )
+
+
+@pytest.mark.parametrize("axes", ["BTHK", "THK"])
+def test_an_order_that_is_asked_for_is_taken(axes):
+    k = RANDOM.standard_normal((1, 4, 200, 8) if len(axes) == 4 else (4, 200, 8))
+    made = scenarios.from_arrays({"k": k}, Settings(), head=7, reading=Reading(axes=axes))
+    np.testing.assert_array_equal(made.stream.k, k.reshape(4, 200, 8)[:, 7])
+    other = {"k": k, "v": k.swapaxes(-3, -2)}
+    with pytest.raises(ValueError, match=r"^v: expected "):
+        scenarios.from_arrays(other, Settings(), reading=Reading(axes=axes))
+
+
+def test_sequences_of_one_head_without_its_axis_are_read():
+    x = {"k": RANDOM.standard_normal((1, 50, 4)), "g": -RANDOM.random((1, 50))}
+    made = scenarios.from_arrays(x, Settings())
+    np.testing.assert_array_equal(made.stream.k, x["k"][0])
+    assert made.reading.axes == "BHTK"
+
+
+def test_an_order_of_axes_that_there_is_not_is_refused():
+    refused("axes: expected one of auto, BTHK, BHTK, got 'KTHB'", lambda: Reading(axes="KTHB"))
+    refused("names: expected one of q, k, v, g, beta, w, delta, alpha, got 'z'", lambda: Reading(names=(("z", "k"),)))
+
+
+@pytest.mark.parametrize(
+    ("names", "roles"),
+    [
+        (["query", "keys", "value", "input_ids"], {"q": "query", "k": "keys", "v": "value"}),
+        (["layers.3.linear_attn.k", "layers.3.linear_attn.v", "mask"],
+         {"k": "layers.3.linear_attn.k", "v": "layers.3.linear_attn.v"}),
+        (["value_0", "key_0", "key_1", "value_1"], {"k": "key_0", "v": "value_0"}),
+        (["a.0.v", "b.0.k", "b.0.v", "b.0.beta"], {"k": "b.0.k", "v": "b.0.v", "beta": "b.0.beta"}),
+        (["key_states", "k"], {"k": "k"}),
+        (["blocks/2/alpha", "blocks/2/K"], {"k": "blocks/2/K", "alpha": "blocks/2/alpha"}),
+        (["labels", "x"], {}),
+    ],
+)  # fmt: skip
+def test_which_array_is_which_is_guessed_by_its_name(names, roles):
+    assert guesses(names) == roles
+
+
+def test_any_array_can_be_said_to_be_any_other_and_the_guess_is_said():
+    x = layout()
+    other = {"keys": x["k"], "odd": x["v"], "k": x["q"]}
+    made = scenarios.from_arrays(other, Settings(), reading=Reading(names={"k": "keys", "v": "odd", "q": "k"}))
+    np.testing.assert_array_equal(made.stream.k, x["k"][0, :, 0])
+    np.testing.assert_array_equal(made.stream.v, x["v"][0, :, 0])
+    np.testing.assert_array_equal(made.stream.q, x["q"][0, :, 0])
+    assert "Read by their names: q is 'k', k is 'keys', v is 'odd'." in made.notes
+    none = scenarios.from_arrays(x, Settings(), reading=Reading(names={"g": "", "beta": ""}))
+    assert "Left out, not being one of q, k, v, g, beta, w, delta: 'beta, g'." in none.notes
+    refused("v: expected one of the arrays 'keys, odd, k', got 'w'",
+            lambda: scenarios.from_arrays(other, Settings(), reading=Reading(names={"v": "w"})))  # fmt: skip
+
+
+def test_decays_are_taken_as_well_as_their_logarithms():
+    x = layout()
+    decays = {name: array for name, array in x.items() if name != "g"} | {"alpha": np.exp(x["g"])}
+    made = scenarios.from_arrays(decays, Settings(), head=2)
+    np.testing.assert_allclose(made.stream.g, x["g"][0, :, 2], rtol=1e-12, atol=1e-15)
+    assert "alpha" in made.inactive
+    for bad in (0.0, 1.5, np.nan):
+        decays["alpha"] = np.where(np.arange(T)[:, None] == 3, bad, np.exp(x["g"]))
+        refused(f"alpha: expected decays above 0 and at most 1, got {bad:g} at [3]",
+                lambda: scenarios.from_arrays(decays, Settings()))  # fmt: skip
+
+
+def test_keys_that_are_not_normalised_are_measured_and_can_be_normalised_as_fla_does():
+    x = {"k": RANDOM.standard_normal((50, 6)) * 3, "v": RANDOM.standard_normal((50, 4))}
+    plain = scenarios.from_arrays(x, Settings(), start=20)
+    lengths = sorted(math.sqrt(sum(n * n for n in k)) for k in x["k"][20:].tolist())
+    assert plain.key_lengths == pytest.approx((lengths[0], (lengths[14] + lengths[15]) / 2, lengths[-1]))
+    assert any(note.startswith("Keys are not of length 1: ") for note in plain.notes)
+    made = scenarios.from_arrays(x, Settings(), start=20, reading=Reading(normalise=True))
+    assert made.key_lengths == plain.key_lengths
+    for t, k in enumerate(x["k"].tolist()):
+        want = [n / math.sqrt(sum(m * m for m in k) + 1e-6) for n in k]
+        np.testing.assert_allclose(made.whole.k[t], want, rtol=1e-14)
+    np.testing.assert_array_equal(made.stream.q, made.whole.k[20:])
+
+
+def test_a_window_shows_what_the_whole_stream_leaves_there():
+    """From the arrays to the memory: as the recurrence of the reference over every token from the first."""
+    x = {name: array[:1] for name, array in layout().items()}
+    x = {name: np.tile(array, (1, 60, *[1] * (array.ndim - 2))).astype(np.float32) for name, array in x.items()}
+    x["k"] /= np.linalg.norm(x["k"], axis=-1, keepdims=True)
+    every = memories("gated-deltanet", scenarios.from_arrays(x, Settings(), head=5, length=256).whole)
+    made = scenarios.from_arrays(x, Settings(), head=5, start=400, length=20)
+    run = trajectory("gated-deltanet", made.whole, window=made.window, from_empty=made.from_empty)
+    np.testing.assert_allclose(run.states[0], every[400:421], rtol=0, atol=1e-5 * abs(every).max())
+    empty = scenarios.from_arrays(x, Settings(), head=5, start=400, length=20, reading=Reading(from_empty=True))
+    assert "Windowed: tokens 400 to 419 of 420. As asked, the memory is empty before them." in empty.notes
+    assert not trajectory("gated-deltanet", empty.whole, window=empty.window, from_empty=True).states[0, 0].any()
+
+
+@pytest.mark.parametrize("given", ["g", "beta", "w", "delta", "alpha"])
+def test_a_setting_acts_only_where_no_array_stands_for_it(given):
+    gates = {"g": -0.5, "beta": 0.5, "w": 0.5, "delta": 0.5, "alpha": 0.5}
+    x = {"k": layout()["k"], given: np.full((B, T, H), gates[given])}
+    base = Settings(alpha=0.9, beta=0.3, write=0.7, delta=0.2)
+    made = scenarios.from_arrays(x, base)
+    for name, value in {"alpha": 0.4, "beta": 1.3, "write": 1.7, "delta": 1.2, "spread": 0.1, "noise": 1.0,
+                        "seed": 4, "T": 5, "dk": 2, "dv": 2}.items():  # fmt: skip
+        changed = scenarios.from_arrays(x, replace(base, **{name: value})).stream
+        acts = any(not np.array_equal(getattr(changed, f), getattr(made.stream, f)) for f in vars(changed))
+        assert acts is not (name in made.inactive), name

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gdn_core import streams
 from gdn_core.lab import limits, scenarios
 from gdn_core.lab.limits import LIMITS
-from gdn_core.lab.scenarios import PRESETS
+from gdn_core.lab.scenarios import PRESETS, Settings
 from gdn_core.rules import RULES
 from tests.gdn_core.lab.scenarios.stream_checks import memories, refused, valid_settings
 
@@ -172,3 +172,29 @@ class TestPresets:
 
     def test_an_unknown_preset_is_refused_with_the_known_ones(self):
         refused(f"preset: expected one of {', '.join(PRESETS)}, got 'nope'", lambda: scenarios.from_preset("nope"))
+
+
+GATES = {"alpha": 0.37, "beta": 0.61, "write": 1.9, "delta": 0.77}
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        *(PRESETS[slug].build for slug in PRESETS),
+        lambda settings=None: scenarios.from_text("a = 1\nb = 2\na = ?", settings or Settings()),
+        lambda settings=None: scenarios.from_table(
+            [{"key": "a", "value": "b", "alpha": 0.5, "delta": 0}, {"key": "b", "beta": 1.0, "alpha": 1, "delta": 1}],
+            settings or Settings(),
+        ),
+        lambda settings=None: scenarios.from_table(
+            [{"key": "a", "value": "b", "beta": 0.5}, {"query": "a"}], settings or Settings()
+        ),
+    ],
+)
+def test_a_setting_is_called_inactive_exactly_where_it_changes_no_memory(made) -> None:
+    """Each gate is changed, and every rule of the family runs before and after."""
+    before = made()
+    for name, value in GATES.items():
+        after = made(replace(before.settings, **{name: value}))
+        changed = any(not np.array_equal(memories(slug, before.stream), memories(slug, after.stream)) for slug in RULES)
+        assert changed is not (name in before.inactive), name

@@ -19,8 +19,10 @@ def ran(monkeypatch, capsys):
     """Run a script with a trajectory that only notes what it was given."""
 
     class Noted:
-        def __init__(self, rules, stream, discretisation=None):
-            self.rules, self.stream, self.states = rules, stream, stream.k
+        def __init__(self, rules, stream, window=None, from_empty=False, discretisation=None):
+            self.rules, self.stream = rules, stream.window(*window) if window else stream
+            self.states = self.stream.k
+            self.window, self.from_empty = window, from_empty
             self.discretisation = discretisation
 
     monkeypatch.setattr(gdn_core, "trajectory", Noted, raising=False)
