@@ -7,7 +7,7 @@ import sys
 for _library in ("OPENBLAS", "MKL", "OMP"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
 
-from derivations.command import WRONG_CALL, main  # noqa: E402 - behind the settings that NumPy reads
+from derivations.command import WRONG_CALL, main  # noqa: E402 - after the settings that NumPy reads
 from gdn_core.extras import need  # noqa: E402
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import os
 for _library in ("OPENBLAS", "MKL", "OMP"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
 
-import argparse  # noqa: E402 - behind the settings that NumPy reads
+import argparse  # noqa: E402 - after the settings that NumPy reads
 import statistics  # noqa: E402
 import sys  # noqa: E402
 import threading  # noqa: E402

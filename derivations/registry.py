@@ -72,5 +72,5 @@ def load() -> dict[str, Claim]:
         importlib.import_module(f"{PACKAGE}.{name}")
     for made in CLAIMS.values():
         if unknown := [name for name in made.uses if name not in CLAIMS]:
-            raise ValueError(f"{made.name}: uses {listed(tuple(unknown))}, which nobody claims")
+            raise ValueError(f"{made.name}: uses {listed(tuple(unknown))}, and there is no such claim")
     return dict(sorted(CLAIMS.items(), key=lambda item: MODULES.index(item[1].module)))

@@ -56,7 +56,7 @@ class Report:
 
     Args:
         results: of the claims, in the order of the subjects.
-        mutation: of the code, or None where the code was not mutated: nobody asked, or a claim about it as it is fails.
+        mutation: of the code, or None where the code was not mutated: it was not asked for, or a claim fails already.
         seconds: wall time.
         seed: of the random points.
         jobs: worker processes.
@@ -79,7 +79,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Progress:
-    """What has just been done, for whoever shows it.
+    """How far a run has come, to be shown.
 
     Args:
         done: claims and mutants that are done.

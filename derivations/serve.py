@@ -2,7 +2,7 @@
 
 ``python -m derivations.serve`` imports the claims once, says ``ready``, and ends when its input ends. A task is a check
 of one claim, or the refutation of mutants; mutants are named by their place among
-:func:`~derivations.mutants.by_machine.every_mutant`, which every process makes alike.
+:func:`~derivations.mutants.by_machine.every_mutant`, which is the same in every process.
 """
 
 from __future__ import annotations

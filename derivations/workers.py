@@ -1,4 +1,4 @@
-"""Worker processes that check claims, for the command, for a page and for whoever calls the library.
+"""Worker processes that check claims, for the command, for a page and for library calls.
 
 Each worker is a program of its own, :mod:`derivations.serve`, driven over pipes: it imports nothing of the program that
 asked, so it works from a notebook, from a script without a main guard, and beside threads.
@@ -40,7 +40,7 @@ class Worker:
 
     Args:
         limit: seconds for a task, or for the process to start; None for no limit.
-        nice: added to the niceness of the process: whoever watches a page comes first.
+        nice: added to the niceness of the process: a page comes before its checks.
         command: the program.
     """
 
@@ -154,7 +154,7 @@ class Workers:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """End the processes: behind the tasks, or at once where something was raised."""
+        """End the processes: after the last task, or at once where something was raised."""
         self._threads.shutdown(wait=kind is None, cancel_futures=True)
         for worker in self._workers:
             worker.kill()

@@ -2,8 +2,7 @@
 
 An entry is data, and stands with the claim that checks it, a file each in :mod:`derivations.claims.errata`: that its
 numbers are what the printed and the right formula give, what the two differ by in letters, and that the right formula
-is the code. Where a place is named, it was read there; a formula that only circulates is described and not pinned on
-anyone.
+is the code. Where a place is named, it was read there; a formula that only circulates is described without a source.
 """
 
 from __future__ import annotations

@@ -36,11 +36,8 @@ def chunk_against_recurrence(case: Case, chunk: Callable[..., Any] | None = None
     return case.compare(case.run(chunk or reference.chunk), case.run(reference.recurrent))
 
 
-# One decay for the whole memory.
-
-
 class Induction:
-    """A chunk of n tokens and the token behind it, in words.
+    """A chunk of n tokens and the next token, in words.
 
     Of the tokens so far, K are the keys and N the errors, row by row; L is the diagonal of the decays from each of them
     to now, and c the decay from the start of the chunk to now.
@@ -55,7 +52,7 @@ class Induction:
         self.hypothesis = self.c * self.S0 + self.N.T @ self.L @ self.K
 
     def recurrence(self) -> tuple[Expr, Expr]:
-        """Run the code's step behind the hypothesis."""
+        """Run the code's step on the memory of the hypothesis."""
         x = arrays.token(q=self.q, k=self.k, v=self.v, decay=self.alpha, erase=self.beta, write=self.beta)
         S, o = reference.step(arrays.Array(self.hypothesis, 2), x, exp=arrays.exp)
         return S.word, o.word

@@ -13,7 +13,8 @@ from gdn_core import reference
 class Objective:
     """The objective of a rule of scalar gates, at a memory S, in words.
 
-    It is ``|S - A|^2 - 2 <S k, u>``, where A is what is to be kept of the memory M before, and u what is to be said.
+    It is ``|S - A|^2 - 2 <S k, u>``, where A is the decayed memory, made of the memory M before the token, and u is the
+    error: what the token writes, less what A answers and the rule erases.
     """
 
     def __init__(self) -> None:
@@ -23,7 +24,7 @@ class Objective:
         self.q, self.k, self.v = a.vector("q", "K"), a.vector("k", "K"), a.vector("v", "V")
 
     def rows(self) -> dict[str, tuple[Expr, Expr, Expr]]:
-        """Return for each row of the table what is kept, what is said, and the memory that the code's step makes."""
+        """Return A, u and the memory that the code's step makes, for each row of the table."""
         M, k, v, alpha, beta = self.M, self.k, self.v, self.alpha, self.beta
         return {
             "linear attention": (M, v, self.step(1, 0, 1)),
@@ -37,13 +38,13 @@ class Objective:
         x = arrays.token(q=self.q, k=self.k, v=self.v, decay=decay, erase=erase, write=write)
         return reference.step(arrays.Array(self.M, 2), x, exp=arrays.exp)[0].word
 
-    def above_the_minimum(self, kept: Expr, said: Expr, minimiser: Expr) -> Any:
+    def above_the_minimum(self, decayed: Expr, error: Expr, minimiser: Expr) -> Any:
         """Return F(S) - F(minimiser) - |S - minimiser|^2, which is 0 where ``minimiser`` is the only minimum."""
 
         def squared(x: Expr) -> Expr:
             return x @ x.T  # its trace is |x|^2
 
         def value(x: Expr) -> Expr:
-            return squared(x - kept) - x @ self.k @ said.T - said @ (x @ self.k).T
+            return squared(x - decayed) - x @ self.k @ error.T - error @ (x @ self.k).T
 
         return trace(value(self.S) - value(minimiser) - squared(self.S - minimiser))

@@ -29,7 +29,7 @@ SEVERAL = OverField(degree=5 * 64, C=64, dk=128, dv=128)
 
 
 class Products:
-    """A chunk of n tokens under a tied gate and without decay, and the token behind it, in words.
+    """A chunk of n tokens under a tied gate and without decay, and the next token, in words.
 
     The hypothesis: W and U solve ``(I + A) W = diag(beta) K`` and ``(I + A) U = diag(beta) N``, with A the strict lower
     triangle of ``diag(beta) K K'``, and T is the inverse of I + A times diag(beta).

@@ -27,7 +27,7 @@ ENTRY = Erratum(
 
 
 def writes_decayed_from(case: Case, start: int) -> Any:
-    """Return the memory of two tokens from their errors, each decayed from ``start`` tokens behind its write."""
+    """Return the memory of two tokens from their errors, each decayed from ``start`` tokens after its write."""
     S, errors = case.S, []
     for t in range(2):
         u = case.x.w[t] * case.x.v[t] - (case.exp(case.x.g[t]) * S) @ (case.x.b[t] * case.x.k[t])
@@ -43,7 +43,7 @@ def decayed_from(start: int, s: Any, a1: Any, a2: Any, first: Any, second: Any) 
 
 
 def starts() -> tuple[Any, Any]:
-    """Compute the memory of two tokens with each write decayed by its own token too, and behind it."""
+    """Compute the memory of two tokens, each write decayed from its own token on, and from the next token on."""
     case = in_numbers(ENTRY)
     return writes_decayed_from(case, 0)[0], writes_decayed_from(case, 1)[0]
 
@@ -69,7 +69,7 @@ def decays_of_a_write_start_behind_it() -> Any:
 
 @decays_of_a_write_start_behind_it.step(engine="ring", scope=Sizes(C=2, dk=1, dv=1))
 def decays_behind_the_write() -> Any:
-    """In letters the errors, decayed from behind their writes, make the code's memory."""
+    """In letters the errors, decayed from the token after each write, make the code's memory."""
     return start_residual(1)
 
 

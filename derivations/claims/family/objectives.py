@@ -21,10 +21,10 @@ from gdn_core.rules import Gate, WriteRule
 
 def _statement() -> str:
     words = Objective()
-    kept, said, made = words.rows()["Gated DeltaNet"]
+    decayed, error, made = words.rows()["Gated DeltaNet"]
     return (
-        rf"F(S) = \bigl\| S - {kept.tex()} \bigr\|_F^2 "
-        rf"- 2 \bigl\langle S k, {said.tex()} \bigr\rangle, "
+        rf"F(S) = \bigl\| S - {decayed.tex()} \bigr\|_F^2 "
+        rf"- 2 \bigl\langle S k, {error.tex()} \bigr\rangle, "
         rf"\qquad F(S) = F(S_t) + \| S - S_t \|_F^2, \quad S_t = {made.normal().tex()}"
     )
 
@@ -47,18 +47,18 @@ def rules_minimise_their_published_objectives() -> Any:
     return {name: words.above_the_minimum(*row) for name, row in words.rows().items()}
 
 
-def objective(M: Array, kept: Array, said: Array, k: Array) -> Any:
+def objective(M: Array, decayed: Array, error: Array, k: Array) -> Any:
     """Return the objective at a memory M; k has a key for each row."""
-    return ((M - kept) ** 2).sum() - 2 * ((M * k).sum(1) * said).sum()
+    return ((M - decayed) ** 2).sum() - 2 * ((M * k).sum(1) * error).sum()
 
 
-def kept_and_said(S: Array, x: Token, k: Array, exp: Exp, *, gated: bool = True) -> tuple[Array, Array]:
-    """Return what is to be kept of the memory S before the token, and what is to be said of its key."""
-    kept = exp(x.g) * S
-    return kept, x.w * x.v - ((kept if gated else S) * (x.b * k)).sum(1)
+def decayed_and_error(S: Array, x: Token, k: Array, exp: Exp, *, gated: bool = True) -> tuple[Array, Array]:
+    """Return the decayed memory and the error of a token; without ``gated`` the error is read before the decay."""
+    decayed = exp(x.g) * S
+    return decayed, x.w * x.v - ((decayed if gated else S) * (x.b * k)).sum(1)
 
 
-def partial_derivatives(rule: WriteRule, *, keep: bool = True, gated: bool = True) -> Array:
+def partial_derivatives(rule: WriteRule, *, decay: bool = True, gated: bool = True) -> Array:
     """Differentiate a rule's objective by every entry of the memory, at the memory that the code's step makes.
 
     The objective is the table's, with the gates at the rule's widths: ``|S - e^g * S'|^2 - 2 <S k, w * v - (e^g * S')
@@ -70,9 +70,9 @@ def partial_derivatives(rule: WriteRule, *, keep: bool = True, gated: bool = Tru
     stream = tokens(rule, {name: ring[name] for name in sizes})
     x = stream[0]
     k = np.broadcast_to(x.k, sizes["S"])
-    kept, said = kept_and_said(ring["S"], x, k, ring.exp, gated=gated)
+    decayed, error = decayed_and_error(ring["S"], x, k, ring.exp, gated=gated)
     M = ring["M"]
-    value = objective(M, kept if keep else ring["S"], said, k)
+    value = objective(M, decayed if decay else ring["S"], error, k)
     written, _ = reference.recurrent(ring["S"], stream, exp=ring.exp)
     at = list(zip(M.flat, written.flat, strict=True))
     found = [value.diff(letter).compose(at) for letter in M.flat]
@@ -81,18 +81,18 @@ def partial_derivatives(rule: WriteRule, *, keep: bool = True, gated: bool = Tru
 
 @rules_minimise_their_published_objectives.refute
 def objective_of_mamba_2_for_gated_deltanet() -> Any:
-    """What Gated DeltaNet says is the value, and not the value less what is known of it."""
+    """The value stands for the error in Gated DeltaNet's objective: nothing is erased."""
     words = Objective()
-    kept, _, minimiser = words.rows()["Gated DeltaNet"]
-    return words.above_the_minimum(kept, words.beta * words.v, minimiser)
+    decayed, _, minimiser = words.rows()["Gated DeltaNet"]
+    return words.above_the_minimum(decayed, words.beta * words.v, minimiser)
 
 
 @rules_minimise_their_published_objectives.refute
 def known_value_read_before_the_decay() -> Any:
-    """What is known of the value is read from the memory before the decay."""
+    """The error is read from the memory before the decay."""
     words = Objective()
-    kept, _, minimiser = words.rows()["Gated DeltaNet"]
-    return words.above_the_minimum(kept, words.beta * (words.v - words.M @ words.k), minimiser)
+    decayed, _, minimiser = words.rows()["Gated DeltaNet"]
+    return words.above_the_minimum(decayed, words.beta * (words.v - words.M @ words.k), minimiser)
 
 
 def _objective() -> str:
@@ -100,7 +100,7 @@ def _objective() -> str:
     S, before, k = entry("S"), entry("S_{t-1}"), x.k[None]
     made, _ = reference.step(before, x, exp=exp)
     return (
-        rf"F(S) = {objective(S, *kept_and_said(before, x, k, exp), k)}, \quad S_t = {made[0, 0]} \;\Rightarrow\; "
+        rf"F(S) = {objective(S, *decayed_and_error(before, x, k, exp), k)}, \quad S_t = {made[0, 0]} \;\Rightarrow\; "
         r"\nabla F(S_t) = 0, \quad \text{for one row and one key channel}"
     )
 
@@ -125,11 +125,11 @@ def every_rule_minimises_an_objective(rule: WriteRule) -> Any:
 
 @every_rule_minimises_an_objective.refute(rules=lambda rule: rule.decay is not Gate.NONE)
 def memory_kept_as_it_was(rule: WriteRule) -> Any:
-    """The memory is to be kept as it was before the decay."""
-    return partial_derivatives(rule, keep=False)
+    """The memory from before the decay stands for the decayed one."""
+    return partial_derivatives(rule, decay=False)
 
 
 @every_rule_minimises_an_objective.refute(rules=lambda rule: Gate.NONE not in (rule.decay, rule.erase))
 def known_value_not_decayed(rule: WriteRule) -> Any:
-    """What is known of the value is read before the decay."""
+    """The error is read before the decay."""
     return partial_derivatives(rule, gated=False)

@@ -19,7 +19,7 @@ from gdn_core.rules import Gate, WriteRule
 
 
 class ByChannel:
-    """A chunk of n tokens and the token behind it, in words, with gates a channel.
+    """A chunk of n tokens and the next token, in words, with gates a channel.
 
     C is the diagonal of the decays from the start of the chunk to now, K the keys as they have decayed to now, N the
     errors; A, E and W are the new token's decay, erase and write gates, diagonal.
@@ -44,7 +44,7 @@ class ByChannel:
         return self.W @ self.v - (self.S0 @ self.C @ self.A + self.N.T @ keys) @ read_by
 
     def residual(self, *, decay_of_keys: Expr | None = None, read_by: Expr | None = None) -> list[Any]:
-        """Compare the chunk form of n + 1 tokens with the code's step behind the hypothesis."""
+        """Compare the chunk form of n + 1 tokens with the code's step on the memory of the hypothesis."""
         keys = self.K @ (self.A if decay_of_keys is None else decay_of_keys)
         error = self.error(keys, read_by)
         S = self.S0 @ self.C @ self.A + Block([[self.N], [error.T]]).T @ Block([[keys], [self.k.T]])
@@ -95,7 +95,7 @@ def code_by_channel_on_symbols(rule: WriteRule) -> Any:
 
 @chunk_by_channel_equals_recurrence.step(engine="field", scope=SHORTER_STREAM)
 def code_by_channel_at_real_sizes(rule: WriteRule, rng: random.Random) -> Any:
-    """The reference's chunks, one behind the other, are the reference's recurrence."""
+    """The reference's chunks, one after the other, are the reference's recurrence."""
     return chunks_against_recurrence(rule, rng, SHORTER_STREAM)
 
 

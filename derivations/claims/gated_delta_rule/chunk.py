@@ -64,7 +64,7 @@ def code_on_symbols() -> Any:
 
 @gated_chunk_equals_recurrence.step(engine="field", scope=STREAM)
 def code_at_real_sizes(rng: random.Random) -> Any:
-    """The reference's chunks, one behind the other, are the reference's recurrence."""
+    """The reference's chunks, one after the other, are the reference's recurrence."""
     return chunks_against_recurrence(GATED_DELTANET, rng, STREAM)
 
 

@@ -40,7 +40,7 @@ def padding_leaves_the_memory() -> Any:
 
 
 def padded(*, decay: str | int = 1, value: bool = False, key: bool = False) -> tuple[Expr, Expr, Expr]:
-    """Return a memory, and the memory and the output behind a token that fills up; what is named is not zero in it."""
+    """Return a memory, and the memory and the output after a padding token; the fields named are not zero in it."""
     a = Algebra("omega alpha")
     S = a.matrix("S", "V", "K")
     x = arrays.token(

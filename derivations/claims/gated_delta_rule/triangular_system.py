@@ -26,7 +26,7 @@ def _triangular() -> str:
 
 
 class Triangular:
-    """The triangular system of n tokens, and the row that the token behind them adds to it, in words.
+    """The triangular system of n tokens, and the row that the next token adds to it, in words.
 
     B, D and M are the write gates, the decays from the start of the chunk and the system's matrix of the tokens so far.
     """
@@ -66,7 +66,7 @@ class Triangular:
 def ut_transform_is_the_gated_triangular_system() -> Any:
     """The errors of a chunk solve one triangular system, whose matrix has the decays in U and only a factor in W.
 
-    The induction step: the row that the token behind n others adds to the system is its error, solved.
+    The induction step: the row that the token after n others adds to the system is its error, solved.
     """
     t = Triangular()
     return t.residual(t.words.beta * (t.words.k.T @ t.words.K.T @ (t.words.alpha * t.words.L)))

@@ -27,7 +27,7 @@ LONG = OverField(degree=4, T=130, C=64, dk=128, dv=144)  # S0 q, or v k q
 
 
 class TwoChunks:
-    """A chunk of m tokens and one of n behind it, in words. P and R are (Q K^T) under the causal mask, within each."""
+    """A chunk of m tokens and one of n after it, in words. P and R are (Q K^T) under the causal mask, within each."""
 
     def __init__(self) -> None:
         a = self.algebra = Algebra()

@@ -130,7 +130,7 @@ def write_weighs_the_decays_since() -> Any:
 
 @write_weighs_the_decays_since.step(engine="ring", scope=Sizes(T=4, dk=2, dv=3))
 def the_code_over_four_tokens() -> Any:
-    """The code's memory after four tokens is the sum of the writes, each times the decays of the tokens behind it."""
+    """The code's memory after four tokens is the sum of the writes, each times the decays of the tokens after it."""
     return four_tokens(since=1)
 
 

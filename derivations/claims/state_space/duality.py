@@ -30,7 +30,7 @@ def additive(rule: WriteRule) -> bool:
 
 
 class Duality:
-    """n tokens of masked attention, and the token behind them, in words.
+    """n tokens of masked attention, and the next token, in words.
 
     Of the tokens so far, K and V are the keys and values, row by row; L is the diagonal of the decays from each of them
     to now, and c the decay from the start to now.
@@ -53,7 +53,7 @@ class Duality:
         return decay * self.c * (self.S0 @ self.q) + values.T @ row @ (keys @ self.q)
 
     def residual(self, output: Expr) -> list[Any]:
-        """Take the code's step behind the hypothesis off the output, and off the hypothesis of one more token."""
+        """Compare an output, and the hypothesis of one more token, with the code's step on the hypothesis."""
         x = arrays.token(q=self.q, k=self.k, v=self.v, decay=self.alpha)
         S, o = reference.step(arrays.Array(self.hypothesis, 2), x, exp=arrays.exp)
         following = self.alpha * self.c * self.S0 + self.V.T @ (self.alpha * self.L) @ self.K + self.v @ self.k.T
@@ -86,7 +86,7 @@ def _statement() -> str:
 def additive_recurrence_is_masked_attention() -> Any:
     """A recurrence that decays and adds is attention under a mask of the products of decays between two tokens.
 
-    The induction step: the token behind n others reads the row of attention that belongs to it.
+    The induction step: the token after n others reads the row of attention that belongs to it.
     """
     words = Duality()
     return words.residual(words.attention())
