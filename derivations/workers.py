@@ -103,7 +103,9 @@ class Worker:
             stdout=subprocess.PIPE,
             text=True,
             env={**THREADS, **os.environ, "PYTHONPATH": path},
-            start_new_session=True,  # an interrupt at a terminal is for the program that asked, which ends this one
+            # An interrupt at a terminal is for the program that asked, which ends this one. Not a session of its own:
+            # Linux shares the processor out between sessions first, whatever their niceness.
+            process_group=0 if os.name == "posix" else None,
         )
         self._answer(process)
         return process
