@@ -19,12 +19,13 @@ whose logs would swallow the digits of every log summed after them, and tokens t
 ones of their chunk where a product multiplies them by 0. On all other inputs it changes no bit.
 
 In the comments X = B * HV counts memories, n the chunks of a span, C tokens in a chunk; the memory is kept as [K, V].
+T counts tokens, so the UT transform of a chunk is called UT.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -43,15 +44,15 @@ PARTS = 4  # of a sum in float32; with more, adding the parts rounds as much as 
 class Kept(NamedTuple):
     """What the backward pass needs of the forward one beside the inputs, in memory that the caller provides."""
 
-    starts: Tensor  # [spans, X, K, V], the memory before each span
-    errors: Tensor  # [chunks, X, C, V], before their gate; no chunks where nothing is erased
+    h: Tensor  # [spans, X, K, V], the memory before each span
+    v_new: Tensor  # [chunks, X, C, V], the errors before their gate; no chunks where nothing is erased
 
 
-def room(v: Tensor, K: int, *, spans: int, chunks: int, chunk_size: int = CHUNK_SIZE) -> Kept:
+def room(v: Tensor, K: int, *, spans: int, chunks: int) -> Kept:
     """Make room for what is kept of a forward pass over values [B, T, HV, V], in so many spans and chunks."""
     B, _, HV, V = v.shape
     dtype = torch.promote_types(v.dtype, torch.float32)
-    shapes = (spans, B * HV, K, V), (chunks, B * HV, chunk_size, V)
+    shapes = (spans, B * HV, K, V), (chunks, B * HV, CHUNK_SIZE, V)
     return Kept(*(v.new_empty(shape, dtype=dtype) for shape in shapes))
 
 
@@ -89,7 +90,8 @@ class _Span(NamedTuple):
             x[:, self.start :] = values.movedim(0, 1).movedim(3, 2).flatten(1, 2)[:, : T - self.start] * scale
 
 
-def _spans(T: int, C: int) -> Iterator[_Span]:
+def _spans(T: int) -> Iterator[_Span]:
+    C = CHUNK_SIZE
     for number, start in enumerate(range(0, T, C * CHUNKS_AT_ONCE)):
         yield _Span(number, start, min(CHUNKS_AT_ONCE, -(-(T - start) // C)), C)
 
@@ -155,7 +157,7 @@ def _multiply(columns: Iterable[Tensor], rows: Iterable[Tensor], out: Tensor, *,
     return out
 
 
-def _inverse(triangle: Tensor) -> Tensor:
+def _ut_transform(triangle: Tensor) -> Tensor:
     """Invert I + the strict lower triangle of [n, B, H, G, C, C]; return [n, X, C, C]."""
     one = torch.eye(triangle.shape[-1], dtype=triangle.dtype, device=triangle.device).expand_as(triangle)
     return torch.linalg.solve_triangular(triangle, one, upper=False, unitriangular=True).flatten(1, 3)
@@ -182,17 +184,31 @@ def forward(
     *,
     scale: float,
     initial_state: Tensor | None,
-    chunk_size: int = CHUNK_SIZE,
     kept: Kept | None = None,
     guarded: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Run :func:`chunk` without recording gradients; what :func:`backward` needs is written to ``kept``.
+    """Run a scalar-gated rule of the family in chunks.
 
-    ``guarded`` is for log decays of :data:`precision.FORGETS` or less, and for numbers that are not finite.
+    Args:
+        q: queries, [B, T, H, K].
+        k: keys, [B, T, H, K].
+        v: values, [B, T, HV, V], HV a multiple of H.
+        g: log decay in nats, [B, T, HV], <= 0; None for no decay.
+        beta: erase and write gate, [B, T, HV], in [0, 2]; None to erase nothing and write everything.
+        scale: factor on the queries.
+        initial_state: memory before the first token, [B, HV, K, V]; None for zero.
+        kept: where what :func:`backward` needs is written to; None where no gradient is asked for.
+        guarded: there may be log decays of :data:`precision.FORGETS` or less, or numbers that are not finite.
+
+    Returns:
+        Outputs [B, T, HV, V] in the dtype of v, and the memory after the last token, [B, HV, K, V], float32 (float64
+        where v is).
+
+    Source: Gated DeltaNet, arXiv 2412.06464, sec. 3.3, with the decay mask in the output as in its first version.
     """
     B, T, HV, V = v.shape
     H, K = k.shape[2:]
-    X, C, N = B * HV, chunk_size, min(CHUNKS_AT_ONCE, -(-T // chunk_size))
+    X, C, N = B * HV, CHUNK_SIZE, min(CHUNKS_AT_ONCE, -(-T // CHUNK_SIZE))
     dtype, wide = torch.promote_types(v.dtype, torch.float32), precision.wide(v.device)
     S = v.new_zeros(X, K, V, dtype=dtype)
     if initial_state is not None:
@@ -200,45 +216,45 @@ def forward(
     o = torch.empty(v.shape, dtype=v.dtype, device=v.device)
     own = v.new_empty(2, N, B, H, C, K, dtype=dtype)  # keys, queries
     wide_keys = v.new_empty(N, B, H, C, K, dtype=wide)
-    right, wide_error = (v.new_empty(X, C, V, dtype=wide) for _ in range(2))
+    right, wide_v_new = (v.new_empty(X, C, V, dtype=wide) for _ in range(2))
     stored = v.new_empty(X, C, V, dtype=dtype)
     all_writing = v.new_empty(N, X, C, K, dtype=dtype)
-    all_read, all_errors, all_out = (v.new_empty(N, X, C, V, dtype=dtype) for _ in range(3))
+    all_read, all_v_new, all_out = (v.new_empty(N, X, C, V, dtype=dtype) for _ in range(3))
     products = v.new_empty(N * B * H, C, C, dtype=dtype)
     S_rows = _rows(S)
-    for span in _spans(T, C):
+    for span in _spans(T):
         n = span.n
         keys, queries, values = (span.rows(x, HV, dtype) for x in (k, q, v))
         gates = _gates(g, beta, span, H, v, guarded=guarded)
         gated = gates.between * gates.beta[..., None, :]
-        solve = None
+        UT = None
         if beta is not None:
             own_wide = wide_keys[:n].copy_(span.cut(k)).flatten(0, 2)
-            solve = _inverse(torch.bmm(own_wide, own_wide.transpose(1, 2)).view(n, B, H, 1, C, C) * gated)
+            UT = _ut_transform(torch.bmm(own_wide, own_wide.transpose(1, 2)).view(n, B, H, 1, C, C) * gated)
         left, so_far = gates.left * gates.beta.view(n, X, C, 1), gates.so_far.to(dtype)
         writing = torch.mul(keys, left.to(dtype), out=all_writing[:n])
-        errors = all_errors[:n]
+        v_new = all_v_new[:n]
         if kept is not None:
-            kept.starts[span.number] = S
+            kept.h[span.number] = S
             if beta is not None:
-                errors = kept.errors[span.number * CHUNKS_AT_ONCE :][:n]
+                v_new = kept.v_new[span.number * CHUNKS_AT_ONCE :][:n]
         minus = -gates.so_far
         key_columns = zip(*(x.unbind() for x in _columns(keys)), strict=True)
-        for i, (k_i, q_i, u) in enumerate(zip(key_columns, queries.unbind(), errors.unbind(), strict=True)):
+        for i, (k_i, q_i, u) in enumerate(zip(key_columns, queries.unbind(), v_new.unbind(), strict=True)):
             torch.bmm(q_i, S, out=all_read[i])
-            if solve is None:
+            if UT is None:
                 u.copy_(values[i])
             else:
                 torch.addcmul(values[i], _multiply(k_i, S_rows, stored), minus[i], out=right)
-                u.copy_(_read_back(solve[i], right, wide_error, guarded=guarded))  # error
+                u.copy_(_read_back(UT[i], right, wide_v_new, guarded=guarded))  # error
             if g is not None:
                 S *= so_far[i, :, -1:]  # decay
             S.baddbmm_(writing[i].transpose(1, 2), u)  # write
         own_keys, own_queries = (o_x[:n].copy_(span.cut(x)).flatten(0, 2) for o_x, x in zip(own, (k, q), strict=True))
-        attention = _multiply(_columns(own_queries), _rows(own_keys.transpose(1, 2)), products[: n * B * H])
-        attention = (attention.view(n, B, H, 1, C, C) * gated.to(dtype)).tril_().view(n * X, C, C)
+        Aqk = _multiply(_columns(own_queries), _rows(own_keys.transpose(1, 2)), products[: n * B * H])
+        Aqk = (Aqk.view(n, B, H, 1, C, C) * gated.to(dtype)).tril_().view(n * X, C, C)
         out = all_out[:n]
-        _read_back(attention, errors.flatten(0, 1), out.view(n * X, C, V), guarded=guarded)
+        _read_back(Aqk, v_new.flatten(0, 1), out.view(n * X, C, V), guarded=guarded)
         span.put(out.addcmul_(all_read[:n], so_far), o, scale)  # read
     return o, S.view(B, HV, K, V)
 
@@ -265,20 +281,20 @@ def backward(
     *,
     scale: float,
     kept: Kept,
-    chunk_size: int = CHUNK_SIZE,
     guarded: bool = False,
 ) -> Gradients:
     """Run the spans backwards: what each needs of its own tokens and the memories in it are made again.
 
-    With M the strict lower triangle of decayed products of keys and A the attention: the errors e, before their gate,
-    solve (I + M beta) e = v - (decay * k) S; u = beta * e is written, and o = (decay * q) S + A u. Let du be the
-    gradient of u through the memory and the outputs. Then r with (I + beta M)' r = du is the one through later errors
-    too, so the gradient of beta is e . r, and that of v is beta * r. Every decay is the exponential of a difference of
-    log decays, so the gradient of the difference is that of the decay times the decay.
+    Akk is the strict lower triangle of the products of keys under the decay mask, Aqk that of queries and keys. The
+    errors before their gate, v_new, solve (I + Akk beta) v_new = v - (decay * k) h; u = beta * v_new is written, and
+    o = (decay * q) h + Aqk u. Let du be the gradient of u through the memory and the outputs. Then r with
+    (I + beta Akk)' r = du is the one through later errors too, so the gradient of beta is v_new . r, and that of v is
+    beta * r. Every decay is the exponential of a difference of log decays, so the gradient of the difference is that of
+    the decay times the decay.
     """
     B, T, HV, V = v.shape
     H, K = k.shape[2:]
-    X, C, G, N = B * HV, chunk_size, HV // H, min(CHUNKS_AT_ONCE, -(-T // chunk_size))
+    X, C, G, N = B * HV, CHUNK_SIZE, HV // H, min(CHUNKS_AT_ONCE, -(-T // CHUNK_SIZE))
     dtype, wide = torch.promote_types(v.dtype, torch.float32), precision.wide(v.device)
     erase = beta is not None
     R = 2 * C if erase else C  # rows that read a memory: keys, where something is erased, above queries
@@ -298,21 +314,21 @@ def backward(
     all_d_products = v.new_empty(N * X, C, C, dtype=dtype)
     dS_rows, dS_columns = _rows(dS), _rows(dS.transpose(1, 2))
     product, forgotten = v.new_empty(X, K, V, dtype=dtype), v.new_empty(N, X, dtype=dtype)
-    for span in reversed(list(_spans(T, C))):
+    for span in reversed(list(_spans(T))):
         n = span.n
         both = own[:n]
         both[:, :, :, 0].copy_(span.cut(k))
         both[:, :, :, 1].copy_(span.cut(q))
         keys, queries = both.flatten(0, 2).unbind(1)
         gates = _gates(g, beta, span, H, v, guarded=guarded)
-        solve, gram, b = None, None, gates.beta.view(n, X, C, 1)
+        UT, gram, b = None, None, gates.beta.view(n, X, C, 1)
         if erase:
             own_wide = wide_keys[:n].copy_(both[:, :, :, 0]).flatten(0, 2)
             gram = torch.bmm(own_wide, own_wide.transpose(1, 2)).view(n, B, H, 1, C, C)
-            solve = _inverse(gram * gates.between * gates.beta[..., :, None]).transpose(2, 3)
+            UT = _ut_transform(gram * gates.between * gates.beta[..., :, None]).transpose(2, 3)
         factors = gates.between.to(dtype) * scale
         products = _multiply(_columns(queries), _rows(keys.transpose(1, 2)), all_products[: n * B * H])
-        attention = (products.view(n, B, H, 1, C, C) * factors).tril_()
+        Aqk = (products.view(n, B, H, 1, C, C) * factors).tril_()
         decays, left = gates.so_far.to(dtype), gates.left.to(dtype)
         so_far = decays.view(n, B, H, G, 1, C, 1)
         row_factors = torch.cat((so_far, so_far * scale), 4) if erase else so_far * scale
@@ -323,21 +339,21 @@ def backward(
         torch.mul(
             both[:, :, :, None, 0], left.view(n, B, H, G, C, 1), out=writing.view(n, B, H, G, C, K)
         )  # fmt: skip
-        errors = kept.errors[span.number * CHUNKS_AT_ONCE :][:n] if erase else None
+        v_new = kept.v_new[span.number * CHUNKS_AT_ONCE :][:n] if erase else None
         u = all_u[:n]
-        if errors is None:
+        if v_new is None:
             u.copy_(span.rows(v, HV, dtype))
         else:
-            torch.mul(errors, b.to(dtype), out=u)
+            torch.mul(v_new, b.to(dtype), out=u)
         S = all_S[:n]
-        S[0] = kept.starts[span.number]
+        S[0] = kept.h[span.number]
         for i in range(n - 1):
             torch.mul(S[i], decays[i, :, -1:], out=S[i + 1])  # decay
             S[i + 1].baddbmm_(writing[i].transpose(1, 2), u[i])  # write
         answer = answered[:n]
         answer[:, :, -C:] = span.rows(do, HV, dtype)
         du = all_du[:n]
-        torch.bmm(attention.flatten(0, 3).transpose(1, 2), answer.flatten(0, 1)[:, -C:], out=du.flatten(0, 1))  # read
+        torch.bmm(Aqk.flatten(0, 3).transpose(1, 2), answer.flatten(0, 1)[:, -C:], out=du.flatten(0, 1))  # read
         d_writing = d_writing_of_all[:n]
         r = all_r[:n]
         writing_columns, u_columns = (list(zip(*(y.unbind() for y in _columns(x)), strict=True)) for x in (writing, u))
@@ -347,8 +363,8 @@ def backward(
             if g is not None:
                 torch.sum(torch.mul(S[i], dS, out=product), (1, 2), out=forgotten[i])
                 dS *= decays[i, :, -1:]  # decay
-            if solve is not None:
-                torch.bmm(solve[i], right.copy_(du[i]), out=r[i])  # error
+            if UT is not None:
+                torch.bmm(UT[i], right.copy_(du[i]), out=r[i])  # error
                 torch.mul(r[i], b[i], out=du[i])
                 torch.neg(du[i], out=answer[i, :, :C])
             for rows_i, answers in zip(reading[i].split(C, 1), answer[i].split(C, 1), strict=True):  # keys, queries
@@ -363,12 +379,12 @@ def backward(
             _columns(answer.flatten(0, 1)[:, -C:]), _rows(u.flatten(0, 1).transpose(1, 2)), all_d_products[: n * X]
         ).tril_().view(n, B, H, G, C, C)
         d_gram = None
-        if errors is not None:
-            own_u = torch.mul(errors, b, out=wide_u[:n]).flatten(0, 1).transpose(1, 2)
+        if v_new is not None:
+            own_u = torch.mul(v_new, b, out=wide_u[:n]).flatten(0, 1).transpose(1, 2)
             d_gram = torch.bmm(r.flatten(0, 1), own_u).view_as(d_products)
             d_gram.mul_(gates.beta[..., :, None] * -gates.between).tril_(-1)
         if dg is not None:
-            differences = (d_products * attention).to(wide)  # [n, B, H, G, C, C]
+            differences = (d_products * Aqk).to(wide)  # [n, B, H, G, C, C]
             if d_gram is not None and gram is not None:
                 differences += d_gram * gram
             at_end = (d_writing * both[:, :, :, None, 0]).sum(-1, dtype=wide)
@@ -377,8 +393,8 @@ def backward(
             dG[..., -1] += at_end.sum(-1) + last.view(n, B, H, G)
             dG = dG.flip(-1).cumsum(-1).flip(-1)
             span.put(dG if gates.resets is None else dG.masked_fill_(gates.resets, 0), dg)
-        if dbeta is not None and errors is not None:
-            span.put(torch.mul(r, errors, out=r).sum(-1), dbeta)
+        if dbeta is not None and v_new is not None:
+            span.put(torch.mul(r, v_new, out=r).sum(-1), dbeta)
         of_head = (d_products * factors).sum(3).view(n * B * H, C, C)
         d_rows = d_reading.sum(3).view(n * B * H, R, K)
         d_queries = d_rows[:, -C:].baddbmm_(of_head, keys)
@@ -391,59 +407,3 @@ def backward(
         span.put(d_keys, dk)
         span.put(d_queries.reshape(n, B * H, C, K), dq)
     return Gradients(dq, dk, dv, dg, dbeta, dS.view(B, HV, K, V))
-
-
-class _Chunk(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:
-        q, k, v, g, beta, initial_state, scale, chunk_size = inputs
-        kept = None
-        if any(ctx.needs_input_grad):
-            spans = list(_spans(v.shape[1], chunk_size))
-            chunks = 0 if beta is None else sum(span.n for span in spans)
-            kept = room(v, k.shape[-1], spans=len(spans), chunks=chunks, chunk_size=chunk_size)
-        o, S = forward(
-            q, k, v, g, beta, scale=scale, initial_state=initial_state, chunk_size=chunk_size, kept=kept
-        )  # fmt: skip
-        ctx.save_for_backward(q, k, v, g, beta, *(kept or ()))
-        ctx.scale, ctx.chunk_size, ctx.has_state = scale, chunk_size, initial_state is not None
-        return o, S
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
-        do, dS = gradients
-        *inputs, starts, errors = ctx.saved_tensors
-        d = backward(do, dS, *inputs, scale=ctx.scale, kept=Kept(starts, errors), chunk_size=ctx.chunk_size)
-        return d.q, d.k, d.v, d.g, d.beta, d.S if ctx.has_state else None, None, None
-
-
-def chunk(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    g: Tensor | None,
-    beta: Tensor | None,
-    *,
-    scale: float,
-    initial_state: Tensor | None = None,
-    chunk_size: int = CHUNK_SIZE,
-) -> tuple[Tensor, Tensor]:
-    """Run a scalar-gated rule of the family in chunks; differentiable once.
-
-    Args:
-        q: queries, [B, T, H, K].
-        k: keys, [B, T, H, K].
-        v: values, [B, T, HV, V], HV a multiple of H.
-        g: log decay in nats, [B, T, HV], <= 0; None for no decay.
-        beta: erase and write gate, [B, T, HV], in [0, 2]; None to erase nothing and write everything.
-        scale: factor on the queries.
-        initial_state: memory before the first token, [B, HV, K, V]; None for zero.
-        chunk_size: tokens a chunk, >= 1.
-
-    Returns:
-        Outputs [B, T, HV, V] in the dtype of v, and the memory after the last token, [B, HV, K, V], float32 (float64
-        where v is).
-
-    Source: Gated DeltaNet, arXiv 2412.06464, sec. 3.3, with the decay mask in the output as in its first version.
-    """
-    return _Chunk.apply(q, k, v, g, beta, initial_state, scale, chunk_size)

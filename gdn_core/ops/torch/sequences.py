@@ -143,7 +143,7 @@ class _Group(NamedTuple):
 
     def take_kept(self, kept: chunk.Kept) -> chunk.Kept:
         """Copy what was kept of the sequences to what a batch of them keeps."""
-        places = self.spans, self.chunks if kept.errors.shape[0] else self.chunks[:, :0]
+        places = self.spans, self.chunks if kept.v_new.shape[0] else self.chunks[:, :0]
         return chunk.Kept(*(x[at].transpose(0, 1).flatten(1, 2) for x, at in zip(kept, places, strict=True)))
 
     def put_kept(self, own: chunk.Kept, kept: chunk.Kept) -> None:
@@ -261,14 +261,14 @@ def _needed(
     def cleared(x: Tensor | None, keep: Tensor) -> Any:
         return None if x is None else x.masked_fill(~keep[(...,) + (None,) * (x.ndim - keep.ndim)], 0)
 
-    h = cleared(kept.starts, read[:, :: chunk.SPAN].movedim(1, 0).flatten(1))
-    errors = kept.errors
-    if errors.shape[0]:
+    h = cleared(kept.h, read[:, :: chunk.SPAN].movedim(1, 0).flatten(1))
+    v_new = kept.v_new
+    if v_new.shape[0]:
         padded = torch.nn.functional.pad(read, (0, 0, 0, -T % chunk.CHUNK_SIZE))
         rows = padded.unflatten(1, (-1, chunk.CHUNK_SIZE)).permute(1, 0, 3, 2).flatten(1, 2)  # [chunks, X, C]
-        errors = cleared(errors, rows)
+        v_new = cleared(v_new, rows)
     return (
-        *(cleared(x, by_key) for x in (q, k)), *(cleared(x, read) for x in (v, g, beta)), chunk.Kept(h, errors),
+        *(cleared(x, by_key) for x in (q, k)), *(cleared(x, read) for x in (v, g, beta)), chunk.Kept(h, v_new),
     )  # fmt: skip
 
 

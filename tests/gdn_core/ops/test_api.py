@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -409,6 +410,65 @@ def test_nan_goes_through_and_is_found_where_that_is_asked_for(monkeypatch: pyte
     sentence = "beta: expected finite numbers, got inf at [0, 5, 0]"
     refused(ValueError, sentence, beta=beta)
     refused(ValueError, sentence, api.fused_recurrent_gated_delta_rule, beta=beta)
+
+
+def test_the_debug_switch_looks_at_the_range_of_beta_and_lets_a_reset_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GDN_CORE_DEBUG", "1")
+    for function in (api.chunk_gated_delta_rule, api.fused_recurrent_gated_delta_rule):
+        for number, said in ((3.0, "3"), (-1.0, "-1")):
+            beta = torch.ones(1, 6, 2)
+            beta[0, 4, 1] = number
+            sentence = f"beta: expected erase and write gates from 0 to 2, got {said} at [0, 4, 1]"
+            refused(ValueError, sentence, function, beta=beta)
+        g = -torch.ones(1, 6, 2)
+        g[0, 2, 0] = torch.nan
+        refused(ValueError, "g: expected finite log decays in nats, got nan at [0, 2, 0]", function, g=g)
+    case = {name: x.cpu() for name, x in draw(B=1, T=6, dtype=torch.float32).items()}
+    case["g"][0, 3] = -torch.inf
+    assert api.chunk_gated_delta_rule(**case)[0].isfinite().all()
+    refused(
+        ValueError, "beta: expected erase and write gates from 0 to 2, got 3 at [0, 0, 0]",
+        lambda g, initial_state, **given: api.chunk_delta_rule(**given), beta=torch.full((1, 6, 2), 3.0),
+    )  # fmt: skip
+
+
+def test_what_is_no_tensor_or_of_another_dtype_or_shape_is_refused_in_a_sentence() -> None:
+    array = np.zeros((1, 6, 2), np.float32)
+    case = {name: x.cpu() for name, x in draw(B=1, T=6, dtype=torch.float32).items()}
+    for name in ("q", "k", "v", "g", "beta", "initial_state"):
+        narrow = case[name].to(torch.float8_e4m3fn)
+        for function in (api.chunk_gated_delta_rule, api.fused_recurrent_gated_delta_rule):
+            refused(TypeError, f"{name}: expected a torch.Tensor, got numpy.ndarray", function, **{name: array})
+            refused(
+                TypeError,
+                f"{name}: expected floating-point numbers in bfloat16, float16, float32, float64, "
+                "got torch.float8_e4m3fn",
+                function, **{name: narrow},
+            )  # fmt: skip
+    refused(TypeError, "cu_seqlens: expected a torch.Tensor, got list", cu_seqlens=[0, 6])
+    three = {"q": case["q"], "k": case["k"], "v": case["v"]}
+    others = (api.chunk_linear_attn, "v"), (api.chunk_simple_gla, "g_gamma"), (api.chunk_delta_rule, "beta")
+    for function, argument in others:
+        with pytest.raises(TypeError, match=f"{argument}: expected a torch.Tensor, got numpy.ndarray"):
+            function(**(three | {argument: array}))
+    with pytest.raises(TypeError, match="v: expected floating-point numbers in bfloat16"):
+        api.chunk_linear_attn(case["q"], case["k"], case["v"].to(torch.float8_e5m2))
+
+
+def test_parameters_of_the_gate_are_one_number_a_head() -> None:
+    def gated(sentence: str, error: type[Exception] = ValueError, **changes: Any) -> None:
+        for function in (api.chunk_gated_delta_rule, api.fused_recurrent_gated_delta_rule):
+            refused(error, sentence, function, use_gate_in_kernel=True, **({"A_log": torch.ones(2)} | changes))
+
+    gated("A_log: expected [HV] = [2], got [6, 2]", A_log=torch.ones(6, 2))
+    gated("A_log: expected [HV] = [2], got [1]", A_log=torch.ones(1))
+    gated("dt_bias: expected [HV] = [2], got [1, 6, 2]", dt_bias=torch.ones(1, 6, 2))
+    gated("A_log: expected a torch.Tensor, got numpy.ndarray", TypeError, A_log=np.ones(2))
+    gated("dt_bias: expected a torch.Tensor, got float", TypeError, dt_bias=0.5)
+    gated("A_log: expected floating-point numbers, got torch.int64", TypeError, A_log=torch.ones(2, dtype=torch.int64))
+    gated("A_log: expected an array with use_gate_in_kernel, got none", A_log=None)
+    gated("g: expected [B, T, HV] = [1, 6, 2], got [6, 2]", g=torch.ones(6, 2))
+    gated("dt_bias: expected device cpu, where v is, got meta", dt_bias=torch.ones(2, device="meta"))
 
 
 def test_arguments_that_are_not_supported_are_refused_and_hints_are_swallowed() -> None:

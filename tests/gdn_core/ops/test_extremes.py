@@ -273,9 +273,10 @@ def test_a_sum_of_thousands_in_float16_is_divided_before_it_is_rounded() -> None
         torch.testing.assert_close(x.grad.float(), y.grad, rtol=2 * eps, atol=1e-6)
 
 
+@pytest.mark.parametrize("T", [9, 40])
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_autocast_changes_no_bit(name: str) -> None:
-    case = draw(name)
+def test_autocast_changes_no_bit(name: str, T: int) -> None:
+    case = draw(name, T=T)
 
     def under(given: Case) -> Any:
         with torch.autocast("cpu", dtype=torch.bfloat16):

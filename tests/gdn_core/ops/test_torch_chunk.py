@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
+from gdn_core.ops.operators import chunks
+from gdn_core.ops.torch import chunk as torch_chunk
 from gdn_core.ops.torch import reference as torch_reference
-from gdn_core.ops.torch.chunk import chunk
 
 Case = dict[str, torch.Tensor | None]
 
@@ -17,6 +20,25 @@ SIZES = [  # B, T, H, HV, K, V, chunk_size: ragged tails, T under a chunk, one t
     (2, 31, 2, 2, 3, 17, 32),
     (1, 65, 1, 3, 33, 1, 16),
 ]
+
+
+def chunk(
+    q: Any, k: Any, v: Any, g: Any, beta: Any, scale: float, initial_state: Any = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Run the operator in plain PyTorch, and keep what its gradients need."""
+    o, S, _ = chunks.chunk(q, k, v, g, beta, initial_state, None, scale, False, True, True, "torch")
+    return o, S
+
+
+@pytest.fixture
+def of_size(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Set the tokens of a chunk: small ones make many of few tokens."""
+
+    def sized(chunk_size: int) -> None:
+        monkeypatch.setattr(torch_chunk, "CHUNK_SIZE", chunk_size)
+        monkeypatch.setattr(torch_chunk, "SPAN", chunk_size * torch_chunk.CHUNKS_AT_ONCE)
+
+    return sized
 
 
 def draw(B: int, T: int, H: int, HV: int, K: int, V: int, *, gated: bool = True, delta: bool = True) -> Case:
@@ -46,12 +68,15 @@ def by_reference(case: Case, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("delta", [True, False], ids=["delta", "additive"])
 @pytest.mark.parametrize("gated", [True, False], ids=["gated", "ungated"])
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
-def test_outputs_state_and_gradients_are_those_of_the_recurrence(sizes: tuple, gated: bool, delta: bool) -> None:
+def test_outputs_state_and_gradients_are_those_of_the_recurrence(
+    sizes: tuple, gated: bool, delta: bool, of_size: Any
+) -> None:
     *shape, chunk_size = sizes
+    of_size(chunk_size)
     case = draw(*shape, gated=gated, delta=delta)
     given = [x.requires_grad_() for x in case.values() if x is not None]
     results = []
-    for o, S in (chunk(**case, scale=0.7, chunk_size=chunk_size), by_reference(case, 0.7)):
+    for o, S in (chunk(**case, scale=0.7), by_reference(case, 0.7)):
         torch.manual_seed(1)
         loss = (o * torch.randn(o.shape).double()).sum() + (S * torch.randn(S.shape).double()).sum()
         results.append((o, S, *torch.autograd.grad(loss, given)))
@@ -59,12 +84,13 @@ def test_outputs_state_and_gradients_are_those_of_the_recurrence(sizes: tuple, g
         torch.testing.assert_close(got, want, rtol=0, atol=1e-11 * (1 + want.abs().max().item()))
 
 
-def test_the_gradient_agrees_with_finite_differences() -> None:
+def test_the_gradient_agrees_with_finite_differences(of_size: Any) -> None:
+    of_size(3)
     case = draw(1, 7, 1, 2, 3, 2)
     case["g"] = case["g"].clamp(min=-2)
     tensors = [x.requires_grad_() for x in case.values()]
     assert torch.autograd.gradcheck(
-        lambda q, k, v, g, beta, S: chunk(q, k, v, g, beta, scale=0.5, initial_state=S, chunk_size=3), tensors
+        lambda q, k, v, g, beta, S: chunk(q, k, v, g, beta, scale=0.5, initial_state=S), tensors
     )
 
 
@@ -147,13 +173,14 @@ def test_half_precision_inputs_are_computed_in_float32() -> None:
     torch.testing.assert_close(S, widened[1])
 
 
-def test_the_future_does_not_reach_back() -> None:
+def test_the_future_does_not_reach_back(of_size: Any) -> None:
+    of_size(16)
     case = draw(1, 40, 1, 1, 4, 3)
-    o, _ = chunk(**case, scale=1.0, chunk_size=16)
+    o, _ = chunk(**case, scale=1.0)
     for name in ("q", "k", "v", "beta"):
         case[name] = case[name].clone()
         case[name][:, 21:] = 1.5
-    assert torch.equal(chunk(**case, scale=1.0, chunk_size=16)[0][:, :21], o[:, :21])
+    assert torch.equal(chunk(**case, scale=1.0)[0][:, :21], o[:, :21])
 
 
 def test_two_halves_with_the_state_between_are_the_whole() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ transformers = pytest.importorskip("transformers", reason="transformers is an op
 
 from gdn_core.ops import api  # noqa: E402
 from gdn_core.ops import transformers as integration  # noqa: E402
+from gdn_core.ops.torch import reference as torch_reference  # noqa: E402
 
 SMALL = {
     "vocab_size": 64,
@@ -100,6 +102,66 @@ def test_a_model_has_the_same_gradients() -> None:
         gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
     for theirs, ours in zip(*gradients, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4 * theirs.abs().max().item() + 1e-7)
+
+
+def inputs(B: int = 2, T: int = 40) -> dict[str, torch.Tensor]:
+    """Draw what a layer under autocast passes: 16 bits, but for the log decays."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = {name: torch.randn(B, T, H, 8, generator=generator) for name, H in (("query", 2), ("key", 2), ("value", 4))}
+    drawn["beta"] = torch.randn(B, T, 4, generator=generator).sigmoid()
+    drawn = {name: x.bfloat16() for name, x in drawn.items()}
+    return drawn | {"g": -torch.rand(B, T, 4, generator=generator)}
+
+
+FUNCTIONS = ("torch_chunk_gated_delta_rule", "torch_recurrent_gated_delta_rule")
+
+
+@pytest.mark.parametrize("T", [1, 40])
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_autocast_changes_no_bit(function: str, T: int) -> None:
+    from transformers.models.qwen3_next import modeling_qwen3_next
+
+    given = inputs(T=T)
+    options = {"output_final_state": True, "use_qk_l2norm_in_kernel": True}
+
+    def run(rule: Any, autocast: bool) -> list[torch.Tensor]:
+        leaves = {name: x.clone().requires_grad_() for name, x in given.items()}
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            o, S = rule(**leaves, **options)
+            (o.float().sum() + S.square().sum()).backward()
+        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            return [*rule(**given, **options), o, S, *(x.grad for x in leaves.values())]
+
+    with integration.enabled("qwen3_next"):
+        ours = getattr(modeling_qwen3_next, function)
+        under, outside = run(ours, True), run(ours, False)
+    for got, want in zip(under, outside, strict=True):
+        assert torch.equal(got, want)
+    q, k, v, beta, g = (given[name].double() for name in ("query", "key", "value", "beta", "g"))
+    q, k = (x / (x.square().sum(-1, keepdim=True) + 1e-6).sqrt() for x in (q, k))
+    _, exact = torch_reference.recurrent(q, k, v, g, beta, beta)
+    torch.testing.assert_close(under[1].double(), exact.mT, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_padding_with_garbage_reset_heads_and_no_tokens_go_through(function: str) -> None:
+    from transformers.models.qwen3_next import modeling_qwen3_next
+
+    given = inputs()
+    with integration.enabled("qwen3_next"):
+        ours = getattr(modeling_qwen3_next, function)
+        given["g"][0, 10, 1] = -torch.inf
+        clean, _ = ours(**given)
+        assert clean.isfinite().all()
+        for name in ("query", "key", "value", "beta"):
+            padded = {key: x.clone() for key, x in given.items()}
+            padded[name][0, 30:] = torch.nan
+            o, _ = ours(**padded)
+            assert torch.equal(o[0, :30], clean[0, :30]) and torch.equal(o[1], clean[1])
+        o, S = ours(**{name: x[:, :0] for name, x in given.items()}, output_final_state=True)
+        assert o.shape == (2, 0, 4, 8) and not S.any()
+        mixed = given | {name: given[name].float() for name in ("query", "key")}
+        assert ours(**mixed)[0].dtype is torch.bfloat16
 
 
 def test_enabling_takes_every_model_there_is_and_disabling_gives_them_back() -> None:
