@@ -198,7 +198,7 @@ def forward(
         scale: factor on the queries.
         initial_state: memory before the first token, [B, HV, K, V]; None for zero.
         kept: where what :func:`backward` needs is written to; None where no gradient is asked for.
-        guarded: there may be log decays of :data:`precision.FORGETS` or less, or numbers that are not finite.
+        guarded: there may be log decays of ``precision.FORGETS`` or less, or numbers that are not finite.
 
     Returns:
         Outputs [B, T, HV, V] in the dtype of v, and the memory after the last token, [B, HV, K, V], float32 (float64

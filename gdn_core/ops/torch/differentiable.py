@@ -1,8 +1,8 @@
 """The chunk form in operations that PyTorch itself differentiates and maps: no buffer is written to twice.
 
 It stands in wherever the operators cannot follow: forward-mode derivatives, the transforms of ``torch.func``, and
-derivatives of gradients. It is the same function in the same precision (see :mod:`.chunk`), slower, and it holds what a
-backward pass reads in memory.
+derivatives of gradients. It is the same function in the same precision as :mod:`gdn_core.ops.torch.chunk`, slower, and
+it holds what a backward pass reads in memory.
 """
 
 from __future__ import annotations

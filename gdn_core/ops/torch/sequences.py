@@ -1,8 +1,8 @@
 """The plain PyTorch forms over a batch or over packed sequences, forward and backward.
 
 Packed sequences of one length are run as a batch, some at a time: each gives the same bits as alone. What lies behind
-the last one is 0 in outputs and gradients. It is looked here whether a run needs guarding (see :mod:`.chunk`): on the
-CPU by the numbers, elsewhere a run is guarded always, since there a look waits for the device.
+the last one is 0 in outputs and gradients. Whether a run is guarded (see :mod:`gdn_core.ops.torch.chunk`) is decided
+here: on the CPU by a look at the numbers, elsewhere always, since there a look waits for the device.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def forward(
     scale: float,
     kept: chunk.Kept | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Run the chunk form; arguments as of :func:`.chunk.forward`, with a state a sequence, [N, HV, K, V]."""
+    """Run the chunk form; arguments as of :func:`gdn_core.ops.torch.chunk.forward`, and a state [N, HV, K, V]."""
     if cu_seqlens is None:
         return _chunks(q, k, v, g, beta, scale=scale, initial_state=state, kept=kept)
     o, S = _room_packed(k, v, state, cu_seqlens)

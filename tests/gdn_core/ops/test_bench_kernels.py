@@ -38,7 +38,7 @@ def test_a_wrong_function_is_not_timed(
 ) -> None:
     case = bench.Case("small", what, 1, 48 if what != "decode" else 1, 1, 2)
     monkeypatch.setitem(bench.CASES, "cpu", (case,))
-    assert bench.gate(case, "cpu") is None
+    assert bench.check(case, "cpu") is None
     run = api._run
 
     def scaled(form: str, q: torch.Tensor, *arrays: torch.Tensor, **options: object) -> object:
