@@ -532,7 +532,7 @@ def test_a_slow_path_is_named_once_with_what_to_install(monkeypatch: pytest.Monk
 
 def test_the_readme_says_what_runs() -> None:
     readme = (Path(__file__).resolve().parents[3] / "README.md").read_text()
-    snippet = readme.partition("## Kernels as a drop-in")[2].partition("```python\n")[2].partition("```")[0]
+    snippet = readme.partition("## Compute")[2].partition("```python\n")[2].partition("```")[0]
     program = compile(snippet, "README.md", "exec")
     names: Case = {}
     exec(program, names)  # noqa: S102

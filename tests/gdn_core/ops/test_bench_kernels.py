@@ -1,4 +1,4 @@
-"""The race of the public functions: its gate, its floor, and what it reports; not its times."""
+"""The race of the public functions: its check, its floor, and what it reports; not its times."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_report_says_what_ran_where_and_how_far_from_the_others_and_the_floor(
 ) -> None:
     assert bench.main(["--set", "cpu", "--json", str(tmp_path / "figures")]) == 0
     said = capsys.readouterr().out
-    for part in ("device", "commit", "torch 2", "gate: 1 of 1", "B1 T48 H1 HV2 K8 V6 float32", "gdn_core", "floor"):
+    for part in ("device", "commit", "torch 2", "check: 1 of 1", "B1 T48 H1 HV2 K8 V6 float32", "gdn_core", "floor"):
         assert part in said
     report = json.loads((tmp_path / "figures").read_text())
     assert report["machine"]["torch"] in torch.__version__
