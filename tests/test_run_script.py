@@ -137,7 +137,7 @@ def test_a_command_that_is_none_is_named_and_help_needs_no_python(project, tmp_p
 
 def test_every_command_of_the_documents_exists() -> None:
     known = set(re.findall(r"^  (\w+)  ", run(ROOT, "help").stdout, flags=re.MULTILINE))
-    assert {"app", "test", "check", "bench", "lint", "lock", "help"} == known
+    assert {"app", "test", "check", "bench", "docs", "picture", "lint", "lock", "help"} == known
     for name in ("README.md", "CONTRIBUTING.md", "Makefile", ".ci/run", ".github/workflows/ci.yml"):
         named = set(re.findall(r"\./run (\w+)", (ROOT / name).read_text()))
         assert named <= known, f"{name} names {named - known}"
