@@ -14,6 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# How a Plotly figure stands on a page that may be light or dark, wide or narrow.
+GROUND, INK, GRID = "rgba(0, 0, 0, 0)", "#808080", "rgba(128, 128, 128, 0.25)"
+PAGE: dict[str, Any] = {
+    "template": "none",
+    "paper_bgcolor": GROUND,
+    "plot_bgcolor": GROUND,
+    "font": {"color": INK},
+    "height": 380,
+    "margin": {"t": 48, "l": 56, "r": 12, "b": 56},
+    "xaxis": {"gridcolor": GRID, "linecolor": GRID, "zerolinecolor": GRID},
+    "yaxis": {"gridcolor": GRID, "linecolor": GRID, "zerolinecolor": GRID},
+    "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "title": {"text": ""}},
+    "coloraxis": {"colorbar": {"orientation": "h", "y": -0.3, "yanchor": "top", "thickness": 12}},
+}
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -90,8 +105,9 @@ def markdown(path: Path) -> str:
 
 def _shown(value: Any) -> str:
     if hasattr(value, "to_plotly_json"):
-        picture = value.update_layout(paper_bgcolor="rgba(0,0,0,0)", font_color="#888888", margin={"t": 48})
-        inside = picture.to_html(full_html=False, include_plotlyjs=False, config={"displayModeBar": False})
+        inside = value.update_layout(PAGE).to_html(
+            full_html=False, include_plotlyjs=False, config={"displayModeBar": False, "responsive": True}
+        )
         return f"```{{raw}} html\n{inside}\n```"
     if hasattr(value, "_repr_latex_"):
         return f"```{{math}}\n{value._repr_latex_().strip('$').removeprefix(chr(92) + 'displaystyle').strip()}\n```"

@@ -178,5 +178,5 @@ from gdn_core import metrics
 recall = metrics.recall_error(run)[:, :, 0]
 px.line(
     {each.title: recall[r] for r, each in enumerate(run.rules)},
-    labels={"index": "token", "value": "error of the answer, relative to the value", "variable": "rule"},
+    labels={"index": "token", "value": "error of the answer / value", "variable": "rule"},
 )
