@@ -10,6 +10,8 @@ import numpy as np
 
 from app.choice import Choice, File, named
 from gdn_core.lab import files
+from gdn_core.lab.files import Contents, Member
+from gdn_core.lab.names import guesses
 
 
 class NoFileError(ValueError):
@@ -23,12 +25,14 @@ class Upload:
     Args:
         files: the names and digests of those that are used.
         arrays: what they hold together, by name.
+        members: everything that they hold, what is not used too.
         refused: a sentence for each file that cannot be read.
     """
 
     files: tuple[File, ...]
     arrays: dict[str, np.ndarray]
     refused: tuple[str, ...] = ()
+    members: tuple[Member, ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -42,19 +46,21 @@ def read(given: Iterable[tuple[str, bytes]]) -> Upload:
     Of two files with an array of one name the later counts. If it holds keys, nothing of the earlier is used: gates
     that came with other keys would act on these unnoticed.
     """
-    used: dict[File, dict[str, np.ndarray]] = {}
+    used: dict[File, Contents] = {}
     refused = []
     for name, data in given:
         name = name.replace("/", "_")[-200:]
         try:
-            found = files.read(name, data)
+            found = files.contents(name, data)
         except (TypeError, ValueError) as error:
             refused.append(str(error))
             continue
-        if "k" in found:
-            used = {file: held for file, held in used.items() if not held.keys() & found.keys()}
+        if "k" in guesses(found.arrays):
+            used = {file: held for file, held in used.items() if not held.arrays.keys() & found.arrays.keys()}
         used[File(name, hashlib.sha256(data).hexdigest()[:16])] = found
-    return Upload(tuple(used), {name: x for held in used.values() for name, x in held.items()}, tuple(refused))
+    arrays = {name: x for held in used.values() for name, x in held.arrays.items()}
+    members = tuple(member for held in used.values() for member in held.members)
+    return Upload(tuple(used), arrays, tuple(refused), members)
 
 
 def held(choice: Choice, upload: Upload | None) -> Upload:

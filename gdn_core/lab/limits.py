@@ -27,7 +27,7 @@ class Limits:
         csv_bytes: bytes of an uploaded .csv file, whose numbers are read one by one.
         csv_lines: lines of a .csv file.
         csv_columns: columns of a .csv file.
-        unpacked_bytes: bytes of all arrays of a file together, after decompression.
+        unpacked_bytes: bytes of all arrays of a file that hold floating-point numbers, after decompression.
         arrays: arrays in a file.
         gate: erase and write gates, from 0.
         delta: step of the discretised rules, from 0.
@@ -36,15 +36,15 @@ class Limits:
         seed: seeds, from 0.
     """
 
-    channels: int = 64
+    channels: int = 256
     tokens: int = 256
     characters: int = 200_000
-    file_bytes: int = 32 * 2**20
+    file_bytes: int = 128 * 2**20
     csv_bytes: int = 4 * 2**20
     csv_lines: int = 100_000
     csv_columns: int = 4096
-    unpacked_bytes: int = 64 * 2**20
-    arrays: int = 64
+    unpacked_bytes: int = 160 * 2**20
+    arrays: int = 512
     gate: float = 2.0
     delta: float = 100.0
     noise: float = 10.0

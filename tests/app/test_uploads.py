@@ -59,3 +59,14 @@ def test_files_of_single_arrays_belong_together_and_the_later_of_one_name_counts
     together = uploads.read(files)
     assert set(together.arrays) == {"k", "g"}
     np.testing.assert_array_equal(together.arrays["g"], -np.full(3, 2.0))
+
+
+def test_what_a_file_holds_is_listed_and_keys_are_known_by_other_names() -> None:
+    first, second = npz(keys=np.eye(3), g=-np.ones(3)), npz(**{"layers.3.k": 2 * np.eye(3), "ids": np.arange(3)})
+    both = uploads.read([("first.npz", first), ("second.npz", second)])
+    assert [str(member) for member in both.members] == [
+        "keys: float64 [3, 3]", "g: float64 [3]", "layers.3.k: float64 [3, 3]", "ids"
+    ]  # fmt: skip
+    assert both.members[-1].left
+    again = uploads.read([("first.npz", first), ("other.npz", npz(keys=np.eye(3)))])
+    assert [file.name for file in again.files] == ["other.npz"]

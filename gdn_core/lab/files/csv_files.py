@@ -11,15 +11,18 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from gdn_core.lab.files.members import Found, Member
 from gdn_core.lab.limits import LIMITS
-from gdn_core.ops.checks import LAYOUTS, shown
+from gdn_core.lab.names import guesses
+from gdn_core.ops.checks import shown
 
 Column = tuple[str, int | None]  # the name of an array and its channel
 
-_COLUMN = re.compile(r"([a-z]+)[_.\[]?(\d{1,3})?\]?")
+_COLUMN = re.compile(r"([a-z][a-z_.]*?)[_.\[]?(\d{1,3})?\]?")
+_COMMA = re.compile(r"[-+]?\d*,\d+([eE][-+]?\d+)?")  # a number with a comma for a point
 
 
-def read_csv(place: str, alone: str, data: bytes) -> dict[str, np.ndarray]:
+def read_csv(place: str, alone: str, data: bytes) -> Found:
     """Read a .csv, which a sentence calls ``place``; ``alone`` is its one array where no line names the columns."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise ValueError(f"{place}: expected UTF-8 text, got UTF-16: save it as 'CSV UTF-8'")
@@ -31,7 +34,7 @@ def read_csv(place: str, alone: str, data: bytes) -> dict[str, np.ndarray]:
     if len(there) > LIMITS.csv_lines:
         raise ValueError(f"{place}: expected at most {LIMITS.csv_lines:,} lines, got {len(there):,}")
     first = next((line for line in there if line.strip()), "")
-    separator = max((",", ";", "\t"), key=first.count)
+    separator = next((mark for mark in (";", "\t") if mark in first), ",")
     lines = _lines(place, text, separator)
     try:
         number, header = next(lines)
@@ -40,23 +43,35 @@ def read_csv(place: str, alone: str, data: bytes) -> dict[str, np.ndarray]:
     if len(header) > LIMITS.csv_columns:
         raise ValueError(f"{place}: expected at most {LIMITS.csv_columns:,} columns, got {len(header):,}")
     numbers = array("d")
-    columns: list[Column]
+    columns: list[Column | None]
+    left: list[str] = []
     if all(_is_number(cell) for cell in header):
-        gate = len(header) == 1 and alone not in ("q", "k", "v")
+        gate = len(header) == 1 and not {"q", "k", "v"} & set(guesses([alone]))
         columns = [(alone, None if gate else channel) for channel in range(len(header))]
         numbers.extend(_numbers(place, number, header, columns))
     else:
-        columns = [_column(f"{place}, line {number}", cell) for cell in header]
-        _check_columns(f"{place}, line {number}", columns)
+        columns = [_column(cell) for cell in header]
+        left = [cell for cell, column in zip(header, columns, strict=True) if column is None]
+        if len(left) == len(header):
+            raise ValueError(
+                f"{place}, line {number}: expected columns such as k0, k1, v0, g, beta, w or delta, "
+                f"got {shown(left[0])}"
+            )
+        _check_columns(f"{place}, line {number}", [column for column in columns if column])
     for number, cells in lines:
         if len(cells) != len(columns):
             raise ValueError(f"{place}, line {number}: expected {len(columns)} cells, as before, got {len(cells)}")
         numbers.extend(_numbers(place, number, cells, columns))
     if not numbers:
         raise ValueError(f"{place}: expected a line for each token after the names of the columns, got none")
-    table = np.array(numbers).reshape(-1, len(columns))
-    names = dict.fromkeys(name for name, _ in columns)
-    return {name: _gathered(table, columns, name) for name in names}
+    kept = [column for column in columns if column]
+    table = np.array(numbers).reshape(-1, len(kept))
+    arrays = {name: _gathered(table, kept, name) for name in dict.fromkeys(name for name, _ in kept)}
+    found: Found = [(Member(name, x.shape, "float64"), x) for name, x in arrays.items()]
+    for cell in left:
+        why = f"{place}: expected a column such as k0, got {shown(cell)}"
+        found.append((Member(cell or "a column without a name", left=why), ValueError(why)))
+    return found
 
 
 def _lines(place: str, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
@@ -73,30 +88,39 @@ def _lines(place: str, text: str, separator: str) -> Iterator[tuple[int, list[st
 
 def _is_number(cell: str) -> bool:
     """Whether a cell is a number; an underscore is none, though Python reads it as one."""
+    return _number(cell) is not None
+
+
+def _number(cell: str) -> float | None:
+    """Read a number, with a comma for a point where it has one."""
+    if _COMMA.fullmatch(cell):
+        cell = cell.replace(",", ".")
     try:
-        float(cell)
+        return None if "_" in cell else float(cell)
     except ValueError:
-        return False
-    return "_" not in cell
+        return None
 
 
-def _numbers(place: str, line: int, cells: list[str], columns: Sequence[Column]) -> list[float]:
-    """Read the cells of a line."""
-    for cell, (name, channel) in zip(cells, columns, strict=True):
-        if not _is_number(cell) or not math.isfinite(float(cell)):
-            column = f"{name}{'' if channel is None else channel}"
-            hint = ", with a point and not a comma" if re.fullmatch(r"[-+]?\d*,\d+", cell) else ""
-            raise ValueError(
-                f"{place}, line {line}, column {column}: expected a finite number{hint}, got {shown(cell)}"
-            )
-    return [float(cell) for cell in cells]
+def _numbers(place: str, line: int, cells: list[str], columns: Sequence[Column | None]) -> list[float]:
+    """Read the cells of a line, but for columns that are left."""
+    read = []
+    for cell, column in zip(cells, columns, strict=True):
+        if column is None:
+            continue
+        number = _number(cell)
+        if number is None or not math.isfinite(number):
+            name = f"{column[0]}{'' if column[1] is None else column[1]}"
+            raise ValueError(f"{place}, line {line}, column {name}: expected a finite number, got {shown(cell)}")
+        read.append(number)
+    return read
 
 
-def _column(place: str, cell: str) -> Column:
-    """Read the name of a column: an array and a channel, or a gate alone."""
+def _column(cell: str) -> Column | None:
+    """Read the name of a column: an array and a channel, or a gate alone; None if it is no column of an array."""
     match = _COLUMN.fullmatch(cell.strip().lower())
-    if not match or match[1] not in LAYOUTS or (match[2] is None and match[1] in ("q", "k", "v")):
-        raise ValueError(f"{place}: expected columns such as k0, k1, v0, g, beta, w or delta, got {shown(cell)}")
+    role = next(iter(guesses([match[1]])), "") if match else ""
+    if not match or not role or (match[2] is None and role in ("q", "k", "v")):
+        return None
     return match[1], None if match[2] is None else int(match[2])
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from gdn_core import extras
+from gdn_core.lab.files.members import Found, Member, widened
 from gdn_core.lab.limits import LIMITS, size
 from gdn_core.ops.checks import shown
 
 MOST_DIRECTORY = 2**20  # bytes of the header of a .safetensors, which lists its arrays
+_NARROW = {"BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
 _SAFE_DTYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
 
 
-def read_safetensors(place: str, _: str, data: bytes) -> dict[str, np.ndarray]:
+def read_safetensors(place: str, _: str, data: bytes) -> Found:
     """Read a .safetensors, which a sentence calls ``place``."""
     extras.need("safetensors")
     import safetensors
@@ -26,15 +28,21 @@ def read_safetensors(place: str, _: str, data: bytes) -> dict[str, np.ndarray]:
         raise ValueError(f"{place}: expected a safetensors file, got a truncated or damaged one") from error
     if len(members) > LIMITS.arrays:
         raise ValueError(f"{place}: expected at most {LIMITS.arrays} arrays, got {len(members)}")
-    arrays = {}
+    found: Found = []
     for name, member in sorted(members):
-        quoted, shape = f"{place}, {shown(name)}", tuple(member["shape"])
-        if member["dtype"] == "BF16":
-            wide = np.frombuffer(member["data"], dtype="<u2").astype(np.uint32) << np.uint32(16)
-            arrays[name] = wide.view(np.float32).reshape(shape)
-        elif member["dtype"] in _SAFE_DTYPES:
-            x = np.frombuffer(member["data"], dtype=_SAFE_DTYPES[member["dtype"]])
-            arrays[name] = x.reshape(shape).astype(x.dtype.newbyteorder("="))
+        quoted, shape, dtype = f"{place}, {shown(name)}", tuple(member["shape"]), member["dtype"]
+        if dtype in _NARROW:
+            said = _NARROW[dtype]
+            raw = np.frombuffer(member["data"], dtype="<u2" if said == "bfloat16" else "u1")
+            found.append((Member(name, shape, said), widened(raw, said).reshape(shape)))
+        elif dtype in _SAFE_DTYPES:
+            x = np.frombuffer(member["data"], dtype=_SAFE_DTYPES[dtype])
+            x = x.reshape(shape).astype(x.dtype.newbyteorder("="), copy=False)
+            found.append((Member(name, shape, x.dtype.name), x))
         else:
-            raise TypeError(f"{quoted}: expected F16, BF16, F32 or F64, got {shown(member['dtype'])}")
-    return arrays
+            refusal = TypeError(f"{quoted}: expected F16, BF16, F32 or F64, got {shown(dtype)}")
+            found.append((Member(name, shape, str(dtype).lower(), str(refusal)), refusal))
+    total = sum(x.nbytes for _, x in found if isinstance(x, np.ndarray))
+    if total > LIMITS.unpacked_bytes:
+        raise ValueError(f"{place}: expected at most {size(LIMITS.unpacked_bytes)} when unpacked, got {size(total)}")
+    return found

@@ -1,8 +1,9 @@
 """Scenarios: streams of tokens to run rules on, made of a preset, a text, a table or arrays."""
 
+from gdn_core.lab.names import guesses
 from gdn_core.lab.scenarios.arrays import from_arrays
 from gdn_core.lab.scenarios.presets import PRESETS, Preset, from_preset
-from gdn_core.lab.scenarios.reading import Reading, guesses
+from gdn_core.lab.scenarios.reading import Reading
 from gdn_core.lab.scenarios.rows import COLUMNS, TokenRow
 from gdn_core.lab.scenarios.scenario import Scenario
 from gdn_core.lab.scenarios.script import python_source

@@ -4,7 +4,10 @@ import io
 import json
 import pickle
 import re
+import shlex
 import struct
+import subprocess
+import sys
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -119,13 +122,106 @@ class TestWhatIsWrittenComesBack:
         data = "\n".join(",".join(map(repr, row)) for row in x.tolist()).encode()
         np.testing.assert_array_equal(read("table.csv", data)["k"], x)
 
-    @pytest.mark.parametrize(("file", "name"), [("v.npy", "v"), ("C:\\my\\g.npy", "g"), ("a/b/hidden.npy", "k")])
+    @pytest.mark.parametrize(
+        ("file", "name"),
+        [("v.npy", "v"), ("C:\\my\\g.npy", "g"), ("a/b/hidden.npy", "k"), ("x.3.keys.npy", "x.3.keys")],
+    )
     def test_one_array_is_called_as_its_file_or_k(self, file, name):
         assert list(read(file, npy(X))) == [name]
 
     def test_from_csv_of_one_gate_as_one_number_a_token(self):
         assert read("g.csv", b"-1\n-2\n")["g"].tolist() == [-1, -2]
         assert read("k.csv", b"-1\n-2\n")["k"].tolist() == [[-1], [-2]]
+
+
+class TestWhatAFileHolds:
+    """Everything that lies in a file is listed; what is no array of floats is left, and never refuses the file."""
+
+    def test_members_that_are_not_used_are_named_and_left(self):
+        x = np.ones((2, 3), np.float32)
+        data = npz(k=x, ids=np.arange(9), mask=np.ones((2, 2), bool), names=np.array(["a", "b"]), **{"keys/0": X})
+        held = files.contents("x.npz", data)
+        assert set(held.arrays) == {"k", "keys/0"}
+        np.testing.assert_array_equal(held.arrays["keys/0"], X)
+        said = {member.name: (member.dtype, member.shape) for member in held.members if not member.left}
+        assert said == {"k": ("float32", (2, 3)), "keys/0": ("float64", (5, 3))}
+        assert str(held.members[0]) == "k: float32 [2, 3]"
+        left = {member.name: member.left for member in held.members if member.left}
+        assert set(left) == {"ids", "mask", "names"}
+        assert left["ids"].endswith("got integers ('<i8')")
+
+    def test_of_objects_beside_arrays_only_the_header_is_looked_at(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        held = files.contents("x.npz", npz(k=X, o=np.array([TestNpy.Bomb()], dtype=object)))
+        assert set(held.arrays) == {"k"}
+        assert held.members[1].left.endswith("got pickled Python objects, which are never read")
+        assert not list(tmp_path.iterdir())
+
+    def test_arrays_that_are_left_are_not_unpacked(self):
+        data = zipped({"k.npy": npy(X), "ids.npy": npy(np.zeros(2**25, np.int64)), "readme.txt": b"hello"})
+        tracemalloc.start()
+        assert set(read("x.npz", data)) == {"k"}
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+        tracemalloc.stop()
+
+    def test_safetensors_of_integers_beside_floats_are_left(self):
+        held = files.contents("x.safetensors", save_safetensors({"layers.3.k": X, "ids": np.arange(3)}))
+        assert set(held.arrays) == {"layers.3.k"}
+        assert {str(member) for member in held.members} == {"layers.3.k: float64 [5, 3]", "ids: i64 [3]"}
+
+    def test_columns_that_are_no_channels_are_left(self):
+        data = b"\xef\xbb\xbf;token;key0;key1;alpha\n0;the;0,5;-1;0,9\n1;cat;1e-1;,25;1\n"
+        held = files.contents("t.csv", data)
+        assert {name: x.tolist() for name, x in held.arrays.items()} == {
+            "key": [[0.5, -1], [0.1, 0.25]], "alpha": [0.9, 1]
+        }  # fmt: skip
+        assert [member.name for member in held.members if member.left] == ["a column without a name", "token"]
+
+    def test_numbers_with_a_comma_are_read_without_names_of_columns(self):
+        assert read("k.csv", b"0,5;1,25\n-2,0;3\n")["k"].tolist() == [[0.5, 1.25], [-2, 3]]
+
+    @pytest.mark.parametrize("ending", ["pt", "pth", "bin", "ckpt"])
+    def test_a_file_of_torch_is_refused_with_the_line_that_converts_it(self, ending, tmp_path):
+        file = tmp_path / f"dump.{ending}"
+        torch.save({"k": torch.eye(3)[:, :2]}, file)
+        with pytest.raises(ValueError, match=r"never read here. This line converts it: python -c ") as error:
+            read(file.name, file.read_bytes())
+        command = shlex.split(str(error.value).split("converts it: ")[1])
+        subprocess.run([sys.executable, *command[1:]], cwd=tmp_path, check=True)
+        (k,) = read("dump.safetensors", (tmp_path / "dump.safetensors").read_bytes()).values()
+        np.testing.assert_array_equal(k, np.eye(3)[:, :2])
+
+
+class TestNarrowFloats:
+    """Formats that NumPy has no type for, against PyTorch's own."""
+
+    @pytest.mark.parametrize(
+        ("dtype", "name"),
+        [(torch.bfloat16, "bfloat16"), (torch.float8_e4m3fn, "float8_e4m3fn"), (torch.float8_e5m2, "float8_e5m2")],
+    )
+    @pytest.mark.parametrize("kind", ["descr", "name", "safetensors"])
+    @pytest.mark.parametrize("fortran", [False, True])
+    def test_every_pattern_of_bits_is_the_number_that_torch_has(self, dtype, name, kind, fortran):
+        wide = dtype == torch.bfloat16
+        bits = np.arange(2**16 if wide else 2**8, dtype=np.uint16 if wide else np.uint8).reshape(16, -1)
+        want = torch.from_numpy(bits.view(np.int16) if wide else bits).view(dtype)
+        if kind == "safetensors":
+            got = read("x.safetensors", save_torch({"k": want}))["k"]
+        else:
+            descr = name if kind == "name" else f"<V{bits.itemsize}"  # as np.save writes a type of ml_dtypes
+            if kind == "descr" and name == "float8_e5m2":
+                pytest.skip("one byte without a name is E4M3")
+            header = f"{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {bits.shape}, }}"
+            got = read("k.npy", raw_npy(header, bits.tobytes(order="F" if fortran else "C")))["k"]
+        assert got.dtype == np.float32
+        np.testing.assert_array_equal(got, want.float().numpy())
+
+    def test_what_numpy_itself_writes_for_two_bytes_without_a_meaning_is_bfloat16(self):
+        x = torch.randn(3, 4).to(torch.bfloat16)
+        data = npz(k=x.view(torch.int16).numpy().view("V2"))
+        held = files.contents("x.npz", data)
+        np.testing.assert_array_equal(held.arrays["k"], x.float().numpy())
+        assert str(held.members[0]) == "k: bfloat16 [3, 4]"
 
 
 class TestFiles:
@@ -142,7 +238,7 @@ class TestFiles:
     def test_a_file_of_200_mb_is_refused_before_it_is_read(self):
         data, table = bytes(200 * 2**20), bytes(5 * 2**20)
         tracemalloc.start()
-        refused("x.npz", data, "'x.npz': expected at most 32 MB, got 200 MB")
+        refused("x.npz", data, "'x.npz': expected at most 128 MB, got 200 MB")
         refused("x.csv", table, "'x.csv': expected at most 4 MB, got 5 MB")
         assert tracemalloc.get_traced_memory()[1] < 2**20
         tracemalloc.stop()
@@ -218,7 +314,7 @@ class TestNpy:
         ("shape", "sentence"),
         [
             ("(-1, 3)", "expected a shape of at most 8 axes, got [-1, 3]"),
-            ("(99999999999, 3)", "expected at most 64 MB of numbers, got a shape [99999999999, 3]"),
+            ("(99999999999, 3)", "expected at most 160 MB of numbers, got a shape [99999999999, 3]"),
             ("(99999999, 0)", "expected 0 bytes for shape [99999999, 0] of float64, got 120: the file is damaged"),
             (f"({'9' * 30},)", f"expected a shape of at most 8 axes, got [{'9' * 30}]"),
             ("(1,1,1,1,1,1,1,1,15)", "expected a shape of at most 8 axes, got [1, 1, 1, 1, 1, 1, 1, 1, 15]"),
@@ -254,10 +350,11 @@ class TestNpz:
     """Archives: their members, their promises, and bombs."""
 
     @pytest.mark.parametrize(
-        "name", ["/etc/k.npy", "../k.npy", "a/k.npy", "a\\k.npy", "k.npz", "k", ".npy", "k\n.npy", "k" * 200 + ".npy"]
+        "name",
+        ["/etc/k.npy", "../k.npy", "a/../k.npy", "a\\k.npy", "k.npz", "k", ".npy", "k\n.npy", "k" * 200 + ".npy"],
     )
     def test_a_member_that_is_no_array_of_the_archive_is_refused(self, name):
-        with pytest.raises(ValueError, match=r"expected an array such as k\.npy, without folders, got another name$"):
+        with pytest.raises(ValueError, match=r"expected an array such as k\.npy, got another name$"):
             read("x.npz", zipped({name: npy(X)}))
 
     def test_two_members_of_one_name_are_refused(self):
@@ -269,7 +366,7 @@ class TestNpz:
 
     def test_more_arrays_than_allowed_are_refused(self):
         data = npz(**{f"a{i}": X for i in range(LIMITS.arrays + 1)})
-        refused("x.npz", data, "'x.npz': expected at most 64 arrays, got more")
+        refused("x.npz", data, "'x.npz': expected at most 512 arrays, got more")
         assert len(read("x.npz", npz(**{f"a{i}": X for i in range(LIMITS.arrays)}))) == LIMITS.arrays
 
     def test_another_compression_or_a_password_is_refused(self):
@@ -295,10 +392,10 @@ class TestNpz:
         refused("x.npz", bytes(data), sentence)
 
     def test_a_zip_bomb_is_refused_by_what_it_promises(self):
-        data = zipped({"k.npy": npy(np.zeros(2**25)[: 2**24])})
-        assert len(data) < 200_000
+        data = zipped({"k.npy": npy(np.zeros(2**25))})
+        assert len(data) < 400_000
         tracemalloc.start()
-        refused("x.npz", data, "'x.npz': expected at most 64 MB when unpacked, got 128 MB")
+        refused("x.npz", data, "'x.npz': expected at most 160 MB when unpacked, got 256 MB")
         assert tracemalloc.get_traced_memory()[1] < 2**20
         tracemalloc.stop()
 
@@ -350,7 +447,7 @@ class TestSafetensors:
         data = raw_safetensors(b"{" + b" " * 2**21 + b"}")
         refused("x.safetensors", data, "'x.safetensors': expected a header of at most 1 MB, got 2 MB")
         data = save_safetensors({f"a{i}": X for i in range(LIMITS.arrays + 1)})
-        refused("x.safetensors", data, "'x.safetensors': expected at most 64 arrays, got 65")
+        refused("x.safetensors", data, "'x.safetensors': expected at most 512 arrays, got 513")
         refused("x.safetensors", save_safetensors({}), "'x.safetensors': expected at least one array, got none")
 
 
@@ -368,10 +465,7 @@ class TestCsv:
             (b"k0,v0\n1,nan\n", ", line 2, column v0: expected a finite number, got 'nan'"),
             (b"k0,v0\n1,1\n1,-inf\n", ", line 3, column v0: expected a finite number, got '-inf'"),
             (b"k0,v0\n1,1_0\n", ", line 2, column v0: expected a finite number, got '1_0'"),
-            (
-                b"k0;v0\n1;0,5\n",
-                ", line 2, column v0: expected a finite number, with a point and not a comma, got '0,5'",
-            ),
+            (b"k0;v0\n1;0,5,1\n", ", line 2, column v0: expected a finite number, got '0,5,1'"),
             (b"key,value\na,b\n", ", line 1: expected columns such as k0, k1, v0, g, beta, w or delta, got 'key'"),
             (b"k,v\n1,2\n", ", line 1: expected columns such as k0, k1, v0, g, beta, w or delta, got 'k'"),
             (b"k0,k2\n1,2\n", ", line 1: expected k0 to k1, each once, got 'k0, k2'"),

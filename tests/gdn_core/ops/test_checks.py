@@ -229,7 +229,8 @@ class TestNumbers:
 
     def test_every_limit_that_a_visitor_can_meet_is_said(self):
         said = " ".join(LIMITS.sentences())
-        for limit in ("64 key", "64 value", "256 tokens", "200,000 characters", "32 MB", "4 MB", "64 arrays", "64 MB"):
+        sizes = ("128 MB", "4 MB", "512 arrays", "160 MB")
+        for limit in ("256 key", "256 value", "256 tokens", "200,000 characters", *sizes):
             assert limit in said
 
 

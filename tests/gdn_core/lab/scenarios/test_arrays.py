@@ -90,16 +90,16 @@ def test_a_long_stream_is_windowed_and_says_so():
 
 
 def test_channels_past_the_limit_are_dropped_only_where_asked():
-    x = {"k": RANDOM.standard_normal((4, 128)), "v": RANDOM.standard_normal((4, 100))}
-    refused("k: expected at most 64 key channels, got 128; channels = 64 keeps the first ones",
+    x = {"k": RANDOM.standard_normal((4, 300)), "v": RANDOM.standard_normal((4, 257))}
+    refused("k: expected at most 256 key channels, got 300; channels = 256 keeps the first ones",
             lambda: scenarios.from_arrays(x, Settings()))  # fmt: skip
-    refused("v: expected at most 64 value channels, got 100; channels = 64 keeps the first ones",
-            lambda: scenarios.from_arrays({**x, "k": x["k"][:, :64]}, Settings()))  # fmt: skip
+    refused("v: expected at most 256 value channels, got 257; channels = 256 keeps the first ones",
+            lambda: scenarios.from_arrays({**x, "k": x["k"][:, :256]}, Settings()))  # fmt: skip
     made = scenarios.from_arrays(x, Settings(), channels=8)
     np.testing.assert_array_equal(made.stream.k, x["k"][:, :8])
     np.testing.assert_array_equal(made.stream.v, x["v"][:, :8])
-    assert "Narrowed: the first 8 of 128 key channels, which changes what the memory answers." in made.notes
-    assert "Narrowed: the first 8 of 100 value channels; a value channel never depends on the others." in made.notes
+    assert "Narrowed: the first 8 of 300 key channels, which changes what the memory answers." in made.notes
+    assert "Narrowed: the first 8 of 257 value channels; a value channel never depends on the others." in made.notes
 
 
 def test_value_channels_do_not_depend_on_each_other_as_the_note_says():
@@ -148,7 +148,7 @@ def test_other_names_are_left_out_and_said():
         ({}, {"batch": 2}, ValueError, "batch: expected an integer from 0 to 1, got 2"),
         ({}, {"start": 7}, ValueError, "start: expected an integer from 0 to 6, got 7"),
         ({}, {"start": 5, "length": 3}, ValueError, "length: expected an integer from 1 to 2, got 3"),
-        ({}, {"channels": 65}, ValueError, "channels: expected an integer from 1 to 64, got 65"),
+        ({}, {"channels": 257}, ValueError, "channels: expected an integer from 1 to 256, got 257"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_one_sentence(changed, asked, kind, sentence):

@@ -15,8 +15,8 @@ from tests.gdn_core.lab.scenarios.stream_checks import refused, valid_settings
 @pytest.mark.parametrize(
     ("field", "value", "sentence"),
     [
-        ("dk", 65, "dk: expected an integer from 1 to 64, got 65"),
-        ("dv", 0, "dv: expected an integer from 1 to 64, got 0"),
+        ("dk", 257, "dk: expected an integer from 1 to 256, got 257"),
+        ("dv", 0, "dv: expected an integer from 1 to 256, got 0"),
         ("T", 257, "T: expected an integer from 1 to 256, got 257"),
         ("alpha", 0.0, "alpha: expected a number above 0 and at most 1, got 0"),
         ("alpha", math.nan, "alpha: expected a number above 0 and at most 1, got nan"),
@@ -33,7 +33,7 @@ def test_what_is_out_of_range_is_refused(field, value, sentence):
 
 
 def test_a_text_is_no_number():
-    refused("dk: expected an integer from 1 to 64, got '3'", lambda: Settings(dk="3"), TypeError)
+    refused("dk: expected an integer from 1 to 256, got '3'", lambda: Settings(dk="3"), TypeError)
 
 
 def test_the_write_gate_is_beta_unless_it_is_given():
