@@ -69,12 +69,15 @@ def main() -> None:
     if hasattr(os, "nice") and len(sys.argv) > 1:
         os.nice(int(sys.argv[1]))
     load()
-    answers.write(f"{READY}\n")
-    answers.flush()
-    for line in sys.stdin:
-        task, arguments = json.loads(line)
-        answers.write(encode(TASKS[task](**arguments)) + "\n")
+    try:
+        answers.write(f"{READY}\n")
         answers.flush()
+        for line in sys.stdin:
+            task, arguments = json.loads(line)
+            answers.write(encode(TASKS[task](**arguments)) + "\n")
+            answers.flush()
+    except BrokenPipeError:  # the program that asked was killed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), answers.fileno())
 
 
 if __name__ == "__main__":

@@ -69,6 +69,17 @@ def test_an_error_in_the_program_ends_every_process():
     assert processes and all(process.poll() is not None for process in processes)
 
 
+def test_a_worker_ends_without_a_word_where_the_program_that_asked_was_killed():
+    pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+    served = subprocess.Popen([sys.executable, "-m", "derivations.serve"], cwd=ROOT, text=True, **pipes)
+    assert served.stdout.readline() == "ready\n"
+    served.stdout.close()
+    served.stdin.write(json.dumps(["check", {"name": QUICK[0], "seed": 0}]) + "\n")
+    served.stdin.close()
+    assert (served.wait(timeout=60), served.stderr.read()) == (0, "")
+    served.stderr.close()
+
+
 def test_a_script_without_a_main_guard_checks_claims_in_parallel(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
