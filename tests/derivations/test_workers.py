@@ -70,7 +70,7 @@ def test_an_error_in_the_program_ends_every_process():
 
 
 def test_a_worker_ends_without_a_word_where_the_program_that_asked_was_killed():
-    pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     served = subprocess.Popen([sys.executable, "-m", "derivations.serve"], cwd=ROOT, text=True, **pipes)
     assert served.stdout.readline() == "ready\n"
     served.stdout.close()
