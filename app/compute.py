@@ -31,7 +31,8 @@ class Picture:
         scenario: its tokens.
         trajectory: what the rules did to them.
         payload: the buffer of the player.
-        limit: the largest finite magnitude in any memory, the end of the scale that all of them share.
+        limit: the largest finite magnitude in any memory that does not overflow, the end of the scale that all of them
+            share; in any at all where all overflow.
         overflows: the first token at which a memory is not finite any more, by the title of its rule.
     """
 
@@ -71,7 +72,8 @@ def picture(choice: Choice, upload: uploads.Upload | None = None) -> Picture:
         limit = float(sizes.max())
         if not np.isfinite(limit):
             finite = np.isfinite(sizes)
-            limit = float(sizes.max(initial=0.0, where=finite))
+            stays = finite.all(axis=(1, 2, 3))  # a rule that overflows must not whiten the others
+            limit = float(metrics.scales(run)[stays if stays.any() else slice(None)].max())
             lost = ~finite[:, 1:].all(axis=(2, 3))  # [R, T]
             overflows = {rule.title: int(lost[r].argmax()) for r, rule in enumerate(run.rules) if lost[r].any()}
         return Picture(found, run, packed, limit or 1.0, overflows)

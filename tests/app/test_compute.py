@@ -1,13 +1,15 @@
 """Choices as arrays: right whoever asks, computed once, kept within bounds."""
 
+import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from app import compute
+from app import compute, uploads
 from app.choice import Choice, Origin, Stage, TableRow
 from gdn_core import reference, streams
+from gdn_core.lab.scenarios import Reading
 from gdn_core.rules import RULES, Discretisation
 
 SMALL = replace(Choice().settings, dk=6, dv=5, T=9)
@@ -81,3 +83,31 @@ def test_the_numbers_of_each_token_are_lengths_of_what_the_picture_holds() -> No
         for name, array in want.items():
             assert row[name] == pytest.approx(float(np.sqrt((array.astype(float) ** 2).sum())), rel=1e-5)
         assert row["label"] == shown.scenario.labels[t]
+
+
+def test_a_rule_that_overflows_does_not_set_the_scale_of_the_others() -> None:
+    rng = np.random.default_rng(0)
+    file = io.BytesIO()
+    np.savez(file, k=3 * rng.normal(size=(150, 6)), beta=np.ones(150))
+    upload = uploads.read([("a.npz", file.getvalue())])
+    choice = Choice(origin=Origin.ARRAYS, files=upload.files, rules=("mamba-2", "deltanet"))
+    shown = compute.picture(choice, upload)
+    assert list(shown.overflows) == ["DeltaNet"]
+    assert shown.limit == float(np.abs(shown.trajectory.states[0]).max())
+
+
+def test_a_window_of_an_upload_begins_with_the_memory_before_it_and_one_array_is_another() -> None:
+    rng = np.random.default_rng(1)
+    file = io.BytesIO()
+    np.savez(file, keys=rng.normal(size=(1, 2, 300, 6)) / 4, other=rng.normal(size=(1, 2, 300, 5)))
+    upload = uploads.read([("a.npz", file.getvalue())])
+    reading = Reading(names={"v": "other"})
+    choice = Choice(origin=Origin.ARRAYS, files=upload.files, head=1, start=290, reading=reading, rules=("deltanet",))
+    shown = compute.picture(choice, upload)
+    S, k, v = np.zeros((5, 6)), upload.arrays["keys"][0, 1], upload.arrays["other"][0, 1]
+    for t in range(290):
+        S = S + np.outer(v[t] - S @ k[t], k[t])
+    np.testing.assert_allclose(shown.trajectory.states[0, 0], S, rtol=1e-5, atol=1e-6)
+    empty = compute.picture(replace(choice, reading=replace(reading, from_empty=True)), upload)
+    assert not empty.trajectory.states[0, 0].any()
+    assert "computed from the 290 tokens before" in " ".join(shown.scenario.notes)

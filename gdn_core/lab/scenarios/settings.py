@@ -20,7 +20,8 @@ class Settings:
         alpha: decay a token, above 0 and at most 1; its logarithm is g.
         beta: erase gate, and write gate of the tied rules, 0 to 2.
         write: write gate of the untied rules, 0 to 2; by default beta, filled in.
-        delta: step of the discretised rules, above 0. 0.1 is the largest that Mamba starts from.
+        delta: step of the discretised rules, 0 or more; at 0 a token is ignored. 0.1 is the largest that Mamba
+            starts from.
         spread: how far per-channel gates differ from the scalar, 0 to 1: over the channels a gate runs linearly from
             (1 - spread) to (1 + spread) times its value, a gate that may not pass 2 within what is left to 0 or 2.
             The mean stays, and the mean is what a rule with a scalar gate takes.
@@ -52,7 +53,7 @@ class Settings:
             "alpha": check_number("alpha", self.alpha, 0, 1, above=True),
             "beta": check_number("beta", self.beta, 0, LIMITS.gate),
             "write": check_number("write", self.beta if self.write is None else self.write, 0, LIMITS.gate),
-            "delta": check_number("delta", self.delta, 0, LIMITS.delta, above=True),
+            "delta": check_number("delta", self.delta, 0, LIMITS.delta),
             "spread": check_number("spread", self.spread, 0, 1),
             "noise": check_number("noise", self.noise, 0, LIMITS.noise),
             "seed": check_integer("seed", self.seed, 0, LIMITS.seed),

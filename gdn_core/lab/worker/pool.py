@@ -25,7 +25,8 @@ from gdn_core.lab.worker.frames import Arrays, Header, read_frame, write_frame
 COMMAND = (sys.executable, "-P", "-m", "gdn_core.lab.worker.process")
 WORKERS = min(2, os.cpu_count() or 1)
 START = 120.0  # seconds for a worker to import torch and Triton from a cold disk
-LIMIT = 60.0  # seconds for a launch
+LIMIT = 10.0  # seconds for a launch
+TRIES = 3  # times that a launch is run if the process crashes under it
 PATIENCE = 60.0  # seconds to wait for a worker while others use them
 
 _Answer = TypeVar("_Answer")
@@ -222,7 +223,8 @@ class Pool:
         """Run one operation of :mod:`gdn_core.lab.worker.process`, again if the process crashes under it.
 
         Raises:
-            LaunchError: if it crashes twice, takes longer than ``limit`` seconds, finds no free worker, or fails.
+            LaunchError: if it crashes ``TRIES`` times, takes longer than ``limit`` seconds, finds no free worker, or
+                fails.
         """
         answer, results = self._on_a_worker(lambda worker: worker.call(header, arrays, limit))
         if "error" in answer:
@@ -230,29 +232,31 @@ class Pool:
         return answer, results
 
     def _on_a_worker(self, act: Callable[[_Worker], _Answer]) -> _Answer:
-        """Act on a worker that nobody else uses, twice if it crashes."""
+        """Act on a worker that nobody else uses, again if it crashes."""
         if self._closed:
             raise LaunchError("the workers have been ended, as at the end of the program")
         worker = self._line.take(self._patience)
         try:
-            return self._twice(worker, act)
+            return self._tried(worker, act)
         except BaseException:
             worker.stop()  # an answer may still come, and must not be taken for the next one's
             raise
         finally:
             self._line.give(worker)
 
-    def _twice(self, worker: _Worker, act: Callable[[_Worker], _Answer]) -> _Answer:
-        """Act on a worker, and again if it crashes."""
-        try:
-            return act(worker)
-        except _Crash as crash:
-            if self._closed:
-                raise LaunchError("the workers were ended under this launch") from crash
-        try:
-            return act(worker)
-        except _Crash as crash:
-            raise LaunchError(f"the process that runs the kernels ended twice under this launch ({crash})") from crash
+    def _tried(self, worker: _Worker, act: Callable[[_Worker], _Answer]) -> _Answer:
+        """Act on a worker, and again if it crashes: it may have been killed for memory that others took."""
+        crashes: list[_Crash] = []
+        while len(crashes) < TRIES:
+            try:
+                return act(worker)
+            except _Crash as crash:
+                if self._closed:
+                    raise LaunchError("the workers were ended under this launch") from crash
+                crashes.append(crash)
+        raise LaunchError(
+            f"the process that runs the kernels ended {TRIES} times under this launch ({crashes[-1]})"
+        ) from crashes[-1]
 
     def close(self) -> None:
         """End the workers, those too that are in a launch."""

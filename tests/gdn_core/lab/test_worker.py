@@ -1,5 +1,6 @@
 """Launches in worker processes: right whoever else launches, and unharmed by what breaks beside them."""
 
+import inspect
 import os
 import signal
 import subprocess
@@ -97,16 +98,16 @@ def test_24_threads_at_once_get_what_each_gets_alone(through: Pool) -> None:
     assert len(pids(through)) == 2
 
 
-def test_a_launch_that_crashes_twice_gets_a_sentence_and_harms_no_other(through: Pool, tmp_path: Path) -> None:
+def test_a_launch_that_crashes_every_time_gets_a_sentence_and_harms_no_other(through: Pool, tmp_path: Path) -> None:
     alone = [run(seed) for seed in range(12)]
     header = {"op": "abort", "tries": str(tmp_path / "tries"), "times": 9}
     with ThreadPoolExecutor(13) as threads:
         crash = threads.submit(through.call, header, {})
         together = list(threads.map(run, range(12)))
-        with pytest.raises(LaunchError, match=r"ended twice under this launch \(exit status -6\)"):
+        with pytest.raises(LaunchError, match=r"ended 3 times under this launch \(exit status -6\)"):
             crash.result()
     assert all(map(alike, alone, together))
-    assert (tmp_path / "tries").stat().st_size == 2
+    assert (tmp_path / "tries").stat().st_size == 3
 
 
 def test_a_worker_that_dies_while_idle_is_replaced_unnoticed(through: Pool) -> None:
@@ -116,9 +117,37 @@ def test_a_worker_that_dies_while_idle_is_replaced_unnoticed(through: Pool) -> N
     assert alike(before, run(1))
 
 
-def test_a_launch_that_crashes_once_is_run_again(bare: Pool, tmp_path: Path) -> None:
-    bare.call({"op": "abort", "tries": str(tmp_path / "tries"), "times": 1}, {})
-    assert (tmp_path / "tries").stat().st_size == 2
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_launch_that_crashes_once_or_twice_is_run_again(times: int, bare: Pool, tmp_path: Path) -> None:
+    bare.call({"op": "abort", "tries": str(tmp_path / "tries"), "times": times}, {})
+    assert (tmp_path / "tries").stat().st_size == times + 1
+
+
+def test_a_launch_may_take_ten_seconds_unless_it_says_otherwise() -> None:
+    assert inspect.signature(Pool.call).parameters["limit"].default == 10.0
+
+
+def test_nobody_waits_behind_a_launch_that_hangs() -> None:
+    pool = Pool(2, command=BARE)
+    pool.facts()
+    with ThreadPoolExecutor(1) as threads:
+        hung = threads.submit(pool.call, {"op": "sleep", "seconds": 600}, {}, limit=8)
+        assert soon(lambda: len(pool._line.idle) == 1)
+        assert all(answers(pool, number) for number in range(1, 9))
+        assert not hung.done()
+        pool.close()
+        with pytest.raises(LaunchError):
+            hung.result()
+
+
+def test_a_worker_that_was_stopped_is_ended_at_the_limit_and_replaced(bare: Pool) -> None:
+    bare.facts()
+    (stopped,) = pids(bare)
+    os.kill(stopped, signal.SIGSTOP)
+    with pytest.raises(LaunchError, match=r"took longer than 0.5 s and was stopped"):
+        bare.call({"op": "echo"}, {}, limit=0.5)
+    assert not alive(stopped)
+    assert answers(bare)
 
 
 def answers(pool: Pool, number: int = 1) -> bool:
@@ -240,7 +269,7 @@ def test_a_program_has_one_pool_however_it_is_asked_for() -> None:
 def test_a_program_that_cannot_start_is_told() -> None:
     with pytest.raises(LaunchError, match=r"did not start: .* 'no-such-program'"):
         Pool(1, command=["no-such-program"]).facts()
-    with pytest.raises(LaunchError, match=r"ended twice under this launch \(exit status 3\)"):
+    with pytest.raises(LaunchError, match=r"ended 3 times under this launch \(exit status 3\)"):
         Pool(1, command=[sys.executable, "-c", "raise SystemExit(3)"]).facts()
 
 

@@ -19,7 +19,7 @@ valid_settings = st.builds(
     alpha=st.floats(0, 1, exclude_min=True),
     beta=st.floats(0, 2),
     write=st.floats(0, 2),
-    delta=st.floats(0, 100, exclude_min=True),
+    delta=st.floats(0, 100),
     spread=st.floats(0, 1),
     noise=st.floats(0, 10),
     seed=st.integers(0, 2**32 - 1),

@@ -9,6 +9,8 @@ from hypothesis import given
 
 from gdn_core.lab import scenarios
 from gdn_core.lab.scenarios import Settings
+from gdn_core.lab.trajectory import trajectory
+from gdn_core.rules import RULES, Discretisation
 from tests.gdn_core.lab.scenarios.stream_checks import refused, valid_settings
 
 
@@ -22,7 +24,7 @@ from tests.gdn_core.lab.scenarios.stream_checks import refused, valid_settings
         ("alpha", math.nan, "alpha: expected a number above 0 and at most 1, got nan"),
         ("beta", 2.1, "beta: expected a number from 0 to 2, got 2.1"),
         ("write", -1, "write: expected a number from 0 to 2, got -1"),
-        ("delta", 0, "delta: expected a number above 0 and at most 100, got 0"),
+        ("delta", -0.1, "delta: expected a number from 0 to 100, got -0.1"),
         ("spread", 1.01, "spread: expected a number from 0 to 1, got 1.01"),
         ("noise", math.inf, "noise: expected a number from 0 to 10, got inf"),
         ("seed", -1, "seed: expected an integer from 0 to 4294967295, got -1"),
@@ -72,3 +74,21 @@ def test_noise_has_the_length_it_says_and_keeps_that_of_keys():
     assert moved.mean() == pytest.approx(0.25, rel=0.05)
     np.testing.assert_allclose(np.linalg.norm(noisy.k, axis=1), 1)
     assert (noisy.k * clean.k).sum(axis=1).mean() == pytest.approx(1 / math.sqrt(1 + 0.25**2), rel=0.01)
+
+
+@pytest.mark.parametrize("method", Discretisation)
+@pytest.mark.parametrize("slug", [slug for slug, rule in RULES.items() if rule.discretisation])
+def test_a_step_of_zero_ignores_every_token(slug, method):
+    made = scenarios.from_preset("recency", Settings(dk=3, dv=4, T=5, delta=0))
+    start = np.arange(12.0).reshape(4, 3)
+    run = trajectory(slug, made.stream, initial_state=start, discretisation=method)
+    np.testing.assert_array_equal(run.states[0], np.broadcast_to(start, (6, 4, 3)))
+    assert made.call.endswith("settings)")
+    assert eval(repr(made.settings), {"Settings": Settings}) == made.settings  # noqa: S307
+
+
+def test_a_step_of_zero_in_a_row_is_that_of_the_settings():
+    row = {"key": "a", "value": "b"}
+    of_row = scenarios.from_table([row | {"delta": 0}], Settings()).stream.delta
+    np.testing.assert_array_equal(of_row, scenarios.from_table([row], Settings(delta=0)).stream.delta)
+    assert not of_row.any()
