@@ -37,6 +37,8 @@ def guesses(names: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     stem = ""
     for role in ("k", *(role for role in ROLES if role != "k")):
+        if role == "alpha" and "g" in found:
+            continue  # the logarithm says it already
         if role in given:
             found[role] = role
             continue

@@ -220,6 +220,7 @@ def test_an_order_of_axes_that_there_is_not_is_refused():
         (["a.0.v", "b.0.k", "b.0.v", "b.0.beta"], {"k": "b.0.k", "v": "b.0.v", "beta": "b.0.beta"}),
         (["key_states", "k"], {"k": "k"}),
         (["blocks/2/alpha", "blocks/2/K"], {"k": "blocks/2/K", "alpha": "blocks/2/alpha"}),
+        (["k", "g", "deltanet.decay", "deltanet.k"], {"k": "k", "g": "g"}),
         (["labels", "x"], {}),
     ],
 )  # fmt: skip
