@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 PROJECT = "gated-deltanet-first-principles"
-# The smallest extra that brings a package, as pyproject.toml declares it.
+#: The smallest extra that brings a package, as pyproject.toml declares it.
 EXTRAS = {
     "sympy": "derivations",
     "torch": "ops",

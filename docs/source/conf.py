@@ -17,8 +17,10 @@ exclude_patterns = [".trees"]
 # Names of other libraries are not looked up, since that asks their servers; every name of ours has to be there.
 # Names that are listed and not documented one by one may stand in a signature.
 nitpick_ignore_regex = [
-    (r"py:.*", r"(?!gdn_core\b|derivations\b).*"),
+    (r"py:class", r"(?!gdn_core\b|derivations\b).*"),
     (r"py:class", r"(gdn_core\.ops\.(kernels|torch)|derivations\.(engines|models))\..*|.*\._\w+"),
+    (r"py:(?!class).*", r"(?!gdn_core\b|derivations\b)\w+\..*"),
+    (r"py:exc", r"[A-Z]\w+(Error|Exception|Exit)"),
 ]
 
 myst_enable_extensions = ["dollarmath", "substitution"]

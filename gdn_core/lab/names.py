@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from gdn_core.ops.checks import LAYOUTS
 
-ROLES = (*LAYOUTS, "alpha")  # alpha is exp(g)
+#: What an array can be: the names of the public functions, and alpha, which is exp(g).
+ROLES = (*LAYOUTS, "alpha")
 
 # What arrays are called elsewhere, by the last words of their names.
 _CALLED = {

@@ -23,6 +23,7 @@ except ModuleNotFoundError as error:
 from gdn_core.ops.api import chunk_gated_delta_rule, fused_recurrent_gated_delta_rule
 from gdn_core.ops.backends import Backend
 
+#: The folders of ``transformers.models`` that are known to take the functions.
 MODELS = ("qwen3_next", "qwen3_5", "qwen3_5_moe", "olmo_hybrid")
 CHUNK, RECURRENT = "torch_chunk_gated_delta_rule", "torch_recurrent_gated_delta_rule"
 

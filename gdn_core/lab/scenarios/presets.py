@@ -184,6 +184,7 @@ def _one_direction(settings: Settings) -> list[str]:
     return [] if settings.dk > 1 else ["dk = 1: there is one direction, so all keys are the same up to their sign."]
 
 
+#: The presets by their slugs; the first is what the lab starts with.
 PRESETS: dict[str, Preset] = {
     preset.slug: preset
     for preset in (

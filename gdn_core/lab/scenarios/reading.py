@@ -10,6 +10,7 @@ import numpy as np
 from gdn_core.lab.names import ROLES, guesses
 from gdn_core.ops.checks import check_choice, check_layout, shown
 
+#: The order of an array's axes; "auto" finds it from the array.
 AXES = ("auto", "BTHK", "BHTK")
 _WITHOUT_BATCH = {"THK": "BTHK", "HTK": "BHTK"}
 

@@ -36,6 +36,7 @@ class TokenRow:
     label: str = ""
 
 
+#: The columns of a table of tokens.
 COLUMNS = tuple(field.name for field in fields(TokenRow))
 
 

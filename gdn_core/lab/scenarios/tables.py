@@ -22,7 +22,9 @@ NUMBERS = re.compile(r"\[[^\[\]]*\]|[-+]?[\d.][-+.\deE]*(\s*,\s*[-+]?[\d.][-+.\d
 
 
 def from_table(rows: Iterable[Mapping[str, Any]], settings: Settings) -> Scenario:
-    """Make a stream of a table, a row a token, with the columns :data:`COLUMNS`; a missing column is blank.
+    """Make a stream of a table, a row a token; a missing column is blank.
+
+    The columns are :data:`~gdn_core.lab.scenarios.rows.COLUMNS`.
 
     Args:
         rows: key, value and query are names, or numbers as a list or as text, [0.5, -1] or 0.5, -1; alpha, beta, write
@@ -54,7 +56,7 @@ def from_table(rows: Iterable[Mapping[str, Any]], settings: Settings) -> Scenari
 
 
 def table_of(scenario: Scenario) -> list[dict[str, Any]]:
-    """Return a scenario as a table, a dict a token with the columns :data:`COLUMNS`, for :func:`from_table`.
+    """Return a scenario as a table for :func:`from_table`: a dict a token, by the names of the columns.
 
     Numbers stand as text in brackets, to every digit. With the same settings the table gives the same stream; gates
     per channel, which only arrays can have beyond ``spread``, come back as their means.
