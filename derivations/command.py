@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
 from derivations.claim import ENGINES, Claim, name_of
-from derivations.own import check_rules, rules_of
+from derivations.own import check_own, read
 from derivations.registry import load
 from derivations.reports import (
     append_github_summary,
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         "--file",
         metavar="FILE",
         type=Path,
-        help="run a Python file of your own, and check the write rules in it against every claim for such rules",
+        help="run a Python file of your own, and check the write rules and the functions (step, chunk, ...) in it",
     )
     check.add_argument("--json", metavar="FILE", type=Path, help="write verdicts, scopes, engines, times and versions")
     check.add_argument("--junit", metavar="FILE", type=Path, help="write JUnit XML")
@@ -171,7 +171,7 @@ def _check(options: argparse.Namespace) -> int:
     if jobs < 1:
         raise Wrong(f"--jobs: expected at least 1, got {jobs}")
     if options.file and (options.mutants or options.jobs is not None):
-        raise Wrong("--file: expected neither --mutants nor --jobs: rules are checked in one process, without mutants")
+        raise Wrong("--file: expected neither --mutants nor --jobs: one process checks it, without mutants")
     for path in (options.json, options.junit):
         if path and not path.parent.is_dir():
             raise Wrong(f"{path}: there is no folder {path.parent}")
@@ -198,9 +198,9 @@ def _check(options: argparse.Namespace) -> int:
 
 def _check_file(path: Path, names: Sequence[str], seed: int, screen: Screen) -> Report:
     try:
-        rules = rules_of(path)
-        screen.print(f"{path}: {', '.join(rule.slug for rule in rules)}")
-        return check_rules(rules, names, seed=seed, show=screen.show)
+        own = read(path)
+        screen.print(f"{path}: {', '.join(own.names)}")
+        return check_own(own, names, seed=seed, show=screen.show)
     except ValueError as error:
         raise Wrong(str(error)) from error
 

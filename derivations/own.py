@@ -1,28 +1,62 @@
-"""Rules of one's own: read from a Python file, and checked against every claim that is stated for all rules."""
+"""A Python file of one's own: its write rules and its functions, checked against the claims.
+
+A rule is checked against every claim that is stated for rules of its kind. A function takes the place of the one of
+that name in :mod:`gdn_core.reference`, :mod:`gdn_core.reference_backward` or :mod:`gdn_core.ssm`, and every claim about
+that one is checked of it, for every rule of the lineage and of the file.
+"""
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import inspect
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
 
+from derivations.claim import Claim
+from derivations.mutants.by_machine import MODULES
 from derivations.registry import load
+from derivations.result import Checked, Result
 from derivations.run import Progress, Report, versions
-from gdn_core.rules import LINEAGE, WriteRule
+from gdn_core.rules import LINEAGE, RULES, WriteRule
 
 
-def rules_of(path: Path) -> tuple[WriteRule, ...]:
-    """Run a Python file and return the write rules that it defines.
+@dataclass(frozen=True)
+class Own:
+    """What a file defines.
+
+    Args:
+        rules: its write rules, each with a slug of its own.
+        functions: its functions, by the function of gdn_core that each takes the place of.
+    """
+
+    rules: tuple[WriteRule, ...] = ()
+    functions: Mapping[FunctionType, Callable[..., Any]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The slugs of the rules and the names of the functions."""
+        return tuple(rule.slug for rule in self.rules) + tuple(theirs.__name__ for theirs in self.functions)
+
+
+def read(path: Path) -> Own:
+    """Run a Python file and return the write rules and the functions that it defines.
 
     Args:
         path: the file; it may import what is beside it. A rule is one that a name of the file is bound to; those of
-            the lineage, which it may import, are not its own.
+            the lineage, which it may import, are not its own. A function counts if it is defined in the file and has
+            the name of a public one of the reference, such as ``step``, ``recurrent`` or ``chunk``.
 
     Raises:
-        ValueError: if the file is not there, is no Python, raises, or defines no rule or two of one slug.
+        ValueError: if the file is not there, is no Python, raises, defines neither a rule nor such a function, two
+            rules of one slug, or a function that does not take the arguments of the one it stands for.
     """
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file")
@@ -38,14 +72,69 @@ def rules_of(path: Path) -> tuple[WriteRule, ...]:
         raise ValueError(f"{error.filename}:{error.lineno}: {error.msg}") from error
     except (Exception, SystemExit) as error:  # it runs code that may be wrong in any way
         raise ValueError(f"{path}:{_line(error, path)}: {type(error).__name__}: {error}") from error
+    own = Own(_rules(module, path), _functions(module, path))
+    if not own.names:
+        raise ValueError(
+            f"{path}: expected a WriteRule, bound to a name, or a function such as {', '.join(list(_public())[:3])}, "
+            "and found none but the lineage's"
+        )
+    return own
+
+
+def _rules(module: ModuleType, path: Path) -> tuple[WriteRule, ...]:
     found = {id(value): value for value in vars(module).values() if isinstance(value, WriteRule)}
     own = tuple(rule for rule in found.values() if not any(rule is known for known in LINEAGE))
-    if not own:
-        raise ValueError(f"{path}: expected a WriteRule, bound to a name, and found none but the lineage's")
     slugs = [rule.slug for rule in own]
     if twice := {slug for slug in slugs if slugs.count(slug) > 1}:
         raise ValueError(f"{path}: expected each slug once, got {', '.join(sorted(twice))} more than once")
     return own
+
+
+def _functions(module: ModuleType, path: Path) -> dict[FunctionType, Callable[..., Any]]:
+    found: dict[FunctionType, Callable[..., Any]] = {}
+    for name, theirs in _public().items():
+        own = vars(module).get(name)
+        if not inspect.isfunction(own) or own.__module__ != module.__name__:
+            continue
+        wanted = inspect.signature(theirs)
+        try:
+            given = [p for p in wanted.parameters.values() if p.kind is not p.KEYWORD_ONLY]
+            by_name = [p.name for p in wanted.parameters.values() if p.kind is p.KEYWORD_ONLY]
+            inspect.signature(own).bind(*given, **dict.fromkeys(by_name))
+        except TypeError as error:
+            wants = ", ".join(wanted.parameters)
+            raise ValueError(f"{path}: {name}: expected a function of ({wants}), got one for which {error}") from error
+        found[theirs] = own
+    return found
+
+
+def _public() -> dict[str, FunctionType]:
+    """Return the functions that a file may bring its own of, by name."""
+    return {
+        name: value
+        for module in map(importlib.import_module, MODULES)
+        for name, value in vars(module).items()
+        if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
+    }
+
+
+@contextmanager
+def in_place(functions: Mapping[FunctionType, Callable[..., Any]]) -> Iterator[None]:
+    """Let functions take the place of those of gdn_core, wherever these have been imported to, for a while."""
+    taken = [
+        (module, name, value)
+        for module in list(sys.modules.values())
+        if getattr(module, "__name__", "").partition(".")[0] in ("gdn_core", "derivations")
+        for name, value in list(vars(module).items())
+        if inspect.isfunction(value) and value in functions
+    ]
+    try:
+        for module, name, value in taken:
+            setattr(module, name, functions[value])
+        yield
+    finally:
+        for module, name, value in taken:
+            setattr(module, name, value)
 
 
 def _line(error: BaseException, path: Path) -> int:
@@ -54,36 +143,56 @@ def _line(error: BaseException, path: Path) -> int:
     return next((frame.lineno or 0 for frame in reversed(frames) if frame.filename == str(path.resolve())), 0)
 
 
-def check_rules(
-    rules: Sequence[WriteRule],
+def check_own(
+    own: Own,
     names: Sequence[str],
     *,
     seed: int = 0,
     show: Callable[[Progress], None] = lambda progress: None,
 ) -> Report:
-    """Check rules of one's own, in this process.
+    """Check the rules and functions of a file, in this process.
 
     Args:
-        rules: the rules, each with a slug of its own.
-        names: the claims among which to take those that are stated for rules.
+        own: the rules and functions.
+        names: the claims among which to take those that are stated for rules, or about one of the functions.
         seed: of the random points.
         show: is told of every claim that is done.
 
     Returns:
-        A result for each claim that is stated for one of the rules, with its steps and mutants run for these.
+        A result for each of these claims. Its steps are run for the rules, with the mutants of the claim, and with the
+        functions in place, without the mutants: those are variants of the code that the functions take the place of.
 
     Raises:
-        ValueError: if none of these claims is stated for one of the rules.
+        ValueError: if none of these claims is stated for one of the rules, or is about one of the functions.
     """
     started = time.perf_counter()
-    stated = [made for made in (load()[name] for name in names) if any(step.per_rule for step in made.steps)]
+    claims = [load()[name] for name in names]
     results = []
-    for done, made in enumerate(stated, start=1):
-        result = made.check(seed=seed, rules=rules)
+    for done, made in enumerate(claims, start=1):
+        result = _check(made, own, seed)
         if result.steps:
             results.append(result)
-            show(Progress(done, len(stated), result))
+            show(Progress(done, len(claims), result))
     reached = {step.rule for result in results for step in result.steps}
-    if missed := [rule.slug for rule in rules if rule.slug not in reached]:
+    if missed := [rule.slug for rule in own.rules if rule.slug not in reached]:
         raise ValueError(f"{', '.join(missed)}: none of the chosen claims is stated for rules of this kind")
+    about = {code for made in claims for code in made.code if inspect.isfunction(code)}
+    if missed := [theirs.__name__ for theirs in own.functions if theirs not in about]:
+        raise ValueError(f"{', '.join(missed)}: none of the chosen claims is about a function of this name")
     return Report(tuple(results), None, time.perf_counter() - started, seed, 1, versions())
+
+
+def _check(made: Claim, own: Own, seed: int) -> Result:
+    started = time.perf_counter()
+    steps: tuple[Checked, ...] = ()
+    mutants: tuple[Checked, ...] = ()
+    if own.rules and any(step.per_rule for step in made.steps):
+        result = made.check(seed=seed, rules=own.rules)
+        steps, mutants = result.steps, result.mutants if result.steps else ()
+    if any(code in own.functions for code in made.code if inspect.isfunction(code)):
+        with in_place(own.functions):
+            among = (*RULES.values(), *own.rules)
+            steps += tuple(
+                made.check_step(step, seed=seed, rule=rule) for step in made.steps for rule in step.runs(among)
+            )
+    return Result(made.name, made.subject, steps, mutants, time.perf_counter() - started, seed)
