@@ -88,7 +88,7 @@ for scope in claim.scopes:
     print("-", scope)
 
 # %% [markdown]
-# Checking it takes a second or two. Every step has to leave a residual of zero.
+# Checking it takes a few seconds. Every step has to leave a residual of zero.
 
 # %%
 result = claim.check()
