@@ -350,7 +350,26 @@ def chunk_linear_attn(
     sums = sums.repeat_interleave(v.shape[2] // k.shape[2], dim=2) + 1e-10
     if keys is not None:
         keys = keys.transpose(2, 3).transpose(1, 2)
-    return (o / sums).to(narrow), (final_state, keys)
+    mean = o / sums if _transformed() else _Quotient.apply(o, sums)
+    return mean.to(narrow), (final_state, keys)
+
+
+class _Quotient(torch.autograd.Function):
+    """A quotient whose gradients are 0 where its own is, whatever it divides: garbage has neither."""
+
+    @staticmethod
+    def forward(x: Tensor, by: Tensor) -> Tensor:
+        return x / by
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, d: Tensor) -> tuple[Tensor, Tensor]:
+        x, by = ctx.saved_tensors
+        dx = (d / by).masked_fill(d == 0, 0)
+        return dx, (-dx * x / by).masked_fill(d == 0, 0).sum(-1, keepdim=True)
 
 
 def _extras(name: str, kwargs: dict[str, Any], *more: str) -> dict[str, Any]:

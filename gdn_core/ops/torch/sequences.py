@@ -18,7 +18,9 @@ from gdn_core.ops.torch import chunk, precision, recurrent
 Tensor = torch.Tensor
 
 MOST_STEPS = 16  # of the recurrence
-MOST_AT_ONCE = 256  # chunks of all heads of packed sequences that are run as a batch: more would leave the cache
+# Of packed sequences that are run as a batch, all heads counted: more would leave the cache.
+MOST_CHUNKS = 256
+MOST_MEMORIES = 1024  # where no buffers but the memories are needed, token by token
 
 
 def room(v: Tensor, K: int, cu_seqlens: Tensor | None, *, erase: bool) -> chunk.Kept:
@@ -103,7 +105,7 @@ def steps(
         form = recurrent.recurrent if q.shape[1] <= MOST_STEPS else _chunks
         return form(q, k, v, g, beta, scale=scale, initial_state=state)
     o, S = _room_packed(k, v, state, cu_seqlens)
-    for group in _groups(cu_seqlens, v.shape[2]):
+    for group in _groups(cu_seqlens, v.shape[2], MOST_STEPS):
         form = recurrent.recurrent if group.length <= MOST_STEPS else _chunks
         given = group.take(q, k, v, g, beta)
         o_of_group, S[group.numbers] = form(*given, scale=scale, initial_state=S[group.numbers])
@@ -153,8 +155,14 @@ class _Group(NamedTuple):
                 whole[at] = x.unflatten(1, (len(self.numbers), -1)).transpose(0, 1)
 
 
-def _groups(cu_seqlens: Tensor, heads: int) -> Iterator[_Group]:
-    """Group the sequences that have tokens by length, reading the bounds back from the device."""
+def _groups(cu_seqlens: Tensor, heads: int, steps: int = 0) -> Iterator[_Group]:
+    """Group the sequences that have tokens by length, reading the bounds back from the device.
+
+    Args:
+        cu_seqlens: their bounds.
+        heads: value heads.
+        steps: tokens up to which a sequence is run token by token.
+    """
     sequences: dict[int, list[tuple[int, int, int, int]]] = {}
     spans = chunks = 0
     for n, tokens in enumerate(varlen.slices(cu_seqlens)):
@@ -166,7 +174,8 @@ def _groups(cu_seqlens: Tensor, heads: int) -> Iterator[_Group]:
     device = cu_seqlens.device
     for length, members in sequences.items():
         counts = (1, length, *(varlen.most_blocks(length, size, None) for size in (chunk.SPAN, chunk.CHUNK_SIZE)))
-        at_once = max(1, MOST_AT_ONCE // (heads * min(counts[3], chunk.CHUNKS_AT_ONCE)))
+        most = MOST_MEMORIES if length <= steps else MOST_CHUNKS // min(counts[3], chunk.CHUNKS_AT_ONCE)
+        at_once = max(1, most // heads)
         for first in range(0, len(members), at_once):
             starts = torch.tensor(members[first : first + at_once], device=device)
             numbers, *places = (

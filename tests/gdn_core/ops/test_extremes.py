@@ -31,6 +31,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     "chunk_simple_gla": (api.chunk_simple_gla, ("q", "k", "v", "g", "initial_state")),
     "chunk_linear_attn": (api.chunk_linear_attn, ("q", "k", "v", "initial_state")),
 }
+NORMALISED = "chunk_linear_attn, normalised"
 DECAYING = [name for name, (_, names) in FUNCTIONS.items() if "g" in names]
 
 
@@ -64,6 +65,10 @@ def draw(
 def call(name: str, case: Case, **options: Any) -> tuple[Tensor, Tensor]:
     if name == "chunk_linear_attn":
         options = {"normalize": False, **options}
+    if name == NORMALISED:
+        case = case | {"initial_state": (case["initial_state"], None)}
+        o, (S, _) = api.chunk_linear_attn(**case, output_final_state=True, scale=0.5, **options)
+        return o, S
     return FUNCTIONS[name][0](**case, output_final_state=True, scale=0.5, **options)
 
 
@@ -172,10 +177,12 @@ GARBAGE = [math.nan, math.inf, -math.inf, 3e38]
 
 
 @pytest.mark.parametrize("T", [40, 300])
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", [*FUNCTIONS, NORMALISED])
 def test_no_number_reaches_the_outputs_and_gradients_of_earlier_tokens(name: str, T: int) -> None:
     t = T - 19
-    clean = draw(name, T=T)
+    clean = draw(name.partition(",")[0], T=T)
+    if name == NORMALISED:
+        clean["q"], clean["k"] = clean["q"].exp(), clean["k"].exp()
     want = with_gradients(lambda x: call(name, x), clean, slice(0, t))
     for key in clean:
         for number in GARBAGE:
@@ -274,9 +281,9 @@ def test_a_sum_of_thousands_in_float16_is_divided_before_it_is_rounded() -> None
 
 
 @pytest.mark.parametrize("T", [9, 40])
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", [*FUNCTIONS, NORMALISED])
 def test_autocast_changes_no_bit(name: str, T: int) -> None:
-    case = draw(name, T=T)
+    case = draw(name.partition(",")[0], T=T)
 
     def under(given: Case) -> Any:
         with torch.autocast("cpu", dtype=torch.bfloat16):
