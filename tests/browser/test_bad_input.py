@@ -9,6 +9,7 @@ import numpy as np
 from playwright.sync_api import Page, expect
 
 from app.link import pack
+from gdn_core.lab.limits import LIMITS
 from tests.browser.lab_steps import give, npz, ours, press, settle, visit
 
 PICTURE = "![](http://elsewhere.example/a.png)"  # Markdown that would have the reader's browser ask elsewhere
@@ -46,7 +47,7 @@ def test_whatever_is_given_gets_a_sentence_and_the_next_input_works(page: Page, 
     # A link with unknown, missing and absurd values.
     visit(page, f"dk=-5&T=1e9&rules=&{quote(PICTURE)}=1&preset={quote(PICTURE)}&seed=3")
     assert len(alerts(page)) == 5
-    expect_sentence(page, "dk", "1 to 64", "-5")
+    expect_sentence(page, "dk", f"1 to {LIMITS.channels}", "-5")
     expect_sentence(page, "does not know", PICTURE)  # as it stands
     expect_sentence(page, "preset", PICTURE)
 
