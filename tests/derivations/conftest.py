@@ -30,6 +30,7 @@ class Run:
         return next(claim for claim in self.report["claims"] if claim["name"] == name)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "checked" in getattr(item, "fixturenames", ()):
