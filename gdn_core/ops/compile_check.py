@@ -47,6 +47,7 @@ SPILLS = {
     "chunk_prepare_kernel": (24, 496),
     "chunk_prepare_hopper_kernel": (24, 0),
     "chunk_scan_kernel": (80, 2984),
+    "chunk_limits_kernel": (0, 728),
     "chunk_scan_hopper_kernel": (48, 0),
     "chunk_compose_kernel": (32, 312),
     "chunk_scans_kernel": (600, 1336),
@@ -220,8 +221,8 @@ def pretending(arch: int, caught: list[Launch], case: list[str]) -> Iterator[Non
 
 
 def launch_all(case: Case) -> None:
-    """Run every launcher of the library on arrays of a case: norm, prefill, gradients, decoding."""
-    from gdn_core.ops.kernels import chunk, l2norm, recurrent
+    """Run every launcher of the library on arrays of a case: norm, prefill, gradients, decoding, padding."""
+    from gdn_core.ops.kernels import chunk, l2norm, padding, recurrent
 
     dtype = getattr(torch, case.dtype)
     N, T, H, HV, K, V = case.N, case.T, max(1, case.HV // 2), case.HV, case.K, case.V
@@ -234,6 +235,7 @@ def launch_all(case: Case) -> None:
     assert saved is not None  # for the types: it was asked for
     chunk.backward(saved, torch.zeros_like(v), state)
     l2norm.l2norm_backward(q, l2norm.l2norm(q))
+    padding.clear_padding(torch.zeros(N + 1, dtype=torch.int32), q, k, v, g, beta)
     token: list[Any] = [x if x is None else x[:, :1].contiguous() for x in (q, k, v, g, beta)]
     recurrent.recurrent(*token, **options, normalise=True)
 

@@ -24,6 +24,22 @@ def sum_dtype(dtype):
     return tl.float64 if dtype == tl.float32 else tl.float32
 
 
+@triton.constexpr_function
+def least_log(dtype):
+    """Name a log decay whose exponential is 0 in this dtype, and which sums of it leave digits for others beside.
+
+    A log decay below it is taken for it: minus infinity has no differences, and a sum with -1e15 keeps no digit of the
+    tokens after it.
+    """
+    return -800.0 if dtype == tl.float64 else -105.0
+
+
+@triton.jit
+def finite(b_x):
+    """Tell which numbers are neither NaN nor infinite."""
+    return tl.abs(b_x) < float("inf")
+
+
 @triton.jit
 def dot(b_x, b_y, b_sum=None, SLICED: tl.constexpr = False):
     """Return b_x b_y, added to b_sum: in float64 for operands that are, else in float32.

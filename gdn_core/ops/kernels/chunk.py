@@ -17,6 +17,8 @@ from gdn_core.ops.kernels.blocks import Blocks, batch, cut, cut_batch
 from gdn_core.ops.kernels.chip import chip_of, scans_on_hopper
 from gdn_core.ops.kernels.compose import chunk_compose
 from gdn_core.ops.kernels.gradients import chunk_gradients, room, summed
+from gdn_core.ops.kernels.limits import poison
+from gdn_core.ops.kernels.padding import clear_padding
 from gdn_core.ops.kernels.prepare import chunk_prepare
 from gdn_core.ops.kernels.scan import scan_maps, scan_outputs
 from gdn_core.ops.kernels.scan_backward import scan_added_gradients, scans
@@ -38,6 +40,7 @@ class Saved(NamedTuple):
         maps: M of each segment but the first of a sequence, [segment, HV, K, K] float32, where sequences were split
             and ``keeps_maps``; else None.
         cu_seqlens: where each packed sequence starts, [N + 1]; None for B sequences of T tokens.
+        limits: where segments have a token that is not finite, int32 [segment, HV], as ``limits_of`` says.
         scale: factor of the queries.
         state_v_first: states are [N, HV, V, K], not [N, HV, K, V].
         length: chunks a segment.
@@ -52,6 +55,7 @@ class Saved(NamedTuple):
     h_kept: Tensor | None
     maps: Tensor | None
     cu_seqlens: Tensor | None
+    limits: Tensor
     scale: float
     state_v_first: bool
     length: int
@@ -163,7 +167,9 @@ def forward(
         maps, added = scan_maps(q, k, v, prepared, state, segments=segments)
         h_kept = chunk_compose(maps, added, state, V=V, segments=segments, x=k)
         state = h_kept.transpose(-1, -2)
-    o, ends = scan_outputs(q, k, v, prepared, state, segments=segments)
+    o, ends, limits = scan_outputs(q, k, v, prepared, state, segments=segments)
+    if cu_seqlens is not None:
+        clear_padding(cu_seqlens, o)
     final_state = None
     if output_final_state:
         last = ends if segments.count == N else ends[segments.offsets[1:] - 1]
@@ -172,7 +178,9 @@ def forward(
     if save_for_backward:
         if not keeps_maps(B, HV, V, packed=cu_seqlens is not None, processors=chip_of(q.device).processors):
             maps = None
-        saved = Saved(q, k, v, g, beta, initial_state, h_kept, maps, cu_seqlens, scale, state_v_first, length)
+        saved = Saved(
+            q, k, v, g, beta, initial_state, h_kept, maps, cu_seqlens, limits, scale, state_v_first, length
+        )  # fmt: skip
     return o, final_state, saved
 
 
@@ -229,12 +237,15 @@ def backward(
             prepared = prepare(window)
         scanned = scans(
             q, k, v, do, prepared, window.of(state), dstate if one_after_the_other else window.of(dstate), dv,
-            segments=segments, window=window,
+            limits=saved.limits, segments=segments, window=window,
         )  # fmt: skip
         chunk_gradients(q, k, do, dv, prepared, scanned, written, window=window)
         dh_kept.append(scanned.dh_kept)
         dstate = scanned.dh_kept.transpose(-1, -2) if one_after_the_other else dstate
         del scanned  # before the next window takes as much room
+    poison(written, saved.limits, starts_at, segments=segments)
+    if saved.cu_seqlens is not None:
+        clear_padding(saved.cu_seqlens, dv, *written)
     dinitial_state = None
     if saved.initial_state is not None:
         first = dh_kept[-1] if one_after_the_other else torch.cat(dh_kept)[segments.offsets[:-1]]

@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from gdn_core.ops.kernels.arithmetic import dot, operand_dtype, sum_dtype
+from gdn_core.ops.kernels.arithmetic import dot, finite, operand_dtype, sum_dtype
 from gdn_core.ops.kernels.chip import Tiles, chip_of, differentiates_on_hopper, most_registers, sliced, tiles_of
 from gdn_core.ops.kernels.stages import CHUNK, Gradients, Prepared, Scanned, stored_dtypes
 from gdn_core.ops.kernels.windows import Window
@@ -65,6 +65,7 @@ def chunk_query_gradients_kernel(
     b_dqk = tl.zeros((C, C), SUM)
     b_dAqk = tl.zeros((C, C), SUM)
     b_dG = tl.zeros((C,), SUM)
+    b_bad = tl.zeros((C,), SUM)  # NaN for tokens whose value is not finite
     m_lower = (o_c[:, None] >= o_c[None, :]) & m_t[:, None]
     i_e = i_p * C if ERASE else start
     NV: tl.constexpr = (V + BV - 1) // BV
@@ -84,6 +85,8 @@ def chunk_query_gradients_kernel(
         b_h = tl.load(h + o_h, mask=m_v[:, None] & m_k[None, :], other=0.0).to(OPERAND)
         b_part = dot(b_do, b_h, SLICED=SLICED)
         b_dAqk = dot(b_do, tl.trans(b_e), b_dAqk, SLICED=SLICED)
+        if DECAY and not ERASE:
+            b_bad += tl.sum(b_e.to(SUM) * 0.0, 1)
         if DECAY:
             b_part *= (tl.load(p_gates + C) * scale)[:, None]
             b_dG += tl.sum(b_part * b_q.to(SUM), 1)
@@ -104,10 +107,13 @@ def chunk_query_gradients_kernel(
             if DECAY:
                 # The diagonal does not decay: it would cancel between the two sums, but not to the last bit.
                 b_D = tl.where(o_c[:, None] == o_c[None, :], 0.0, b_D)
+                if not ERASE:  # what a later token gives cancels, and NaN does not
+                    b_D = tl.where((b_bad != b_bad)[None, :], 0.0, b_D)
                 b_dG += tl.sum(b_D, 1) - tl.sum(b_D, 0)
                 tl.store(dg + (i_gate * NK + i_k) + o_c * (HV * NK), b_dG, mask=m_t)
             b_dAqk = tl.zeros((C, C), SUM)
             b_dG = tl.zeros((C,), SUM)
+            b_bad = tl.zeros((C,), SUM)
     b_dqk = b_dqk.to(OPERAND)
     tl.store(dqk + (i_p * H + i_h) * (C * C) + o_c[:, None] * C + o_c[None, :], b_dqk)
     b_dq = dot(b_dqk, b_k.to(OPERAND), b_dq, SLICED=SLICED)
@@ -201,6 +207,8 @@ def chunk_key_gradients_kernel(
                 if DECAY:
                     b_D *= b_beta[None, :]
                     b_dG += tl.sum(b_D, 1) - tl.sum(b_D, 0)
+            else:  # what a later token gives cancels, and NaN does not
+                b_row = tl.where(finite(b_row), b_row, 0.0)
             if DECAY:
                 p_dg = dg + (i_gate * NK + i_k) + o_c * (HV * NK)
                 b_dG += tl.load(p_dg, mask=m_t, other=0.0) - b_row

@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from gdn_core.ops.kernels.arithmetic import dot, operand_dtype, sum_dtype
+from gdn_core.ops.kernels.arithmetic import dot, least_log, operand_dtype, sum_dtype
 from gdn_core.ops.kernels.blocks import Blocks
 from gdn_core.ops.kernels.chip import chip_of, fits_hopper, most_registers, of_capability, sliced
 from gdn_core.ops.kernels.stages import CHUNK, Prepared, stored_dtypes
@@ -140,8 +140,7 @@ def chunk_prepare_kernel(
     p_gates = gates + (i_c * HV + i_hv) * (4 * C) + o_c
     if DECAY:
         b_g = tl.load(g + o_t * HV + i_hv, mask=m_t, other=0.0).to(tl.float64)
-        # exp(-100) is already zero beside 1 in float32, and a cumulated infinity has no differences.
-        b_g = tl.where(b_g < -100.0, -100.0, b_g)
+        b_g = tl.where(b_g < least_log(SUM), least_log(SUM), b_g)
         # A difference is small where it matters, between sums that one forgetful token has made large.
         b_G64 = tl.cumsum(b_g, 0)
         b_G = b_G64.to(SUM)
@@ -165,7 +164,8 @@ def chunk_prepare_kernel(
         b_Gamma = tl.exp(tl.where(m_lower, b_D, float("-inf")))
     else:
         b_Gamma = tl.where(m_lower, 1.0, 0.0)
-    tl.store(Aqk + i_cc + o_c[:, None] * C + o_c[None, :], (b_qk * b_Gamma * scale).to(Aqk.dtype.element_ty))
+    b_Aqk = tl.where(m_lower, b_qk * b_Gamma * scale, 0.0)  # zero times the NaN of a later key is NaN
+    tl.store(Aqk + i_cc + o_c[:, None] * C + o_c[None, :], b_Aqk.to(Aqk.dtype.element_ty))
     if ERASE:
         b_beta = tl.load(beta + o_t * HV + i_hv, mask=m_t, other=0.0).to(SUM)
         tl.store(p_gates + 3 * C, b_beta)

@@ -8,6 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from gdn_core.ops.kernels.arithmetic import EPSILON
+from gdn_core.ops.kernels.padding import clear_padding
 
 
 @triton.jit(do_not_specialize=["T", "H", "HV"])
@@ -113,4 +114,6 @@ def recurrent(
         STATE=initial_state is not None, PACKED=cu_seqlens is not None, WRITE_END=ends is not None,
         NORMALISE=normalise, num_warps=4, num_stages=2,
     )  # fmt: skip
+    if cu_seqlens is not None:
+        clear_padding(cu_seqlens, o)
     return o, ends

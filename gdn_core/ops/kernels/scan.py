@@ -19,12 +19,13 @@ from gdn_core.ops.kernels.chip import (
     scans_on_hopper,
     sliced,
 )
+from gdn_core.ops.kernels.limits import NO_LIMIT, limits_of, no_limits
 from gdn_core.ops.kernels.stages import CHUNK, Prepared
 
 
 @triton.jit(do_not_specialize=["N", "H", "HV", "LENGTH", "stride_n", "stride_h", "stride_k", "stride_v"])
 def chunk_scan_kernel(
-    q, k, v, gates, T, Aqk, state, o, ends,
+    q, k, v, gates, T, Aqk, state, o, ends, limits,
     cu_seqlens, chunk_offsets, segment_offsets, segment_owner, scale, N, H, HV, LENGTH,
     stride_n, stride_h, stride_k, stride_v,
     K: tl.constexpr, V: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, C: tl.constexpr,
@@ -34,7 +35,8 @@ def chunk_scan_kernel(
     """Scan the chunks of one segment for BV rows of one head's memory, as in gdn_core.reference.chunk.
 
     The memory is held as [V, K], so that a row block is the left operand of every product and stays in registers.
-    Nothing of another sequence is read: zero times what may stand there is not always zero.
+    Nothing of another sequence is read: zero times what may stand there is not always zero. Where ``limits`` sets one,
+    the segment ends there, and its last memory is not stored.
     """
     NV: tl.constexpr = (V + BV - 1) // BV
     BLOCKS: tl.constexpr = NV + (BK + BV - 1) // BV if MAP else NV
@@ -48,6 +50,8 @@ def chunk_scan_kernel(
     first = (i_s - tl.load(segment_offsets + i_n)) * LENGTH  # chunk of the sequence
     start = tl.load(cu_seqlens + i_n).to(tl.int64) + first * C
     stop = tl.minimum(start + LENGTH * C, tl.load(cu_seqlens + i_n + 1).to(tl.int64))
+    limit = tl.load(limits + i_s * HV + i_hv)
+    stop = tl.minimum(stop, limit.to(tl.int64) - 1)
     i_c = tl.load(chunk_offsets + i_n) + first
 
     OPERAND: tl.constexpr = operand_dtype(k.dtype.element_ty)
@@ -124,7 +128,7 @@ def chunk_scan_kernel(
 
     ROWS: tl.constexpr = NV * BV + BK if MAP else V
     p_end = ends + (i_s * HV + i_hv) * (ROWS * K) + o_v[:, None] * K + o_k[None, :]
-    tl.store(p_end, b_S, mask=(o_v < ROWS)[:, None] & m_k[None, :])
+    tl.store(p_end, b_S, mask=(o_v < ROWS)[:, None] & m_k[None, :] & (limit == NO_LIMIT))
 
 
 # What scan_tiles may pick, by the compute capability from which it holds: for keys of up to 128 channels and for wider
@@ -161,8 +165,12 @@ def scan_tiles(K: int, V: int, dtype: torch.dtype, *, memories: int, chip: Chip)
 
 def _launch(
     q: Tensor, k: Tensor, v: Tensor, prepared: Prepared, state: Tensor | None, segments: Blocks, o: Tensor | None
-) -> Tensor:
-    """Scan every segment for the outputs, written to o, or without it for its map; return what is after each."""
+) -> tuple[Tensor, Tensor]:
+    """Scan every segment for the outputs, written to o, or without it for its map.
+
+    Returns:
+        What is after each segment, and the limits up to which they were scanned once more.
+    """
     maps = o is None
     H, K = k.shape[-2:]
     HV, V = v.shape[-2:]
@@ -178,20 +186,28 @@ def _launch(
     ends = torch.empty(segments.count, HV, rows, K, dtype=torch.float32, device=k.device)
     strides = state.stride() if state is not None else (0, 0, 0, 0)
     row_blocks = NV + triton.cdiv(BK, tiles.BV) if maps else NV
-    chunk_scan_kernel[(row_blocks * segments.count * HV,)](
-        q, k, v, x.gates, x.T, x.Aqk, state, o, ends,
-        x.cu_seqlens, x.chunks.offsets, segments.offsets, segments.owner, x.scale,
-        x.cu_seqlens.shape[0] - 1, H, HV, segments.size // CHUNK, *strides,
-        K=K, V=V, BK=BK, BV=tiles.BV, C=CHUNK, DECAY=x.decay, ERASE=x.erase, STATE=state is not None, MAP=maps,
-        WRITE_O=not maps, SLICED=sliced(k),
-        num_warps=tiles.num_warps, num_stages=tiles.num_stages, maxnreg=most_registers(tiles.num_warps),
-    )  # fmt: skip
-    return ends
+
+    def scan(limits: Tensor) -> None:
+        chunk_scan_kernel[(row_blocks * segments.count * HV,)](
+            q, k, v, x.gates, x.T, x.Aqk, state, o, ends, limits,
+            x.cu_seqlens, x.chunks.offsets, segments.offsets, segments.owner, x.scale,
+            x.cu_seqlens.shape[0] - 1, H, HV, segments.size // CHUNK, *strides,
+            K=K, V=V, BK=BK, BV=tiles.BV, C=CHUNK, DECAY=x.decay, ERASE=x.erase, STATE=state is not None, MAP=maps,
+            WRITE_O=not maps, SLICED=sliced(k),
+            num_warps=tiles.num_warps, num_stages=tiles.num_stages, maxnreg=most_registers(tiles.num_warps),
+        )  # fmt: skip
+
+    limits = no_limits(segments.count, HV, k.device)
+    scan(limits)
+    if not maps:
+        limits = limits_of(k, v, x, ends, segments=segments)
+        scan(limits)
+    return ends, limits
 
 
 def scan_outputs(
     q: Tensor, k: Tensor, v: Tensor, prepared: Prepared, state: Tensor | None, *, segments: Blocks
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Scan every segment from its own memory, for the outputs.
 
     Args:
@@ -203,10 +219,11 @@ def scan_outputs(
         segments: the sequences cut into segments of whole chunks.
 
     Returns:
-        The outputs [..., HV, V], and the memories after each segment [segment, HV, V, K] float32.
+        The outputs [..., HV, V]; the memories after each segment, [segment, HV, V, K] float32; and the limits that
+        ``limits_of`` describes, which the backward pass needs.
     """
     o = torch.empty_like(v)
-    return o, _launch(q, k, v, prepared, state, segments, o)
+    return o, *_launch(q, k, v, prepared, state, segments, o)
 
 
 def scan_maps(
@@ -221,6 +238,6 @@ def scan_maps(
         first segment of a sequence B is the memory after it, and M is not written; for the last, B is not.
     """
     K, V = k.shape[-1], v.shape[-1]
-    ends = _launch(q, k, v, prepared, state, segments, None)
+    ends, _ = _launch(q, k, v, prepared, state, segments, None)
     first = ends.shape[2] - max(16, triton.next_power_of_2(K))
     return ends[:, :, first : first + K], ends[:, :, :V]

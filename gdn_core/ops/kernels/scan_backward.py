@@ -184,7 +184,7 @@ def forth_over_chunk(
 @triton.jit(do_not_specialize=["N", "H", "HV", "LENGTH", "FIRST", "STEP", "DENSE"])
 def chunk_scans_kernel(
     q, d_q, k, d_k, v, d_v, do, d_do, gates, T, Aqk, state, dstate,
-    e, d_e, dv, d_dv, h, dh, dh_kept,
+    e, d_e, dv, d_dv, h, dh, dh_kept, limits,
     cu_seqlens, chunk_offsets, segment_offsets, segment_owner, scale, N, H, HV, LENGTH, FIRST, STEP, DENSE,
     state_n, state_h, state_k, state_v, dstate_n, dstate_h, dstate_k, dstate_v,
     K: tl.constexpr, V: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, C: tl.constexpr,
@@ -195,7 +195,8 @@ def chunk_scans_kernel(
 
     The two scans need nothing of each other, and each alone leaves half of the chip idle. Both hold rows as the left
     operands of their products, so that the chain from chunk to chunk stays in registers. With TMA, T, Aqk, h, dh and
-    every d_ are tensor maps. Without WRITE only the gradient of the first memory is wanted.
+    every d_ are tensor maps. Without WRITE only the gradient of the first memory is wanted. Where ``limits`` sets one,
+    the forward scan ends there, and what follows is not written.
     """
     NV: tl.constexpr = (V + BV - 1) // BV
     PARTS: tl.constexpr = 2 * NV if WRITE else NV
@@ -251,6 +252,11 @@ def chunk_scans_kernel(
         if STATE:
             p_S = state + i_l * state_n + i_hv * state_h + o_v[:, None] * state_v + o_k[None, :] * state_k
             b_S = tl.load(p_S, mask=m_S, other=0.0).to(SUM)
+        if ERASE:  # without, a value that is not finite is in no product that reaches an earlier token
+            limit = tl.load(limits + i_s * HV + i_hv)
+            stop = tl.where(limit > 0, tl.minimum(stop, limit - 1), stop)
+            whole = (stop - start) // C if TMA else tl.cdiv(stop - start, C)
+            tail = stop - start > whole * C
         for i in range(whole):
             b_S = forth_over_chunk(
                 b_S, k, d_k, v, d_v, gates, T, e, d_e, h, start + i * C, (i_c + i) * C, (i_c + i) * HV + i_hv, stop,
@@ -292,6 +298,7 @@ def scans(
     dstate: Tensor | None,
     dv: Tensor,
     *,
+    limits: Tensor,
     segments: Blocks,
     window: Window,
 ) -> Scanned:
@@ -306,6 +313,7 @@ def scans(
         state: memory before each segment of the window, [segment, HV, K, V] float32 with any strides; None for zero.
         dstate: gradient of the memory after each, likewise.
         dv: where the gradient of the values goes, [..., HV, V], contiguous.
+        limits: where segments have a token that is not finite, as ``limits_of`` says. What follows is not written.
         segments: the sequences cut into segments of whole chunks.
         window: the segments to scan.
     """
@@ -313,7 +321,7 @@ def scans(
     h = torch.empty(window.places, HV, V, k.shape[-1], dtype=k.dtype, device=k.device)
     dh = torch.empty_like(h)
     e = torch.empty(window.places, CHUNK, HV, V, dtype=v.dtype, device=v.device) if prepared.erase else v
-    dh_kept = _launch(q, k, v, do, prepared, state, dstate, segments, window, (e, dv, h, dh))
+    dh_kept = _launch(q, k, v, do, prepared, state, dstate, segments, window, (e, dv, h, dh, limits))
     return Scanned(e, h, dh, dh_kept)
 
 
@@ -337,7 +345,7 @@ def _launch(
     dstate: Tensor | None,
     segments: Blocks,
     window: Window,
-    written: tuple[Tensor, Tensor, Tensor, Tensor] | None,
+    written: tuple[Tensor, Tensor, Tensor, Tensor, Tensor] | None,
 ) -> Tensor:
     H, K = k.shape[-2:]
     HV, V = do.shape[-2:]
@@ -349,7 +357,7 @@ def _launch(
     tiles = tiles_of(CONFIGS, K, V, k)
     dh_kept = torch.empty(window.count, HV, V, K, dtype=torch.float32, device=k.device)
     BK, BV = max(32, triton.next_power_of_2(K)), tiles.BV  # 32: as in the gradients
-    e, dv, h, dh = written or (None, None, None, None)
+    e, dv, h, dh, limits = written or (None, None, None, None, None)
     of_keys: list[Any] = [q, None, k, None]
     of_values: list[Any] = [v, None, do, None]
     of_errors: list[Any] = [e, None, dv, None]
@@ -365,7 +373,7 @@ def _launch(
     strides = [each.stride() if each is not None else (0, 0, 0, 0) for each in (state, dstate)]
     parts = triton.cdiv(V, BV) * (1 if written is None else 2)
     chunk_scans_kernel[(parts * window.count * HV,)](
-        *of_keys, *of_values, x.gates, *blocks, state, dstate, *of_errors, *memories, dh_kept,
+        *of_keys, *of_values, x.gates, *blocks, state, dstate, *of_errors, *memories, dh_kept, limits,
         x.cu_seqlens, x.chunks.offsets, segments.offsets, segments.owner, x.scale,
         x.cu_seqlens.shape[0] - 1, H, HV, segments.size // CHUNK, window.first, window.step, int(window.dense),
         *strides[0], *strides[1],

@@ -83,8 +83,8 @@ def chunk(
             length=_segment_length(v, cu_seqlens),
         )  # fmt: skip
     kept: list[Tensor] = []
-    if saved is not None and saved.h_kept is not None:
-        kept = [saved.h_kept, *([saved.maps.contiguous()] if saved.maps is not None else [])]
+    if saved is not None:
+        kept = [x.contiguous() for x in (saved.limits, saved.h_kept, saved.maps) if x is not None]
     return o, q.new_empty(0, dtype=torch.float32) if ends is None else ends, kept
 
 
@@ -116,10 +116,12 @@ def _(
 
     size = CHUNK * _segment_length(v, cu_seqlens)
     segments = (B if cu_seqlens is None else 1) * varlen.most_blocks(T, size, cu_seqlens)
+    limits = q.new_empty(segments, HV, dtype=torch.int32)
     if segments <= varlen.count(cu_seqlens, B):
-        return o, S, []
+        return o, S, [limits]
     maps = keeps_maps(B, HV, V, packed=cu_seqlens is not None, processors=chip_of(v.device).processors)
-    return o, S, [q.new_empty(segments, HV, rows, K, dtype=torch.float32) for rows in ((V, K) if maps else (V,))]
+    rows = (V, K) if maps else (V,)
+    return o, S, [limits, *(q.new_empty(segments, HV, n, K, dtype=torch.float32) for n in rows)]
 
 
 @torch.library.custom_op(
@@ -176,9 +178,11 @@ def chunk_backward(
     from gdn_core.ops.kernels import chunk as kernels
 
     q, k, v, g, beta, do = running.contiguous(q, k, v, g, beta, do)
-    h_kept, maps = (*kept, None, None)[:2]
+    limits, *rest = kept
+    h_kept, maps = (*rest, None, None)[:2]
     saved = kernels.Saved(
-        q, k, v, g, beta, initial_state, h_kept, maps, cu_seqlens, scale, state_v_first, _segment_length(v, cu_seqlens)
+        q, k, v, g, beta, initial_state, h_kept, maps, cu_seqlens, limits, scale, state_v_first,
+        _segment_length(v, cu_seqlens),
     )  # fmt: skip
     with running.launching(backend, q):
         return [x for x in kernels.backward(saved, do, dfinal_state) if x is not None]

@@ -20,6 +20,7 @@ from triton.experimental.gluon.language.nvidia.hopper import (
 )
 from triton.language.extra.cuda import gdc_launch_dependents
 
+from gdn_core.ops.kernels.arithmetic import least_log
 from gdn_core.ops.kernels.hopper.arithmetic import exp2, halves, narrow
 from gdn_core.ops.kernels.hopper.tiles import HALF_TILES, barrier, clear_rows, lower_rows_of, rows_of
 from gdn_core.ops.kernels.stages import CHUNK, Prepared
@@ -172,6 +173,7 @@ def chunk_prepare_hopper_kernel(
     are copied while one is worked on. Every warp works out where it is, so this is counted on and not divided.
     """
     DTYPE: gl.constexpr = k.dtype
+    LEAST: gl.constexpr = least_log(gl.float32)
     L_64: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, C, 16])
     L_1: gl.constexpr = gl.BlockedLayout([2], [32], [4], [0])
     L_T: gl.constexpr = gl.BlockedLayout([1, 8], [4, 8], [4, 1], [1, 0])
@@ -253,8 +255,7 @@ def chunk_prepare_hopper_kernel(
             b_kk = warpgroup_mma(t_k, t_k.permute((1, 0)), b_zero, use_acc=False, is_async=True)
         p_gates = gates + i_block.to(gl.int64) * (4 * C) + o_1
         if DECAY:
-            # exp(-100) is already zero beside 1 in float32, and a cumulated infinity has no differences
-            b_g = gl.where(b_g < -100.0, -100.0, b_g)
+            b_g = gl.where(b_g < LEAST, LEAST, b_g)
             b_G = gl.associative_scan(b_g, 0, add)
             b_end = gl.sum(b_g, 0)
             b_G2 = b_G * 1.4426950408889634

@@ -23,6 +23,7 @@ from triton.language.extra.cuda import gdc_wait
 from gdn_core.ops.kernels.blocks import Blocks
 from gdn_core.ops.kernels.hopper.arithmetic import exp2, narrow
 from gdn_core.ops.kernels.hopper.tiles import HALF_TILES, clear_rows, gates_of, lower_rows_of, rows_of
+from gdn_core.ops.kernels.limits import NO_LIMIT, limits_of, no_limits
 from gdn_core.ops.kernels.stages import CHUNK, Prepared
 
 
@@ -105,7 +106,7 @@ def read_within(
 def carry_rows(
     w: gl.constexpr, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_first, s_below, s_Aqk, s_o,
     full, empty, ready, free, count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v,
-    stride_n, stride_h, stride_k, stride_v, scale, load_v, identity, load_state,
+    stride_n, stride_h, stride_k, stride_v, scale, load_v, identity, load_state, unlimited,
     K: gl.constexpr, V: gl.constexpr, ROWS: gl.constexpr, C: gl.constexpr, GROUPS: gl.constexpr, STAGES: gl.constexpr,
     DECAY: gl.constexpr, ERASE: gl.constexpr, STATE: gl.constexpr, MAP: gl.constexpr, WRITE_O: gl.constexpr,
 ):  # fmt: skip
@@ -206,20 +207,21 @@ def carry_rows(
             mbarrier.arrive(empty.index(stage), count=1)
         i_t += C
     p_end = ends + (i_s * HV + i_hv) * (ROWS * K) + o_v[:, None] * K + o_k[None, :]
-    gl.store(p_end, b_S)
+    if unlimited:
+        gl.store(p_end, b_S)
     if WRITE_O:
         tma.store_wait(0)
 
 
 @gluon.jit(do_not_specialize=["N", "H", "HV", "LENGTH", "stride_n", "stride_h", "stride_k", "stride_v"])
 def chunk_scan_hopper_kernel(
-    q, k, v, d_gates, d_T_first, d_T_below, d_o, gates, state, o, ends,
+    q, k, v, d_gates, d_T_first, d_T_below, d_o, gates, state, o, ends, limits,
     cu_seqlens, chunk_offsets, segment_offsets, segment_owner, scale, N, H, HV, LENGTH,
     stride_n, stride_h, stride_k, stride_v,
     K: gl.constexpr, V: gl.constexpr, C: gl.constexpr, GROUPS: gl.constexpr, STAGES: gl.constexpr,
     DECAY: gl.constexpr, ERASE: gl.constexpr, STATE: gl.constexpr, MAP: gl.constexpr, WRITE_O: gl.constexpr,
 ):  # fmt: skip
-    """Scan the chunks of one segment for 64 * GROUPS rows of one head's memory, as chunk_scan_kernel does."""
+    """Scan the chunks of one segment for 64 * GROUPS rows of one head's memory, as ``chunk_scan_kernel`` does."""
     BV: gl.constexpr = 64 * GROUPS
     NV: gl.constexpr = V // BV
     BLOCKS: gl.constexpr = NV + K // BV if MAP else NV
@@ -246,7 +248,6 @@ def chunk_scan_hopper_kernel(
     load_v = i_b < NV
     load_state = load_v & (first == 0) if MAP else load_v
     i_state = i_n.to(gl.int64) if MAP else i_s
-    count = gl.cdiv(gl.maximum(stop - start, 0), C).to(gl.int32)
 
     DTYPE: gl.constexpr = k.dtype
     s_k = gl.allocate_shared_memory(DTYPE, [STAGES, C, K], k.layout)
@@ -268,6 +269,12 @@ def chunk_scan_hopper_kernel(
         mbarrier.init(ready.index(i), count=1)
         mbarrier.init(free.index(i), count=GROUPS)
     gdc_wait()  # for what was prepared: this may be launched before that is done
+    limit = gl.load(limits + i_s * HV + i_hv)
+    if limit == 0:
+        return
+    stop = gl.minimum(stop, limit.to(gl.int64) - 1)
+    count = gl.cdiv(gl.maximum(stop - start, 0), C).to(gl.int32)
+    unlimited = limit == NO_LIMIT
     # A tuple with a name would hold no constants, so the arguments stand at each place. Of the 512 registers that a row
     # of threads has, who carries gets what the others leave: with 8 fewer, no two products would be in flight.
     if GROUPS == 2 and WRITE_O:
@@ -275,14 +282,14 @@ def chunk_scan_hopper_kernel(
             (carry_rows, (
                 0, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_first, s_below, s_Aqk, s_o, full, empty,
                 ready, free, count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k,
-                stride_v, scale, load_v, identity, load_state, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE, STATE, MAP,
-                WRITE_O,
+                stride_v, scale, load_v, identity, load_state, unlimited, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE,
+                STATE, MAP, WRITE_O,
             )),
             (carry_rows, (
                 1, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_first, s_below, s_Aqk, s_o, full, empty,
                 ready, free, count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k,
-                stride_v, scale, load_v, identity, load_state, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE, STATE, MAP,
-                WRITE_O,
+                stride_v, scale, load_v, identity, load_state, unlimited, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE,
+                STATE, MAP, WRITE_O,
             )),
             (read_within, (
                 s_q, s_k, s_gates, s_Aqk, full, empty, ready, free, count, start, stop, scale, C, STAGES, DECAY,
@@ -298,14 +305,14 @@ def chunk_scan_hopper_kernel(
             (carry_rows, (
                 0, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_first, s_below, s_Aqk, s_o, full, empty,
                 ready, free, count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k,
-                stride_v, scale, load_v, identity, load_state, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE, STATE, MAP,
-                WRITE_O,
+                stride_v, scale, load_v, identity, load_state, unlimited, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE,
+                STATE, MAP, WRITE_O,
             )),
             (carry_rows, (
                 1, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_first, s_below, s_Aqk, s_o, full, empty,
                 ready, free, count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k,
-                stride_v, scale, load_v, identity, load_state, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE, STATE, MAP,
-                WRITE_O,
+                stride_v, scale, load_v, identity, load_state, unlimited, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE,
+                STATE, MAP, WRITE_O,
             )),
             (copy_chunks, (
                 q, k, v, d_gates, d_T_first, d_T_below, s_q, s_k, s_v, s_gates, s_first, s_below, full, empty,
@@ -318,8 +325,8 @@ def chunk_scan_hopper_kernel(
             (carry_rows, (
                 0, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_first, s_below, s_Aqk, s_o, full, empty,
                 ready, free, count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k,
-                stride_v, scale, load_v, identity, load_state, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE, STATE, MAP,
-                WRITE_O,
+                stride_v, scale, load_v, identity, load_state, unlimited, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE,
+                STATE, MAP, WRITE_O,
             )),
             (read_within, (
                 s_q, s_k, s_gates, s_Aqk, full, empty, ready, free, count, start, stop, scale, C, STAGES, DECAY,
@@ -335,8 +342,8 @@ def chunk_scan_hopper_kernel(
             (carry_rows, (
                 0, d_o, o, gates, state, ends, s_q, s_k, s_v, s_gates, s_first, s_below, s_Aqk, s_o, full, empty,
                 ready, free, count, start, stop, i_block, HV, i_s, i_state, i_hv, i_v, stride_n, stride_h, stride_k,
-                stride_v, scale, load_v, identity, load_state, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE, STATE, MAP,
-                WRITE_O,
+                stride_v, scale, load_v, identity, load_state, unlimited, K, V, ROWS, C, GROUPS, STAGES, DECAY, ERASE,
+                STATE, MAP, WRITE_O,
             )),
             (copy_chunks, (
                 q, k, v, d_gates, d_T_first, d_T_below, s_q, s_k, s_v, s_gates, s_first, s_below, full, empty,
@@ -373,10 +380,11 @@ def launch(
     *,
     o: Tensor | None,
     processors: int,
-) -> Tensor:
-    """Scan every segment from its own memory, write o where it is given, and else the maps; return the memories after.
+) -> tuple[Tensor, Tensor]:
+    """Scan every segment for the outputs, written to o, or without it for its map, where ``scans_on_hopper`` says so.
 
-    As ``chunk_scan``, for what ``fits_hopper`` takes and V a multiple of 64.
+    Returns:
+        What is after each segment, and the limits up to which they were scanned once more.
     """
     H, K = k.shape[-2:]
     HV, V = v.shape[-2:]
@@ -386,13 +394,24 @@ def launch(
     tiles = NARROW if V % 128 or K % 128 or few else WIDE
     rows = V if o is not None else V + K
     ends = torch.empty(segments.count, HV, rows, K, dtype=torch.float32, device=k.device)
-    chunk_scan_hopper_kernel[(rows // (64 * tiles.GROUPS) * segments.count * HV,)](
+    tensor_maps = (
         rows_of(q if o is not None else None, H * K, (CHUNK, K)), rows_of(k, H * K, (CHUNK, K)),
-        rows_of(v, HV * V, square), gates_of(x.gates), *lower_rows_of(x.T),
-        rows_of(o, HV * V, square),
-        x.gates, state, o, ends, x.cu_seqlens, x.chunks.offsets, segments.offsets, segments.owner, x.scale,
-        x.cu_seqlens.shape[0] - 1, H, HV, segments.size // CHUNK, *(state.stride() if state is not None else (0,) * 4),
-        K=K, V=V, C=CHUNK, GROUPS=tiles.GROUPS, STAGES=tiles.STAGES, DECAY=x.decay, ERASE=x.erase,
-        STATE=state is not None, MAP=o is None, WRITE_O=o is not None, num_warps=4, launch_pdl=True,
+        rows_of(v, HV * V, square), gates_of(x.gates), *lower_rows_of(x.T), rows_of(o, HV * V, square),
     )  # fmt: skip
-    return ends
+
+    def scan(limits: Tensor) -> None:
+        chunk_scan_hopper_kernel[(rows // (64 * tiles.GROUPS) * segments.count * HV,)](
+            *tensor_maps, x.gates, state, o, ends, limits,
+            x.cu_seqlens, x.chunks.offsets, segments.offsets, segments.owner, x.scale,
+            x.cu_seqlens.shape[0] - 1, H, HV, segments.size // CHUNK,
+            *(state.stride() if state is not None else (0,) * 4),
+            K=K, V=V, C=CHUNK, GROUPS=tiles.GROUPS, STAGES=tiles.STAGES, DECAY=x.decay, ERASE=x.erase,
+            STATE=state is not None, MAP=o is None, WRITE_O=o is not None, num_warps=4, launch_pdl=True,
+        )  # fmt: skip
+
+    limits = no_limits(segments.count, HV, k.device)
+    scan(limits)
+    if o is not None:
+        limits = limits_of(k, v, x, ends, segments=segments)
+        scan(limits)
+    return ends, limits

@@ -176,7 +176,7 @@ def scan(
 
 @gluon.jit(do_not_specialize=["N", "H", "HV", "LENGTH", "FIRST", "STEP", "DENSE"])
 def chunk_scans_hopper_kernel(
-    d_q, d_k, d_v, d_do, gates, d_T, d_Aqk, state, dstate, d_e, dv, d_dv, d_h, d_dh, dh_kept,
+    d_q, d_k, d_v, d_do, gates, d_T, d_Aqk, state, dstate, d_e, dv, d_dv, d_h, d_dh, dh_kept, limits,
     cu_seqlens, chunk_offsets, segment_offsets, segment_owner, scale, N, H, HV, LENGTH, FIRST, STEP, DENSE,
     state_n, state_h, state_k, state_v, dstate_n, dstate_h, dstate_k, dstate_v,
     K: gl.constexpr, V: gl.constexpr, STAGES: gl.constexpr, DECAY: gl.constexpr, ERASE: gl.constexpr,
@@ -247,6 +247,9 @@ def chunk_scans_hopper_kernel(
                 p_S = state + i_l.to(gl.int64) * state_n + i_hv * state_h
                 p_S += o_v[:, None] * state_v + o_k[None, :] * state_k
                 b_S = gl.load(p_S, mask=(o_v < V)[:, None] & real, other=0.0)
+            if ERASE:  # without, a value that is not finite is in no product that reaches an earlier token
+                limit = gl.load(limits + i_s * HV + i_hv)
+                stop = gl.where(limit > 0, gl.minimum(stop, limit - 1), stop)
             scan(
                 d_q, d_k, d_v, gates, d_T, d_Aqk, b_S, dv, d_e, d_h,
                 s_q, s_k, s_x, s_T, s_Aqk, s_S, s_y, s_g, bars, start, stop, i_c, i_v, i_hv, i_h, HV, scale,
@@ -267,7 +270,7 @@ def launch(
     dstate: Tensor | None,
     segments: Blocks,
     window: Window,
-    written: tuple[Tensor, Tensor, Tensor, Tensor] | None,
+    written: tuple[Tensor, Tensor, Tensor, Tensor, Tensor] | None,
 ) -> Tensor:
     """Scan the segments of a window; as ``scans``, for what ``fits_hopper`` takes and V a multiple of 64.
 
@@ -281,7 +284,7 @@ def launch(
         dstate: gradient of the memory after each; None for zero.
         segments: the sequences cut into segments.
         window: the segments to scan.
-        written: where the errors e, dv, h and dh go; None to scan backwards only, and keep nothing.
+        written: where the errors e, dv, h and dh go, and the limits; None to scan backwards only, and keep nothing.
 
     Returns:
         The gradient of the memory before each segment of the window, [segment, HV, V, K] float32.
@@ -289,7 +292,7 @@ def launch(
     H, K = k.shape[-2:]
     HV, V = do.shape[-2:]
     x, square = prepared, (CHUNK, CHUNK)
-    e, dv, h, dh = written or (None, None, None, None)
+    e, dv, h, dh, limits = written or (None, None, None, None, None)
     dh_kept = torch.empty(window.count, HV, V, K, dtype=torch.float32, device=k.device)
     strides = [each.stride() if each is not None else (0, 0, 0, 0) for each in (state, dstate)]
     parts = V // 64 * (1 if written is None else 2)
@@ -297,7 +300,7 @@ def launch(
         rows_of(q, H * K, (CHUNK, K)), rows_of(k, H * K, (CHUNK, K)), rows_of(v, HV * V, square),
         rows_of(do, HV * V, square), x.gates, rows_of(x.T, CHUNK, square) if x.erase else None,
         rows_of(x.Aqk, CHUNK, square), state, dstate, rows_of(e, HV * V, square) if x.erase else None,
-        dv, rows_of(dv, HV * V, square), rows_of(h, K, (64, K)), rows_of(dh, K, (64, K)), dh_kept,
+        dv, rows_of(dv, HV * V, square), rows_of(h, K, (64, K)), rows_of(dh, K, (64, K)), dh_kept, limits,
         x.cu_seqlens, x.chunks.offsets, segments.offsets, segments.owner, x.scale, x.cu_seqlens.shape[0] - 1, H, HV,
         segments.size // CHUNK, window.first, window.step, int(window.dense), *strides[0], *strides[1],
         K=K, V=V, DECAY=x.decay, ERASE=x.erase, STATE=state is not None, DSTATE=dstate is not None,
