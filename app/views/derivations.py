@@ -64,10 +64,10 @@ def _link(name: str, *, place: str, label: str = "", icon: str | None = None) ->
 def _overview() -> None:
     st.title("Derivations")
     st.markdown(
-        "What is claimed of the code that this app runs, checked by machine on the code itself. Each claim says for "
-        "which sizes: a :green-badge[proof] covers everything that its scope names, a :orange-badge[check] is at "
-        "random points or single numbers and proves nothing beyond them. Every claim comes with wrong variants that "
-        "its check must refute."
+        "Claims from linear attention to Gated DeltaNet, each checked by machine. Many are about algebra and about no "
+        "code; the others run the reference code itself. Each says for which sizes: a :green-badge[proof] covers "
+        "everything that its scope names, a :orange-badge[check] is at random points or single numbers and proves "
+        "nothing beyond them. Every claim comes with wrong variants that its check must refute."
     )
     running = proofs.ledger().left > 0
     st.fragment(_list, run_every=REFRESH if running else None)(running)
