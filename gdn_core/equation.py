@@ -1,7 +1,8 @@
-"""The equation of a rule, printed from the one definition by running it on letters.
+"""Print the equation of a rule by running the reference on letters instead of numbers.
 
-:func:`gdn_core.reference.step` is called on a memory and a token made of letters instead of numbers. What comes out is
-a sum of words, which :func:`tex` prints. No equation is written down anywhere: change the step, and every page changes.
+:func:`gdn_core.reference.step` is called on a memory and a token whose entries are letters (named symbols). The result
+is a sum of words (products of letters), which :func:`tex` prints. No equation is typed by hand: a change of the step
+changes every page.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Letter:
 
     @property
     def transposed(self) -> Letter:
-        """The letter laid down: a column becomes a row, a scalar or a diagonal stays."""
+        """The transpose: a column becomes a row; a scalar or a diagonal is its own."""
         if self.kind != "column":
             return self
         return Letter(self.tex + r"^\top", lambda values: self.value(values).T, "row")
@@ -63,7 +64,7 @@ class Words:
         )
 
     def __getitem__(self, index: tuple[slice | None, slice | None]) -> Words:
-        """Stand a vector up as a column, ``[:, None]``, or lay it down as a row, ``[None, :]``."""
+        """Make a vector a column, ``[:, None]``, or a row, ``[None, :]``."""
         if index[1] is None:
             return self
         return Words(tuple((s, tuple(a.transposed for a in reversed(w))) for s, w in self.terms), self.entrywise)
@@ -75,12 +76,12 @@ class Words:
 
 @dataclass(frozen=True)
 class GateLetter:
-    """A gate standing before the memory or a vector."""
+    """A gate that multiplies the memory or a vector."""
 
     name: str
     tex: str
     width: Gate
-    absent: int = 1  # what a gate of no width is: 1, or 0 for the erase gate
+    absent: int = 1  # the value of an absent gate: 1, or 0 for the erase gate
 
     def __mul__(self, other: Words) -> Words:
         if self.width is Gate.NONE:
@@ -98,7 +99,7 @@ class GateLetter:
 
 
 def _product(word: Word, values: Values) -> np.ndarray:
-    """Multiply the letters of a word: scalars commute, the rest stands in order."""
+    """Multiply the letters of a word: scalars commute, matrices keep their order."""
     total = np.eye(1)
     for letter in word:
         value = letter.value(values)
@@ -135,7 +136,7 @@ def letters(rule: WriteRule) -> tuple[Words, Token]:
     def vector(name: str, tex: str, entrywise: Letter | None = None) -> Words:
         return Words(((1, (Letter(tex, lambda values: values[name], "column"),)),), entrywise)
 
-    by_row = rule.write is Gate.MATRIX  # the write gate sits in the keys, one for each value channel
+    by_row = rule.write is Gate.MATRIX  # exact ZOH: the write gate is part of the keys, one for each value channel
     each = Letter(rf"\bar B{t}", lambda values: values["w"]) if by_row else None
     return Words(((1, (Letter("S_{t-1}", lambda values: values["S"]),)),)), Token(
         q=vector("q", mapped("q_t")),
@@ -192,9 +193,10 @@ def tex_output(rule: WriteRule) -> str:
 
 
 def tex_gates(rule: WriteRule) -> str | None:
-    """Print where the gates of a discretised rule come from, by running :mod:`gdn_core.ssm` on letters.
+    """Print the gates of a discretised rule from A, B and Delta, by running :mod:`gdn_core.ssm` on letters.
 
-    None for a rule that is discrete from the start.
+    Returns:
+        TeX; None for a rule that is discrete from the start.
     """
     if not rule.discretisation:
         return None

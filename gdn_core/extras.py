@@ -1,4 +1,4 @@
-"""Packages that the base does not install: which extra brings each, and the sentence for one that is missing."""
+"""Optional packages: which extra installs each, and the error message when one is missing."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def missing(package: str) -> str:
 
 
 def explained(error: ModuleNotFoundError) -> ModuleNotFoundError:
-    """Return the error with the sentence of :func:`missing` where an extra brings the module, or else as it is."""
+    """Return an error with the message of :func:`missing` if an extra brings the module; else the error unchanged."""
     return ModuleNotFoundError(missing(error.name), name=error.name) if error.name in EXTRAS else error
 
 
 def need(*packages: str) -> None:
-    """Look for packages, and import none of them.
+    """Check that packages are installed, without importing them.
 
     Args:
         packages: names in :data:`EXTRAS`.

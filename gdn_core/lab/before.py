@@ -1,12 +1,13 @@
-"""The memory before a window: what a rule has made of all tokens that come before it, in float64.
+"""The memory before a window: the state that a rule reaches after all tokens before it, in float64.
 
-A stream of 100,000 tokens is far too long to keep every state of, and a window of it begins with a memory that is not
-empty. Here only the last memory is wanted, and blocks of tokens give it with products of matrices.
+A window of a long stream (say 100,000 tokens) starts from the state that the tokens before it leave. Only that state
+is needed, so it is computed in blocks of tokens by matrix products, and no state in between is kept.
 
-Rules that erase nothing add: a token's write fades by all decays after it, so the blocks are taken from the last one
-back, and those that nothing is left of are not looked at. Delta rules run in chunks: the errors of a chunk solve a unit
-lower triangular system (:func:`gdn_core.reference.chunk`), whose inverse is made for all chunks of a block at once, in
-halves. Differences of log decays are formed before the exponential and are never positive.
+Rules that erase nothing only add: a write is multiplied by every decay after it. Blocks are taken from the last to the
+first, and the loop ends where the decay to the end of the stream is 0 in float64. Delta rules run in chunks: the errors
+of a chunk solve a unit lower triangular system (:func:`gdn_core.reference.chunk`), which is inverted for all chunks of
+a block at once, by recursive halving. Differences of log decays are formed before the exponential and are never
+positive.
 
 Source: the UT transform of DeltaNet, arXiv 2406.06484, sec. 3.2; under decays arXiv 2412.06464, sec. 3.3.
 """
@@ -23,10 +24,10 @@ from gdn_core.rules import Discretisation, Gate, WriteRule
 from gdn_core.streams import Floats, Stream
 
 BLOCK = 2048  # tokens whose operands are in memory at once
-ROWWISE = 64  # the same where every row of the memory has decays or keys of its own
+ROWWISE = 64  # the same for rules with a decay or key for each row of the memory: operands are [T, V, K]
 CHUNK = 32  # tokens of a delta rule's chunk, a power of two
-HALVED = 8  # a triangle of so many rows is inverted row by row
-VANISHED = -800.0  # nats: exp of less is 0 in float64, and less would cost the digits of the decays beside it
+HALVED = 8  # rows; a triangle up to this size is inverted row by row
+VANISHED = -800.0  # nats; the least log decay summed: exp is 0, and less would cost other decays digits
 
 
 def memory_after(
@@ -36,9 +37,9 @@ def memory_after(
     initial: Floats | None = None,
     discretisation: Discretisation | None = None,
 ) -> Floats:
-    """Return the memory that a stream of any length leaves, as the recurrence in float64 does.
+    """Return the memory after a stream of any length, as the recurrence in float64 gives it.
 
-    A rule of constant gates takes what ``stream`` gives as they are; :func:`gdn_core.streams.held` makes them constant.
+    The gates of ``stream`` are used as they are. For a rule of constant gates call :func:`gdn_core.streams.held` first.
 
     Args:
         rule: a member of the family.
@@ -52,7 +53,7 @@ def memory_after(
     """
     T, V, K = stream.sizes
     S = np.zeros((V + rule.normalised, K)) if initial is None else np.array(initial, dtype=float)
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # a memory may overflow: that is an answer
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # an overflow is a result, not a warning
         if T == 0:
             return S
         if rule.erase is Gate.NONE:
@@ -65,7 +66,7 @@ def memory_after(
 def _tokens(rule: WriteRule, stream: Stream, discretisation: Discretisation | None) -> Token:
     """Write a part of a stream as tokens, in float64.
 
-    Where all rows of a discretised rule decay alike they are written as one: nothing is [T, V, K] then.
+    Rows of a discretised rule that all decay alike are written as one row, so that no operand is [T, V, K].
     """
     stream = wide(stream)
     if not rule.discretisation or stream.delta.ndim > 1 or stream.A.ndim > 1:
@@ -80,7 +81,7 @@ def wide(stream: Stream) -> Stream:
 
 
 def _faded(rule: WriteRule, stream: Stream, S: Floats, discretisation: Discretisation | None) -> Floats:
-    """Run a rule that erases nothing: from the last block back, for as long as anything is left of a write."""
+    """Run a rule that erases nothing, from the last block to the first, until the decay to the end is 0."""
     T = len(stream)
     g, k = (getattr(_tokens(rule, stream.window(0, 1), discretisation), name) for name in ("g", "k"))
     rowwise = g.shape[1] > 1 or (k.ndim == 3 and k.shape[1] > 1)
@@ -106,7 +107,7 @@ def _corrected(x: Token, S: Floats) -> Floats:
     chunks = -(-len(x) // CHUNK)
 
     def cut(values: Floats) -> Floats:
-        """Return [N, C, channels]; the tokens that fill the last chunk up are zeros, and do nothing."""
+        """Return [N, C, channels]; the last chunk is padded with zeros, which leave the memory unchanged."""
         filled = np.zeros((chunks * CHUNK, values.shape[1]))
         filled[: len(values)] = values
         return filled.reshape(chunks, CHUNK, -1)
@@ -129,9 +130,10 @@ def _corrected(x: Token, S: Floats) -> Floats:
 
 
 def _fill(A: Floats, erase: Floats, k: Floats, G: Floats) -> None:
-    """Write the products of keys under a decay for each key channel below the diagonal of A, [N, C, C], in halves.
+    """Fill A, [N, C, C], below the diagonal with products of keys under a decay for each key channel, by halving.
 
-    The decay from a token of the first half to one of the second is that to the end of the first, times the rest.
+    The decay from a token of the first half to one of the second is the decay to the end of the first half, times the
+    decay from there on.
     """
     half = A.shape[1] // 2
     if half == 0:
@@ -144,7 +146,7 @@ def _fill(A: Floats, erase: Floats, k: Floats, G: Floats) -> None:
 
 
 def _inverse(A: Floats) -> Floats:
-    """Invert I + A for strictly lower triangles A, [N, C, C], C a power of two: by rows, then by halves."""
+    """Return (I + A)^-1 for strictly lower triangular A, [N, C, C], C a power of two: by rows, then by halves."""
     N, C, _ = A.shape
     if C <= HALVED:
         rows = np.zeros((C, C, N))

@@ -1,4 +1,4 @@
-"""What the lab takes: every limit in one place, and the checks of a stream against them."""
+"""The limits of the lab, all in one place, and the checks of a stream against them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Array = Any  # anything with .shape and .dtype
 
 @dataclass(frozen=True)
 class Limits:
-    """What the lab takes.
+    """The limits of the lab: largest sizes and numbers that it accepts.
 
     Args:
         channels: key channels dk, and value channels dv, of a memory.
@@ -52,7 +52,7 @@ class Limits:
     seed: int = 2**32 - 1
 
     def sentences(self) -> tuple[str, ...]:
-        """Say the limits, for a page or a terminal."""
+        """Return the limits as sentences, for a page or a terminal."""
         return (
             f"A memory has at most {self.channels} key and {self.channels} value channels.",
             f"A window has at most {self.tokens} tokens.",
@@ -67,7 +67,7 @@ class Limits:
 LIMITS = Limits()
 
 def size(count: int) -> str:
-    """Say a number of bytes in words: 32 MB, 1.5 MB, 700 bytes."""
+    """Format a number of bytes: 32 MB, 1.5 MB, 700 bytes."""
     for unit, bytes_in in (("GB", 2**30), ("MB", 2**20), ("kB", 2**10)):
         if count >= bytes_in:
             return f"{count / bytes_in:.3g} {unit}"
@@ -104,11 +104,11 @@ MOST = float(np.finfo(float).max)
 
 
 def check_ranges(arrays: Mapping[str, Array], *, start: int = 0) -> None:
-    """Check the numbers of named arrays against what they mean: g a log decay, beta an erase gate, and so on.
+    """Check the numbers of named arrays against the range of each: g <= 0, beta in 0 to 2, and so on.
 
     Args:
         arrays: arrays by the names of the API's layout, or A.
-        start: the token they begin at, where they are a window.
+        start: the token that they begin at, if they are a window of a longer stream; places are counted from 0 of that.
 
     Raises:
         ValueError: at the first number that is NaN, infinite or out of its range, with its place.
@@ -116,7 +116,7 @@ def check_ranges(arrays: Mapping[str, Array], *, start: int = 0) -> None:
     for name, x in arrays.items():
         low, high, meaning = RANGES[name]
         if isinstance(x, np.ndarray) and x.size and max(low, -MOST) <= float(x.min()) and float(x.max()) <= high:
-            continue  # NaN fails the comparisons; a long stream is looked at without copies of it
+            continue  # NaN fails the comparisons; no copy of a long stream is made
         check_values(name, x, low, high, meaning=meaning, start=start)
 
 
@@ -125,7 +125,7 @@ def check_stream(stream: Stream, limits: Limits | None = None) -> None:
 
     Args:
         stream: T tokens of a memory of V value channels by K key channels.
-        limits: :data:`LIMITS` for what the lab runs, None for what a notebook does.
+        limits: :data:`LIMITS` in the lab; None, as in notebooks, checks no size.
 
     Raises:
         TypeError: if a field is no array of floating-point numbers.

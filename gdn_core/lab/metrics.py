@@ -1,4 +1,4 @@
-"""Numbers that a trajectory makes plain: what is still recalled, how full the memory is, what a token does to it."""
+"""Measures of a trajectory: recall error, norm, effective rank, and the spectrum of each token's transition."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ from gdn_core.ops.kernels.operands import Floats32, Operands
 
 
 def recall_error(trajectory: Trajectory, meant: np.ndarray | None = None) -> Floats32:
-    """Measure how far each memory's answer to every key so far is from the value that the key holds.
+    """Measure the recall error: the distance from what a memory answers to a key to the value stored under that key.
 
-    The distance is relative to the value's norm: 0 is the value itself, and 1 is as far off as an empty memory, which
-    answers 0. A memory is asked with a key as it is with a query: through the rule's feature map, and divided by the
-    normaliser where there is one.
+    The distance is divided by the value's norm: 0 is exact recall, and 1 is the error of an empty memory, which answers
+    0. A key is read as a query is: through the rule's feature map, and divided by the normaliser if there is one.
 
-    A key holds the value of the newest token with exactly that key that the rule wrote. A token whose key a later one
-    writes or erases again is not asked for any more: its value is meant to be gone.
+    The value stored under a key is that of the newest token that wrote exactly this key. A token whose key is written
+    or erased again later is not measured from then on.
 
     Args:
         trajectory: what rules did to a stream.
-        meant: what the key of each token is to answer from that token on, [T, V], where that is not a value that was
+        meant: the value that the key of each token should answer from that token on, [T, V], if it is not the value
             written; every token with a key then counts as having written it.
 
     Returns:
@@ -58,8 +57,7 @@ def recall_error(trajectory: Trajectory, meant: np.ndarray | None = None) -> Flo
 def scales(trajectory: Trajectory) -> Floats32:
     """Return the largest finite magnitude in any memory of each rule, [R] float32; 0 for one that stays empty.
 
-    A rule that overflows has a scale as large as a float32 may be: drawn on one scale with the others, it would leave
-    nothing of them to be seen.
+    A rule that overflows has a scale up to the largest float32. On a shared scale the other rules would be invisible.
     """
     sizes = np.abs(trajectory.states)
     return sizes.max(axis=(1, 2, 3), initial=0.0, where=np.isfinite(sizes))
@@ -77,10 +75,10 @@ def norm(trajectory: Trajectory) -> Floats32:
 
 
 def effective_rank(trajectory: Trajectory) -> Floats32:
-    """Count the directions that carry each memory: the participation ratio of its squared singular values.
+    """Return the effective rank of each memory: the participation ratio of its squared singular values.
 
-    With s the singular values it is (sum s^2)^2 / sum s^4 = tr(S S^T)^2 / tr((S S^T)^2): n where n singular values are
-    alike and the rest 0, between 1 and the rank elsewhere. It takes one product of matrices and no decomposition.
+    With singular values s it is (sum s^2)^2 / sum s^4 = tr(S S^T)^2 / tr((S S^T)^2): n if n singular values are equal
+    and the rest 0, else between 1 and the rank. It costs one matrix product and no decomposition.
 
     Returns:
         [R, T] float32: after each token; 0 for an empty memory, NaN for one that is not finite.
@@ -98,12 +96,12 @@ def effective_rank(trajectory: Trajectory) -> Floats32:
 
 
 def spectrum(trajectory: Trajectory) -> tuple[Floats32, ...]:
-    """List the eigenvalues of what each token does to a memory before it writes.
+    """Return the eigenvalues of each token's transition: the map of the memory before the write.
 
-    A row s of the memory becomes (s * a)(I - (b*k) k^T), with a the row's decay. Where nothing is erased the
-    eigenvalues are the decays. Under a scalar decay they are a, and a (1 - (b*k) . k) along the key. Under a decay for
-    each key channel they are those of the symmetric diag(a) - c c^T with c = sqrt(a*b) * k, which has the same
-    characteristic polynomial: all are real, whatever the gates.
+    A row s of the memory becomes (s * a)(I - (b*k) k^T), with a the row's decay. If nothing is erased, the eigenvalues
+    are the decays. Under a scalar decay they are a, and a (1 - (b*k) . k) along the key. Under a decay for each key
+    channel they are those of the symmetric matrix diag(a) - c c^T with c = sqrt(a*b) * k, which has the same
+    characteristic polynomial. So they are always real.
 
     Returns:
         For each rule [T, K] float32, or [T, V*K] where each row decays its own way; ascending in the last axis.

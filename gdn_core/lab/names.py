@@ -1,4 +1,4 @@
-"""What arrays are called in people's files, and which role such a name means."""
+"""Guess the role of an array (q, k, v, a gate) from its name in a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gdn_core.ops.checks import LAYOUTS
 #: What an array can be: the names of the public functions, and alpha, which is exp(g).
 ROLES = (*LAYOUTS, "alpha")
 
-# What arrays are called elsewhere, by the last words of their names.
+# Names of these roles in other libraries, by the last word of the name.
 _CALLED = {
     "q": ("q", "query", "queries"),
     "k": ("k", "key", "keys"),
@@ -25,21 +25,21 @@ _ENDINGS = re.compile(r"(_?(states?|proj|out|output|layer|heads?)|[._\-]?\d+)$")
 
 
 def guesses(names: Iterable[str]) -> dict[str, str]:
-    """Guess which array is which, by their names.
+    """Guess the role of each array from its name.
 
-    A role's own name counts first (``k``); then a name that ends in it or in another word for it, whatever stands
-    before (``layers.3.linear_attn.k``, ``key_states``) and whichever number follows (``key_0``). Of several such names
-    the first in the order given counts, and arrays of the same module go together.
+    An exact match (``k``) comes first; then a name whose last word is the role or another word for it, with any prefix
+    (``layers.3.linear_attn.k``, ``key_states``) and any number behind it (``key_0``). Of several such names the first
+    in the given order is taken, and the other roles are looked for in the same module first.
 
     Returns:
-        The name of an array by role; roles that nothing is called like are left out.
+        The name of an array by role, for the roles that were found.
     """
     given = list(names)
     found: dict[str, str] = {}
     stem = ""
     for role in ("k", *(role for role in ROLES if role != "k")):
         if role == "alpha" and "g" in found:
-            continue  # the logarithm says it already
+            continue  # g, the logarithm of alpha, is there
         if role in given:
             found[role] = role
             continue
@@ -53,7 +53,7 @@ def guesses(names: Iterable[str]) -> dict[str, str]:
 
 
 def _module(name: str) -> str:
-    """Return what stands before the last point or slash of a name."""
+    """Return the part of a name before its last point or slash."""
     return name[: max(name.rfind("."), name.rfind("/"), 0)]
 
 
@@ -64,7 +64,7 @@ def _number(name: str) -> str:
 
 
 def _last_word(name: str) -> str:
-    """Return the last word of a name, without what only says where it came from."""
+    """Return the last word of a name, without suffixes such as ``_states`` and ``_proj``."""
     word = re.split(r"[./:]", name.lower())
     last = word[-1] if not re.fullmatch(r"\d+|weight|output", word[-1]) or len(word) == 1 else word[-2]
     for _ in range(3):

@@ -1,9 +1,9 @@
-"""Words as directions: how a text becomes keys and values, the same on every machine.
+"""Map words to unit vectors, so that a text becomes the same keys and values on every machine.
 
-A name is normalised (NFC, case folded, invisible characters dropped), hashed with the seed and its role by BLAKE2b
-into the key of a Philox generator, whose raw 64-bit numbers become Gaussians by Box and Muller; the vector divided by
-its length is a direction that is uniform on the sphere. Only the raw numbers of the generator are used, which no
-version of NumPy changes; so one name, role, seed and size give one vector, everywhere, to the last bits of ``log`` and
+A name is normalised (NFC, case folded, invisible characters dropped) and hashed with the seed and its role by BLAKE2b.
+The hash is the key of a Philox generator, whose raw 64-bit numbers become Gaussians by the Box-Muller transform. The
+vector divided by its length is uniform on the unit sphere. Only raw numbers of the generator are used, since NumPy
+keeps those the same in every version: one name, role, seed and size give one vector, up to the last bits of ``log`` and
 ``cos``.
 """
 
@@ -31,7 +31,7 @@ def gaussians(seed: int, role: str, name: str, count: int) -> np.ndarray:
 
 @lru_cache(maxsize=4096)
 def direction(seed: int, role: str, name: str, size: int) -> np.ndarray:
-    """Return the unit vector, [size], of a name in its role ("key" or "value"); it cannot be written to."""
+    """Return the unit vector, [size], of a name in its role ("key" or "value"); the array is read-only."""
     x = gaussians(seed, role, name, size)
     x /= np.sqrt((x * x).sum())
     x.flags.writeable = False
@@ -39,7 +39,7 @@ def direction(seed: int, role: str, name: str, size: int) -> np.ndarray:
 
 
 def normal(text: str) -> str:
-    """Return a text as names are compared: visible, case folded, NFC."""
+    """Normalise a text so that equal names compare equal: :func:`visible`, case folded, NFC."""
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFD", visible(text)).casefold())
     return " ".join(folded.split())
 
@@ -47,8 +47,8 @@ def normal(text: str) -> str:
 def visible(text: str) -> str:
     """Return a text without control characters and marks of direction, with one space between parts.
 
-    Of more than 30 marks on one letter the rest is left out: to bring them into order takes time that grows with the
-    square of their number. Source: Unicode Standard Annex 15, Stream-Safe Text Format.
+    At most 30 marks on one letter are kept, since the time to sort them grows with the square of their number.
+    Source: Unicode Standard Annex 15, Stream-Safe Text Format.
     """
     kept, marks = [], 0
     for c in text:
@@ -77,9 +77,10 @@ def split_words(text: str) -> list[str]:
 
 @lru_cache(maxsize=4096)
 def _shown(c: str) -> tuple[str, bool]:
-    """Return what is kept of a character, and whether it is a mark on the letter before it.
+    """Return the text that stands for a character, "" if it is dropped, and whether it is a combining mark.
 
-    What only formats goes: a soft hyphen, a mark of direction, a variant; joiners and tags spell, and stay.
+    Characters that only format (soft hyphen, mark of direction, variant) are dropped. Joiners and tags are part of the
+    spelling and are kept.
     """
     category = unicodedata.category(c)
     if category in ("Cc", "Cs"):

@@ -1,7 +1,7 @@
-"""Run write rules over one stream and keep what a viewer needs of every token.
+"""Run write rules over one stream, and record every token.
 
-The arithmetic is that of :mod:`gdn_core.reference`, in float32; one Triton kernel does it for all rules at once, in a
-worker process. The kernel records what each token read, and its errors and states follow from that bit by bit.
+The arithmetic is that of :mod:`gdn_core.reference`, in float32. One Triton kernel runs all rules in one launch, in a
+worker process. The kernel records what each token read; errors and states are computed from that, bit for bit.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Run:
     Args:
         backend: "triton" (compiled, on a GPU), "interpreter" (the same kernel in Triton's interpreter) or "torch" (the
             reference in PyTorch).
-        device: the device in words.
+        device: the name of the GPU or CPU.
         seconds: the time the launch took, in the worker.
-        refusals: the backends that were asked first, each with the sentence that says why it could not.
+        refusals: the backends tried before it, each with the reason it was refused.
     """
 
     backend: Backend
@@ -50,13 +50,13 @@ class Trajectory:
     Args:
         rules: the rules, in the order of the first axis everywhere.
         stream: the tokens that were recorded, float64.
-        tokens: the tokens each rule made of it, float64.
-        operands: the same, as the kernel was given them.
+        tokens: the stream as tokens of each rule, float64.
+        operands: the same tokens as the kernel took them, float32.
         states: memories, [R, T + 1, V, K]; index 0 is before the first token.
         normaliser: the sum of keys of a normalised rule, zeros for the others, [R, T + 1, K].
         read: what the decayed memory answered to the erase key, [R, T, V].
-        u: the error wv - read, [R, T, V].
-        wv: what was to be written, w*v, [R, T, V].
+        u: the error, wv - read, [R, T, V].
+        wv: the gated value w*v, [R, T, V].
         o: outputs, [R, T, V].
         run: where it was computed.
     """
@@ -79,7 +79,7 @@ class Trajectory:
         return self.stream.sizes
 
     def moments(self, r: int, t: int) -> Moments:
-        """Return the memory of rule r around token t, stage by stage, exactly as the kernel passed through it."""
+        """Return the memory of rule r before and after each stage of token t, bit for bit as in the kernel."""
         V = self.states.shape[2]
         decay, k = (x[:V] for x in self.operands[r].at(t))
         before, written = self.states[r, t], self.states[r, t + 1]
@@ -103,25 +103,25 @@ def trajectory(
     Args:
         rules: slugs of :data:`gdn_core.rules.RULES`, or rules.
         stream: tokens of a memory of V value channels by K key channels.
-        window: the tokens to record, from the first to before the second; by default all. The memory before them is
-            what the tokens before them leave (:mod:`gdn_core.lab.before`), with the normaliser of a normalised rule;
-            rules of constant gates have the constants of the whole stream.
-        from_empty: begin the window with ``initial_state`` instead, and leave out what comes before it.
+        window: start and stop of the tokens to record, stop excluded; by default all. The window starts from the
+            memory that the tokens before it leave (:mod:`gdn_core.lab.before`), the normaliser of a normalised rule
+            included. Rules of constant gates take their constants from the whole stream.
+        from_empty: start the window from ``initial_state`` instead, and ignore the tokens before it.
         initial_state: memory before the first token, [V, K] for every rule or [R, V, K]; zeros by default. The
             normaliser of a normalised rule starts at zero there.
-        discretisation: replaces the own one of the rules that have one; the others are discrete from the start.
-        backend: "triton", "interpreter" or "torch"; by default the first that this machine can take.
+        discretisation: replaces the discretisation of the rules that have one; it does not act on the others.
+        backend: "triton", "interpreter" or "torch"; by default the first that can run on this machine.
 
     Raises:
         TypeError: if a field of the stream is no array of floating-point numbers.
         ValueError: if a number or size of the stream is out of range, a rule is unknown, the initial state does not
             fit, or the backend cannot run here.
-        ModuleNotFoundError: if torch is not installed, with which the worker processes compute.
+        ModuleNotFoundError: if torch is not installed, which the worker processes need.
         gdn_core.lab.worker.pool.LaunchError: if the launch gave no result.
     """
     start, stop = _window(window, len(stream))
     limits.check_stream(stream.window(0, stop))
-    if stop < len(stream):  # rules of constant gates take their medians over all of them
+    if stop < len(stream):  # rules of constant gates take medians over the whole stream
         rest = stream.window(stop, len(stream))
         limits.check_ranges({name: getattr(rest, name) for name in ("g", "beta", "w", "delta")}, start=stop)
     chosen = _chosen(rules)
@@ -136,7 +136,7 @@ def trajectory(
         past = held.window(0, 0 if from_empty else start)
         memories.append(before.memory_after(rule, past, initial=S, discretisation=method))
     operands = tuple(Operands.of(x) for x in tokens)
-    with np.errstate(over="ignore"):  # a memory that no float32 holds begins as infinite
+    with np.errstate(over="ignore"):  # a memory beyond the range of float32 starts as infinite
         begins = tuple(S.astype(np.float32) for S in memories)
     out, S, run = _launch(tuple(tokens), operands, begins, backend)
     return _assembled(chosen, shown, tuple(tokens), operands, begins, out, S, run)
@@ -181,8 +181,12 @@ def _initial_state(state: np.ndarray | None, R: int, V: int, K: int) -> Floats32
 def _launch(
     tokens: tuple[Token, ...], operands: tuple[Operands, ...], begins: Sequence[Floats32], backend: Backend | None
 ) -> tuple[Floats32, Floats32, Run]:
-    """Choose a backend and launch: readings before and after each write [R, T, V', 2], last memories [R, V', K], V' the
-    rows of the tallest memory."""
+    """Choose a backend and launch.
+
+    Returns:
+        What was read before and after each write, [R, T, V', 2]; the last memories, [R, V', K], with V' the rows of the
+        tallest memory; and where it ran.
+    """
     pool = workers.pool(interpret=backend == "interpreter")
     facts = pool.facts()
     request = Request(triton=facts["triton"], cuda=facts["cuda"], refused=facts["refused"])
@@ -224,7 +228,7 @@ def _assembled(
     S: Floats32,
     run: Run,
 ) -> Trajectory:
-    """Replay the states from what was read, and put the rules on one axis."""
+    """Recompute the states from what was read, and stack the rules on one axis."""
     T, V, K = stream.sizes
     R = len(rules)
     states, normaliser = np.empty((R, T + 1, V, K), np.float32), np.zeros((R, T + 1, K), np.float32)
@@ -243,6 +247,6 @@ def _assembled(
 
 
 def _same(a: Floats32, b: Floats32) -> bool:
-    """Compare bit by bit, but for numbers below the normal range, which a GPU may round to zero."""
+    """Compare bit for bit, except subnormal numbers, which a GPU may round to zero."""
     with np.errstate(invalid="ignore"):
         return bool(((a == b) | (np.isnan(a) & np.isnan(b)) | (abs(a - b) <= np.finfo(np.float32).tiny)).all())

@@ -1,4 +1,4 @@
-"""One head of one's own arrays as a scenario."""
+"""Make a scenario from one head of given arrays."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def from_arrays(
     channels: int | None = None,
     reading: Reading = Reading(),  # noqa: B008  # it is frozen
 ) -> Scenario:
-    """Make a stream of one head of one's own arrays: no noise is added, and nothing is normalised unless asked for.
+    """Make a scenario from one head of given arrays; no noise is added, and vectors are normalised only if asked for.
 
     Args:
         arrays: k [B, T, H, K] alone, or with v [B, T, HV, V], q as k, g and beta [B, T, HV] or [B, T, HV, K], w and
-            delta [B, T, HV] or [B, T, HV, V]; g is a log decay in nats, or alpha in its place is a decay. All without
-            B, or without B and heads, also do, and all with heads before tokens. What is missing: v is k, q is k, w is
-            beta, and if that is missing too the gates are the settings'.
-        settings: alpha, beta, write and delta for what is missing; the others do not act.
+            delta [B, T, HV] or [B, T, HV, V]; g is a log decay in nats; alpha = exp(g) may be given instead.
+            All arrays may lack B, or B and heads, or have heads before tokens. Defaults: v and q are k, w is beta, and
+            gates that are still missing come from the settings.
+        settings: alpha, beta, write and delta stand for missing gates; the other fields are not used.
         head: the value head, 0 to HV - 1; the heads of q and k are shared by HV / H value heads each.
         batch: the sequence, 0 to B - 1.
         start: the first token of the window.
         length: tokens of the window; by default as many as there are, at most ``LIMITS.tokens``.
-        channels: keep only so many key channels and value channels, the first; by default all.
-        reading: which array is which, the order of their axes, and what is done to them.
+        channels: keep only the first so many key and value channels; by default all.
+        reading: the role of each array, the order of axes, and the transformations.
 
     Raises:
         TypeError: if an array that is used holds something other than floating-point numbers.
@@ -133,7 +133,7 @@ def normalised(x: np.ndarray) -> np.ndarray:
 
 
 def _log(name: str, x: np.ndarray) -> np.ndarray:
-    """Return log decays for decays, which lie above 0 and at most at 1."""
+    """Return the logarithms of decays, which lie in (0, 1]."""
     x = np.asarray(x, dtype=float)
     if not bool(((x > 0) & (x <= 1)).all()):
         place = tuple(int(i) for i in np.argwhere(~((x > 0) & (x <= 1)))[0])
@@ -142,7 +142,7 @@ def _log(name: str, x: np.ndarray) -> np.ndarray:
 
 
 def _filled(given: Mapping[str, np.ndarray], settings: Settings, T: int, K: int) -> Stream:
-    """Make the stream of a head, with the settings where there is no array."""
+    """Make the stream of a head, with gates from the settings where there is no array."""
 
     def even(value: float) -> np.ndarray:
         return np.broadcast_to(value, (T,))
@@ -167,14 +167,14 @@ def _filled(given: Mapping[str, np.ndarray], settings: Settings, T: int, K: int)
 
 
 def _inactive(given: Mapping[str, np.ndarray]) -> frozenset[str]:
-    """Name the settings that do not act: arrays bring their own sizes, and gates where they are given."""
+    """Return the settings that are not used: sizes come from the arrays, and so do the gates that are given."""
     brought = {"alpha": ("g",), "beta": ("beta",), "write": ("w", "beta"), "delta": ("delta",)}
     gates = {name for name, arrays in brought.items() if any(array in given for array in arrays)}
     return frozenset(gates | {"dk", "dv", "T", "spread", "noise", "seed"})
 
 
 def _notes_of_names(arrays: Mapping[str, np.ndarray], roles: Mapping[str, str]) -> list[str]:
-    """Say which arrays are used under another name, and which are not used."""
+    """Note which arrays are used under another name, and which are not used."""
     notes = []
     if other := [f"{role} is {shown(name)}" for role, name in roles.items() if role != name]:
         notes.append(f"Read by their names: {', '.join(other)}.")
@@ -184,7 +184,7 @@ def _notes_of_names(arrays: Mapping[str, np.ndarray], roles: Mapping[str, str]) 
 
 
 def _note_of_axes(order: str, sizes: Dimensions, ambiguous: bool) -> str:
-    """Say in words how the axes were read."""
+    """Note how the axes were read."""
     heads = many(sizes.H, "head")
     if sizes.H != sizes.HV:
         heads = f"{many(sizes.H, 'key head')}, {many(sizes.HV, 'value head')}"
@@ -202,7 +202,7 @@ def _note_of_axes(order: str, sizes: Dimensions, ambiguous: bool) -> str:
 
 
 def _notes_of_window(T: int, start: int, length: int, from_empty: bool) -> list[str]:
-    """Say what of the arrays is not shown, and from where the memory comes."""
+    """Note which tokens are shown, and how the memory before them was found."""
     if length == T:
         return []
     shows = f"Windowed: tokens {start:,} to {start + length - 1:,} of {T:,}."
@@ -214,7 +214,7 @@ def _notes_of_window(T: int, start: int, length: int, from_empty: bool) -> list[
 
 
 def _notes_of_channels(kept: int, K: int, V: int) -> list[str]:
-    """Say which channels are not kept."""
+    """Note which channels were dropped."""
     notes = []
     if kept < K:
         notes.append(f"Narrowed: the first {kept} of {K} key channels, which changes what the memory answers.")
@@ -224,7 +224,7 @@ def _notes_of_channels(kept: int, K: int, V: int) -> list[str]:
 
 
 def _notes_of_lengths(lengths: tuple[float, float, float], stream: Stream, *, normalise: bool) -> list[str]:
-    """Say how long the keys are, where they are not of length 1, and what that does to a delta rule."""
+    """Note the lengths of keys that are not 1, and what they do to a delta rule."""
     notes = []
     low, middle, high = lengths
     if normalise:
@@ -245,7 +245,7 @@ def _notes_of_lengths(lengths: tuple[float, float, float], stream: Stream, *, no
 
 
 def _notes_of_missing(window: Mapping[str, np.ndarray], settings: Settings) -> list[str]:
-    """Say what stands for the arrays that were not given."""
+    """Note the defaults used for arrays that were not given."""
     stands = {
         "q": "q is k",
         "g": f"g is log({settings.alpha:g})",
@@ -258,7 +258,7 @@ def _notes_of_missing(window: Mapping[str, np.ndarray], settings: Settings) -> l
 
 
 def _rows_of_stream(stream: Stream) -> tuple[TokenRow, ...]:
-    """Write a stream as rows; a gate per channel as its mean."""
+    """Write a stream as token rows; a gate for each channel becomes its mean."""
 
     def means(x: np.ndarray) -> list[float]:
         return [float(n) for n in (x.mean(axis=1) if x.ndim == 2 else x)]

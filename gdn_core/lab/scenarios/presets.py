@@ -1,4 +1,4 @@
-"""Streams worth looking at, each made to show one thing, and what to look for in it."""
+"""Preset streams: each shows one effect, and says what to look for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gdn_core.ops.checks import check_choice
 
 @dataclass(frozen=True)
 class Preset:
-    """A stream that shows one thing.
+    """A stream that shows one effect.
 
     Args:
         slug: its name in a link.
@@ -27,8 +27,8 @@ class Preset:
         settings: the settings it is meant for.
         rules: the slugs worth comparing on it.
         rows: makes the tokens of any settings, with notes.
-        panel: what shows its point: "recall", "size" (norm and rank) or "spectrum".
-        meant: what the key of each token is to answer from that token on, [T, V], where that is not its value.
+        panel: the chart that shows the effect: "recall", "size" (norm and rank) or "spectrum".
+        meant: the value that the key of each token should answer from that token on, [T, V]; None: the value written.
     """
 
     slug: str
@@ -41,7 +41,7 @@ class Preset:
     meant: Callable[[Scenario], np.ndarray] | None = None
 
     def build(self, settings: Settings | None = None) -> Scenario:
-        """Make the stream, by default with the preset's own settings."""
+        """Make the scenario, by default with the preset's own settings."""
         settings = settings or self.settings
         rows, notes = self.rows(settings)
         call = f"scenarios.from_preset({self.slug!r}, settings)"
@@ -50,15 +50,15 @@ class Preset:
 
 
 def _axis(i: int, size: int) -> np.ndarray:
-    """Return the i-th axis of key space: a key that is written to one column of the memory alone."""
+    """Return the i-th unit vector: a key that is written to one column of the memory alone."""
     return np.eye(size)[i]
 
 
 def _at_right_angles(seed: int, count: int, size: int, start: int = 0) -> list[tuple[float, ...]]:
-    """Return unit keys at right angles to the first ``start`` axes, and to those before them while there is room.
+    """Return unit keys orthogonal to the first ``start`` axes and, as far as possible, to each other.
 
-    The first are the other axes, so that each pair can be seen in a column of its own. Where no direction is left a
-    new block begins, turned at random, at right angles among itself.
+    The first ones are the remaining axes, so that each pair is seen in a column of its own. When no direction is left,
+    a new block begins: a random rotation, orthogonal within the block.
     """
     found: list[tuple[float, ...]] = []
     basis = np.eye(size)
@@ -68,8 +68,8 @@ def _at_right_angles(seed: int, count: int, size: int, start: int = 0) -> list[t
             used = start
         axis = start + i
         x = _axis(axis, size) if axis < size else direction(seed, "key", f"direction {i}", size)
-        if used < size:  # not so where the first axes are all there are
-            for _ in range(2):  # once more against rounding
+        if used < size:  # false if the first axes span the space
+            for _ in range(2):  # twice, against rounding
                 x = x - (basis[:used] @ x) @ basis[:used]
             x = x / np.sqrt((x * x).sum())
             basis[used] = x
@@ -79,7 +79,7 @@ def _at_right_angles(seed: int, count: int, size: int, start: int = 0) -> list[t
 
 
 def _collision(settings: Settings) -> tuple[list[TokenRow], list[str]]:
-    """Store as many pairs as there are tokens, the first dk keys at right angles."""
+    """Store as many pairs as there are tokens, the first dk keys orthogonal."""
     keys = _at_right_angles(settings.seed, settings.T, settings.dk)
     notes = ["Every token asks for the first key."]
     if settings.dk >= settings.T:
@@ -91,7 +91,7 @@ def _collision(settings: Settings) -> tuple[list[TokenRow], list[str]]:
 
 
 def _overwrite(settings: Settings) -> tuple[list[TokenRow], list[str]]:
-    """Write one key twice, the other keys at right angles to it."""
+    """Write one key twice, the other keys orthogonal to it."""
     again = settings.T // 2
     others = _at_right_angles(settings.seed, settings.T, settings.dk, start=1)
     cell = tuple(_axis(0, settings.dk).tolist())
@@ -109,7 +109,7 @@ def _overwrite(settings: Settings) -> tuple[list[TokenRow], list[str]]:
 
 
 def _recency(settings: Settings) -> tuple[list[TokenRow], list[str]]:
-    """Store pairs whose keys are at right angles, so that only the decay can lose them."""
+    """Store pairs with orthogonal keys, so that only the decay weakens them."""
     keys = _at_right_angles(settings.seed, settings.T, settings.dk)
     notes = ["Every token asks for the first key."]
     if settings.dk < settings.T:
@@ -129,7 +129,7 @@ def _ignored(settings: Settings) -> tuple[list[TokenRow], list[str]]:
 
 
 def _reset(settings: Settings) -> tuple[list[TokenRow], list[str]]:
-    """Forget everything at one token, which stores nothing."""
+    """Reset the memory at one token, which stores nothing."""
     at = settings.T // 2
     rows = [TokenRow(key=f"key {i}", value=f"value {i}", query="key 1") for i in range(1, settings.T + 1)]
     rows[at] = TokenRow(query="key 1", alpha=2.0**-40, delta=LIMITS.delta, label="reset")
@@ -166,7 +166,7 @@ def _long(settings: Settings) -> tuple[list[TokenRow], list[str]]:
 
 
 def _parity(settings: Settings) -> tuple[list[TokenRow], list[str]]:
-    """Store one pair, then erase with beta at every 1 of a stream of bits."""
+    """Store one pair, then erase its key with beta at every 1 of a stream of bits."""
     bits = gaussians(settings.seed, "bits", "", settings.T) > 0
     rows = [TokenRow(key="switch", beta=None if bit else 0.0, label="1" if bit else "0") for bit in bits]
     rows[0] = TokenRow(key="switch", value="on", beta=1.0, label="switch → on")
@@ -174,13 +174,13 @@ def _parity(settings: Settings) -> tuple[list[TokenRow], list[str]]:
 
 
 def _signed(made: Scenario) -> np.ndarray:
-    """Return the first value, its sign turned at every 1 so far: what tells whether their number is even or odd."""
+    """Return the first value with its sign flipped at every 1 so far: the sign is the parity of the ones."""
     signs = np.cumprod([-1.0 if label == "1" else 1.0 for label in made.labels])
     return signs[:, None] * made.stream.v[0]
 
 
 def _one_direction(settings: Settings) -> list[str]:
-    """Say that with one key channel all keys are alike."""
+    """Note that with one key channel all keys are parallel."""
     return [] if settings.dk > 1 else ["dk = 1: there is one direction, so all keys are the same up to their sign."]
 
 
@@ -278,11 +278,11 @@ PRESETS: dict[str, Preset] = {
 
 
 def from_preset(slug: str, settings: Settings | None = None) -> Scenario:
-    """Make the stream of a preset.
+    """Make the scenario of a preset.
 
     Args:
         slug: one of :data:`PRESETS`.
-        settings: all of them act; by default the preset's own.
+        settings: every field is used; by default the preset's own.
 
     Raises:
         ValueError: if there is no such preset.

@@ -1,4 +1,4 @@
-"""How one's own arrays are read: which array is which, the order of their axes, and what is done to them."""
+"""How given arrays are read: the role of each, the order of axes, and the transformations."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Reading:
     """How arrays are read.
 
     Args:
-        names: which array is which: pairs of a role of :data:`gdn_core.lab.names.ROLES` and the name of an array, or ""
-            for none. Roles that are not given are guessed (:func:`gdn_core.lab.names.guesses`).
-        axes: the order of the axes: "BTHK", "BHTK" (or "THK", "HTK"), or "auto": the one that all sizes agree with; of
-            two such, the one with more tokens than heads.
+        names: the role of each array: pairs of a role of :data:`gdn_core.lab.names.ROLES` and the name of an array, ""
+            for no array. Roles that are not given are guessed (:func:`gdn_core.lab.names.guesses`).
+        axes: the order of the axes: "BTHK", "BHTK" (or "THK", "HTK"), or "auto": the order that fits all sizes;
+            if both fit, the one with more tokens than heads.
         normalise: divide keys and queries by their lengths, as flash-linear-attention does: x * rsqrt(sum x^2 + 1e-6).
-        from_empty: begin a window with an empty memory, instead of what the tokens before it leave.
+        from_empty: start a window from an empty memory, not from the memory that the tokens before it leave.
 
     Raises:
         ValueError: if a role or an order of axes is unknown, or a role is given twice.
@@ -49,10 +49,10 @@ class Reading:
 
 
 def named(arrays: Mapping[str, np.ndarray], reading: Reading) -> dict[str, str]:
-    """Return which array each role is, by what the reading says, and by guesses for the rest.
+    """Return the name of the array for each role: as the reading says, and guessed for the other roles.
 
     Raises:
-        ValueError: if the reading names an array that there is not, or one array twice.
+        ValueError: if the reading names an array that does not exist, or one array twice.
     """
     said = dict(reading.names)
     for role, name in said.items():
@@ -74,8 +74,8 @@ def oriented(known: Mapping[str, np.ndarray], axes: str) -> tuple[dict[str, np.n
         axes: one of :data:`AXES`.
 
     Returns:
-        The arrays; the order that they were read in, without the axes that they have not; and whether sizes agree with
-        the other order too.
+        The arrays; the order in which they were read, without the axes that they lack; and whether the other order fits
+        too.
 
     Raises:
         ValueError: if sizes do not agree.

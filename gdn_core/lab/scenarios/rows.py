@@ -1,7 +1,7 @@
 """Tokens as rows of a table.
 
-Presets, text and table all come down to rows, a :class:`TokenRow` a token: what a preset or a text does can be read,
-and edited, as a table.
+Presets, text and tables are all made into rows first, one :class:`TokenRow` for each token. So every preset or text can
+be shown and edited as a table.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ Cell = str | tuple[float, ...] | None  # a name, numbers, or nothing
 
 @dataclass(frozen=True)
 class TokenRow:
-    """One token, as a table has it; None in a gate: what the settings say.
+    """One token as a row of a table. A gate that is None comes from the settings.
 
     Args:
-        key: a name, whose key is its direction, or dk numbers; None: no key, and nothing is written.
-        value: a name, whose value is its direction, or dv numbers; None: v = 0, so that a delta rule only erases.
-        query: what the token asks for, as a key; None: its own key.
+        key: a name, mapped to its unit vector, or dk numbers; None: no key, and nothing is written.
+        value: a name, mapped to its unit vector, or dv numbers; None: v = 0, so that a delta rule only erases.
+        query: a name or dk numbers, as for the key; None: the token's own key.
         alpha: decay, above 0 and at most 1.
         beta: erase gate, and write gate of the tied rules.
         write: write gate of the untied rules; None: this row's beta if it has one.
         delta: step of the discretised rules, 0 or more.
-        label: what the token is called; "": made of key and value.
+        label: the token's name; "": made from key and value.
     """
 
     key: Cell = None
@@ -40,7 +40,7 @@ class TokenRow:
 COLUMNS = tuple(field.name for field in fields(TokenRow))
 
 
-# Every gate shut: nothing is forgotten or written, but by rules whose gates cannot follow the token.
+# All gates closed: nothing is forgotten or written. Rules of constant gates ignore it.
 SHUT = TokenRow(alpha=1.0, beta=0.0, write=0.0, delta=0.0)
 
 
@@ -53,12 +53,12 @@ def label_of(row: TokenRow) -> str:
 
 
 def short(cell: Cell, most: int = 24) -> str:
-    """Name a cell in a label, in no more than so many characters."""
+    """Format a cell for a label, in at most ``most`` characters."""
     if not isinstance(cell, str):
         return "[...]"
     return cell if len(cell) <= most else f"{cell[: most - 1]}…"
 
 
 def many(count: int, what: str) -> str:
-    """Say how many."""
+    """Format a count with its noun, in the plural if need be: 1 token, 3 tokens."""
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

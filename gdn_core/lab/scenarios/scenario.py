@@ -1,4 +1,4 @@
-"""A scenario: a stream, its labels and notes, and how rows become a stream."""
+"""A scenario: a stream with its labels and notes; and how token rows become a stream."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from gdn_core.streams import Stream
 
 @dataclass(frozen=True, eq=False)
 class Scenario:
-    """A stream with what a reader should know of it.
+    """A stream with its labels, and with what a reader should know about it.
 
     Args:
         stream: the tokens that are shown.
-        labels: what each token is called, T of them.
+        labels: a name for each token, T of them.
         title: what the stream is.
         look_for: what to look for when rules run on it.
         notes: what was windowed, left out or filled in, a sentence each.
         settings: the settings it was made with.
-        rows: the tokens as a table has them.
-        call: the call that makes it, as Python; ``settings`` and, for arrays, ``given`` are names in it.
-        inactive: the settings that do not act, since every token brings its own, or nothing takes them.
-        whole: the stream that ``stream`` is a window of, of any floating type; None where it is all there is.
-        start: the token of ``whole`` that ``stream`` begins at.
-        from_empty: the memory is empty before ``stream``, whatever comes before it.
-        key_lengths: the smallest, middle and largest length of the keys, as they were given.
-        reading: how arrays were read, every role and the order of axes filled in; None where there are none.
-        meant: what the key of each token is to answer from that token on, [T, V]; None: its value.
+        rows: the tokens as rows of a table.
+        call: the Python call that makes it; it uses the names ``settings`` and, for arrays, ``given``.
+        inactive: the settings that are not used: every token has its own value, or nothing depends on them.
+        whole: the stream of which ``stream`` is a window, of any floating type; None if ``stream`` is all of it.
+        start: the token of ``whole`` at which ``stream`` begins.
+        from_empty: the memory before ``stream`` is empty, and the tokens before it are ignored.
+        key_lengths: the smallest, median and largest length of the keys as given.
+        reading: how arrays were read, with every role and the order of axes; None if there are no arrays.
+        meant: the value that the key of each token should answer from that token on, [T, V]; None: the value written.
     """
 
     stream: Stream
@@ -63,7 +63,7 @@ class Scenario:
 def scenario_of(
     rows: Sequence[TokenRow], settings: Settings, *, title: str, look_for: str, notes: Sequence[str], call: str
 ) -> Scenario:
-    """Make a scenario of rows; its own labels are made of key and value where a row has none."""
+    """Make a scenario from rows; a row without a label gets one made from its key and value."""
     stream = stream_of(rows, settings)
     check_stream(stream, LIMITS)
     labels = tuple(row.label or label_of(row) for row in rows)
@@ -82,9 +82,9 @@ def scenario_of(
 
 
 def inactive_of(rows: Sequence[TokenRow]) -> frozenset[str]:
-    """Name the settings of gates that change nothing in a memory, since every token they could act on brings its own.
+    """Return the gate settings that change nothing, since every token they could act on has its own value.
 
-    A token without a key neither erases nor writes, one without a value only erases; every token decays.
+    A token without a key neither erases nor writes. A token without a value only erases. Every token decays.
     """
     acts = {
         "alpha": any(row.alpha is None for row in rows),
@@ -96,13 +96,13 @@ def inactive_of(rows: Sequence[TokenRow]) -> frozenset[str]:
 
 
 def lengths_of(k: np.ndarray) -> tuple[float, float, float]:
-    """Return the smallest, the middle and the largest length of keys, [T, K]."""
+    """Return the smallest, median and largest length of keys, [T, K]."""
     lengths = np.sqrt(np.einsum("tk,tk->t", k, k, dtype=float))
     return float(lengths.min()), float(np.median(lengths)), float(lengths.max())
 
 
 def stream_of(rows: Sequence[TokenRow], settings: Settings) -> Stream:
-    """Write rows as a stream: names to directions, then noise, then the gates, spread over the channels."""
+    """Make a stream from rows: names become unit vectors, noise is added, gates are spread over the channels."""
     K, V, seed = settings.dk, settings.dv, settings.seed
     k = np.stack([_vector(row.key, "key", K, seed) for row in rows])
     v = np.stack([_vector(row.value, "value", V, seed) for row in rows])
@@ -129,14 +129,14 @@ def stream_of(rows: Sequence[TokenRow], settings: Settings) -> Stream:
 
 
 def _vector(cell: Cell, role: str, count: int, seed: int) -> np.ndarray:
-    """Return the vector of a cell, [count]: a direction, the numbers, or zeros."""
+    """Return the vector of a cell, [count]: the unit vector of a name, the numbers, or zeros."""
     if cell is None:
         return np.zeros(count)
     return direction(seed, role, cell, count) if isinstance(cell, str) else np.array(cell)
 
 
 def _noisy(x: np.ndarray, role: str, settings: Settings, *, keep: bool) -> np.ndarray:
-    """Add Gaussian noise of ``settings.noise`` times each row's length, and keep the lengths if asked to."""
+    """Add Gaussian noise of ``settings.noise`` times each row's length; with ``keep`` restore the lengths."""
     if settings.noise == 0:
         return x
     length = np.sqrt((x * x).sum(axis=1, keepdims=True))
@@ -149,7 +149,7 @@ def _noisy(x: np.ndarray, role: str, settings: Settings, *, keep: bool) -> np.nd
 
 
 def _ramp(count: int) -> np.ndarray:
-    """Return a straight line from -1 to 1 over the channels, of mean zero."""
+    """Return numbers spaced evenly from -1 to 1 over the channels; their mean is 0."""
     return np.linspace(-1, 1, count) if count > 1 else np.zeros(1)
 
 
@@ -159,5 +159,5 @@ def diagonal(K: int) -> np.ndarray:
 
 
 def _or(value: float | None, otherwise: float) -> float:
-    """Return the value, or what a blank stands for."""
+    """Return the value, or the default if it is None."""
     return otherwise if value is None else value

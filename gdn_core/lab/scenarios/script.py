@@ -1,4 +1,4 @@
-"""The Python that makes a scenario again, and what rules do to it."""
+"""Write the Python script that makes a scenario again and runs rules on it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def python_source(
     files: Sequence[str] = ("stream.npz",),
     discretisation: Discretisation | None = None,
 ) -> str:
-    """Return the Python that reproduces a scenario and what rules do to it, by the public API alone.
+    """Return a Python script that makes a scenario and runs rules on it, with the public API alone.
 
     Args:
-        scenario: any scenario of this module.
+        scenario: any scenario of :mod:`gdn_core.lab.scenarios`.
         rules: slugs of :data:`gdn_core.rules.RULES`.
         files: for a scenario of arrays, the names of the files they were read from.
-        discretisation: replaces the own one of the rules that have one.
+        discretisation: replaces the discretisation of the rules that have one.
     """
     read, method, shown = "", "", "scenario.stream"
     imports = "from gdn_core import RULES, scenarios, trajectory\n"

@@ -1,4 +1,4 @@
-"""What all tokens of a scenario share: sizes, gates, noise and seed."""
+"""The settings that all tokens of a scenario share: sizes, gates, noise and seed."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from gdn_core.ops.checks import check_integer, check_number
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What all tokens share; a row of a table overrides alpha, beta, write and delta for its token.
+    """The settings that all tokens share; a token row may override alpha, beta, write and delta for its token.
 
     Args:
         dk: key channels K.
         dv: value channels V.
-        T: tokens of a preset; text, table and arrays bring their own.
+        T: tokens of a preset; a text, a table and arrays have their own number.
         alpha: decay a token, above 0 and at most 1; its logarithm is g.
         beta: erase gate, and write gate of the tied rules, 0 to 2.
         write: write gate of the untied rules, 0 to 2; by default beta, filled in.
         delta: step of the discretised rules, 0 or more; at 0 a token is ignored. 0.1 is the largest that Mamba
             starts from.
-        spread: how far per-channel gates differ from the scalar, 0 to 1: over the channels a gate runs linearly from
-            (1 - spread) to (1 + spread) times its value, a gate that may not pass 2 within what is left to 0 or 2.
-            The mean stays, and the mean is what a rule with a scalar gate takes.
-        noise: the length of the Gaussian noise on keys, values and queries, relative to theirs; keys and queries keep
-            their lengths.
-        seed: 0 to 2**32 - 1; other directions, other noise.
+        spread: how far the gates of single channels differ from the scalar, 0 to 1: over the channels a gate runs
+            linearly from (1 - spread) to (1 + spread) times its value; beta and write stay within 0 to 2. The mean over
+            the channels is the scalar, which is what a rule with a scalar gate takes.
+        noise: the length of the Gaussian noise on keys, values and queries, relative to the vector; keys and queries
+            are then scaled back to their lengths.
+        seed: of the unit vectors and the noise, 0 to 2**32 - 1.
 
     Raises:
         TypeError: if one is no number.
@@ -63,5 +63,5 @@ class Settings:
 
     @property
     def half_life(self) -> float:
-        """Tokens until a memory has faded to one half; infinite at alpha = 1."""
+        """Tokens after which the decay has halved a memory; infinite at alpha = 1."""
         return math.inf if self.alpha == 1 else -1 / math.log2(self.alpha)

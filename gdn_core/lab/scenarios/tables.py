@@ -1,4 +1,4 @@
-"""A table edited by hand as a scenario, and a scenario as such a table."""
+"""Make a scenario from a table edited by hand, and such a table from a scenario."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NUMBERS = re.compile(r"\[[^\[\]]*\]|[-+]?[\d.][-+.\deE]*(\s*,\s*[-+]?[\d.][-+.\d
 
 
 def from_table(rows: Iterable[Mapping[str, Any]], settings: Settings) -> Scenario:
-    """Make a stream of a table, a row a token; a missing column is blank.
+    """Make a scenario from a table, one row for each token; a missing column is blank.
 
     The columns are :data:`~gdn_core.lab.scenarios.rows.COLUMNS`.
 
@@ -30,7 +30,7 @@ def from_table(rows: Iterable[Mapping[str, Any]], settings: Settings) -> Scenari
         rows: key, value and query are names, or numbers as a list or as text, [0.5, -1] or 0.5, -1; alpha, beta, write
             and delta are numbers. A blank cell (None, "", NaN) is as :class:`TokenRow` says; a row of blanks is left
             out.
-        settings: what a blank gate takes, and sizes, seed and noise; T does not act.
+        settings: the gates of blank cells, and sizes, seed and noise; T is not used.
 
     Raises:
         ValueError: at the first cell that cannot be read, by row number (from 1) and column; if there is no row, or
@@ -56,10 +56,10 @@ def from_table(rows: Iterable[Mapping[str, Any]], settings: Settings) -> Scenari
 
 
 def table_of(scenario: Scenario) -> list[dict[str, Any]]:
-    """Return a scenario as a table for :func:`from_table`: a dict a token, by the names of the columns.
+    """Return a scenario as a table for :func:`from_table`: for each token a dict by column name.
 
-    Numbers stand as text in brackets, to every digit. With the same settings the table gives the same stream; gates
-    per channel, which only arrays can have beyond ``spread``, come back as their means.
+    Vectors are text in brackets, with every digit. With the same settings the table gives the same stream, except for
+    the gates of single channels that arrays may have: these become their means.
     """
     return [{name: _text_of(cell) for name, cell in asdict(row).items()} for row in scenario.rows]
 
@@ -129,7 +129,7 @@ def _number(place: str, value: object, low: float, high: float, *, above: bool =
     try:
         return check_number(place, value, low, high, above=above)
     except TypeError as error:
-        raise ValueError(str(error)) from None  # to a table every bad cell is a bad value
+        raise ValueError(str(error)) from None  # in a table a cell of the wrong type is a ValueError too
 
 
 def _text_of(cell: object) -> object:

@@ -1,4 +1,4 @@
-"""One's own text as a scenario: words in order, or pairs to be recalled."""
+"""Make a scenario from a text: words in order, or pairs to be recalled."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ LOOK_FOR_WORDS = (
 
 
 def from_text(text: str, settings: Settings) -> Scenario:
-    """Make a stream of one's own words; a repeated word repeats its key and value.
+    """Make a scenario from a text; a repeated word repeats its key and value.
 
-    If at least half of the lines that are not empty read ``key = value`` (``->`` and ``→`` do as well), each of them
-    stores a pair, in order, and the others are left out; then every key is asked for once, in order. A line
-    ``key = ?`` asks at its place, and then only such lines ask.
+    If at least half of the lines that are not empty read ``key = value`` (or with ``->`` or ``→``), each such line
+    stores a pair, in order, and other lines are ignored. Then every key is queried once, in order. If there are lines
+    ``key = ?``, only these query, each at its place.
 
-    Any other text is read word by word: each token stores the word under the word before it, and asks what has
-    followed the word itself so far. :func:`gdn_core.lab.text.split_words` says what a word is, and
+    Any other text is read word by word: each token stores the word under the word before it, and queries the word
+    itself, that is, what has followed it so far. :func:`gdn_core.lab.text.split_words` says what a word is, and
     :func:`gdn_core.lab.text.direction` which vector it has.
 
     Args:
         text: at most ``LIMITS.characters`` characters.
-        settings: all but T act; a text longer than ``LIMITS.tokens`` tokens is cut there, with a note.
+        settings: every field but T is used; a text longer than ``LIMITS.tokens`` tokens is cut there, with a note.
 
     Raises:
         TypeError: if it is no text.
@@ -70,7 +70,7 @@ def _pair(line: str) -> tuple[str, str | None] | None:
 
 
 def _rows_of_pairs(pairs: Sequence[tuple[str, str | None]], lines: int, most: int) -> tuple[list[TokenRow], list[str]]:
-    """Store pairs, then ask for every key once, unless the pairs themselves ask."""
+    """Store pairs, then query every key once, unless the text has queries of its own."""
     if all(value is None for _, value in pairs):
         raise ValueError("text: expected a line 'key = value' before any 'key = ?', got questions only")
     notes = []
@@ -95,7 +95,7 @@ def _rows_of_pairs(pairs: Sequence[tuple[str, str | None]], lines: int, most: in
 
 
 def _rows_of_words(found: Sequence[str], most: int) -> tuple[list[TokenRow], list[str]]:
-    """Store each word under the word before it, and ask for the word."""
+    """Store each word under the word before it, and query the word."""
     if len(found) < 2:
         got = f"one ({shown(found[0])})" if found else "none"
         raise ValueError(f"text: expected at least two words, since each is stored under the one before it, got {got}")

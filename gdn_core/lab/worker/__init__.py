@@ -1,1 +1,1 @@
-"""The processes that launch kernels for the lab: a pool, the process itself, and the frames between them."""
+"""Worker processes that launch kernels for the lab: the pool, the program of a worker, and the frames between."""

@@ -1,7 +1,7 @@
-"""How a program and its worker process talk: frames over pipes, and no pickle.
+"""The protocol between a program and its worker process: frames over pipes, without pickle.
 
-A frame is four bytes, the length of a header as a little-endian uint32; then the header in JSON; then the bytes of the
-arrays that the header describes, one after the other.
+A frame is the length of its header, a little-endian uint32; the header in JSON; and the bytes of the arrays that the
+header describes, one after the other.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def write_frame(stream: IO[bytes], header: Header, arrays: Arrays) -> None:
 
 
 def read_frame(stream: IO[bytes]) -> tuple[Header, Arrays]:
-    """Receive a header and its arrays, which may be written to.
+    """Receive a header and its arrays, which are writable.
 
     Raises:
         EOFError: if the stream ends before the frame does.
-        ValueError: if what comes is not a frame.
+        ValueError: if the bytes are not a frame.
     """
     length = bytearray(LENGTH.size)
     _fill(stream, length)
@@ -50,7 +50,7 @@ def read_frame(stream: IO[bytes]) -> tuple[Header, Arrays]:
 
 
 def _fill(stream: IO[bytes], data: bytearray | memoryview) -> None:
-    """Read as many bytes as ``data`` holds into it."""
+    """Fill ``data`` from the stream."""
     view = memoryview(data)
     filled = 0
     while filled < len(view):

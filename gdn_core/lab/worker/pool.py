@@ -1,8 +1,8 @@
-"""Worker processes for kernel launches: one launch at a time in each, and a crash or a hang stays there.
+"""A pool of worker processes for kernel launches, which contains crashes and hangs.
 
-A worker is started as a program of its own and driven over pipes, so it works from a notebook, from a script without a
-main guard and from any thread, and imports nothing of the program that asked. This module imports neither torch nor
-Triton.
+A worker runs one launch at a time. It is a separate program driven over pipes, so it works from a notebook, from a
+script without a main guard and from any thread, and imports nothing of the calling program. This module imports neither
+torch nor Triton.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ COMMAND = (sys.executable, "-P", "-m", "gdn_core.lab.worker.process")
 WORKERS = min(2, os.cpu_count() or 1)
 START = 120.0  # seconds for a worker to import torch and Triton from a cold disk
 LIMIT = 10.0  # seconds for a launch
-TRIES = 3  # times that a launch is run if the process crashes under it
-PATIENCE = 60.0  # seconds to wait for a worker while others use them
+TRIES = 3  # runs of a launch if the process crashes during it
+PATIENCE = 60.0  # seconds to wait for a free worker
 
 _Answer = TypeVar("_Answer")
 
@@ -41,15 +41,15 @@ class _Crash(Exception):
 
 
 class _Worker:
-    """A process, or the place of one that has yet to start, used by one caller at a time."""
+    """A worker process, started on first use, and used by one caller at a time."""
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
         self.command, self.env = command, env
         self.process: subprocess.Popen[bytes] | None = None
-        self.facts: Header = {}  # what it said when it was ready
+        self.facts: Header = {}  # what the process reported when it was ready
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Start the process if there is none, and do not wait until it is ready."""
+        """Start the process if it is not running, without waiting until it is ready."""
         if self.process is None:
             try:
                 self.process = subprocess.Popen(
@@ -60,7 +60,7 @@ class _Worker:
         return self.process
 
     def ready(self) -> Header:
-        """Return what the process says it can run."""
+        """Wait until the process is ready, and return what it can run."""
         self.start()
         if not self.facts:
             self.facts, _ = self._answer(START)
@@ -101,7 +101,7 @@ class _Worker:
             timer.cancel()
 
     def stop(self) -> str:
-        """End the process and say how it ended; the next call starts another."""
+        """End the process and return how it ended; the next call starts another."""
         process, self.process, self.facts = self.process, None, {}
         if process is None:
             return "not started"
@@ -110,7 +110,7 @@ class _Worker:
                 if pipe:
                     pipe.close()
             except OSError:
-                pass  # what was still to be written has no reader any more
+                pass  # the process that would read the rest has ended
         try:
             process.wait(timeout=1)
         except subprocess.TimeoutExpired:
@@ -120,7 +120,7 @@ class _Worker:
 
 
 class _Line:
-    """The workers that nobody uses, and the callers who wait for one: first come, first served."""
+    """The idle workers, and the queue of callers that wait for one: first come, first served."""
 
     def __init__(self, workers: Sequence[_Worker]) -> None:
         self._lock = threading.Lock()
@@ -128,10 +128,10 @@ class _Line:
         self._waiting: deque[Future[_Worker]] = deque()
 
     def take(self, patience: float) -> _Worker:
-        """Take a worker, waiting behind those who came before.
+        """Take an idle worker, or wait in the queue for one.
 
         Raises:
-            LaunchError: if none comes free in time.
+            LaunchError: if no worker is free within ``patience`` seconds.
         """
         with self._lock:
             if self.idle:
@@ -144,14 +144,14 @@ class _Line:
             with self._lock:
                 if turn in self._waiting:
                     self._waiting.remove(turn)
-            if turn.done():  # it came at the last moment
+            if turn.done():  # a worker came at the last moment
                 self.give(turn.result())
             if isinstance(error, TimeoutError):
                 raise LaunchError(f"no worker came free within {patience:g} s; try again in a while") from None
             raise
 
     def give(self, worker: _Worker) -> None:
-        """Hand a worker to the first who waits, or keep it."""
+        """Give a worker to the first caller in the queue, or keep it idle."""
         with self._lock:
             if self._waiting:
                 self._waiting.popleft().set_result(worker)
@@ -159,7 +159,7 @@ class _Line:
                 self.idle.append(worker)
 
     def take_all(self) -> list[_Worker]:
-        """Take every worker that nobody uses."""
+        """Take every idle worker."""
         with self._lock:
             taken, self.idle = self.idle, []
         return taken
@@ -169,9 +169,9 @@ class Pool:
     """Worker processes that launch kernels for any number of threads.
 
     Args:
-        workers: processes at most.
+        workers: the largest number of processes.
         command: the program that each runs.
-        env: added to this process's environment.
+        env: variables added to this process's environment.
         patience: seconds that a caller waits for a worker.
     """
 
@@ -195,7 +195,7 @@ class Pool:
         atexit.register(self.close)
 
     def warm(self, most: int | None = None) -> None:
-        """Start workers that are idle, the next one taken first, and do not wait for them.
+        """Start idle workers, in the order in which they will be taken, without waiting for them.
 
         Args:
             most: how many; by default all.
@@ -209,7 +209,7 @@ class Pool:
                 self._line.give(worker)
 
     def facts(self) -> Header:
-        """Return what a worker says this machine can run, starting one if need be.
+        """Return what this machine can run, as a worker reports it; one is started if need be.
 
         Raises:
             LaunchError: if no worker starts.
@@ -220,7 +220,7 @@ class Pool:
         return self._on_a_worker(lambda worker: worker.ready())
 
     def call(self, header: Header, arrays: Arrays, *, limit: float = LIMIT) -> tuple[Header, Arrays]:
-        """Run one operation of :mod:`gdn_core.lab.worker.process`, again if the process crashes under it.
+        """Run one operation of :mod:`gdn_core.lab.worker.process`, and run it again if the process crashes.
 
         Raises:
             LaunchError: if it crashes ``TRIES`` times, takes longer than ``limit`` seconds, finds no free worker, or
@@ -232,20 +232,20 @@ class Pool:
         return answer, results
 
     def _on_a_worker(self, act: Callable[[_Worker], _Answer]) -> _Answer:
-        """Act on a worker that nobody else uses, again if it crashes."""
+        """Run ``act`` on an idle worker, and again if that crashes."""
         if self._closed:
             raise LaunchError("the workers have been ended, as at the end of the program")
         worker = self._line.take(self._patience)
         try:
             return self._tried(worker, act)
         except BaseException:
-            worker.stop()  # an answer may still come, and must not be taken for the next one's
+            worker.stop()  # a late answer must not be taken for that of the next call
             raise
         finally:
             self._line.give(worker)
 
     def _tried(self, worker: _Worker, act: Callable[[_Worker], _Answer]) -> _Answer:
-        """Act on a worker, and again if it crashes: it may have been killed for memory that others took."""
+        """Run ``act`` on a worker, and again if it crashes: the system may have killed it for lack of memory."""
         crashes: list[_Crash] = []
         while len(crashes) < TRIES:
             try:
@@ -259,7 +259,7 @@ class Pool:
         ) from crashes[-1]
 
     def close(self) -> None:
-        """End the workers, those too that are in a launch."""
+        """End all workers, launches in progress included."""
         self._closed = True
         atexit.unregister(self.close)
         idle = self._line.take_all()
@@ -267,11 +267,11 @@ class Pool:
             if worker in idle:
                 worker.stop()
             elif worker.process:
-                worker.process.kill()  # whoever waits for it sees the end of its answers
+                worker.process.kill()  # its caller then reads the end of the pipe
 
 
 def pool(*, interpret: bool = False) -> Pool:
-    """Return this process's pool; with ``interpret``, one whose kernels are interpreted although there is a GPU.
+    """Return this process's pool; with ``interpret`` the one whose kernels run in the interpreter even with a GPU.
 
     Raises:
         ModuleNotFoundError: if torch is not installed.

@@ -1,8 +1,8 @@
-"""The process that launches kernels, started by command and driven over its standard input and output.
+"""The program of a worker process, which launches kernels on request over standard input and output.
 
-It says first what it can run, then answers every frame with one frame (:mod:`~gdn_core.lab.worker.frames`), and ends
-when its input does. Triton's interpreter is not thread-safe and dereferences raw pointers: here a launch has a process
-to itself, and what breaks is not the program that asked.
+It reports first what it can run, then answers every frame with one frame (:mod:`~gdn_core.lab.worker.frames`), and ends
+when its input ends. Triton's interpreter is not thread-safe and dereferences raw pointers, so launches run one at a
+time in a process of their own, and a crash does not reach the calling program.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ Answer = tuple[Header, Arrays]
 Operation = Callable[[Header, Arrays], Answer]
 
 REFUSED = "GDN_CORE_GPU_REFUSED"  # why this process interprets although there is a GPU
-GRACE = 5.0  # seconds past a launch's limit after which this process ends itself: its parent may be gone
+GRACE = 5.0  # seconds beyond the limit of a launch after which this process ends itself, should its parent be gone
 
 
 class _StartOverError(Exception):
-    """This process has imported Triton as a compiler, and must become an interpreter."""
+    """Triton was imported as a compiler, and this process has to start over as an interpreter."""
 
 
 def facts() -> Header:
-    """Load what this machine has, choose between compiling and interpreting kernels, and try one launch.
+    """Choose between compiling and interpreting kernels on this machine, and try one launch.
 
-    A GPU that cannot run the trial (no C compiler for Triton's launcher, too old a device) is given up: the process
-    starts over as an interpreter, and says why. Where the interpreter cannot either, there is no Triton.
+    If the trial fails on the GPU (no C compiler for Triton's launcher, too old a device), the process starts over as an
+    interpreter and reports the reason. If the interpreter fails too, the answer is that there is no Triton.
     """
     import torch
 
-    torch.set_num_threads(1)  # a launch is one core's work
-    np.seterr(all="ignore")  # a memory may overflow: that is an answer, not a warning
+    torch.set_num_threads(1)  # a launch uses one core
+    np.seterr(all="ignore")  # an overflow is a result, not a warning
     refused = os.environ.get(REFUSED, "")
     if os.environ.get("TRITON_INTERPRET") == "1":
         refused = refused or "TRITON_INTERPRET=1 is set"
@@ -73,12 +73,12 @@ def facts() -> Header:
 
 
 def _cpu() -> str:
-    """Name the processor."""
+    """Return the name of the processor."""
     return f"CPU, {os.cpu_count()} cores"
 
 
 def _one_token() -> tuple[Packed, torch.Tensor]:
-    """Make the smallest launch."""
+    """Return the operands and memory of the smallest launch."""
     import torch
 
     one = np.ones((1, 1))
@@ -104,7 +104,7 @@ def trajectory(header: Header, arrays: Arrays) -> Answer:
 
 
 def reference(_: Header, arrays: Arrays) -> Answer:
-    """Run rules through the reference on torch tensors, where there is no Triton."""
+    """Run rules by the reference on torch tensors, if there is no Triton."""
     import torch
 
     began = time.perf_counter()
@@ -120,7 +120,7 @@ def reference(_: Header, arrays: Arrays) -> Answer:
         x = Token(q=q, k=k, v=wv, g=decay, b=b, w=torch.ones(T, 1))
         rows = wv.shape[1]
         for t in range(T):
-            m = moments(memories[r, :rows], x[t], exp=lambda decay: decay)  # it is exp(g) already
+            m = moments(memories[r, :rows], x[t], exp=lambda decay: decay)  # the operand is exp(g) already
             out[r, t, :rows] = torch.stack([m.read, m.o], dim=-1)
             memories[r, :rows] = m.written
     return {"seconds": time.perf_counter() - began}, {"out": out.numpy(), "S": memories.numpy()}
@@ -130,10 +130,10 @@ OPERATIONS: dict[str, Operation] = {"trajectory": trajectory, "reference": refer
 
 
 def serve(operations: dict[str, Operation], *, describe: Callable[[], Header] = facts) -> None:
-    """Say what this process can run, then answer frames, one at a time, until the input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program in front; its end is ours
+    """Report what this process can run, then answer frames, one at a time, until the input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the calling program; this one ends with it
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what anything prints must not reach the pipe
+    os.dup2(2, 1)  # printed text must not reach the pipe
     requests: queue.SimpleQueue[tuple[Header, Arrays]] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(requests,), daemon=True).start()
     try:
@@ -142,7 +142,7 @@ def serve(operations: dict[str, Operation], *, describe: Callable[[], Header] = 
         os.dup2(answers.fileno(), 1)
         os.execv(sys.executable, sys.orig_argv)
     gc.collect()
-    gc.freeze()  # the objects of torch and Triton are many, and stay
+    gc.freeze()  # the many objects of torch and Triton stay until the end
     while True:
         header, arrays = requests.get()
         _limit(header["limit"] + GRACE)
@@ -151,14 +151,14 @@ def serve(operations: dict[str, Operation], *, describe: Callable[[], Header] = 
         except (ValueError, RuntimeError, MemoryError) as error:
             write_frame(answers, {"error": f"{type(error).__name__}: {error}"}, {})
             if isinstance(error, RuntimeError):
-                return  # after a failed launch a GPU gives this process nothing but errors; the next gets a new one
+                return  # after a failed launch every CUDA call here fails; the next launch gets a new process
         else:
             write_frame(answers, answer, results)
         _limit(0)
 
 
 def _read(requests: queue.SimpleQueue[tuple[Header, Arrays]]) -> None:
-    """Queue what comes in, and end the process when nothing can come any more, whatever it is doing."""
+    """Queue incoming frames, and end the process as soon as the input ends, even during a launch."""
     try:
         while True:
             requests.put(read_frame(sys.stdin.buffer))
@@ -167,7 +167,7 @@ def _read(requests: queue.SimpleQueue[tuple[Header, Arrays]]) -> None:
 
 
 def _limit(seconds: float) -> None:
-    """Have the system end this process after so many seconds, even inside C code; 0 takes it back."""
+    """Have the system end this process after so many seconds, even inside C code; 0 cancels that."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
