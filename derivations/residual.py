@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 
 Residual = Any
-
-
-# Residuals.
+WIDTH = 240  # characters of a printed residual, at most
 
 
 def is_zero(residual: Residual) -> bool:
@@ -44,11 +42,11 @@ def is_zero(residual: Residual) -> bool:
     raise TypeError(f"expected a residual, got {type(residual).__name__}, which has no notion of zero")
 
 
-def describe(residual: Residual, *, width: int = 240) -> str:
+def describe(residual: Residual) -> str:
     """Print a residual that is not zero: of a collection the first entry that is not, with its place."""
     place, entry = next(_nonzero(residual, ""), ("", residual))
     text = " ".join(str(entry).split())
-    text = text if len(text) <= width else text[: width - 4].rstrip() + " ..."
+    text = text if len(text) <= WIDTH else text[: WIDTH - 4].rstrip() + " ..."
     return f"{place}: {text}" if place else text
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from PIL import Image
 
@@ -31,8 +31,6 @@ WAIT = 300_000  # ms: an interpreter on a busy machine
 READY = """document.querySelector('[data-testid=stBidiComponentIsolated]')
     ?.shadowRoot?.querySelector('section.player[data-ready]')"""
 DRAWN = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
-
-Scheme = Literal["light", "dark"]
 
 
 def main() -> int:

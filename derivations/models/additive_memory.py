@@ -18,8 +18,8 @@ def step(S: Expr, *, k: Expr, v: Expr, q: Expr | None = None, **gates: Expr | in
 class Additive:
     """The letters of an additive memory of n writes, the keys K and values N row by row, and of one more write."""
 
-    def __init__(self, scalars: str = "alpha beta c kappa") -> None:
-        words = self.algebra = Algebra(scalars)
+    def __init__(self) -> None:
+        words = self.algebra = Algebra("alpha beta c kappa")
         self.K, self.N, self.S0 = (
             words.matrix("K", "n", "K"),
             words.matrix("N", "n", "V"),

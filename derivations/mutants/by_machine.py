@@ -7,7 +7,7 @@ import ast
 import copy
 import importlib
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -67,10 +67,10 @@ class Mutant:
 
 
 @cache
-def every_mutant(modules: Sequence[str] = MODULES) -> tuple[Mutant, ...]:
-    """Break every function of the modules in every way there is a rule for, each break once."""
+def every_mutant() -> tuple[Mutant, ...]:
+    """Break every function of :data:`MODULES` in every way that :func:`_variants` knows, each break once."""
     found: dict[tuple[str, str, str], Mutant] = {}
-    for name in modules:
+    for name in MODULES:
         module = importlib.import_module(name)
         for function, node in _functions(ast.parse(inspect.getsource(module))):
             for mutant in _of_function(name, function, node, module.__file__ or name):

@@ -34,9 +34,3 @@ def slices(cu_seqlens: Array) -> Iterator[slice]:
     """Yield the tokens of each packed sequence, reading the bounds back from the device."""
     for start, stop in pairwise(cu_seqlens.tolist()):
         yield slice(start, stop)
-
-
-def equal_length(cu_seqlens: Array) -> int | None:
-    """Return the length that all packed sequences have, or None if they differ."""
-    lengths = {tokens.stop - tokens.start for tokens in slices(cu_seqlens)}
-    return lengths.pop() if len(lengths) == 1 else None

@@ -156,9 +156,9 @@ def limits_of(k: Tensor, v: Tensor, prepared: Prepared, ends: Tensor, *, segment
     return limits
 
 
-@triton.jit(do_not_specialize=["N", "H", "HV", "LENGTH"])
+@triton.jit(do_not_specialize=["H", "HV", "LENGTH"])
 def chunk_poison_kernel(
-    limits, dq, dk, dg, dbeta, cu_seqlens, segment_offsets, segment_owner, N, H, HV, LENGTH,
+    limits, dq, dk, dg, dbeta, cu_seqlens, segment_offsets, segment_owner, H, HV, LENGTH,
     K: tl.constexpr, BK: tl.constexpr, NK: tl.constexpr, C: tl.constexpr, DECAY: tl.constexpr, ERASE: tl.constexpr,
 ):  # fmt: skip
     """Store NaN for the gradients of one segment and value head from its limit on."""
@@ -197,7 +197,7 @@ def poison(written: Gradients, limits: Tensor, cu_seqlens: Tensor, *, segments: 
     gate = dg if dg is not None else dbeta
     chunk_poison_kernel[(limits.numel(),)](
         limits, dq, dk, dg, dbeta, cu_seqlens, segments.offsets, segments.owner,
-        cu_seqlens.shape[0] - 1, H, limits.shape[1], segments.size // CHUNK,
+        H, limits.shape[1], segments.size // CHUNK,
         K=K, BK=triton.next_power_of_2(K), NK=1 if gate is None else gate.shape[-1], C=CHUNK,
         DECAY=dg is not None, ERASE=dbeta is not None, num_warps=4,
     )  # fmt: skip

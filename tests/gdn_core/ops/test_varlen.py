@@ -92,4 +92,3 @@ def test_bounds_say_how_many_sequences_and_at_most_how_many_blocks_there_are() -
     needed = sum(-(-length // 16) for length in LENGTHS)
     assert needed <= varlen.most_blocks(47, 16, bounds) <= needed + 5
     assert varlen.most_blocks(47, 16, None) == 3
-    assert varlen.equal_length(bounds) is None and varlen.equal_length(torch.tensor([0, 2, 4])) == 2
