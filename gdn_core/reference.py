@@ -150,7 +150,7 @@ def chunk(S: Array, x: Token, *, exp: Exp = np.exp, stack: Stack = np.stack) -> 
     G = stack(G)  # [C, 1 or K]
     gamma = exp(G)  # decay from the start of the chunk
     erase = x.b * x.k  # [C, K]
-    u = x.w * x.v - (gamma * erase) @ S.T  # [C, V], the errors if the chunk's own writes were not there
+    u = x.w * x.v - (gamma * erase) @ S.T  # [C, V], the errors without the writes of this chunk
     errors = [u[0]]
     for i in range(1, C):
         a = (exp(G[i] - G[:i]) * x.k[:i]) @ erase[i]  # [i], row i of the strictly lower triangle
@@ -186,6 +186,6 @@ def chunkwise(
 def _by_rows(
     run: Callable[..., tuple[Array, Array]], S: Array, x: Token, exp: Exp, stack: Stack
 ) -> tuple[Array, Array]:
-    """Run every row of the memory as a memory of its own: rows never meet, whatever their decays and keys."""
+    """Run every row of the memory as a memory of its own: rows are independent, whatever their decays and keys."""
     ends = [run(S[d : d + 1], x.row(d), exp=exp, stack=stack) for d in range(len(S))]
     return stack([end[0] for end, _ in ends]), stack([o[:, 0] for _, o in ends]).T

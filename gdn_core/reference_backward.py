@@ -1,4 +1,4 @@
-"""The gradients of a chunk, by hand: what :func:`gdn_core.reference.chunk` computes, read backwards.
+"""The gradients of :func:`gdn_core.reference.chunk`, derived by hand.
 
 Like the reference it runs on every carrier: ``+ - * @``, indexing, transposition, sums, and the ``exp`` and ``stack``
 that are passed in. Differences of log decays are never positive here either.
@@ -17,9 +17,10 @@ def chunk_backward(
     """Return the gradients of ``sum(do * o) + sum(dS * S_C)``, where ``S_C, o = chunk(S, x)``.
 
     The errors solve a lower triangular system, so their gradients solve the transposed one, from the last token to the
-    first. A log decay stands between every token before it and every token from it on: its gradient is a running sum,
-    from the end, of what each token passes as the later of such a pair, ``q dq + e de`` with e = b * k, less what it
-    passes as the earlier one, ``k dk``; to the memory after the chunk every decay leads.
+    first. A log decay acts on every contribution of an earlier token to its own token or a later one, and on the memory
+    after the chunk. So its gradient is a sum over the tokens from its own on: of ``q dq + e de`` with e = b * k, what a
+    token contributes as the later of such a pair, less ``k dk``, what it contributes as the earlier one; and of the
+    term of the memory after the chunk.
 
     Args:
         S: memory before the chunk, [V, K].
@@ -50,7 +51,7 @@ def chunk_backward(
     u = stack(errors)  # [C, V]
     end = gamma[C - 1] * S + u.T @ (to_end * x.k)
 
-    # The errors: by way of the memory after the chunk, of the outputs, and of the later errors.
+    # The errors: through the memory after the chunk, the outputs, and the later errors.
     du = (to_end * x.k) @ dS.T
     du = stack([du[j] + ((exp(G[j:] - G[j]) * x.q[j:]) @ x.k[j]) @ do[j:] for j in range(C)])
     errors = [du[C - 1]]
@@ -58,7 +59,7 @@ def chunk_backward(
         errors.append(du[j] - ((exp(G[j + 1 :] - G[j]) * erase[j + 1 :]) @ x.k[j]) @ stack(errors[::-1]))
     du = stack(errors[::-1])  # [C, V]
 
-    # The vectors: by way of the memory before or after the chunk, and of the tokens on the other side.
+    # The vectors: through the memory before or after the chunk, and through the other tokens of each pair.
     dq = gamma * (do @ S)
     dq = stack([dq[i] + (u[: i + 1] @ do[i]) @ (exp(G[i] - G[: i + 1]) * x.k[: i + 1]) for i in range(C)])
     de = -gamma * (du @ S)
@@ -84,12 +85,12 @@ def chunk_backward(
 
 
 def _narrowed(gradient: Array, width: int) -> Array:
-    """Bring the gradient of a gate, [C, channels], to the gate's width: one number for all channels gets their sum."""
+    """Reduce the gradient of a gate, [C, channels], to the gate's width: a scalar gate gets the sum over channels."""
     return gradient.sum(1)[:, None] if width == 1 else gradient
 
 
 def _by_rows(S: Array, x: Token, do: Array, dS: Array, exp: Exp, stack: Stack) -> tuple[Array, Token]:
-    """Run every row of the memory as a memory of its own, and add up what the rows share."""
+    """Run every row of the memory as a memory of its own, and sum the gradients of what the rows share."""
     rows = [
         chunk_backward(S[d : d + 1], x.row(d), do[:, d : d + 1], dS[d : d + 1], exp=exp, stack=stack)
         for d in range(len(S))

@@ -1,6 +1,6 @@
-"""The lineage as data: what each architecture may change when it writes to its matrix memory.
+"""The lineage as data: the gates with which each architecture writes to its matrix memory.
 
-A rule says how wide each of its three gates is and where the gates come from. The arithmetic is written once, in
+A rule gives the width of each of its three gates, and where the gates come from. The arithmetic is written once, in
 :mod:`gdn_core.reference`; the equation of a rule is printed from that arithmetic by :mod:`gdn_core.equation`.
 """
 
@@ -26,7 +26,7 @@ class Gate(Enum):
 
 
 class Clock(Enum):
-    """Where a rule's gates come from."""
+    """Whether a rule's gates are constants or computed from the token."""
 
     FIXED = "fixed"  # constants of the layer, the same at every token
     TOKEN = "token"  # computed from the token: the rule is selective
@@ -48,7 +48,7 @@ class Features(Enum):
 
 @dataclass(frozen=True)
 class Source:
-    """Where a rule or a formula is published.
+    """The publication of a rule or a formula, with the place in it.
 
     Args:
         paper: an arXiv number such as "2412.06464", or a full reference where there is none.
@@ -91,7 +91,7 @@ class Architecture:
 
 @dataclass(frozen=True, kw_only=True)
 class KVCache(Architecture):
-    """An architecture whose memory is every key and value so far: it grows, and it is outside the family."""
+    """An architecture whose memory is all keys and values so far. It grows, so it is outside the family."""
 
     def floats(self, T: int, V: int, K: int) -> int:
         """Count the numbers kept after T tokens."""

@@ -2,10 +2,10 @@
 
 ``h' = A h + B u`` sampled every Delta becomes ``h_t = Abar h_{t-1} + Bbar u_t``. With one state vector a channel, the
 states of V channels are the rows of a [V, K] memory, ``u_t`` its value, ``B_t`` its key and ``C_t`` its query, and
-``Abar`` is the decay. A is real here: the complex diagonals of S4D are pairs of rotations, which no decay can make.
+``Abar`` is the decay. A is real here: the complex diagonals of S4D rotate pairs of states, which a real decay cannot do.
 
 Each function takes ``exp`` and ``phi1``, so that the same lines run on every carrier. Bilinear and Euler steps may
-make a decay that is zero or negative, whose logarithm no token carries: :func:`tokens` offers the other two.
+give a decay that is zero or negative, which has no logarithm, so :func:`tokens` offers only the other two.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def bilinear(A: Array, delta: Array) -> tuple[Array, Array]:
 
 
 def exponential_trapezoidal(A: Array, delta: Array, lam: Array, *, exp: Exp = np.exp) -> tuple[Array, Array, Array]:
-    """Discretise by Mamba-3's rule: the input is a mean of both ends of the step, weighted by ``lam``.
+    """Discretise by Mamba-3's rule: the input is a mean of the inputs at both ends of the step, weighted by ``lam``.
 
     Returns:
         Abar = exp(delta A), the factor (1 - lam) delta Abar of B_{t-1} u_{t-1}, and the factor lam delta of B_t u_t.

@@ -1,7 +1,7 @@
-"""A stream as people give it, and the tokens that a rule makes of it.
+"""Streams that do not depend on a rule, and their tokens under a rule.
 
-A :class:`Stream` is neutral: queries, keys, values, and every gate that any rule of the family may want. A rule takes
-the gates it has, at the width it has them, and ignores the rest: so one stream can be run under every rule.
+A :class:`Stream` has queries, keys, values, and every gate of the family. A rule takes the gates that it has, at its own
+width, and ignores the rest, so one stream runs under every rule.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ class Stream:
 
 
 def held(rule: WriteRule, stream: Stream) -> Stream:
-    """Hold the gates of a rule of constant gates at their medians over the stream; other rules' stay as they are.
+    """Replace the gates of a rule of constant gates by their medians over the stream.
 
-    Windows of what comes back have the same constants, wherever they lie.
+    So every window of the result has the same constants. For other rules the stream is returned unchanged.
     """
     if rule.clock is not Clock.FIXED:
         return stream
@@ -75,11 +75,11 @@ def featured(rule: WriteRule, x: Floats) -> Floats:
 
 
 def tokens(rule: WriteRule, stream: Stream, *, discretisation: Discretisation | None = None) -> Token:
-    """Write a stream as the tokens of a rule.
+    """Make the tokens of a rule from a stream.
 
-    A gate that the stream gives wider than the rule has it is narrowed to the mean over its channels; one given
-    narrower is repeated over them. A rule of constant gates takes the median over the tokens: it cannot follow a gate
-    that the stream changes. A normalised rule gets one more value channel, whose value is always 1.
+    A gate of the stream that is wider than the rule's is replaced by its mean over the channels; one that is narrower
+    is repeated over them. A rule of constant gates takes the median over the tokens. A normalised rule gets one more
+    value channel, whose value is always 1.
 
     Args:
         rule: a member of the family.
@@ -90,7 +90,7 @@ def tokens(rule: WriteRule, stream: Stream, *, discretisation: Discretisation | 
         A stream of T tokens, float64, with a memory of V rows, or V + 1 for a normalised rule.
 
     Raises:
-        ValueError: if a discretisation is asked for and the rule is discrete from the start.
+        ValueError: if a discretisation is given and the rule is discrete from the start.
     """
     T, V, K = stream.sizes
     stream = held(rule, stream)
@@ -98,7 +98,7 @@ def tokens(rule: WriteRule, stream: Stream, *, discretisation: Discretisation | 
         rule = rule.discretised(discretisation)
 
     def gate(values: Floats, width: Gate) -> Floats:
-        """Bring a gate of the stream, [T] or [T, channels], to [T, 1 or channels]."""
+        """Return a gate of the stream, [T] or [T, channels], as [T, 1 or channels]."""
         values = values if values.ndim == 2 else values[:, None]
         if width is Gate.SCALAR:
             return values.mean(axis=1, keepdims=True)
@@ -118,7 +118,7 @@ def tokens(rule: WriteRule, stream: Stream, *, discretisation: Discretisation | 
 
 
 def answer(rule: WriteRule, read: Floats) -> Floats:
-    """Turn what a rule's memory reads, [..., V] or [..., V + 1] if normalised, into its output, [..., V].
+    """Return a rule's output, [..., V], from what is read from its memory, [..., V] or [..., V + 1] if normalised.
 
     Where the normaliser is zero nothing has been written, and the output is 0.
     """

@@ -1,6 +1,6 @@
-"""What engineers call: functions with flash-linear-attention's signatures, and all that computes them.
+"""The public functions, with flash-linear-attention's signatures, and their implementations. Called by engineers.
 
-:mod:`~gdn_core.ops.api` has the functions, :mod:`~gdn_core.ops.operators` the PyTorch operators under them,
-:mod:`~gdn_core.ops.backends` the choice of what runs; :mod:`~gdn_core.ops.torch` is plain PyTorch, and
-:mod:`~gdn_core.ops.kernels` is Triton. ``gdn_core`` exports the functions.
+:mod:`~gdn_core.ops.api` has the functions, :mod:`~gdn_core.ops.operators` the PyTorch operators that they call,
+:mod:`~gdn_core.ops.backends` the choice of a backend, :mod:`~gdn_core.ops.torch` the plain PyTorch code, and
+:mod:`~gdn_core.ops.kernels` the Triton kernels. ``gdn_core`` exports the functions.
 """

@@ -1,23 +1,23 @@
-"""The public functions: signatures, layouts and return values of flash-linear-attention's of the same names.
+"""The public functions, with the signatures, layouts and return values of flash-linear-attention's (fla's) functions.
 
-They differ from fla's in four ways. An argument of fla's that is not supported is refused with a sentence and never
-swallowed, save those that only make fla faster. Bad input is refused. float32 inputs are taken everywhere. And
-``backend=`` names what to run on: "triton" (an NVIDIA GPU), "torch" (the chunk form in plain PyTorch, any device) or
-"interpreter" (the kernels on the CPU, to check them; Python has to be started with ``TRITON_INTERPRET=1``); by default
-the first of the first two that can.
+They differ from fla's in four ways. An argument of fla's that is not supported raises an error and is never ignored,
+except those that only affect fla's speed. Bad input raises an error. float32 inputs are accepted everywhere. And
+``backend=`` selects what runs: "triton" (kernels on an NVIDIA GPU), "torch" (the chunk form in plain PyTorch, on any
+device) or "interpreter" (the kernels on the CPU, to check them; start Python with ``TRITON_INTERPRET=1``). The default
+is "triton" if it can run the call, else "torch".
 
 Symbols: B sequences of T tokens, or with ``cu_seqlens`` N sequences laid end to end in T tokens, B = 1; H key heads,
-HV value heads, a multiple of H; K key channels, V value channels. On the CPU log decays and ``cu_seqlens`` are checked
-number by number; ``GDN_CORE_DEBUG=1`` in the environment checks them, beta for its range, and every array for NaN and
-infinity, everywhere.
+HV value heads, a multiple of H; K key channels, V value channels. On the CPU the values of log decays and
+``cu_seqlens`` are checked. With ``GDN_CORE_DEBUG=1`` in the environment they are checked on every device, and so are
+the range of beta and every array for NaN and infinity.
 
-A log decay of -inf, or one whose exponential is 0, forgets everything before its token. What a token holds, NaN too,
-never reaches the outputs of earlier ones, nor gradients of those. Queries, keys and values of different dtypes are
-computed in one that holds them all. Autocast changes nothing here. T may be 0, and a packed buffer may be longer than
-its sequences: outputs and gradients behind them are 0. Plain PyTorch keeps within twice the error of the plain scan in
-float32; on a device without float64 (an Apple GPU) within 200 times, see :mod:`gdn_core.ops.torch.chunk`. Under the
-transforms of ``torch.func``, in forward-mode derivatives and for derivatives of gradients the chunk form runs in
-operations that PyTorch knows, on any device.
+A log decay of -inf, or one whose exponential is 0, clears the memory at its token. The numbers of a token, NaN
+included, never reach the outputs of earlier tokens, nor the gradients of those outputs. Queries, keys and values of
+different dtypes are promoted to a common one. Autocast does not act here. T may be 0. A packed buffer may be longer
+than its sequences: outputs and gradients of the padding are 0. The error of plain PyTorch in float32 is at most twice
+that of the plain scan; on a device without float64 (an Apple GPU) 200 times, see :mod:`gdn_core.ops.torch.chunk`. Under
+the transforms of ``torch.func``, for forward-mode derivatives and for second derivatives the chunk form runs as
+ordinary PyTorch operations, on any device.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ __all__ = [
     "fused_recurrent_gated_delta_rule",
 ]
 
-HINTS = ("cu_seqlens_cpu", "chunk_indices", "chunk_size")  # of fla's: they change its speed and no number
+HINTS = ("cu_seqlens_cpu", "chunk_indices", "chunk_size")  # arguments that change only fla's speed
 
-HAS_TRITON = importlib.util.find_spec("triton") is not None  # found and not imported; a compiler cannot trace a search
+HAS_TRITON = importlib.util.find_spec("triton") is not None  # found, not imported: a compiler cannot trace a look-up
 
 _warned: set[str] = set()
 
@@ -82,8 +82,8 @@ def chunk_gated_delta_rule(
 
     Args:
         q: queries, [B, T, H, K], bfloat16, float16 or float32 (float64 in plain PyTorch).
-        k: keys, [B, T, H, K]; of length 1 for a stable memory. In float16 products of two keys times beta have to stay
-            below 65,504, or the outputs are not finite.
+        k: keys, [B, T, H, K]; of length 1 for a stable memory. In float16 the products of two keys times beta must stay
+            below 65,504; beyond that the outputs are not finite.
         v: values, [B, T, HV, V].
         g: log decay in nats, [B, T, HV], <= 0; -inf forgets everything.
         beta: erase and write gate, [B, T, HV], in [0, 2].
@@ -145,16 +145,16 @@ def fused_recurrent_gated_delta_rule(
 ) -> tuple[Tensor, Tensor | None]:
     """Run Gated DeltaNet token by token, to decode: T = 1 with a state is its main case.
 
-    Where a gradient is asked for, or in plain PyTorch a sequence has more than 16 tokens, the chunk form runs instead:
-    the same function, faster.
+    The chunk form, which computes the same and is faster there, runs instead if a gradient is needed, or in plain
+    PyTorch if a sequence has more than 16 tokens.
 
     Args:
         q: queries, [B, T, H, K].
         k: keys, [B, T, H, K].
         v: values, [B, T, HV, V].
         g: log decay in nats, [B, T, HV], <= 0; none by default.
-        gk: not supported: a decay a key channel.
-        gv: not supported: a decay a value channel.
+        gk: a decay for each key channel; not supported.
+        gv: a decay for each value channel; not supported.
         beta: erase and write gate, [B, T, HV], in [0, 2]; 1 by default.
         scale: factor on the queries; K**-0.5 by default.
         initial_state: memory before each sequence, [N, HV, K, V]; zero by default. It is left as it was.
@@ -315,15 +315,15 @@ def chunk_linear_attn(
         v: values, [B, T, HV, V].
         scale: factor on the queries; K**-0.5 by default.
         initial_state: memory before each sequence, [N, HV, K, V]; with ``normalize`` a pair of it and the sum of the
-            keys so far, [N, 1, H, K]. A memory alone then begins with a sum of zero.
+            keys so far, [N, 1, H, K]. A memory alone is taken with a sum of zero.
         output_final_state: return what ``initial_state`` takes.
         normalize: divide outputs by the query times the sum of the keys so far, plus 1e-10.
         cu_seqlens: where each packed sequence starts, and the last one ends, [N + 1], int32 or int64.
         backend: what to run on; chosen by default.
 
     Returns:
-        Outputs [B, T, HV, V] in the dtype of v, and the final state or None. With ``normalize`` fla returns a pair
-        whatever is asked; so does this, with None in place of the memory that is not asked for.
+        Outputs [B, T, HV, V] in the dtype of v, and the final state or None. With ``normalize`` the state is always a
+        pair, as in fla; its memory is None without ``output_final_state``.
 
     Raises:
         TypeError: if an array holds no floating-point numbers.
@@ -341,9 +341,9 @@ def chunk_linear_attn(
     checks.check_layout({"q": q, "k": k, "v": v}, no_tokens=True)
     narrow = v.dtype
     wide = torch.promote_types(torch.promote_types(q.dtype, k.dtype), torch.promote_types(narrow, torch.float32))
-    q, k, v = q.to(wide), k.to(wide), v.to(wide)  # what is divided may be larger than 16 bits hold
+    q, k, v = q.to(wide), k.to(wide), v.to(wide)  # the dividend may be beyond the range of float16
     o, final_state = _run("chunk", q, k, v, {}, initial_state=memory, final=output_final_state, **common)
-    # The sum of the keys is the memory of a value that is always 1, and what it answers is the denominator.
+    # The sum of the keys is a memory whose value is always 1, and its output is the denominator.
     ones = torch.ones(*k.shape[:3], 1, dtype=wide, device=v.device)
     keys = keys if keys is None else keys.transpose(1, 2).transpose(2, 3)
     sums, keys = _run("chunk", q, k, ones, {}, initial_state=keys, final=True, **common)
@@ -355,7 +355,7 @@ def chunk_linear_attn(
 
 
 class _Quotient(torch.autograd.Function):
-    """A quotient whose gradients are 0 where its own is, whatever it divides: garbage has neither."""
+    """A quotient whose gradients are 0 wherever the incoming gradient is, NaN in its arguments notwithstanding."""
 
     @staticmethod
     def forward(x: Tensor, by: Tensor) -> Tensor:
@@ -373,7 +373,7 @@ class _Quotient(torch.autograd.Function):
 
 
 def _extras(name: str, kwargs: dict[str, Any], *more: str) -> dict[str, Any]:
-    """Return the arguments of fla's that have a meaning here; refuse those that have none."""
+    """Return those of fla's extra arguments that act here; refuse unsupported ones."""
     for argument, x in kwargs.items():
         if argument == "cp_context" and x is None:
             continue
@@ -397,7 +397,7 @@ def _layout(state_v_first: bool, extras: dict[str, Any]) -> bool:
 
 
 def _check_tensors(arrays: dict[str, Any]) -> None:
-    """Refuse what is no tensor: the other checks take NumPy's arrays too."""
+    """Refuse anything but tensors: the other checks accept NumPy arrays too."""
     for name, x in arrays.items():
         if not isinstance(x, Tensor):
             kind = f"{type(x).__module__}.".removeprefix("builtins.") + type(x).__name__
@@ -405,7 +405,7 @@ def _check_tensors(arrays: dict[str, Any]) -> None:
 
 
 def _check_heads(arrays: dict[str, Tensor], v: Tensor) -> None:
-    """Check arrays of one number a head of v."""
+    """Check arrays with one number for each head of v."""
     _check_tensors({**arrays, "v": v})
     for name, x in arrays.items():
         checks.check_floating(name, x)
@@ -416,13 +416,13 @@ def _check_heads(arrays: dict[str, Tensor], v: Tensor) -> None:
 def _gate(g: Tensor | None, A_log: Tensor | None, dt_bias: Tensor | None, v: Tensor) -> Tensor:
     """Return the log decays -exp(A_log) * softplus(g + dt_bias), which are at least -exp(80).
 
-    The product is one exponential of a sum of logs: either factor may be 0 or infinite where the product is neither. A
-    decay of exp(-exp(80)) is 0 in every dtype, and the gradient of its log is 0.
+    The product is computed as one exponential of a sum of logs, since a factor may underflow or overflow where the
+    product does not. A decay of exp(-exp(80)) is 0 in every dtype, and the gradient of its log is 0.
     """
     for argument, x in (("g", g), ("A_log", A_log)):
         if x is None:
             raise ValueError(f"{argument}: expected an array with use_gate_in_kernel, got none")
-    assert g is not None and A_log is not None  # for the types: the loop said so
+    assert g is not None and A_log is not None  # for mypy: the loop has checked it
     _check_tensors({"g": g})
     checks.check_floating("g", g)
     _check_heads({"A_log": A_log} if dt_bias is None else {"A_log": A_log, "dt_bias": dt_bias}, v)
@@ -430,13 +430,13 @@ def _gate(g: Tensor | None, A_log: Tensor | None, dt_bias: Tensor | None, v: Ten
         checks.check_shape("g", g, (("B", "T", "HV"),), dict(zip(("B", "T", "HV"), v.shape[:3], strict=True)))
     wide = precision.wide(v.device)
     x = g.to(wide) if dt_bias is None else g.to(wide) + dt_bias.to(wide)
-    small = x < -37  # there softplus is exp to the last digit of float64
+    small = x < -37  # here softplus equals exp to the last digit of float64
     logs = torch.where(small, x, (-F.logsigmoid(-x.masked_fill(small, 0))).log())
     return -(A_log.to(wide) + logs).clamp(max=80).exp().to(torch.promote_types(g.dtype, torch.float32))
 
 
 def _opened(beta: Tensor, *, sigmoid: bool, twice: bool) -> Tensor:
-    """Return the gate, from what comes before its sigmoid where that is asked for."""
+    """Return beta; with ``sigmoid`` the sigmoid of it, with ``twice`` twice that."""
     if twice and not sigmoid:
         raise ValueError("allow_neg_eigval: expected use_beta_sigmoid_in_kernel with it: it doubles the sigmoid")
     if not sigmoid:
@@ -486,7 +486,7 @@ def _run(
         form = "chunk"
     chosen = _backend(form, v, max(sizes.K, sizes.V), needs_grad, backend, transformed)
     scale = sizes.K**-0.5 if scale is None else float(scale)
-    if chosen == "interpreter":  # it has no bfloat16
+    if chosen == "interpreter":  # the interpreter has no bfloat16
         q, k, v = q.to(wide), k.to(wide), v.to(wide)
     if chosen != "torch" and sizes.T == 0:  # nothing to launch
         chosen = "torch"
@@ -506,7 +506,7 @@ def _run(
 
 
 def _transformed() -> bool:
-    """Say whether a transform of torch.func is under way, or a forward-mode derivative: no operator follows them."""
+    """Tell whether a torch.func transform or a forward-mode derivative is active; operators support neither."""
     return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
 
 
@@ -522,7 +522,7 @@ def _by_operations(
     scale: float,
     state_v_first: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Run the form that PyTorch transforms as it does its own operations, after the look at the numbers."""
+    """Check the numbers, then run the chunk form as ordinary PyTorch operations, which transforms support."""
     if not torch.compiler.is_compiling():
         arrays = {"q": q, "k": k, "v": v, "g": g, "beta": beta, "initial_state": initial_state}
         bounds = None if cu_seqlens is None else torch.func.debug_unwrap(cu_seqlens)
@@ -540,7 +540,7 @@ def _by_operations(
 def _backend(
     form: Form, v: Tensor, channels: int, needs_grad: bool, named: Backend | None, transformed: bool = False
 ) -> Backend:
-    """Take the named backend or refuse it, or choose one and say once where that is a slow one."""
+    """Return the named backend or refuse it; or choose one, and warn once if it is a slow one."""
     if named is not None and named not in backends.BACKENDS:
         raise ValueError(f"backend: expected one of {', '.join(backends.BACKENDS)}, got {named!r}")
     interpreting = os.environ.get("TRITON_INTERPRET") == "1"
@@ -570,7 +570,7 @@ def _backend(
 
 
 def _warn_once(sentence: str) -> None:
-    """Warn of a slow path the first time; a compiled graph warns while it is traced."""
+    """Warn once of a slow path; a compiled graph warns when it is traced."""
     if sentence not in _warned:
         _warned.add(sentence)
         warnings.warn(sentence, RuntimeWarning, stacklevel=5)

@@ -1,4 +1,4 @@
-"""Choose what a request runs on: a pure function of facts, and a sentence for whatever cannot take it."""
+"""Choose the backend of a request: a pure function of facts, with the reason why each other backend was refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Backend = Literal["triton", "interpreter", "torch"]
 Form = Literal["trajectory", "chunk", "recurrent"]
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
-# The interpreter is how the trajectory runs without a GPU; the library's functions have a form that is fast there.
+# Without a GPU the trajectory runs in the interpreter. The public functions have plain PyTorch, which is faster there.
 ORDER: dict[Form, tuple[Backend, ...]] = {
     "trajectory": BACKENDS,
     "chunk": ("triton", "torch"),
@@ -25,17 +25,17 @@ MOST_CHANNELS = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """The facts that decide on a backend.
+    """The facts that decide the backend.
 
     Args:
-        form: what is to be run; "trajectory" records every token, "chunk" and "recurrent" are those of the API.
+        form: "trajectory", which records every token, or the API's "chunk" and "recurrent".
         triton: whether Triton can be imported.
         cuda: whether kernels are compiled for an NVIDIA GPU here.
-        refused: why they are not, in the words of the process that looked.
+        refused: if not, the reason that the worker process gave; None for the usual one.
         dtype: of the tensors.
-        needs_grad: whether gradients are wanted.
-        transformed: whether a transform of ``torch.func``, or a forward-mode derivative, is under way.
-        channels: key or value channels of a memory, whichever are more.
+        needs_grad: whether gradients are needed.
+        transformed: whether a transform of ``torch.func`` or a forward-mode derivative is active.
+        channels: the larger of the key and value channels of a memory.
     """
 
     form: Form = "trajectory"
@@ -49,7 +49,7 @@ class Request:
 
 
 def refusal(backend: Backend, request: Request) -> str | None:
-    """Say why a backend cannot take a request, or return None if it can."""
+    """Return the reason why a backend cannot run a request, or None if it can."""
     if backend == "torch":
         return None
     name = "Triton" if backend == "triton" else "Triton's interpreter"
@@ -72,10 +72,10 @@ def refusal(backend: Backend, request: Request) -> str | None:
 
 
 def choose(request: Request) -> tuple[Backend, dict[Backend, str]]:
-    """Take the first backend that a request can run on.
+    """Return the first backend that can run a request.
 
     Returns:
-        The backend, and the sentences of those that were asked before it and refused.
+        The backend, and for each backend before it the reason why it cannot.
     """
     refusals: dict[Backend, str] = {}
     for backend in ORDER[request.form]:

@@ -1,12 +1,13 @@
 """Race the public functions: ``python -m gdn_core.bench [--set cpu|gpu] [--only NAME ...] [--json FILE]``.
 
-A check comes first: a function whose outputs and gradients are not those of the float64 reference is not timed, and the
-command fails. Then every case is run in turn by this project and by whichever of flash-linear-attention, flash-qla and
-transformers' PyTorch fallback are installed, in one process, round after round, so that what else the machine does
-falls on all of them. Beside each time stand the ratio to the others and to the floor: the larger of the bytes that have
-to move over the measured copy bandwidth, and the operations of the chunk form over the measured matrix rate. On a GPU
-the times are those of graph replays, and the seconds of the first call, which compiles into an empty cache, and the
-most memory that the case had allocated at once, inputs included, stand there too.
+First a check: if outputs or gradients differ from the float64 reference, nothing is timed and the command fails. Then
+every case is timed in one process, in rounds. In each round this project runs, and then those of
+flash-linear-attention, flash-qla and transformers' PyTorch fallback that are installed, so that other load on the
+machine affects all alike.
+Each time is printed with its ratio to the others and to the floor. The floor is the larger of two times: the bytes that
+must move over the measured copy bandwidth, and the operations of the chunk form over the measured matrix rate. On a GPU
+the times are those of graph replays; the seconds of the first call, with an empty compile cache, and the peak memory of
+the case, inputs included, are printed too.
 """
 
 from __future__ import annotations
@@ -52,10 +53,10 @@ C = 64  # tokens a chunk, for the operations of the floor
 
 @dataclass(frozen=True)
 class Case:
-    """What is timed.
+    """A case of the benchmark.
 
     Args:
-        name: what it is called.
+        name: its name, as ``--only`` takes it.
         what: "forward", "backward" (alone, after a forward pass that is not timed), "both" (forward and backward) or
             "decode" (one token, with a state).
         B: sequences.
@@ -65,7 +66,7 @@ class Case:
         K: key channels.
         V: value channels.
         dtype: of queries, keys and values.
-        within: times its floor that it is meant to stay within, shown beside what it takes; 0 where nothing is meant.
+        within: the multiple of its floor that is the target, printed with the result; 0 for no target.
     """
 
     name: str
@@ -81,7 +82,7 @@ class Case:
 
     @property
     def shape(self) -> str:
-        """Say the sizes."""
+        """The sizes as text."""
         return f"B{self.B} T{self.T} H{self.H} HV{self.HV} K{self.K} V{self.V}"
 
 
@@ -110,15 +111,15 @@ CASES: dict[str, tuple[Case, ...]] = {
 
 @dataclass(frozen=True)
 class Time:
-    """How long one runner took, in milliseconds.
+    """The times of one runner, in milliseconds.
 
     Args:
-        runner: whose function it was.
-        median: of the rounds.
-        least: of the rounds.
-        rounds: each.
-        first: seconds of the first call, which compiles what the caches of this process lack.
-        peak: bytes that the case had allocated at the most in a call on a GPU, inputs included; 0 elsewhere.
+        runner: the library that was timed.
+        median: median over the rounds.
+        least: minimum over the rounds.
+        rounds: the time of each round.
+        first: seconds of the first call, compilation included.
+        peak: peak bytes allocated during a call on a GPU, inputs included; 0 elsewhere.
     """
 
     runner: str
@@ -131,13 +132,13 @@ class Time:
 
 @dataclass(frozen=True)
 class Floor:
-    """What no implementation of the chunk form can beat.
+    """A lower bound on the time of the chunk form on this machine.
 
     Args:
-        bytes: inputs read once and outputs written once, gradients too.
-        operations: of the chunk form with chunks of 64.
-        milliseconds: the larger of the two over what the machine was measured to do.
-        bound: "memory" or "matrix".
+        bytes: inputs read once and outputs written once, gradients included.
+        operations: floating-point operations of the chunk form with chunks of 64.
+        milliseconds: the larger of bytes over bandwidth and operations over matrix rate.
+        bound: "memory" or "matrix", whichever is the larger.
     """
 
     bytes: int
@@ -165,7 +166,7 @@ def draw(case: Case, device: str) -> dict[str, Tensor]:
 
 
 def runners(what: str, device: str) -> dict[str, Rule]:
-    """Return this project's function and those of whichever other libraries are installed, by name."""
+    """Return this project's function and those of the other installed libraries, by name."""
     ours = api.fused_recurrent_gated_delta_rule if what == "decode" else api.chunk_gated_delta_rule
     found: dict[str, Rule] = {"gdn_core": ours}
     fallback = "torch_recurrent_gated_delta_rule" if what == "decode" else "torch_chunk_gated_delta_rule"
@@ -193,7 +194,7 @@ def _repeating(rule: Rule) -> Rule:
 
 
 def prepare(rule: Rule, case: Case, given: dict[str, Tensor]) -> Callable[[], tuple[Tensor, ...]]:
-    """Return the call that is timed: it gives outputs, and gradients where they are part of the case."""
+    """Return the call that is timed; it returns outputs, and gradients if the case has them."""
     q, k, v, *gates = (given[name] for name in ("q", "k", "v", "g", "beta"))
     options = {"initial_state": given.get("initial_state"), "output_final_state": case.what == "decode"}
 
@@ -218,10 +219,13 @@ def prepare(rule: Rule, case: Case, given: dict[str, Tensor]) -> Callable[[], tu
 
 
 def check(case: Case, device: str) -> str | None:
-    """Compare this project with the float64 reference at a small length and the case's heads, and say what is wrong.
+    """Compare this project with the float64 reference, at a small length and with the case's heads.
 
-    The budget is that of the tests: twice the error of the plain scan in float32, and what the rounding of the outputs'
-    own dtype makes, a few units of it for the products in that dtype.
+    The error budget is that of the tests: twice the error of the plain scan in float32, plus a few units in the last
+    place of the outputs' dtype.
+
+    Returns:
+        A sentence on the first array that is over its budget, or None.
     """
     small = replace(case, B=min(case.B, 8), T=min(case.T, 150))
     given = draw(small, device)
@@ -292,7 +296,7 @@ def _once(call: Callable[[], Any], device: str) -> float:
 
 
 def _replayed(call: Callable[[], Any], stream: Any) -> Callable[[], Any]:
-    """Capture a call in a CUDA graph, so that only what the GPU does is timed; return it as it is if it waits."""
+    """Capture a call in a CUDA graph, so that only GPU time is measured; return the call itself if it cannot be."""
     try:
         with torch.cuda.stream(stream):
             for _ in range(3):
@@ -309,7 +313,7 @@ def _replayed(call: Callable[[], Any], stream: Any) -> Callable[[], Any]:
 
 
 def _first(rule: Rule, case: Case, given: dict[str, Tensor], stream: Any) -> tuple[Callable[[], Any], float, int]:
-    """Prepare a call and run it; return it, the seconds that took, and the bytes that a call allocates at the most."""
+    """Prepare a call and run it once; return it, the seconds that took, and the peak bytes allocated."""
     began = time.perf_counter()
     if stream is None:
         call = prepare(rule, case, given)
@@ -327,23 +331,23 @@ def _first(rule: Rule, case: Case, given: dict[str, Tensor], stream: Any) -> tup
 
 
 def race(case: Case, device: str) -> list[Time]:
-    """Time a case by every runner, in turn."""
+    """Time a case with every runner, in turn."""
     gc.collect()
-    before = torch.cuda.memory_allocated() if device == "cuda" else 0  # by what is not this case's
+    before = torch.cuda.memory_allocated() if device == "cuda" else 0  # by everything but this case
     given = draw(case, device)
     calls: dict[str, Callable[[], Any]] = {}
     measured: dict[str, tuple[float, int]] = {}
     stream = torch.cuda.Stream() if device == "cuda" else None
     if stream is not None:
-        stream.wait_stream(torch.cuda.current_stream())  # for what was drawn
+        stream.wait_stream(torch.cuda.current_stream())  # the inputs were drawn there
     rules = runners(case.what, device)
     for name, rule in rules.items():
         if device == "cuda" and name == "transformers" and case.T > 8192:
             continue  # seconds a call
         call, seconds, peak = _first(rule, case, given, stream)
         measured[name] = seconds, max(0, peak - before)
-        del call  # what one keeps is not to count for the next
-    kept = []  # the calls: a graph reads what its call holds, and keeps none of it
+        del call  # its memory must not count for the next
+    kept = []  # the calls: a graph reads their tensors without owning them
     for name in measured:
         call, _, _ = _first(rules[name], case, given, stream)
         kept.append(call)
@@ -357,7 +361,7 @@ def race(case: Case, device: str) -> list[Time]:
 
 
 def machine(device: str) -> dict[str, str]:
-    """Say what the figures were measured on and with."""
+    """Return the machine and the versions that the figures were measured with."""
     versions = {}
     for package in PACKAGES:
         try:
@@ -385,7 +389,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not cases:
         parser.error(f"no case is called so; there are {', '.join(x.name for x in CASES[options.set])}")
     warnings.simplefilter("once")
-    if device == "cuda":  # what a first call compiles is not to come from an earlier day
+    if device == "cuda":  # so that the first call compiles anew
         os.environ["TRITON_CACHE_DIR"] = cache = tempfile.mkdtemp(prefix="gdn-bench-")
         atexit.register(shutil.rmtree, cache, ignore_errors=True)
     facts = machine(device)

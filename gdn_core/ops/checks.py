@@ -1,7 +1,7 @@
-"""Checks of what a caller gives: numbers, names, arrays and their sizes. A refusal is one sentence.
+"""Checks of arguments: numbers, names, arrays and their sizes.
 
-A sentence names the argument, what was expected, and what came. What needs only a shape, a dtype or a comparison is
-written on those alone, so that the same functions serve NumPy arrays and torch tensors; nothing here imports torch.
+An error message is one sentence: the argument, what was expected, what came. The checks use shapes, dtypes and
+comparisons only, so they work on NumPy arrays and torch tensors alike, and this module does not import torch.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Dimensions:
 
 
 def shown(value: object, most: int = 40) -> str:
-    """Quote a caller's value in a sentence: printable, and never longer than ``most`` characters."""
+    """Quote a caller's value for an error message: printable characters only, at most ``most`` of them."""
     text = f"{float(value):g}" if isinstance(value, numbers.Real) and not isinstance(value, bool | int) else repr(value)
     return text if len(text) <= most else text[: most - 3] + "..."
 
@@ -132,10 +132,10 @@ def check_heads(H: int, HV: int) -> None:
 
 
 def check_device(arrays: Mapping[str, Array]) -> None:
-    """Check that all arrays that say where they are, are at one place.
+    """Check that all arrays that have a device are on the same one.
 
     Raises:
-        ValueError: if one is elsewhere.
+        ValueError: if one is on another device.
     """
     places = {name: str(x.device) for name, x in arrays.items() if hasattr(x, "device")}
     for name, place in places.items():
@@ -178,13 +178,13 @@ def check_layout(
             raise ValueError(f"{'v' if axis in ('HV', 'V') else 'k'}: expected {AXES[axis]}, got 0")
     check_heads(sizes.get("H", 1), sizes.get("HV", 1))
     for name, x in arrays.items():
-        if name not in ("k", "v"):  # which the sizes are of
+        if name not in ("k", "v"):  # these two gave the sizes
             check_shape(name, x, layouts_of(name, rank), sizes)
     return Dimensions(**{"B": 1, "H": 1, "HV": 1, **sizes})
 
 
 def check_gates(arrays: Mapping[str, Array], sizes: Dimensions) -> None:
-    """Check gates that are one number a token and head, as the scalar-gated rules have them.
+    """Check scalar gates: one number for each token and head.
 
     Raises:
         TypeError: if one is no array of floating-point numbers.
@@ -196,11 +196,11 @@ def check_gates(arrays: Mapping[str, Array], sizes: Dimensions) -> None:
 
 
 def check_states(name: str, x: Array, sizes: Dimensions, *, N: int, state_v_first: bool) -> None:
-    """Check memories before the first token, and tell a state of the other layout from one that fits nowhere.
+    """Check initial states; the message for one in the other layout says so.
 
     Args:
-        name: what x is called.
-        x: one memory a sequence and head.
+        name: the argument's name.
+        x: a memory for each sequence and head.
         sizes: the sizes of the arrays it goes with.
         N: how many sequences there are.
         state_v_first: whether V comes before K.
@@ -222,11 +222,11 @@ def check_states(name: str, x: Array, sizes: Dimensions, *, N: int, state_v_firs
 
 
 def check_packing(name: str, x: Array, sizes: Dimensions) -> int:
-    """Check the bounds of packed sequences, as far as their shape tells, and return how many sequences there are.
+    """Check the shape and dtype of the bounds of packed sequences, and return the number of sequences.
 
     Raises:
         TypeError: if they are no array of integers.
-        ValueError: if there are not two of them at least, or a batch is packed.
+        ValueError: if there are fewer than two bounds, or B is not 1.
     """
     if not hasattr(x, "shape") or not hasattr(x, "dtype"):
         raise TypeError(f"{name}: expected an array of integers, got {type(x).__name__}")
@@ -241,10 +241,10 @@ def check_packing(name: str, x: Array, sizes: Dimensions) -> int:
 
 
 def check_bounds(name: str, bounds: Sequence[int], T: int) -> None:
-    """Check the bounds of packed sequences: from 0, never down, to T at most; what lies behind them is padding.
+    """Check the bounds of packed sequences: they start at 0, never decrease, and end at T at most.
 
     Raises:
-        ValueError: at the first that is out of place.
+        ValueError: at the first bound that breaks this.
     """
     if bounds[0] != 0:
         raise ValueError(f"{name}: expected to begin with 0, got {bounds[0]}")
@@ -284,12 +284,12 @@ def check_values(
     """Check that every number of x is finite and lies in low to high.
 
     Args:
-        name: what x is called.
+        name: the argument's name.
         x: NumPy array or torch tensor of floating-point numbers.
         low: the smallest number allowed.
         high: the largest number allowed.
-        meaning: what the numbers are, for the sentence.
-        start: where x begins, on its first axis, in what the caller gave.
+        meaning: what the numbers are, for the message.
+        start: index of x on the first axis of the caller's array, if x is a part of it.
 
     Raises:
         ValueError: at the first number that is NaN, infinite or out of range, with its place.
@@ -312,7 +312,7 @@ def check_values(
 
 
 def _unravel(index: int, shape: Sequence[int]) -> list[int]:
-    """Return the place of the index-th number of an array, without asking which library it is of."""
+    """Return the place of the index-th number of an array of this shape."""
     place = []
     for n in reversed(shape):
         index, i = divmod(index, n)

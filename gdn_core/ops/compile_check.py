@@ -1,13 +1,18 @@
 """Compile every kernel for GPUs that are not here: ``python -m gdn_core.ops.compile_check``.
 
-The launchers are run as they are, on arrays in CPU memory, and told that they are on the GPU that is asked for; what
-they would launch is caught, compiled for that GPU by Triton and its ptxas, and looked at. So what is checked is what
-they pick: a configuration that nothing leads to is not compiled, and a new one is not forgotten. A kernel fails that
-does not compile, asks for more shared memory or registers than the GPU has, keeps more numbers in memory for want of
-registers (spills) than it is known to, or, where it is written for Hopper, waits for each product by itself, as ptxas
-makes it do in silence where registers are short: that doubles its time. So does one that spills though its threads have
-fewer registers than they could: of those that ptxas starves like that some compute wrong numbers. Needs Linux and
-Triton, and no GPU.
+The launchers run unchanged on arrays in CPU memory, and are told that they are on the GPU asked for. Each launch is
+caught, compiled for that GPU by Triton and ptxas, and examined. So exactly the configurations that the launchers choose
+are checked. A configuration fails if
+
+* it does not compile;
+* it needs more shared memory or registers than the GPU has;
+* it spills more bytes of registers than is listed here;
+* it spills although its threads could have more registers: some kernels that ptxas limits like that compute wrong
+  numbers;
+* it is written for Hopper and waits for each matrix product by itself, which ptxas does without a message if registers
+  are short, and which doubles the time.
+
+It needs Linux and Triton, and no GPU.
 """
 
 from __future__ import annotations
@@ -39,10 +44,10 @@ except ModuleNotFoundError as error:
     raise extras.explained(error) from None
 
 REGISTERS = 65536  # of a multiprocessor
-TENSOR_COLUMNS = 512  # of the memory beside the matrix unit that Blackwell has
+TENSOR_COLUMNS = 512  # of Blackwell's tensor memory
 
-# Bytes of each thread that are known to spill, at most, with operands of two bytes and of four. What is not named here
-# spills nothing; what is costs time, and is to come down.
+# Most bytes that a thread may spill, with operands of two bytes and of four. Kernels that are not listed may spill
+# nothing. Spills cost time, so these numbers should only fall.
 SPILLS = {
     "chunk_prepare_kernel": (24, 496),
     "chunk_prepare_hopper_kernel": (24, 0),
@@ -59,7 +64,7 @@ SPILLS = {
 
 
 class Gpu(NamedTuple):
-    """What a configuration has to fit.
+    """The resources of a GPU that a configuration has to fit.
 
     Args:
         name: a card of this compute capability.
@@ -78,10 +83,10 @@ GPUS = {80: Gpu("A100", 108, 166_912), 90: Gpu("H100, H200", 132, 232_448), 100:
 
 @dataclass(frozen=True)
 class Case:
-    """Arrays that lead the launchers to configurations of their own.
+    """Inputs for which the launchers choose particular configurations.
 
     Args:
-        name: what is special about them.
+        name: what is special about these inputs.
         dtype: of queries, keys and values.
         N: sequences.
         T: tokens of each.
@@ -103,7 +108,7 @@ class Case:
     erase: bool = True
 
 
-# A configuration belongs to the first case that leads to it: the first two lead to every kernel there is.
+# A configuration is listed under the first case that leads to it. The first two cases lead to every kernel.
 CASES = (
     Case("few heads, long", "bfloat16", T=2560),
     Case("float32", "float32", T=2560),
@@ -131,23 +136,23 @@ LAB = "the lab"
 
 @dataclass(frozen=True)
 class Report:
-    """What became of one configuration.
+    """The result for one configuration.
 
     Args:
         kernel: its name.
         arch: compute capability, 90 for 9.0.
         case: the first case that led to it.
         options: what it was compiled with: its constants, and the warps and stages.
-        threads: of one program.
-        maxnreg: registers that a thread may have, where the launcher says so.
+        threads: threads of one program.
+        maxnreg: the launcher's limit on registers of a thread, if it sets one.
         registers: of one thread.
-        spilled: bytes of one thread's numbers that found no register.
+        spilled: bytes of one thread that are spilled to memory.
         shared: bytes of shared memory of one program.
-        columns: of the matrix unit's memory, on Blackwell.
-        trap: whether nothing but a trap was left of it, which is what Triton makes of a kernel that it cannot place.
-        serialized: whether no two products of a warpgroup are ever in flight.
-        seconds: of compilation, or from Triton's cache.
-        error: why it did not compile.
+        columns: columns of tensor memory, on Blackwell.
+        trap: whether its code is only a trap, which Triton emits for a kernel that does not fit.
+        serialized: whether each product of a warpgroup is waited for before the next.
+        seconds: of compilation, or of reading Triton's cache.
+        error: the compiler's error, if there is one.
     """
 
     kernel: str
@@ -167,7 +172,7 @@ class Report:
 
     @property
     def faults(self) -> list[str]:
-        """Say what does not fit."""
+        """Return what does not fit, a sentence each."""
         if self.error:
             return [self.error]
         most, faults = GPUS[self.arch].shared, []
@@ -183,7 +188,7 @@ class Report:
             faults.append("products: each is waited for by itself, for want of registers")
         known = SPILLS.get(self.kernel, (0, 0))["float32" in self.case]
         could = min(255, REGISTERS // self.threads, self.maxnreg or 255)
-        if self.spilled and self.registers < could // 8 * 8:  # some kernels that ptxas starves like that are wrong
+        if self.spilled and self.registers < could // 8 * 8:  # some kernels limited like that compute wrong numbers
             faults.append(f"registers: {self.registers} for each thread that could have {could}, and numbers spilled")
         if self.spilled > known:
             faults.append(f"registers: {self.spilled} bytes of each thread are spilled, and {known} are known to be")
@@ -192,7 +197,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Launch:
-    """A kernel as a launcher would have launched it."""
+    """A launch that was caught: the kernel and its arguments."""
 
     case: str
     kernel: Any  # Triton's function
@@ -202,7 +207,7 @@ class Launch:
 
 @contextmanager
 def pretending(arch: int, caught: list[Launch], case: list[str]) -> Iterator[None]:
-    """Tell launchers that they are on a GPU of this capability, and catch what they launch."""
+    """Make launchers believe that they are on a GPU of this capability, and catch their launches."""
     from triton.runtime.jit import JITFunction
 
     from gdn_core.ops.kernels.chip import Chip
@@ -232,7 +237,7 @@ def launch_all(case: Case) -> None:
     state = torch.zeros(N, HV, K, V)
     options: dict[str, Any] = {"scale": 1.0, "initial_state": state, "output_final_state": True}
     _, _, saved = chunk.forward(q, k, v, g, beta, **options, save_for_backward=True)
-    assert saved is not None  # for the types: it was asked for
+    assert saved is not None  # for mypy: save_for_backward was set
     chunk.backward(saved, torch.zeros_like(v), state)
     l2norm.l2norm_backward(q, l2norm.l2norm(q))
     padding.clear_padding(torch.zeros(N + 1, dtype=torch.int32), q, k, v, g, beta)
@@ -257,14 +262,14 @@ def launch_trajectory() -> None:
 
 @cache
 def configurations(arch: int) -> tuple[tuple[Launch, Any, Any], ...]:
-    """Return what the cases lead to on a GPU, each configuration once: the launch, its source, and Triton's options."""
+    """Return each configuration that the cases lead to on a GPU, once: the launch, its source, Triton's options."""
     from triton.backends.compiler import GPUTarget
     from triton.compiler import make_backend
     from triton.runtime.jit import create_function_from_signature
 
     caught: list[Launch] = []
     case = [""]
-    import gdn_core.ops.kernels.chunk  # noqa: F401  # what is to be told where it is has to be there
+    import gdn_core.ops.kernels.chunk  # noqa: F401  # its device functions are patched, so it must be imported
 
     with pretending(arch, caught, case):
         for each in CASES:
@@ -277,7 +282,7 @@ def configurations(arch: int) -> tuple[tuple[Launch, Any, Any], ...]:
     found: dict[Any, tuple[Launch, Any, Any]] = {}
     for launch in caught:
         kernel = launch.kernel
-        if not hasattr(kernel, "ASTSource"):  # told when a binder is made, which asks for a driver
+        if not hasattr(kernel, "ASTSource"):  # set when a binder is made, which needs a driver
             gluon = kernel.is_gluon()
             kernel.ASTSource = _gluon_source() if gluon else _source()
         binder = create_function_from_signature(kernel.signature, kernel.params, backend)
@@ -302,7 +307,7 @@ def _gluon_source() -> Any:
 
 
 def compile_one(arch: int, index: int) -> Report:
-    """Compile one configuration and read what it takes from the machine code."""
+    """Compile one configuration, and read its resources from the machine code."""
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.errors import TritonError
@@ -333,7 +338,7 @@ def compile_one(arch: int, index: int) -> Report:
 
 
 def _read(cubin: bytes, tool: str, *options: str) -> str:
-    """Read machine code with a tool that Triton brings."""
+    """Run one of Triton's tools on machine code, and return its output."""
     import triton
 
     path = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / tool
@@ -344,7 +349,7 @@ def _read(cubin: bytes, tool: str, *options: str) -> str:
 
 
 def resources(cubin: bytes) -> tuple[int, int]:
-    """Read the registers of a thread, and the bytes of memory that stand in for more, from machine code."""
+    """Read the registers and the spilled bytes of a thread from machine code."""
     said = _read(cubin, "cuobjdump", "--dump-resource-usage")
     found = re.search(r"REG:(\d+) STACK:(\d+)", said)
     if found is None:
@@ -353,7 +358,7 @@ def resources(cubin: bytes) -> tuple[int, int]:
 
 
 def serialized(cubin: bytes) -> bool:
-    """Tell whether every product of a warpgroup closes a group, so that the next has to wait for it."""
+    """Tell whether every product of a warpgroup is a group of its own, so that the next one waits for it."""
     products = re.findall(r"HGMMA[^;]*", _read(cubin, "nvdisasm", "-c"))
     return bool(products) and all("gsb" in product for product in products)
 
@@ -365,7 +370,7 @@ def check(archs: list[int], *, cases: list[str], kernel: str = "", processes: in
         archs: compute capabilities.
         cases: names of cases; a configuration belongs to the first that leads to it.
         kernel: part of the names of the kernels that are compiled.
-        processes: how many compile side by side.
+        processes: the number of processes that compile.
     """
     jobs = [
         (arch, i)

@@ -1,9 +1,9 @@
-"""Hugging Face transformers' Gated DeltaNet layers on the functions of :mod:`gdn_core.ops.api`, and back again.
+"""Run Hugging Face transformers' Gated DeltaNet layers on the functions of :mod:`gdn_core.ops.api`.
 
-A layer of Qwen3-Next, Qwen3.5 or OLMo-hybrid looks its two functions up in its own module each time it runs, so putting
-others there takes effect at once, for models that exist already too, and putting the old ones back undoes it.
-transformers' own hook (``kernels`` from its hub) picks functions while a module is imported and takes them from a
-repository: what is installed here cannot be given to it.
+A layer of Qwen3-Next, Qwen3.5 or OLMo-hybrid looks up its two functions in its own module each time it runs. Replacing
+them there takes effect at once, also in models that exist already, and putting the old ones back undoes it.
+transformers' own hook (``kernels`` from its hub) is no alternative: it chooses functions when a module is imported, and
+takes them from a repository, not from what is installed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _replaced: dict[tuple[str, str], Callable[..., Any]] = {}  # by module and name
 
 
 def enable(*models: str, backend: Backend | None = None) -> tuple[str, ...]:
-    """Have transformers' layers run on these functions, in this process, until :func:`disable`.
+    """Make transformers' layers use these functions, in this process, until :func:`disable`.
 
     Args:
         models: folders of ``transformers.models``; by default every one of :data:`MODELS` that the installed
@@ -67,7 +67,7 @@ def enable(*models: str, backend: Backend | None = None) -> tuple[str, ...]:
 
 
 def disable() -> None:
-    """Give transformers' layers their own functions back."""
+    """Restore the functions of transformers' layers."""
     while _replaced:
         (name, function), theirs = _replaced.popitem()
         setattr(importlib.import_module(name), function, theirs)
@@ -75,13 +75,13 @@ def disable() -> None:
 
 @contextmanager
 def enabled(*models: str, backend: Backend | None = None) -> Iterator[tuple[str, ...]]:
-    """Have transformers' layers run on these functions inside a ``with`` block; arguments as of :func:`enable`."""
+    """Make transformers' layers use these functions in a ``with`` block; arguments as of :func:`enable`."""
     before = {key: getattr(importlib.import_module(key[0]), key[1]) for key in _replaced}
     try:
         yield enable(*models, backend=backend)
     finally:
         disable()
-        for (name, function), ours in before.items():  # an outer block, or enable(), goes on
+        for (name, function), ours in before.items():  # restores an outer block or enable()
             module = importlib.import_module(name)
             _replaced[name, function] = getattr(module, function)
             setattr(module, function, ours)
@@ -101,7 +101,7 @@ def _chunk(backend: Backend | None) -> Callable[..., tuple[Tensor, Tensor | None
         cu_seqlens: Tensor | None = None,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None]:
-        """Take what a layer passes; ``chunk_size`` and what layers pass on to every layer change nothing here."""
+        """Accept a layer's arguments; ``chunk_size`` and those meant for every layer have no effect."""
         return chunk_gated_delta_rule(
             query, key, value, g, beta, initial_state=initial_state, output_final_state=output_final_state,
             use_qk_l2norm_in_kernel=use_qk_l2norm_in_kernel, cu_seqlens=cu_seqlens, backend=backend,
@@ -123,7 +123,7 @@ def _recurrent(backend: Backend | None) -> Callable[..., tuple[Tensor, Tensor | 
         cu_seqlens: Tensor | None = None,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None]:
-        """Take what a layer passes; what layers pass on to every layer changes nothing here."""
+        """Accept a layer's arguments; those meant for every layer have no effect."""
         return fused_recurrent_gated_delta_rule(
             query, key, value, g, beta=beta, initial_state=initial_state, output_final_state=output_final_state,
             use_qk_l2norm_in_kernel=use_qk_l2norm_in_kernel, cu_seqlens=cu_seqlens, backend=backend,

@@ -1,6 +1,6 @@
-"""Packed sequences: where each begins and ends, and how many blocks they need at most. All arithmetic of cu_seqlens.
+"""Packed sequences: the arithmetic of ``cu_seqlens`` on the host.
 
-The tables that kernels look up on the device are made of the same numbers beside the kernels.
+The tables that kernels read on the device are made in :mod:`gdn_core.ops.kernels.blocks`.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ def count(cu_seqlens: Array | None, B: int) -> int:
 
 
 def most_blocks(total: int, size: int, cu_seqlens: Array | None) -> int:
-    """Bound the blocks of ``size`` tokens that sequences are cut into, without a look at their lengths.
+    """Return an upper bound on the number of blocks of ``size`` tokens, without reading the sequences' lengths.
 
     Args:
         total: tokens of one sequence of a batch, or of all packed sequences.
         size: tokens a block.
-        cu_seqlens: where packed sequences start, or None for a batch: then the bound is exact.
+        cu_seqlens: bounds of packed sequences; None for a batch, whose number is exact.
     """
     if cu_seqlens is None:
         return -(-total // size)
-    return total // size + cu_seqlens.shape[0] - 1  # no sum of lengths rounded up is larger
+    return total // size + cu_seqlens.shape[0] - 1  # each rounding up adds less than one block
 
 
 def slices(cu_seqlens: Array) -> Iterator[slice]:

@@ -1,1 +1,1 @@
-"""Triton kernels, one and its launcher a file. Nothing here is imported before it is launched."""
+"""Triton kernels, each with its launcher in a file of its own. A module is imported when its kernel is launched."""

@@ -1,35 +1,36 @@
-"""The arithmetic that the portable kernels share: in which dtype they multiply and add, and how."""
+"""The arithmetic that the portable kernels share: the dtypes in which they multiply and add, and the product."""
 
 from __future__ import annotations
 
 import triton
 import triton.language as tl
 
-EPSILON = 1e-6  # inside the root of a norm
+EPSILON = 1e-6  # added under the root of a norm
 
 
 @triton.constexpr_function
 def operand_dtype(dtype):
-    """Name the dtype in which inputs of this one are multiplied.
+    """Return the dtype in which inputs of this dtype are multiplied.
 
-    float64 for float32: where tokens undo each other an error is a small difference of large numbers. And matrix units
-    have no float32: what stands in for it, three products of tf32, takes more registers than one of float64.
+    float64 for float32, for two reasons. Where tokens cancel each other, an error is a small difference of large
+    numbers. And matrix units have no float32: its substitute, three tf32 products, needs more registers than one
+    float64 product.
     """
     return tl.float64 if dtype == tl.float32 else dtype
 
 
 @triton.constexpr_function
 def sum_dtype(dtype):
-    """Name the dtype in which products of inputs of this one are added."""
+    """Return the dtype in which products of inputs of this dtype are added."""
     return tl.float64 if dtype == tl.float32 else tl.float32
 
 
 @triton.constexpr_function
 def least_log(dtype):
-    """Name a log decay whose exponential is 0 in this dtype, and which sums of it leave digits for others beside.
+    """Return the least log decay that is summed in this dtype; its exponential is 0.
 
-    A log decay below it is taken for it: minus infinity has no differences, and a sum with -1e15 keeps no digit of the
-    tokens after it.
+    Smaller log decays are clamped to it: differences of minus infinity are NaN, and a sum with -1e15 loses the digits
+    of the tokens after it.
     """
     return -800.0 if dtype == tl.float64 else -105.0
 
@@ -42,10 +43,10 @@ def finite(b_x):
 
 @triton.jit
 def dot(b_x, b_y, b_sum=None, SLICED: tl.constexpr = False):
-    """Return b_x b_y, added to b_sum: in float64 for operands that are, else in float32.
+    """Return b_x b_y + b_sum, summed in float64 for float64 operands, else in float32.
 
-    SLICED takes 16 columns of the one and rows of the other at a time: where there is no matrix instruction all that is
-    multiplied at once goes through shared memory and registers, which do not hold it.
+    SLICED multiplies 16 columns of b_x by 16 rows of b_y at a time: without a matrix instruction whole operands pass
+    through shared memory and registers, and do not fit there.
     """
     SUM: tl.constexpr = tl.float64 if b_x.dtype == tl.float64 else tl.float32
     PARTS: tl.constexpr = b_x.shape[1] // 16 if SLICED else 1

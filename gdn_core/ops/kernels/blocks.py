@@ -1,6 +1,6 @@
-"""Packed sequences cut into blocks of tokens, as tables that kernels look up.
+"""Packed sequences cut into blocks of tokens, as tables on the device that kernels read.
 
-Everything stays on the device: no length is read back, so a launch never waits and can be captured in a graph.
+No length is read back to the host, so a launch never waits and can be captured in a CUDA graph.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def cut(cu_seqlens: Tensor, *, total: int, size: int, count: int | None = None) 
         cu_seqlens: where each sequence starts, and the last one ends, [N + 1].
         total: tokens of all sequences together.
         size: tokens a block, >= 1.
-        count: how many blocks there are, where that is known.
+        count: the number of blocks, if it is known; by default an upper bound, and blocks past the last one are empty.
     """
     lengths = cu_seqlens[1:] - cu_seqlens[:-1]
     ends = torch.cumsum((lengths + size - 1).div(size, rounding_mode="floor").clamp(min=1), 0)
@@ -66,10 +66,10 @@ def cut(cu_seqlens: Tensor, *, total: int, size: int, count: int | None = None) 
 
 
 def made_once(make: Callable[Key, Made]) -> Callable[Key, Made]:
-    """Keep the tables of the 64 shapes that were asked for last, and for ever those that a CUDA graph reads.
+    """Cache the tables of the 64 most recent shapes; tables that a CUDA graph reads are kept for good.
 
-    The last argument is the device. Whoever asks next may be on another stream, so a table that is kept is there before
-    anybody has it. What is first asked for while a graph is captured belongs to that graph: only a replay fills it.
+    The last argument is the device. The next caller may use another stream, so a table is complete on the device before
+    it is cached. A table made while a graph is captured is filled by replays of that graph only, and is not shared.
     """
     made: OrderedDict[Any, Made] = OrderedDict()
     read_by_graphs: dict[Any, Made] = {}
@@ -107,5 +107,5 @@ def batch(B: int, T: int, device: torch.device) -> Tensor:
 
 @made_once
 def cut_batch(B: int, T: int, size: int, device: torch.device) -> Blocks:
-    """Cut B sequences of T tokens each into blocks; the tables of a shape are made once."""
+    """Cut B sequences of T tokens each into blocks; the tables are cached by shape."""
     return cut(batch(B, T, device), total=B * T, size=size, count=B * max(1, -(-T // size)))

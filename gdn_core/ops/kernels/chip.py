@@ -1,4 +1,4 @@
-"""What a GPU is, which kernels fit it, and how a kernel is cut for it."""
+"""Facts about a GPU, which kernels fit it, and the choice of tiles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Entry = TypeVar("Entry")
 
 
 class Chip(NamedTuple):
-    """What the choice of a kernel and of its tiles depends on.
+    """The facts on which the choice of a kernel and its tiles depends.
 
     Args:
         processors: multiprocessors; 1 for a CPU, whose programs run one after the other.
@@ -27,21 +27,21 @@ class Chip(NamedTuple):
 
 @lru_cache
 def chip_of(device: torch.device) -> Chip:
-    """Look a device up."""
+    """Return the facts about a device."""
     if device.type != "cuda":
         return Chip(processors=1, capability=0)
     facts = torch.cuda.get_device_properties(device)
     return Chip(facts.multi_processor_count, 10 * facts.major + facts.minor)
 
 
-# --- which kernels fit ----------------------------------------------------------------------------------------
+# Which kernels fit.
 
 
 def fits_hopper(K: int, *tensors: Tensor) -> bool:
-    """Tell whether kernels written for Hopper take keys of K channels and tensors like these.
+    """Tell whether the kernels for Hopper support keys of K channels and these tensors.
 
-    Only Hopper has their matrix instruction. They know two widths of key, operands of two bytes, and addresses that a
-    tensor map (the descriptor of a tile that the chip copies by itself) may start at.
+    They need Hopper's matrix instruction, keys of 64 or 128 channels, operands of two bytes, and addresses that a
+    tensor map may start at. A tensor map is the descriptor by which the chip copies a tile with one instruction.
     """
     x = tensors[0]
     return (
@@ -53,19 +53,19 @@ def fits_hopper(K: int, *tensors: Tensor) -> bool:
 
 
 def scans_on_hopper(K: int, V: int, *tensors: Tensor) -> bool:
-    """Tell whether the scans written for Hopper take these, forward and backward."""
+    """Tell whether the forward and backward scans for Hopper support these."""
     return V % 64 == 0 and fits_hopper(K, *tensors)
 
 
 def differentiates_on_hopper(K: int, V: int, *tensors: Tensor) -> bool:
-    """Tell whether the kernel of the gradients written for Hopper takes these."""
+    """Tell whether the gradient kernel for Hopper supports these."""
     return V in (64, 128) and fits_hopper(K, *tensors)
 
 
 def fits_tensor_maps(K: int, V: int, BK: int, BV: int, x: Tensor) -> bool:
-    """Tell whether a portable kernel copies tiles [tokens, BK] and [tokens, BV] of such tensors by tensor maps.
+    """Tell whether a portable kernel can copy tiles [tokens, BK] and [tokens, BV] of such tensors by tensor maps.
 
-    Hopper and later chips have them. Tiles have to cut heads of K and V channels without a rest.
+    Needs compute capability 9.0 or higher, two-byte numbers, BK equal to K, and V a multiple of BV.
     """
     return x.element_size() == 2 and K == BK and V % BV == 0 and chip_of(x.device).capability >= 90
 
@@ -78,17 +78,17 @@ def sliced(x: Tensor) -> bool:
     return x.dtype is torch.float32 and chip_of(x.device).capability not in (0, 80, 90)
 
 
-# --- how a kernel is cut --------------------------------------------------------------------------------------
+# Tiles.
 
 
 class Tiles(NamedTuple):
-    """How a kernel is cut: what may change its speed, and never its meaning.
+    """The tile sizes of a kernel. They affect its speed, and not its result.
 
     Args:
-        BV: rows of the memory a program holds.
-        num_warps: warps a program.
+        BV: rows of the memory that a program holds.
+        num_warps: warps of a program.
         num_stages: chunks in flight.
-        BK: key channels a program holds, at most; a scan needs them all.
+        BK: most key channels that a program holds; a scan needs them all.
     """
 
     BV: int
@@ -98,12 +98,12 @@ class Tiles(NamedTuple):
 
 
 def of_capability(configs: Mapping[int, Entry], capability: int) -> Entry:
-    """Return the entry of the highest capability that a device has, or the lowest entry if it has none."""
+    """Return the entry of the highest capability not above the device's; the lowest entry if there is none."""
     return configs[max((least for least in configs if least <= capability), default=min(configs))]
 
 
 def narrowed(tiles: Tiles, V: int) -> Tiles:
-    """Take no more rows than V channels need."""
+    """Reduce BV to what V channels need."""
     return tiles._replace(BV=min(tiles.BV, max(16, triton.next_power_of_2(V))))
 
 
@@ -111,8 +111,8 @@ def tiles_of(configs: Mapping[int, dict[str, list[Tiles]]], K: int, V: int, x: T
     """Choose the tiles of a kernel of the backward pass.
 
     Args:
-        configs: what it may pick: by compute capability, then by dtype ("narrow" for two bytes, "float32"), then for
-            keys of at most 128 channels and for wider ones.
+        configs: tiles by compute capability, then by dtype ("narrow" for two bytes, "float32"), then for keys of at
+            most 128 channels and for wider ones.
         K: key channels.
         V: value channels.
         x: keys.
@@ -123,10 +123,10 @@ def tiles_of(configs: Mapping[int, dict[str, list[Tiles]]], K: int, V: int, x: T
 
 
 def most_registers(num_warps: int) -> int:
-    """Say how many registers a thread of a program of so many warps may have: all there are.
+    """Return the most registers that a thread may have in a program of this many warps.
 
-    Where a kernel spills anyway, ptxas (12.8 and 13.0, with Triton 3.6) may settle for 64 or 128 of 255 registers and
-    spill up to ten times as much, as if more programs could then share a multiprocessor. Some kernels that it starved
-    like that computed wrong numbers, which the same PTX without optimisation, or with all registers, did not.
+    It is passed to the compiler because of a fault: for a kernel that spills anyway, ptxas (12.8 and 13.0, with Triton
+    3.6) may use only 64 or 128 of 255 registers and spill up to ten times as much. Some kernels compiled like that
+    computed wrong numbers; the same PTX without optimisation, or with all registers, computed right ones.
     """
     return min(255, 65536 // (32 * num_warps))

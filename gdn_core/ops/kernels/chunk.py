@@ -1,7 +1,7 @@
-"""The chunk form of every rule with a scalar decay and one beta, forward and backward: which stage runs when.
+"""The chunk form of the rules with a scalar decay and one beta: the order of the stages, forward and backward.
 
-Forward: prepare, scan; where sequences are split in segments, the maps of these and their composition between the two.
-Backward, window by window: prepare, both scans, gradients.
+Forward: prepare, scan. If sequences are split into segments, the segments' affine maps are computed and composed in
+between. Backward, one window after the other: prepare, both scans, gradients.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from gdn_core.ops.kernels.windows import Window, batch_windows, everything
 
 
 class Saved(NamedTuple):
-    """What the backward pass needs of the forward one.
+    """What the forward pass saves for the backward pass.
 
     Args:
         q: queries, [B, T, H, K].
@@ -41,9 +41,9 @@ class Saved(NamedTuple):
             and ``keeps_maps``; else None.
         cu_seqlens: where each packed sequence starts, [N + 1]; None for B sequences of T tokens.
         limits: where segments have a token that is not finite, int32 [segment, HV], as ``limits_of`` says.
-        scale: factor of the queries.
+        scale: factor on the queries.
         state_v_first: states are [N, HV, V, K], not [N, HV, K, V].
-        length: chunks a segment.
+        length: chunks in a segment.
     """
 
     q: Tensor
@@ -62,38 +62,38 @@ class Saved(NamedTuple):
 
 
 def segment_length(*, sequences: int, total: int, heads: int, V: int, processors: int) -> int:
-    """Choose how many chunks a segment has, so that few heads still fill the chip.
+    """Choose the number of chunks in a segment, so that few heads still fill the chip.
 
-    A split scan runs every segment twice, for its map and for its outputs, so it pays where the chip is mostly empty.
+    A split scan runs every segment twice, for its map and for its outputs, so it pays only if most of the chip is idle.
 
     Args:
-        sequences: how many sequences there are.
+        sequences: the number of sequences.
         total: tokens of all sequences together.
         heads: value heads.
         V: value channels.
         processors: multiprocessors of the device.
 
     Returns:
-        Chunks a segment; at least those of the whole stream where nothing is to be split.
+        Chunks in a segment; at least those of the whole stream if nothing is to be split.
     """
     whole = triton.cdiv(total, CHUNK) + 1
-    each = triton.cdiv(total, CHUNK * sequences)  # chunks of a sequence, on the average
+    each = triton.cdiv(total, CHUNK * sequences)  # mean number of chunks in a sequence
     if 2 * sequences * heads * triton.cdiv(V, 64) > processors or each < 32:
         return whole
     return max(8, triton.cdiv(each, processors // (sequences * heads)))
 
 
 def keeps_maps(B: int, HV: int, V: int, *, packed: bool, processors: int) -> bool:
-    """Tell whether the backward pass needs the maps of segments, where sequences were split.
+    """Tell whether the backward pass of split sequences needs the maps of their segments.
 
-    It does not where one segment of each sequence fills the chip: then they are worked on one after the other, from the
-    last one, and each starts from the gradient that the one after it ends with.
+    It does not if one segment of each sequence fills the chip. Then segments are processed one after the other, the
+    last one first, and each starts from the gradient that the segment behind it ends with.
     """
     return packed or 8 * B * HV * triton.cdiv(V, 64) < 3 * processors
 
 
 def tables(q: Tensor, cu_seqlens: Tensor | None, length: int) -> tuple[Tensor, Blocks, Blocks]:
-    """Return where sequences start, and the sequences cut into chunks and into segments of ``length`` chunks."""
+    """Return ``cu_seqlens``, and the sequences cut into chunks and into segments of ``length`` chunks."""
     B, T = q.shape[:2]
     if cu_seqlens is None:
         chunks = cut_batch(B, T, CHUNK, q.device)
@@ -112,7 +112,7 @@ def as_kv(state: Tensor | None, state_v_first: bool) -> Tensor | None:
 
 
 def as_given(ends: Tensor, state_v_first: bool) -> Tensor:
-    """Bring states [N, HV, V, K] to the caller's layout, contiguous."""
+    """Return states [N, HV, V, K] in the caller's layout, contiguous."""
     return ends if state_v_first else ends.transpose(-1, -2).contiguous()
 
 
@@ -139,16 +139,16 @@ def forward(
         v: values, [B, T, HV, V], contiguous, HV a multiple of H.
         g: log decay in nats, [B, T, HV], <= 0, contiguous; None for no decay.
         beta: erase and write gate, [B, T, HV], contiguous; None where nothing is erased and all is written.
-        scale: factor of the queries.
+        scale: factor on the queries.
         initial_state: memory before each sequence, [N, HV, K, V] float32; None for zero.
         state_v_first: states are [N, HV, V, K].
         cu_seqlens: where each packed sequence starts, and the last one ends, [N + 1]; then B is 1.
         output_final_state: return the memory after each sequence.
         save_for_backward: return what ``backward`` needs.
-        length: chunks a segment, for sequences scanned in segments; by default as ``segment_length`` says.
+        length: chunks in a segment; by default as ``segment_length`` chooses.
 
     Returns:
-        The outputs [B, T, HV, V] in the dtype of v; the memories after each sequence, float32, or None; what
+        The outputs [B, T, HV, V] in the dtype of v; the memories after each sequence, float32, or None; and what
         ``backward`` needs, or None.
     """
     B, T = q.shape[:2]
@@ -160,7 +160,7 @@ def forward(
     starts_at, chunks, segments = tables(q, cu_seqlens, length)
     prepared = chunk_prepare(
         q, k, g, beta, HV=HV, scale=scale, cu_seqlens=starts_at, chunks=chunks,
-        with_Aqk=not scans_on_hopper(q.shape[-1], V, q, k, v),  # whose scan works it out by itself
+        with_Aqk=not scans_on_hopper(q.shape[-1], V, q, k, v),  # this scan computes Aqk itself
     )  # fmt: skip
     state, h_kept, maps = as_kv(initial_state, state_v_first), None, None
     if segments.count > N:
@@ -187,7 +187,7 @@ def forward(
 def backward(
     saved: Saved, do: Tensor, dfinal_state: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
-    """Run the chunk form backwards; what is large is computed again, window by window, and not kept.
+    """Run the backward pass of the chunk form; large intermediates are recomputed window by window, not stored.
 
     Args:
         saved: from ``forward``.
@@ -195,8 +195,8 @@ def backward(
         dfinal_state: gradient of the memory after each sequence, float32 in the layout of the states; None for zero.
 
     Returns:
-        dq, dk, dv, dg, dbeta in the dtypes of what they are of, and the gradient of the initial state, float32 in its
-        layout; each None where there is no such input.
+        dq, dk, dv, dg, dbeta, each in the dtype of its input, and the gradient of the initial state, float32 in its
+        layout; None for an input that was not given.
     """
     q, k, v, g, beta = saved.q, saved.k, saved.v, saved.g, saved.beta
     B, T, HV, V = v.shape
@@ -207,7 +207,7 @@ def backward(
     state, dstate = as_kv(saved.initial_state, saved.state_v_first), as_kv(dfinal_state, saved.state_v_first)
     dv = torch.empty_like(v)
     written = room(q, k, v, decay=g is not None, erase=beta is not None)
-    programs = 2 * HV * triton.cdiv(V, 64)  # that scan one segment
+    programs = 2 * HV * triton.cdiv(V, 64)  # that scan one segment at a time
     processors = chip_of(q.device).processors
     one_after_the_other = saved.h_kept is not None and saved.maps is None
     whole = everything(chunks, segments)
@@ -224,7 +224,7 @@ def backward(
     prepared = None
     if saved.h_kept is not None:
         state = saved.h_kept.transpose(-1, -2)
-        if saved.maps is not None:  # what each segment adds to the gradient before it, composed
+        if saved.maps is not None:  # what each segment adds to the gradient, composed over the segments
             prepared = prepare(whole)
             added = scan_added_gradients(q, k, do, prepared, segments=segments, window=whole)
             dstate = chunk_compose(

@@ -1,4 +1,4 @@
-"""Compose the affine maps of segments: what each makes of any memory, so that all may be scanned at once."""
+"""Compose the affine maps of segments into the memory before each, so that all segments can be scanned at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def chunk_compose_kernel(
 ):  # fmt: skip
     """Carry BV rows of one head's memory from segment to segment: S M + B, or dS M^T + B for gradients.
 
-    A map is read BM rows at a time, as a wide one does not fit whole.
+    A map is read BM rows at a time, since a wide one does not fit into registers.
     """
     SUM: tl.constexpr = tl.float64 if WIDE else tl.float32
     NV: tl.constexpr = (V + BV - 1) // BV
@@ -82,7 +82,7 @@ def chunk_compose(
             after the last, [N, HV, K, V] float32 with any strides; None for zero.
         V: value channels.
         segments: the sequences cut into segments.
-        x: inputs: those of float32 are composed in float64, others in tf32, which is exact enough for them.
+        x: any of the inputs; float32 inputs are composed in float64, others in tf32, which is precise enough for them.
         reverse: compose the transposed maps, last segment first.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The gradients of queries, keys and gates, from the memory before each chunk and its gradient after it."""
+"""The gradients of queries, keys and gates, from the memory before each chunk and the gradient of that after it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from gdn_core.ops.kernels.windows import Window
 def decay_mask(gates, i_block, m_pairs, C: tl.constexpr):
     """Return Gamma_ij = exp(G_i - G_j) where m_pairs, and zero elsewhere, [C, C].
 
-    A difference is small where it matters, between sums that one forgetful token has made large: they are in float64
-    where inputs are float32. So is the exponential: three roundings, as many as the hardware's float32 one is off by,
-    are six times the budget of the gradient of g, a sum that nearly cancels.
+    For float32 inputs both steps are in float64. The difference: one strong decay makes the sums G large, and the
+    differences that matter are small. The exponential: the hardware's float32 one is off by up to three roundings, six
+    times the error budget of the gradient of g, which is a sum that nearly cancels.
     """
     o_c = tl.arange(0, C)
     b_G = tl.load(gates + i_block * (4 * C) + o_c)
@@ -35,16 +35,16 @@ def chunk_query_gradients_kernel(
     K: tl.constexpr, V: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, C: tl.constexpr,
     DECAY: tl.constexpr, ERASE: tl.constexpr, SLICED: tl.constexpr,
 ):  # fmt: skip
-    """Compute dq of one chunk of one key head, and what the reads give to the gradients of the gates.
+    """Compute dq of one chunk of one key head, and the part of the gates' gradients that comes from the reads.
 
-    dqk gets the gradient of q k^T, dg that of G, until chunk_key_gradients_kernel adds the rest.
-    Where keys are wider than BK a program has BK channels of them, and gives dg and dbeta what these add; all such
-    programs know dqk, and write the same.
+    dqk gets the gradient of q k^T, and dg that of G from the reads; chunk_key_gradients_kernel adds the rest. If keys
+    are wider than BK, a program handles BK of their channels and stores their contribution to dg and dbeta. All these
+    programs compute the same dqk and write the same values.
     """
     i_p, i_h = (tl.program_id(0) // H).to(tl.int64), tl.program_id(0) % H
     start = tl.load(spans + 2 * i_p)
     stop = tl.load(spans + 2 * i_p + 1)
-    if start >= stop:  # an empty sequence has a chunk, and nobody wrote its memory
+    if start >= stop:  # the one chunk of an empty sequence, whose memory was never written
         return
     OPERAND: tl.constexpr = operand_dtype(k.dtype.element_ty)
     SUM: tl.constexpr = sum_dtype(k.dtype.element_ty)
@@ -69,7 +69,7 @@ def chunk_query_gradients_kernel(
     m_lower = (o_c[:, None] >= o_c[None, :]) & m_t[:, None]
     i_e = i_p * C if ERASE else start
     NV: tl.constexpr = (V + BV - 1) // BV
-    for j in range(GROUP * NV):  # one loop and not two, so that the next head is loaded ahead
+    for j in range(GROUP * NV):  # one loop instead of two, so that loads of the next head are pipelined
         i_v = j % NV
         i_hv = i_h * GROUP + j // NV
         i_gates = i_p * HV + i_hv
@@ -105,9 +105,9 @@ def chunk_query_gradients_kernel(
                 b_dAqk *= b_beta[None, :]
             b_dqk += b_dAqk
             if DECAY:
-                # The diagonal does not decay: it would cancel between the two sums, but not to the last bit.
+                # The diagonal does not decay. It would cancel between the two sums, but not to the last bit.
                 b_D = tl.where(o_c[:, None] == o_c[None, :], 0.0, b_D)
-                if not ERASE:  # what a later token gives cancels, and NaN does not
+                if not ERASE:  # a later token's share cancels, unless it is NaN
                     b_D = tl.where((b_bad != b_bad)[None, :], 0.0, b_D)
                 b_dG += tl.sum(b_D, 1) - tl.sum(b_D, 0)
                 tl.store(dg + (i_gate * NK + i_k) + o_c * (HV * NK), b_dG, mask=m_t)
@@ -128,8 +128,8 @@ def chunk_key_gradients_kernel(
 ):  # fmt: skip
     """Compute dk of one chunk of one key head, and finish dg and dbeta.
 
-    With e the errors before their gate and v_new = beta e, every gradient of a gate is a sum of products at hand,
-    so nothing is divided by beta.
+    With e the errors before their gate and v_new = beta e, the gradients of the gates are sums of products that are
+    computed anyway, and nothing is divided by beta.
     """
     i_p, i_h = (tl.program_id(0) // H).to(tl.int64), tl.program_id(0) % H
     start = tl.load(spans + 2 * i_p)
@@ -207,14 +207,14 @@ def chunk_key_gradients_kernel(
                 if DECAY:
                     b_D *= b_beta[None, :]
                     b_dG += tl.sum(b_D, 1) - tl.sum(b_D, 0)
-            else:  # what a later token gives cancels, and NaN does not
+            else:  # a later token's share cancels, unless it is NaN
                 b_row = tl.where(finite(b_row), b_row, 0.0)
             if DECAY:
                 p_dg = dg + (i_gate * NK + i_k) + o_c * (HV * NK)
                 b_dG += tl.load(p_dg, mask=m_t, other=0.0) - b_row
                 b_gamma_C = tl.load(gates + i_gates * (4 * C) + 2 * C - 1)
                 b_dG = tl.cumsum(b_dG, 0, reverse=True)
-                # The sum over all tokens, as rows of a square: Triton 3.7 fails on the plain one for sm_100.
+                # The sum over all tokens, as row sums of a square: Triton 3.7 fails on the plain sum for sm_100.
                 b_dG += tl.sum(tl.broadcast_to(b_row[None, :], (C, C)), 1)
                 b_dG += b_gamma_C * tl.sum(b_hdh, 0)
                 tl.store(p_dg, b_dG, mask=m_t)
@@ -230,9 +230,9 @@ def chunk_key_gradients_kernel(
     tl.store(dk + o_qk, b_dk.to(dk.dtype.element_ty), mask=m_qk)
 
 
-# What the gradients may pick: by the compute capability from which it holds, for two-byte and for float32 operands,
-# each for keys of at most 128 channels and for wider ones. Float32 takes 32 channels at a time, since the sums over
-# tokens alone fill half of the registers, and 16 warps on Blackwell: as in chunk_prepare.
+# Tiles of the gradient kernels: by the least compute capability, for two-byte and for float32 operands, each for keys
+# of at most 128 channels and for wider ones. Float32 takes 32 channels at a time, since the sums over tokens alone fill
+# half of the registers, and 16 warps on Blackwell, as chunk_prepare does.
 CONFIGS: dict[int, dict[str, list[Tiles]]] = {
     80: {"narrow": [Tiles(32, 8, 1), Tiles(32, 8, 1)], "float32": [Tiles(32, 8, 1, BK=32)] * 2},
     100: {"narrow": [Tiles(32, 8, 1), Tiles(32, 8, 1)], "float32": [Tiles(32, 16, 1, BK=32)] * 2},
@@ -240,16 +240,16 @@ CONFIGS: dict[int, dict[str, list[Tiles]]] = {
 
 
 def key_block(K: int, tiles: Tiles) -> int:
-    """Return how many key channels a program takes.
+    """Return the number of key channels that a program handles, at least 32.
 
-    Not 16: with keys of at most 16 channels float32 gradients came out wrong on an H200, or read what is not there;
-    eight warps then share instructions of 8 columns. With 20 and more they were right.
+    With 16, where eight warps share instructions of 8 columns, float32 gradients were wrong on an H200, or read out of
+    bounds. With keys of 20 and more channels they were right.
     """
     return min(max(32, triton.next_power_of_2(K)), tiles.BK)
 
 
 def room(q: Tensor, k: Tensor, v: Tensor, *, decay: bool, erase: bool) -> Gradients:
-    """Make room for the gradients of a forward pass over these, with a decay or not, and an erase gate or not."""
+    """Allocate the gradients for these inputs; dg only with ``decay``, dbeta only with ``erase``."""
     K, V = k.shape[-1], v.shape[-1]
     blocks, dtype = triton.cdiv(K, key_block(K, tiles_of(CONFIGS, K, V, k))), stored_dtypes(k.dtype)[0]
     dg, dbeta = (
@@ -259,7 +259,7 @@ def room(q: Tensor, k: Tensor, v: Tensor, *, decay: bool, erase: bool) -> Gradie
 
 
 def summed(parts: Tensor | None, gate: Tensor | None) -> Tensor | None:
-    """Sum what the blocks of key channels give to the gradient of a gate, in its dtype."""
+    """Sum the contributions of the blocks of key channels to the gradient of a gate, and convert to its dtype."""
     if parts is None or gate is None:
         return None
     return (parts.sum(-1) if parts.shape[-1] > 1 else parts.squeeze(-1)).to(gate.dtype)
@@ -285,8 +285,8 @@ def chunk_gradients(
         dv: gradient of the values, [..., HV, V], contiguous.
         prepared: from ``chunk_prepare``.
         scanned: from ``scans``.
-        written: where the gradients go.
-        window: the chunks to look at.
+        written: the tensors that the gradients are written to.
+        window: the chunks to compute.
     """
     H, K = k.shape[-2:]
     HV, V = do.shape[-2:]

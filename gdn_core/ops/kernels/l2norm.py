@@ -1,4 +1,4 @@
-"""Queries and keys of unit length, and the gradient through that."""
+"""Normalise queries and keys to unit length, forward and backward."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def l2norm_kernel(x, y, rows, K: tl.constexpr, BK: tl.constexpr, BR: tl.constexp
 
 @triton.jit(do_not_specialize=["rows"])
 def l2norm_backward_kernel(x, dy, dx, rows, K: tl.constexpr, BK: tl.constexpr, BR: tl.constexpr, EPSILON: tl.constexpr):
-    """Take BR rows of a gradient back through the norm: dx = n dy - n^3 (x . dy) x with n = 1 / sqrt(x . x + eps)."""
+    """Compute the gradient of BR rows: dx = n dy - n^3 (x . dy) x with n = 1 / sqrt(x . x + eps)."""
     o_r = tl.program_id(0).to(tl.int64) * BR + tl.arange(0, BR)
     o_k = tl.arange(0, BK)
     o_x = o_r[:, None] * K + o_k[None, :]

@@ -1,17 +1,17 @@
-"""Limits: where a segment has a token that is not finite, up to which the scan is run once more.
+"""Limits of segments: the first token that is not finite, where a second scan of the segment ends.
 
-A token never sees a later one. But a chunk multiplies its tokens by triangles with zeros in them, and zero times NaN is
-NaN: one value that is not finite is in all outputs of its chunk, those of earlier tokens too. So a scan is launched
-twice. The second time each segment ends before its first such token; a segment that has none does nothing. So values
-never touch an earlier output, bit by bit. Where a key or a gate is not finite T is not either: the rows before it are
-worked out again, and with operands of two bytes earlier outputs are right within their rounding. Nothing waits for the
-device.
+No output may depend on a later token. But a chunk multiplies its tokens by triangular matrices, and 0 * NaN is NaN: one
+value that is not finite would make all outputs of its chunk NaN, those of earlier tokens included. So a scan is
+launched twice. The second time a segment ends before its first token that is not finite; a segment without one returns
+at once. Then earlier outputs are the same to the bit whatever the values are. If a key or a gate is not finite, T is
+not either: its rows before that token are computed again, and with operands of two bytes earlier outputs agree within
+rounding. The host waits for nothing.
 
-The backward pass knows the limits. Its forward scan ends there, so that the errors before are those of finite tokens,
-and in the end the gradients from there on are made NaN. Gradients flow from later tokens to earlier ones, but not
-through values: the gradient of a value depends on no value, and no other one on later values. So values that are not
-finite touch no gradient of an earlier token. Queries, keys, gates and gradients of outputs do by rights: where they are
-not finite the gradients of earlier tokens are NaN, and those of later ones in the chunk may be.
+The backward pass uses the same limits. Its forward scan ends there, so that earlier errors come from finite tokens, and
+the gradients from there on are set to NaN. A gradient depends on later tokens by definition, but not on later values:
+the gradient of a value depends on no value, and the other gradients on no later value. So values that are not finite
+change no gradient of an earlier token. Queries, keys, gates and output gradients that are not finite make the gradients
+of earlier tokens NaN, rightly, and possibly those of later tokens in the chunk.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NO_LIMIT = tl.constexpr(2**31 - 1)
 
 @triton.jit
 def lower_rows(p_k, row, b_k, p_gates, rows, K: tl.constexpr, C: tl.constexpr, DECAY: tl.constexpr):
-    """Return the first rows of T [C, C], one after the other by substitution, and zeros for the others."""
+    """Return the first ``rows`` rows of T [C, C], by forward substitution, and zeros below."""
     SUM: tl.constexpr = sum_dtype(b_k.dtype)
     o_c = tl.arange(0, C)
     o_k = tl.arange(0, b_k.shape[1])
@@ -59,8 +59,8 @@ def chunk_limits_kernel(
 ):  # fmt: skip
     """Find the first token of a segment and value head that is not finite; clear gates and T of its chunk from there.
 
-    The memory after the segment tells whether there is one. A value channel that is not finite fills its row of the
-    memory, a key channel its column, a gate everything: so the first row and the first column are looked at.
+    Whether there is one shows in the memory after the segment. A value channel that is not finite makes its row NaN, a
+    key channel its column, a gate everything. So the first row and the first column are enough.
     """
     i_s = (tl.program_id(0) // HV).to(tl.int64)
     i_hv = tl.program_id(0) % HV
@@ -111,7 +111,7 @@ def chunk_limits_kernel(
                     b_T = lower_rows(p_k, H * K, b_k, p_gates, rows, K, C, DECAY)
                     o_T = o_c[:, None] * C + o_c[None, :]
                     m_T = o_T >= 0
-                    if not DENSE:  # two rows of the first block in one, and no zeros beside it
+                    if not DENSE:  # two rows of the first block are stored as one, without the zeros beside it
                         half = (o_c < C // 2)[:, None]
                         o_T = tl.where(half, o_c[:, None] * (C // 2), C * C // 4 + (o_c[:, None] - C // 2) * C)
                         o_T += o_c[None, :]
@@ -127,12 +127,12 @@ def chunk_limits_kernel(
 
 @made_once
 def no_limits(segments: int, HV: int, device: torch.device) -> Tensor:
-    """Return limits, int32 [segment, HV], that set none."""
+    """Return limits that limit nothing, int32 [segment, HV], each ``NO_LIMIT``."""
     return torch.full((segments, HV), NO_LIMIT.value, dtype=torch.int32, device=device)
 
 
 def limits_of(k: Tensor, v: Tensor, prepared: Prepared, ends: Tensor, *, segments: Blocks) -> Tensor:
-    """Find where segments have to be scanned once more, and up to where; mend gates and T of that chunk.
+    """Find the limits of segments, and make gates and T of the chunks with a limit finite.
 
     Args:
         k: keys, [..., H, K], contiguous.

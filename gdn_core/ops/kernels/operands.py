@@ -1,4 +1,4 @@
-"""What a rule's tokens are to the trajectory kernel: float32 arrays, and how they lie in memory."""
+"""The operands of the trajectory kernel: a rule's tokens as float32 arrays, and their layout in memory."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ DECAY, ERASE, KEY, QUERY = range(4)  # the slots of a token's key-sided vectors,
 
 @dataclass(frozen=True)
 class Operands:
-    """One rule's tokens as the kernel runs them: float32, and an axis along which nothing changes has size 1.
+    """One rule's tokens as the kernel takes them: float32, an axis along which all entries are equal having size 1.
 
     Args:
         decay: exp(g), [T|1, V|1, K|1].
         k: key, [T|1, V|1, K].
-        erase: b*k, what the memory is asked before the write, [T|1, 1, K].
-        wv: w*v, what is to be written, [T, V].
+        erase: the erase key b*k, by which the memory is read before the write, [T|1, 1, K].
+        wv: the gated value w*v, [T, V].
         q: query, [T, K].
 
     A normalised rule has one more value channel than its stream, whose value is 1.
@@ -39,7 +39,7 @@ class Operands:
         """Round a rule's tokens, of any floating type, to float32.
 
         Raises:
-            ValueError: if a token erases with a key for each value channel, as no rule of the family does.
+            ValueError: if tokens erase and have a key for each value channel, which no rule of the family does.
         """
         k = x.k if x.k.ndim == 3 else x.k[:, None, :]
         erase = _narrowed(x.b[:, None, :] * k, axes=(0, 1))
@@ -58,14 +58,14 @@ class Operands:
         return self.decay[t if len(self.decay) > 1 else 0], self.k[t if len(self.k) > 1 else 0]
 
     def replay(self, S: Floats32, u: Floats32) -> Floats32:
-        """Write recorded errors again, with the kernel's own roundings.
+        """Recompute the states from recorded errors, with the kernel's roundings.
 
         Args:
             S: memory before the first token, [V, K].
             u: errors, [T, V].
 
         Returns:
-            The memory before the first token and after each, [T + 1, V, K], bit by bit as the kernel had them.
+            The memory before the first token and after each, [T + 1, V, K], bit for bit as in the kernel.
         """
         states = np.empty((len(u) + 1, *S.shape), np.float32)
         states[0] = S
@@ -78,7 +78,7 @@ class Operands:
 
 
 def _narrowed(x: np.ndarray, axes: tuple[int, ...]) -> Floats32:
-    """Round to float32, and keep one entry of each of these axes along which nothing changes."""
+    """Round to float32, and reduce those of these axes along which all entries are equal to size 1."""
     x = np.asarray(x, dtype=np.float32)
     for axis in axes:
         first = x.take([0], axis=axis)
@@ -89,11 +89,11 @@ def _narrowed(x: np.ndarray, axes: tuple[int, ...]) -> Floats32:
 
 @dataclass(frozen=True)
 class Packed:
-    """The operands of R rules as one launch takes them; V is the rows of the tallest memory.
+    """The operands of R rules for one launch; V is the number of rows of the tallest memory.
 
     Args:
         x: decay, erase, key and query of each token, interleaved, float32 [R, T, 4K].
-        v: what is to be written, float32 [R, T, V].
+        v: gated values w*v, float32 [R, T, V].
         wide: the decays and keys that differ from row to row, float32, flat; of size 1 where there are none.
         table: where each rule's decay and key are in ``wide``: base and strides of t, v and k, int64 [R, 2, 4]. A
             stride of 0 repeats: a constant decay is not copied T times.
@@ -117,7 +117,7 @@ class Packed:
 
     @classmethod
     def of(cls, rules: Sequence[Operands]) -> Packed:
-        """Lay out the operands of rules that run over the same number of tokens."""
+        """Pack the operands of rules that run over the same number of tokens."""
         T, K = rules[0].q.shape
         rows = np.array([x.wv.shape[1] for x in rules], dtype=np.int64)
         x = np.empty((len(rules), T, K, 4), np.float32)
@@ -150,11 +150,11 @@ class Packed:
         return {"x": self.x, "v": self.v, "wide": self.wide, "table": self.table, "rows": self.rows}
 
     def check(self) -> None:
-        """Refuse what the kernel would read wrongly or out of bounds.
+        """Check that the kernel reads every array right and within its bounds.
 
         Raises:
-            ValueError: if an array is not of the type and size that the others say, not contiguous, or if the table
-                points out of ``wide``.
+            ValueError: if the dtype or size of an array does not fit the others, if it is not contiguous, or if the
+                table points outside ``wide``.
         """
         R, T, V = self.v.shape
         expected = {

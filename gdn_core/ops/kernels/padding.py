@@ -22,11 +22,11 @@ def clear_padding_kernel(tensors, widths, cu_seqlens, N, T, BLOCK: tl.constexpr)
 
 
 def clear_padding(cu_seqlens: Tensor, *tensors: Tensor | None) -> None:
-    """Clear what lies behind the last packed sequence, without a look at where that is.
+    """Store zeros behind the last packed sequence; its end is read on the device, and the host does not wait.
 
     Args:
         cu_seqlens: where each packed sequence starts, and the last one ends, [N + 1].
-        tensors: of the same tokens, [1, T, ...], contiguous.
+        tensors: [1, T, ...], contiguous; None is skipped.
     """
     given = [x for x in tensors if x is not None]
     T = given[0].shape[1]

@@ -1,4 +1,4 @@
-"""Prepare chunks: decays, the UT transform, and what queries read within a chunk. No memory is needed for them."""
+"""Prepare chunks: decays, the UT transform T, and the products Aqk. None of them depends on the memory."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def diagonal(x, N: tl.constexpr, SIZE: tl.constexpr):
 
 @triton.jit
 def merge(b_X, b_N, SIZE: tl.constexpr, DTYPE: tl.constexpr):
-    """Merge the inverses of the diagonal blocks of SIZE, two into one, within matrices [16, 16] computed whole."""
+    """Merge the inverses of pairs of diagonal blocks of SIZE into one, on whole matrices [16, 16]."""
     o_r = tl.arange(0, 16)[None, :, None]
     o_c = tl.arange(0, 16)[None, None, :]
     b_L = tl.where((o_r // (2 * SIZE) == o_c // (2 * SIZE)) & (o_r // SIZE != o_c // SIZE), b_N, 0.0)
@@ -72,10 +72,10 @@ def invert_blocks(b_N, DTYPE: tl.constexpr):
 def unit_lower_inverse(b_N, DTYPE: tl.constexpr):
     """Return (I - N)^-1 for a strictly lower triangular N [64, 64], in blocks of 32: first, second, below the first.
 
-    The inverse of two blocks and what is below the first is [[X, 0], [Y N X, Y]]: from blocks of 2, whose inverse is
-    I + N, to 64. No power of N is formed, which could be large where the inverse is small. Up to blocks of 16 the
-    products are in DTYPE, and refined; above, where errors would add up over many tokens, float32 in three products of
-    halves.
+    The inverse of two diagonal blocks with a block N below the first is [[X, 0], [Y N X, Y]], X and Y their inverses.
+    This is applied from blocks of 2, whose inverse is I + N, up to 64. No power of N is formed, since it can be large
+    while the inverse is small. Up to blocks of 16 the products are in DTYPE, and refined. Above that, errors would add
+    up over many tokens, so float32 operands are split into halves and multiplied in three products.
     """
     PREC: tl.constexpr = "bf16x3"
     b_N = tl.reshape(b_N, (1, 64, 64))
@@ -102,9 +102,10 @@ def unit_lower_inverse(b_N, DTYPE: tl.constexpr):
 
 @triton.jit
 def wide_inverse(b_N, C: tl.constexpr, SLICED: tl.constexpr):
-    """Return (I - N)^-1 for a strictly lower triangular N [C, C] of float64, merged likewise from blocks of 1.
+    """Return (I - N)^-1 for a strictly lower triangular N [C, C] of float64, merged as above from blocks of 1.
 
-    Each merge multiplies whole matrices, most of which is zero, so that one loop makes them all and compiles soon.
+    Each merge multiplies whole matrices, most of whose entries are zero: then one loop does all merges, and compiles
+    fast.
     """
     o_r = tl.arange(0, C)[:, None]
     o_c = tl.arange(0, C)[None, :]
@@ -127,11 +128,11 @@ def chunk_prepare_kernel(
     OPERAND: tl.constexpr = operand_dtype(k.dtype.element_ty)
     SUM: tl.constexpr = sum_dtype(k.dtype.element_ty)
     i_c = (tl.program_id(0) // HV).to(tl.int64)
-    i_hv = tl.program_id(0) % HV  # value heads are neighbours: they read the same keys
+    i_hv = tl.program_id(0) % HV  # value heads of a key head run side by side, since they read the same keys
     i_h = i_hv // (HV // H)
     start = tl.load(spans + 2 * i_c)
     stop = tl.load(spans + 2 * i_c + 1)
-    if start >= stop:  # an empty sequence has a chunk that nobody reads
+    if start >= stop:  # the one chunk of an empty sequence, which is never read
         return
     o_c = tl.arange(0, C)
     o_t = start + o_c
@@ -141,7 +142,7 @@ def chunk_prepare_kernel(
     if DECAY:
         b_g = tl.load(g + o_t * HV + i_hv, mask=m_t, other=0.0).to(tl.float64)
         b_g = tl.where(b_g < least_log(SUM), least_log(SUM), b_g)
-        # A difference is small where it matters, between sums that one forgetful token has made large.
+        # One strong decay makes the sums large, and the differences that matter are small.
         b_G64 = tl.cumsum(b_g, 0)
         b_G = b_G64.to(SUM)
         b_rest = (tl.sum(tl.where(o_c == C - 1, b_G64, 0.0), 0) - b_G64).to(SUM)
@@ -153,7 +154,7 @@ def chunk_prepare_kernel(
     b_k = tl.load(k + o_qk, mask=m_t[:, None] & (o_k < K)[None, :], other=0.0).to(OPERAND)
     b_q = tl.load(q + o_qk, mask=m_t[:, None] & (o_k < K)[None, :], other=0.0).to(OPERAND)
     b_qk = dot(b_q, tl.trans(b_k), SLICED=SLICED)
-    for i_k in range(BK, K, BK):  # the channels that one block does not hold
+    for i_k in range(BK, K, BK):  # the channels beyond the first block
         m_qk = m_t[:, None] & (i_k + o_k < K)[None, :]
         b_kmore = tl.load(k + o_qk + i_k, mask=m_qk, other=0.0).to(OPERAND)
         b_qmore = tl.load(q + o_qk + i_k, mask=m_qk, other=0.0).to(OPERAND)
@@ -187,19 +188,19 @@ def chunk_prepare_kernel(
 
 
 class Config(NamedTuple):
-    """How the kernel is cut: what may change its speed, and never its meaning.
+    """The tile sizes of the kernel. They affect its speed, and not its result.
 
     Args:
-        BK: key channels a block, at most.
-        num_warps: warps a program.
+        BK: most key channels in a block.
+        num_warps: warps of a program.
     """
 
     BK: int
     num_warps: int
 
 
-# What chunk_prepare may pick: by the compute capability from which it holds, for two-byte and for float32 operands. On
-# Blackwell float32 takes 16 warps: with fewer, Triton would have its matrix unit multiply float64, which it does not.
+# By the least compute capability, for two-byte and for float32 operands. On Blackwell float32 takes 16 warps: with
+# fewer, Triton uses its matrix unit for float64, which that does not support.
 CONFIGS: dict[int, dict[str, Config]] = {
     80: {"narrow": Config(32, 4), "float32": Config(16, 8)},
     90: {"narrow": Config(128, 4), "float32": Config(16, 8)},
@@ -219,7 +220,7 @@ def chunk_prepare(
     chunks: Blocks,
     with_Aqk: bool = True,
 ) -> Prepared:
-    """Compute what each chunk needs before any memory is known.
+    """Compute the part of each chunk that does not depend on the memory.
 
     Args:
         q: queries, [..., H, K], contiguous.
@@ -227,10 +228,10 @@ def chunk_prepare(
         g: log decay in nats, [..., HV], <= 0, contiguous; None for no decay.
         beta: erase and write gate, [..., HV], contiguous; None where nothing is erased.
         HV: value heads, a multiple of H.
-        scale: factor of the queries.
+        scale: factor on the queries.
         cu_seqlens: where each sequence starts, [N + 1].
         chunks: the sequences cut into chunks.
-        with_Aqk: ``Prepared.Aqk`` is asked for; the portable kernel gives it in any case.
+        with_Aqk: compute ``Prepared.Aqk``; the portable kernel always does.
     """
     H, K = q.shape[-2:]
     chip, hopper = chip_of(q.device), fits_hopper(K, q, k)

@@ -1,4 +1,4 @@
-"""The recurrence token by token, for decoding: each memory is read once, kept on the chip, and written once."""
+"""The recurrence token by token, for decoding: each memory is read once, kept in registers, and written once."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def recurrent(
     output_final_state: bool = False,
     normalise: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """Run the recurrence.
+    """Run the recurrence token by token.
 
     Args:
         q: queries, [B, T, H, K], contiguous.
@@ -81,7 +81,7 @@ def recurrent(
         v: values, [B, T, HV, V], contiguous, HV a multiple of H.
         g: log decay in nats, [B, T, HV], <= 0, contiguous; None for no decay.
         beta: erase and write gate, [B, T, HV], contiguous; None where nothing is erased and all is written.
-        scale: factor of the queries.
+        scale: factor on the queries.
         initial_state: memory before each sequence, [N, HV, K, V] float32, any strides; None for zero.
         state_v_first: states are [N, HV, V, K].
         cu_seqlens: where each packed sequence starts, and the last one ends, [N + 1]; then B is 1.

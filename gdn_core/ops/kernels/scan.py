@@ -1,4 +1,4 @@
-"""Scan chunks: carry the memory from chunk to chunk. A chunk takes all its errors at once, one write and one read."""
+"""Scan chunks: carry the memory from chunk to chunk, with all errors of a chunk computed at once."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def chunk_scan_kernel(
     """Scan the chunks of one segment for BV rows of one head's memory, as in gdn_core.reference.chunk.
 
     The memory is held as [V, K], so that a row block is the left operand of every product and stays in registers.
-    Nothing of another sequence is read: zero times what may stand there is not always zero. Where ``limits`` sets one,
-    the segment ends there, and its last memory is not stored.
+    Loads never read another sequence, since 0 times its numbers may be NaN. If ``limits`` limits a segment, it ends
+    there, and its last memory is not stored.
     """
     NV: tl.constexpr = (V + BV - 1) // BV
     BLOCKS: tl.constexpr = NV + (BK + BV - 1) // BV if MAP else NV
-    i_v = tl.program_id(0) % BLOCKS  # row blocks of one head are neighbours: they read the same keys
+    i_v = tl.program_id(0) % BLOCKS  # row blocks of one head run side by side, since they read the same keys
     i_s = (tl.program_id(0) // BLOCKS // HV).to(tl.int64)
     i_hv = tl.program_id(0) // BLOCKS % HV
     i_h = i_hv // (HV // H)
@@ -63,12 +63,12 @@ def chunk_scan_kernel(
     m_k = o_k < K
     m_S = m_v[:, None] & m_k[None, :]
     if MAP:
-        # What starts the first segment is known, and what the last one adds changes no other.
+        # The memory before the first segment is known, and the map of the last one is not needed.
         if (i_v >= NV) & (first == 0):
             return
         if (i_v < NV) & (i_s == tl.load(segment_offsets + i_n + 1) - 1):
             return
-        # The rows past V follow the identity: what the segment makes of any memory.
+        # The rows past V start from the identity and end as M.
         b_S = tl.where((o_v - NV * BV)[:, None] == o_k[None, :], 1.0, 0.0).to(SUM)
         if STATE:
             p_S = state + i_n * stride_n + i_hv * stride_h + o_v[:, None] * stride_v + o_k[None, :] * stride_k
@@ -97,7 +97,7 @@ def chunk_scan_kernel(
             b_gamma_C = tl.load(gates + i_block * (4 * C) + 2 * C - 1)
         b_Sd = b_S.to(OPERAND)
 
-        if ERASE:  # error: v, less what the decayed memory answers, of all tokens of the chunk at once
+        if ERASE:  # error: v less what the decayed memory answers, for all tokens of the chunk
             b_read = dot(b_Sd, tl.trans(b_k), SLICED=SLICED)
             if DECAY:
                 b_read = b_read * b_gamma[None, :]
@@ -131,12 +131,12 @@ def chunk_scan_kernel(
     tl.store(p_end, b_S, mask=(o_v < ROWS)[:, None] & m_k[None, :] & (limit == NO_LIMIT))
 
 
-# What scan_tiles may pick, by the compute capability from which it holds: for keys of up to 128 channels and for wider
-# ones, of two-byte operands, and for float32, which is computed in float64 and does not fit the registers.
+# Tiles of the scan by the least compute capability, for two-byte operands and for float32, each for keys of at most 128
+# channels and for wider ones. float32 is computed in float64 and does not fit into the registers.
 CONFIGS: dict[int, dict[str, list[Tiles]]] = {
     80: {"narrow": [Tiles(32, 4, 2)], "wide": [Tiles(32, 8, 1)], "float32": [Tiles(32, 8, 1)]},
     90: {
-        "narrow": [Tiles(64, 4, 3), Tiles(128, 8, 2)],  # 64 rows fill one matrix instruction, 128 share what they load
+        "narrow": [Tiles(64, 4, 3), Tiles(128, 8, 2)],  # 64 rows fill one matrix instruction; 128 share their loads
         "wide": [Tiles(32, 8, 1)],
         "float32": [Tiles(32, 8, 1)],
     },
@@ -151,8 +151,8 @@ def scan_tiles(K: int, V: int, dtype: torch.dtype, *, memories: int, chip: Chip)
         K: key channels.
         V: value channels.
         dtype: of queries, keys and values.
-        memories: how many memories are scanned side by side: segments times value heads.
-        chip: what it runs on.
+        memories: memories that are scanned in parallel: segments times value heads.
+        chip: the GPU.
     """
     rows = max(16, triton.next_power_of_2(V))
     if chip.capability == 0:  # an interpreter's programs run one after the other
@@ -166,10 +166,10 @@ def scan_tiles(K: int, V: int, dtype: torch.dtype, *, memories: int, chip: Chip)
 def _launch(
     q: Tensor, k: Tensor, v: Tensor, prepared: Prepared, state: Tensor | None, segments: Blocks, o: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Scan every segment for the outputs, written to o, or without it for its map.
+    """Scan every segment: with o for the outputs, which are written to it, without it for the affine map.
 
     Returns:
-        What is after each segment, and the limits up to which they were scanned once more.
+        The memory or map after each segment, and the limits of the segments.
     """
     maps = o is None
     H, K = k.shape[-2:]
@@ -179,7 +179,7 @@ def _launch(
         from gdn_core.ops.kernels.hopper.scan import launch
 
         return launch(q, k, v, x, state, segments, o=o, processors=chip.processors)
-    # Without outputs the products are few, and two small programs on a multiprocessor hide more than a large one.
+    # Without outputs there are few products, and two small programs on a multiprocessor hide latency better than one.
     tiles = scan_tiles(K, V, k.dtype, memories=0 if maps else segments.count * HV, chip=chip)
     BK, NV = max(16, triton.next_power_of_2(K)), triton.cdiv(V, tiles.BV)
     rows = NV * tiles.BV + BK if maps else V
@@ -229,9 +229,9 @@ def scan_outputs(
 def scan_maps(
     q: Tensor, k: Tensor, v: Tensor, prepared: Prepared, state: Tensor | None, *, segments: Blocks
 ) -> tuple[Tensor, Tensor]:
-    """Scan every segment for the affine map that it is: it takes a memory S, [V, K], to S M + B.
+    """Compute the affine map of every segment: it takes a memory S, [V, K], to S M + B.
 
-    Takes what ``scan_outputs`` takes, but for the memory, which is that before each sequence.
+    The arguments are those of ``scan_outputs``, except that ``state`` is the memory before each sequence.
 
     Returns:
         M [segment, HV, K, K] and B [segment, HV, V, K], float32, as views whose last two axes are contiguous. For the

@@ -1,4 +1,4 @@
-"""Scan chunks for the backward pass: the gradient of the memory, last chunk first, and the memory once more."""
+"""The scans of the backward pass: the gradient of the memory, last chunk first, and the memory, recomputed."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def load_tokens(
     x, d_x, i_t, stop, row, column, channel, D: tl.constexpr, B: tl.constexpr, C: tl.constexpr,
     TMA: tl.constexpr, TAIL: tl.constexpr,
 ):  # fmt: skip
-    """Load B channels of C tokens, [C, B]: by the tensor map d_x, or where a sequence ends among them by a mask.
+    """Load B channels of C tokens, [C, B]: by the tensor map d_x, or under a mask if a sequence ends among them.
 
-    A tensor map would read on into the next sequence, and zero times what stands there is not always zero.
+    A tensor map would read into the next sequence, and 0 times its numbers may be NaN.
     """
     if TMA and not TAIL:
         b_x = d_x.load([i_t, column])
@@ -144,7 +144,7 @@ def back_over_chunk(
     K: tl.constexpr, V: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, C: tl.constexpr, DECAY: tl.constexpr,
     ERASE: tl.constexpr, WRITE: tl.constexpr, TMA: tl.constexpr, TAIL: tl.constexpr, SLICED: tl.constexpr,
 ):  # fmt: skip
-    """Load a chunk, store the gradient of the memory after it and those of its values, return that before it."""
+    """Carry the gradient of the memory back over one chunk; store the gradients of that memory and of the values."""
     b_k = load_tokens(k, d_k, i_t, stop, qk_row, qk_column, 0, K, BK, C, TMA, TAIL)
     b_q = load_tokens(q, d_q, i_t, stop, qk_row, qk_column, 0, K, BK, C, TMA, TAIL)
     b_do = load_tokens(do, d_do, i_t, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, TAIL)
@@ -168,7 +168,7 @@ def forth_over_chunk(
     K: tl.constexpr, V: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, C: tl.constexpr, DECAY: tl.constexpr,
     ERASE: tl.constexpr, TMA: tl.constexpr, TAIL: tl.constexpr, SLICED: tl.constexpr,
 ):  # fmt: skip
-    """Load a chunk, store the memory before it and its errors, return the memory after it."""
+    """Carry the memory over one chunk; store the memory before it and its errors."""
     b_k = load_tokens(k, d_k, i_t, stop, qk_row, qk_column, 0, K, BK, C, TMA, TAIL)
     b_v = load_tokens(v, d_v, i_t, stop, vo_row, vo_column, i_v * BV, V, BV, C, TMA, TAIL)
     b_T = load_block(T, i_block, C, TMA) if ERASE else b_k
@@ -193,10 +193,10 @@ def chunk_scans_kernel(
 ):  # fmt: skip
     """Scan the chunks of one segment for BV rows of one head's memory: half of the programs backwards, half forwards.
 
-    The two scans need nothing of each other, and each alone leaves half of the chip idle. Both hold rows as the left
-    operands of their products, so that the chain from chunk to chunk stays in registers. With TMA, T, Aqk, h, dh and
-    every d_ are tensor maps. Without WRITE only the gradient of the first memory is wanted. Where ``limits`` sets one,
-    the forward scan ends there, and what follows is not written.
+    The two scans are independent, and each alone leaves half of the chip idle. Both hold rows as the left operands of
+    their products, so that the memory stays in registers from chunk to chunk. With TMA, T, Aqk, h, dh and every d_ are
+    tensor maps. Without WRITE only the gradient of the first memory is computed. If ``limits`` limits a segment, the
+    forward scan ends there, and nothing is written behind it.
     """
     NV: tl.constexpr = (V + BV - 1) // BV
     PARTS: tl.constexpr = 2 * NV if WRITE else NV
@@ -215,7 +215,7 @@ def chunk_scans_kernel(
     stop = tl.maximum(start, stop)
     i_c = i_l.to(tl.int32) * LENGTH  # place of the first chunk
     i_c = tl.where(DENSE != 0, tl.load(chunk_offsets + i_n).to(tl.int32) + first * LENGTH, i_c)
-    # A descriptor cannot stop where a sequence does, so there the last chunk is read apart.
+    # A tensor map cannot stop at the end of a sequence, so a last chunk that is not full is read under a mask.
     whole = (stop - start) // C if TMA else tl.cdiv(stop - start, C)
     tail = stop - start > whole * C
 
@@ -252,7 +252,7 @@ def chunk_scans_kernel(
         if STATE:
             p_S = state + i_l * state_n + i_hv * state_h + o_v[:, None] * state_v + o_k[None, :] * state_k
             b_S = tl.load(p_S, mask=m_S, other=0.0).to(SUM)
-        if ERASE:  # without, a value that is not finite is in no product that reaches an earlier token
+        if ERASE:  # without erasing, no product takes a value to an earlier token
             limit = tl.load(limits + i_s * HV + i_hv)
             stop = tl.where(limit > 0, tl.minimum(stop, limit - 1), stop)
             whole = (stop - start) // C if TMA else tl.cdiv(stop - start, C)
@@ -271,9 +271,9 @@ def chunk_scans_kernel(
                 )  # fmt: skip
 
 
-# What the scans may pick: by the compute capability from which it holds, for two-byte and for float32 operands, each
-# for keys of at most 128 channels and for wider ones. Eight warps, since the registers of four do not hold 64 rows;
-# one chunk in flight on Blackwell, for which Triton 3.7 fails to pipeline the scans of rules without a gate.
+# Tiles of the scans: by the least compute capability, for two-byte and for float32 operands, each for keys of at most
+# 128 channels and for wider ones. Eight warps, since the registers of four do not hold 64 rows. One chunk in flight on
+# Blackwell, for which Triton 3.7 fails to pipeline the scans of rules without a gate.
 CONFIGS: dict[int, dict[str, list[Tiles]]] = {
     80: {"narrow": [Tiles(64, 8, 1), Tiles(32, 8, 1)], "float32": [Tiles(32, 8, 1), Tiles(32, 8, 1)]},
     90: {"narrow": [Tiles(64, 8, 2), Tiles(32, 8, 1)], "float32": [Tiles(32, 8, 1), Tiles(32, 8, 1)]},
@@ -313,7 +313,7 @@ def scans(
         state: memory before each segment of the window, [segment, HV, K, V] float32 with any strides; None for zero.
         dstate: gradient of the memory after each, likewise.
         dv: where the gradient of the values goes, [..., HV, V], contiguous.
-        limits: where segments have a token that is not finite, as ``limits_of`` says. What follows is not written.
+        limits: the limits of segments, from ``limits_of``; nothing is written behind them.
         segments: the sequences cut into segments of whole chunks.
         window: the segments to scan.
     """
@@ -328,9 +328,12 @@ def scans(
 def scan_added_gradients(
     q: Tensor, k: Tensor, do: Tensor, prepared: Prepared, *, segments: Blocks, window: Window
 ) -> Tensor:
-    """Scan every segment backwards from zero: what its own outputs add to the gradient of the memory before it.
+    """Scan every segment backwards from zero: the gradient of the memory before it through its own outputs.
 
-    Takes what ``scans`` takes, and returns [segment, HV, V, K] float32.
+    The arguments are those of ``scans``.
+
+    Returns:
+        [segment, HV, V, K] float32.
     """
     return _launch(q, k, None, do, prepared, None, None, segments, window, None)
 

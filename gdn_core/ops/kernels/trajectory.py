@@ -1,9 +1,9 @@
 """The trajectory kernel: any rules of the family over the same number of tokens, side by side in one launch.
 
-The same source is compiled for an NVIDIA GPU and run by Triton's interpreter. There an operation costs the same at any
-size, so rules lie on a tensor axis, one load brings a token's four key-sided vectors, one store takes both readings
-away, and nothing that does not depend on the token stays in the loop. Importing this module imports Triton, which
-decides there and then, by TRITON_INTERPRET, whether kernels are compiled or interpreted.
+The same source is compiled for NVIDIA GPUs and run by Triton's interpreter. In the interpreter an operation costs the
+same at any size, so the rules are a tensor axis, one load fetches the four key-sided vectors of a token, one store
+writes both readings, and the loop holds nothing that does not depend on the token. Importing this module imports
+Triton, which decides at that moment, by TRITON_INTERPRET, whether kernels are compiled or interpreted.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from triton.language.standard import _sum_combine
 
 from gdn_core.ops.kernels.operands import Packed
 
-BLOCK_NUMEL = 2048  # entries of memories to a program of a GPU; larger blocks were slower on an H200, the wide ones 4x
+BLOCK_NUMEL = 2048  # entries of memories in a program on a GPU; larger blocks were slower on an H200, wide ones 4 times
 
 
 @triton.jit(do_not_specialize=["T", "V", "K"])
 def trajectory_kernel(
     p_x,  # decay, erase, key, query: [R, T, 4K], interleaved
-    p_v,  # what is to be written: [R, T, V]
+    p_v,  # gated values w*v: [R, T, V]
     p_wide,  # decays and keys that differ from row to row, flat
     p_table,  # int64 [R, 2, 4]: where they are; base, stride of t, of v, of k; first of the decay, then of the key
     p_rows,  # int64 [R]: rows of each memory, V or fewer
@@ -36,10 +36,10 @@ def trajectory_kernel(
     BK: tl.constexpr,
     WIDE_DECAY: tl.constexpr,
     WIDE_KEY: tl.constexpr,
-    STEPS: tl.constexpr,  # T for the interpreter, which in Triton 3.6 counts to constants only; None for the compiler
+    STEPS: tl.constexpr,  # T for the interpreter, whose loops need constant bounds in Triton 3.6; else None
 ):
     """Decay, error, write, read: as in :func:`gdn_core.reference.step`, for R rules and BV rows of their memories."""
-    i_v = tl.program_id(0).to(tl.int64)  # rows of a memory never meet: each program has rows of its own
+    i_v = tl.program_id(0).to(tl.int64)  # rows of a memory are independent: each program has rows of its own
     o_r = tl.arange(0, BR).to(tl.int64)[:, None, None]
     o_v = (i_v * BV + tl.arange(0, BV))[None, :, None]
     o_k = tl.arange(0, BK).to(tl.int64)[None, None, :]
@@ -60,7 +60,7 @@ def trajectory_kernel(
     p_v += o_r * T * V + o_v
     p_out += (o_r * T * V + o_v)[:, :, :, None] * 2 + o_2
     p_S += (o_r * V + o_v) * K + o_k
-    s_x = tl.full([BR, 4 * BK], 4, tl.int64) * K  # strides of t, at full size: nothing is broadcast in the loop
+    s_x = tl.full([BR, 4 * BK], 4, tl.int64) * K  # strides of t, at full size, so that the loop broadcasts nothing
     s_v = tl.full([BR, BV, 1], 1, tl.int64) * V
     s_out = tl.full([BR, BV, 1, 2], 2, tl.int64) * V
     s_0 = tl.full([BR, BV, BK], 0, tl.int64)
@@ -114,7 +114,7 @@ def launch(packed: Packed, S: torch.Tensor, *, device: str) -> tuple[torch.Tenso
         rows that a rule does not have are undefined.
 
     Raises:
-        ValueError: if an array is not float32 or int64, contiguous and of the size that the others say.
+        ValueError: if an array is not contiguous, or its dtype or size does not fit the others.
     """
     packed.check()
     R, T, V = packed.v.shape
@@ -130,6 +130,6 @@ def launch(packed: Packed, S: torch.Tensor, *, device: str) -> tuple[torch.Tenso
     trajectory_kernel[(triton.cdiv(V, BV),)](
         x, v, wide, table, rows, S, out, T, V, K, R, BR, BV, BK, packed.wide_decay, packed.wide_key,
         STEPS=T if device == "cpu" else None,
-        enable_fp_fusion=False,  # a product and a sum, each rounded: so that the states can be replayed bit by bit
+        enable_fp_fusion=False,  # product and sum are each rounded, so that states can be recomputed bit for bit
     )  # fmt: skip
     return out.cpu(), S.cpu()

@@ -1,4 +1,4 @@
-"""Windows: the segments that the backward pass works on at a time. What it computes again is kept for those alone."""
+"""Windows: the segments that the backward pass processes at a time, to bound the memory for what it recomputes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from gdn_core.ops.kernels.stages import CHUNK
 
 @dataclass(frozen=True)
 class Window:
-    """Segments ``first``, ``first + step``, ... of which there are ``count``, and places for the chunks in them.
+    """The ``count`` segments ``first``, ``first + step``, ... and the places of their chunks in the window's tensors.
 
     Args:
         first: first segment.
-        step: from one segment to the next.
-        count: how many segments.
-        dense: the window is all there is, and a chunk's place is its number; else a segment has as many places as
-            the longest one has chunks.
+        step: distance from one segment to the next.
+        count: the number of segments.
+        dense: the window holds all segments, and a chunk's place is its number. Otherwise each segment has as many
+            places as the longest has chunks.
         spans: the first token of the chunk at each place and the one past its last, int64 [place, 2]; both 0 where
             there is none.
     """
@@ -37,7 +37,7 @@ class Window:
         return self.spans.shape[0]
 
     def of(self, table: Tensor | None) -> Tensor | None:
-        """Take the entries of a table [segment, ...] that this window is about."""
+        """Return the entries of a table [segment, ...] for this window's segments."""
         if table is None:
             return None
         return table[self.first : self.first + (self.count - 1) * self.step + 1 : self.step]
@@ -50,14 +50,14 @@ def everything(chunks: Blocks, segments: Blocks) -> Window:
 
 @made_once
 def batch_windows(B: int, T: int, length: int, count: int | None, device: torch.device) -> tuple[Window, ...]:
-    """Cut B sequences of T tokens each into windows; the tables of a shape are made once.
+    """Cut B sequences of T tokens each into windows; the tables are cached by shape.
 
     Args:
         B: sequences.
         T: tokens a sequence.
-        length: chunks a segment.
-        count: segments a window, from the first one on; None for one of each sequence, from the last one on.
-        device: where the tables are.
+        length: chunks in a segment.
+        count: segments in a window, the first segments first; None for one segment of each sequence, the last first.
+        device: the device of the tables.
     """
     chunks = cut_batch(B, T, CHUNK, device)
     each = chunks.count // B

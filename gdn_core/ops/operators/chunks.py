@@ -1,4 +1,4 @@
-"""The chunk form as an operator: its shapes, its gradients, and theirs."""
+"""The chunk form as an operator: shapes, gradients, and second derivatives."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Tensor = torch.Tensor
 
 
 def _segment_length(v: Tensor, cu_seqlens: Tensor | None) -> int:
-    """Choose the chunks of a segment: the same for a forward pass, its backward, and the shapes that it announces."""
+    """Choose the chunks in a segment; forward pass, backward pass and fake shapes must agree on it."""
     from gdn_core.ops.kernels.chip import chip_of
     from gdn_core.ops.kernels.chunk import segment_length
 
@@ -55,14 +55,14 @@ def chunk(
         beta: erase and write gate, [B, T, HV]; None to erase nothing and write everything.
         initial_state: memory before each sequence, [N, HV, K, V] float32; None for zero.
         cu_seqlens: where each packed sequence starts, and the last one ends, [N + 1]; None for a batch.
-        scale: factor of the queries.
+        scale: factor on the queries.
         state_v_first: states are [N, HV, V, K].
         output_final_state: return the memories after each sequence.
-        keep: keep what the backward pass needs.
+        keep: save what the backward pass needs.
         backend: "triton", "interpreter" or "torch".
 
     Returns:
-        Outputs, final memories (without elements where not asked for), and what is kept.
+        Outputs, final memories (an empty tensor without ``output_final_state``), and what is saved.
     """
     arrays = {"q": q, "k": k, "v": v, "g": g, "beta": beta, "initial_state": initial_state}
     running.look(arrays, cu_seqlens, q.shape[1])
@@ -146,7 +146,7 @@ def chunk_backward(
     state_v_first: bool,
     backend: str,
 ) -> list[Tensor]:
-    """Run the chunk form backwards.
+    """Run the backward pass of the chunk form.
 
     Args:
         do: gradient of the outputs, [B, T, HV, V].
@@ -159,12 +159,12 @@ def chunk_backward(
         initial_state: memories before each sequence.
         cu_seqlens: bounds of packed sequences.
         kept: from the forward pass.
-        scale: factor of the queries.
+        scale: factor on the queries.
         state_v_first: states are [N, HV, V, K].
-        backend: the one of the forward pass.
+        backend: the backend of the forward pass.
 
     Returns:
-        The gradients of those of q, k, v, g, beta and initial_state that there are.
+        The gradients of q, k, v, g, beta and initial_state, without those that are None.
     """
     if backend == "torch":
         dS = running.kv(dfinal_state, state_v_first)
@@ -237,12 +237,12 @@ def _remember_gradients(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor])
 
 
 def _alias(x: Tensor) -> Tensor:
-    """Return x as a tensor of its own, to differentiate by: do may well depend on v."""
+    """Return a view of x to differentiate by: do may depend on v."""
     return x.view_as(x) if x.requires_grad else x.detach().requires_grad_()
 
 
 def _second_gradients(ctx: Any, found: list[Tensor | None]) -> tuple[Any, ...]:
-    """Differentiate the gradients, by way of the form that PyTorch differentiates as often as one likes."""
+    """Differentiate the gradients, by the chunk form in ordinary PyTorch operations."""
     again = torch.is_grad_enabled()
     with torch.enable_grad(), running.outside_autocast(ctx.saved_tensors[0]):
         *given, cu_seqlens = ctx.saved_tensors

@@ -1,4 +1,4 @@
-"""The recurrence as an operator without gradients: to decode."""
+"""The recurrence as an operator without gradients, for decoding."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def recurrent(
         beta: gate.
         initial_state: memories before each sequence.
         cu_seqlens: bounds of packed sequences.
-        scale: factor of the queries.
+        scale: factor on the queries.
         state_v_first: states are [N, HV, V, K].
         output_final_state: return the memories after each sequence.
         normalise: divide queries and keys by their length first, with 1e-6 inside the root.
         backend: "triton", "interpreter" or "torch".
 
     Returns:
-        Outputs, and final memories (without elements where not asked for).
+        Outputs, and final memories (an empty tensor without ``output_final_state``).
     """
     arrays = {"q": q, "k": k, "v": v, "g": g, "beta": beta, "initial_state": initial_state}
     running.look(arrays, cu_seqlens, q.shape[1])

@@ -1,4 +1,4 @@
-"""Queries and keys of unit length: the operator on kernels, and the same in plain PyTorch."""
+"""The L2 norm of queries and keys: the operator on kernels, and the same in plain PyTorch."""
 
 from __future__ import annotations
 

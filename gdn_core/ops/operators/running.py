@@ -1,4 +1,4 @@
-"""How every operator runs: the look at numbers, autocast switched off, and kernels launched on their device."""
+"""What the operators share: checks of values, autocast switched off, and launching kernels on their device."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from gdn_core.ops import checks, varlen
 
 Tensor = torch.Tensor
 
-DEBUG = "GDN_CORE_DEBUG"  # set to 1: every number of every call is checked, on every device
+DEBUG = "GDN_CORE_DEBUG"  # set to 1 to check every number of every call, on every device
 
 _one_at_a_time = threading.Lock()  # Triton's interpreter is not thread-safe
 
 
 def look(arrays: Mapping[str, Tensor | None], cu_seqlens: Tensor | None, T: int) -> None:
-    """Check what only the numbers can tell: log decays and bounds on the CPU, all of it everywhere under the switch.
+    """Check values: log decays and ``cu_seqlens`` on the CPU; with ``GDN_CORE_DEBUG=1`` every array on every device.
 
-    It is looked where a compiled graph runs too. Off the CPU a look waits for the device.
+    The check runs in compiled graphs too. Off the CPU it waits for the device.
 
     Raises:
-        ValueError: at the first number that is out of place.
+        ValueError: at the first number that is out of range.
     """
     debug = os.environ.get(DEBUG) == "1"
     g, beta = arrays["g"], arrays["beta"]
@@ -45,9 +45,9 @@ def look(arrays: Mapping[str, Tensor | None], cu_seqlens: Tensor | None, T: int)
 
 
 def outside_autocast(x: Tensor) -> AbstractContextManager[Any]:
-    """Compute in the dtypes that are written: autocast would have products in 16 bits."""
+    """Switch autocast off, which would run products in 16 bits."""
     device = x.device.type
-    # Dynamo of PyTorch 2.11 does not trace the first question. Nobody compiles for a device without autocast, "meta".
+    # Dynamo of PyTorch 2.11 cannot trace is_autocast_available. Only "meta" has no autocast, and is never compiled for.
     available = torch.compiler.is_compiling() or torch.amp.is_autocast_available(device)
     if available and torch.is_autocast_enabled(device):
         return torch.autocast(device, enabled=False)
@@ -63,12 +63,12 @@ def launching(backend: str, x: Tensor) -> Iterator[None]:
 
 
 def contiguous(*tensors: Tensor | None) -> list[Any]:
-    """Lay arrays out as kernels read them."""
+    """Return the tensors contiguous, as kernels read them; None stays None."""
     return [None if x is None else x.contiguous() for x in tensors]
 
 
 def room(v: Tensor, K: int, cu_seqlens: Tensor | None, *, state_v_first: bool, final: bool) -> tuple[Tensor, Tensor]:
-    """Make room for outputs, and for final memories, which have no elements where they are not asked for."""
+    """Allocate outputs and final memories; without ``final`` the latter are an empty tensor."""
     HV, V = v.shape[-2:]
     N = varlen.count(cu_seqlens, v.shape[0])
     shape = (N, HV, *((V, K) if state_v_first else (K, V))) if final else (0,)

@@ -1,25 +1,25 @@
 """The chunk form in plain PyTorch: batched matrix products and triangular solves, forward and backward, any device.
 
 It is :func:`gdn_core.reference.chunk` for a scalar decay and a tied or absent erase gate, in the API's layout, with the
-stages in the reference's words. Chunks are taken a span at a time, in buffers that every span uses again, so that what
-is made between reading the inputs and writing the outputs stays in the cache. Of the memories in between only those
-before a span are kept, and only where a gradient is asked for: the backward pass makes the others again.
+stages named as in the reference. A span of chunks is processed at a time, in buffers that the next span uses again, so
+that intermediate results stay in the cache. Only the memories before each span are kept, and only if a gradient is
+needed; the backward pass recomputes the others.
 
-Arithmetic is in float32, or in float64 where the inputs are. What leads from the keys of a chunk to its errors (the
-products of keys, the inverse, its application) is in float64 always: where tokens undo each other an error is a small
-difference of large numbers, and float32 would lose more digits there than everywhere else together. So are, backwards,
-the inverse, its application, and the gradients of the products of keys. Of what is left, long sums over channels are
-taken in parts, for a product in float32 rounds each partial sum, and the plain scan's sums are not in one piece either.
-On a device without float64 all this is in float32, and the error budget is not 2 but BUDGET_WITHOUT times the error of
-the plain scan: 11 were measured on ordinary inputs, 28 where keys are alike under a beta near 2, and 120 behind tokens
+Arithmetic is in float32, or in float64 for float64 inputs. The path from the keys of a chunk to its errors (products of
+keys, inverse, its application) is always in float64. Where tokens cancel each other, an error is a small difference of
+large numbers, and float32 would lose more digits there than in all other places together. For the same reason the
+inverse, its application and the gradients of the products of keys are in float64 in the backward pass. Elsewhere long
+sums over channels are taken in parts, because a float32 product rounds each partial sum. On a device without float64
+everything is in float32, and the error budget is BUDGET_WITHOUT times the error of the plain scan instead of twice.
+Measured were 11 times on ordinary inputs, 28 where keys are nearly parallel and beta is near 2, and 120 behind tokens
 whose log decay is -90.
 
-Two kinds of numbers need more care than they are worth to everybody else, and ``guarded=True`` takes it: decays of 0,
-whose logs would swallow the digits of every log summed after them, and tokens that are not finite, which reach earlier
-ones of their chunk where a product multiplies them by 0. On all other inputs it changes no bit.
+``guarded=True`` handles two kinds of input that cost extra time: decays of 0, whose logarithms would cost all digits of
+the sums behind them; and tokens that are not finite, which reach earlier tokens of their chunk where a product
+multiplies them by 0. On all other inputs the result is the same to the bit.
 
-In the comments X = B * HV counts memories, n the chunks of a span, C tokens in a chunk; the memory is kept as [K, V].
-T counts tokens, so the UT transform of a chunk is called UT.
+In the comments X = B * HV is the number of memories, n the chunks in a span, C the tokens in a chunk. The memory is
+held as [K, V]. T is the number of tokens, so the UT transform is called UT here.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ from gdn_core.ops.torch import precision
 Tensor = torch.Tensor
 
 CHUNK_SIZE = 32
-CHUNKS_AT_ONCE = 8  # what a span of 8 heads holds then stays in the cache
+CHUNKS_AT_ONCE = 8  # chunks in a span, so that the buffers of 8 heads stay in the cache
 SPAN = CHUNK_SIZE * CHUNKS_AT_ONCE  # tokens
 BUDGET_WITHOUT = 200
-PARTS = 4  # of a sum in float32; with more, adding the parts rounds as much as they do
+PARTS = 4  # of a sum in float32; with more, adding the parts rounds as much as the parts do
 
 
 class Kept(NamedTuple):
-    """What the backward pass needs of the forward one beside the inputs, in memory that the caller provides."""
+    """What the backward pass needs from the forward pass beside the inputs, in tensors of the caller."""
 
     h: Tensor  # [spans, X, K, V], the memory before each span
     v_new: Tensor  # [chunks, X, C, V], the errors before their gate; no chunks where nothing is erased
 
 
 def room(v: Tensor, K: int, *, spans: int, chunks: int) -> Kept:
-    """Make room for what is kept of a forward pass over values [B, T, HV, V], in so many spans and chunks."""
+    """Allocate what is kept of a forward pass over values [B, T, HV, V] of this many spans and chunks."""
     B, _, HV, V = v.shape
     dtype = torch.promote_types(v.dtype, torch.float32)
     shapes = (spans, B * HV, K, V), (chunks, B * HV, CHUNK_SIZE, V)
@@ -57,7 +57,7 @@ def room(v: Tensor, K: int, *, spans: int, chunks: int) -> Kept:
 
 
 class _Span(NamedTuple):
-    """Chunks that are taken at once; after the last token the last chunk is filled with zeros, which change nothing."""
+    """Chunks that are processed at once; the last chunk is padded with zeros, which leave the memory unchanged."""
 
     number: int
     start: int  # token
@@ -72,9 +72,9 @@ class _Span(NamedTuple):
         return x.unflatten(1, (self.n, self.C)).movedim(3, 2).movedim(0, 1)
 
     def rows(self, x: Tensor, heads: int, dtype: torch.dtype) -> Tensor:
-        """Bring the tokens of [B, T, H, D] to [n, B * heads, C, D], each head repeated for those it serves.
+        """Return the tokens of [B, T, H, D] as [n, B * heads, C, D], each key head repeated for its value heads.
 
-        One batch of float32 stays where it is: products read it through its strides.
+        With one float32 sequence no data is copied: products read it through its strides.
         """
         x = self.cut(x).to(dtype)[:, :, :, None]
         n, B, H, _, C, D = x.shape
@@ -97,20 +97,19 @@ def _spans(T: int) -> Iterator[_Span]:
 
 
 class _Gates(NamedTuple):
-    """Decays and gates of a span in float64, for each head H of the keys its G = HV / H of the values."""
+    """Decays and gates of a span in float64; each of the H key heads has G = HV / H value heads."""
 
     beta: Tensor  # [n, B, H, G, C]
     so_far: Tensor  # [n, X, C, 1], decay from the start of the chunk to each token
     left: Tensor  # [n, X, C, 1], from each token to the end of the chunk
-    between: Tensor  # [n, B, H, G, C, C], from token j to token i; above the diagonal it means nothing
-    resets: Tensor | None  # [n, B, H, G, C], tokens whose decay is 0, where they are looked for
+    between: Tensor  # [n, B, H, G, C, C], from token j to token i; undefined above the diagonal
+    resets: Tensor | None  # [n, B, H, G, C], whether a token's decay is 0; None if not guarded
 
 
 def _gates(g: Tensor | None, beta: Tensor | None, span: _Span, H: int, v: Tensor, *, guarded: bool) -> _Gates:
-    """Sum log decays in float64, where a difference of sums that a forgetful token made large keeps its digits.
+    """Sum log decays, in float64 so that differences keep their digits behind a strong decay.
 
-    Guarded, a decay of 0 is counted and not summed: the decay over tokens of which one forgets is 0, and over others it
-    is what it would be without that one.
+    Guarded, a decay of 0 is left out of the sum and counted: the decay over a range of tokens that contains one is 0.
     """
     B, _, HV, _ = v.shape
     wide = precision.wide(v.device)
@@ -138,7 +137,7 @@ def _gates(g: Tensor | None, beta: Tensor | None, span: _Span, H: int, v: Tensor
 
 
 def _columns(x: Tensor) -> tuple[Tensor, ...]:
-    """Cut what a left factor is summed over, as :func:`_rows` does for a right one."""
+    """Split the inner axis of a left factor into parts, as :func:`_rows` does for a right factor."""
     return x.split(-(-x.shape[-1] // PARTS), -1)
 
 
@@ -147,7 +146,7 @@ def _rows(x: Tensor) -> tuple[Tensor, ...]:
 
 
 def _multiply(columns: Iterable[Tensor], rows: Iterable[Tensor], out: Tensor, *, add: bool = False) -> Tensor:
-    """Write batched products to ``out``, or add them, each inner sum in parts: the longer a sum, the more it rounds."""
+    """Write batched products to ``out``, or add them to it, each inner sum in parts to reduce rounding errors."""
     for a, b in zip(columns, rows, strict=True):
         if add:
             out.baddbmm_(a, b)
@@ -164,10 +163,10 @@ def _ut_transform(triangle: Tensor) -> Tensor:
 
 
 def _read_back(lower: Tensor, rows: Tensor, out: Tensor, *, guarded: bool) -> Tensor:
-    """Multiply lower triangles [..., C, C] by rows [..., C, V]: a row is read by its own token and by later ones.
+    """Multiply lower triangles [..., C, C] by rows [..., C, V].
 
-    A product reads later rows too, times 0. Guarded, a number that is not finite is taken out, and comes back as NaN in
-    its own row and in all later ones.
+    The product multiplies rows of later tokens by 0. Guarded, numbers that are not finite are replaced by 0, and NaN is
+    written to their own and all later rows of the result.
     """
     if not guarded:
         return torch.bmm(lower, rows, out=out)
@@ -197,7 +196,7 @@ def forward(
         beta: erase and write gate, [B, T, HV], in [0, 2]; None to erase nothing and write everything.
         scale: factor on the queries.
         initial_state: memory before the first token, [B, HV, K, V]; None for zero.
-        kept: where what :func:`backward` needs is written to; None where no gradient is asked for.
+        kept: tensors to write what :func:`backward` needs to; None if no gradient is needed.
         guarded: there may be log decays of ``precision.FORGETS`` or less, or numbers that are not finite.
 
     Returns:
@@ -260,7 +259,7 @@ def forward(
 
 
 class Gradients(NamedTuple):
-    """Gradients of the inputs, each in the dtype of what it is of, the memory's in that of the arithmetic."""
+    """Gradients of the inputs, each in the dtype of its input; that of the memory in the dtype of the arithmetic."""
 
     q: Tensor
     k: Tensor
@@ -283,21 +282,21 @@ def backward(
     kept: Kept,
     guarded: bool = False,
 ) -> Gradients:
-    """Run the spans backwards: what each needs of its own tokens and the memories in it are made again.
+    """Run the backward pass, last span first; a span's products and memories are recomputed.
 
-    Akk is the strict lower triangle of the products of keys under the decay mask, Aqk that of queries and keys. The
-    errors before their gate, v_new, solve (I + Akk beta) v_new = v - (decay * k) h; u = beta * v_new is written, and
-    o = (decay * q) h + Aqk u. Let du be the gradient of u through the memory and the outputs. Then r with
-    (I + beta Akk)' r = du is the one through later errors too, so the gradient of beta is v_new . r, and that of v is
-    beta * r. Every decay is the exponential of a difference of log decays, so the gradient of the difference is that of
-    the decay times the decay.
+    Akk is the strict lower triangle of the products of keys under the decay mask, and Aqk the lower triangle of those
+    of queries and keys. The errors before their gate, v_new, solve (I + Akk beta) v_new = v - (decay * k) h. Then
+    u = beta * v_new is written, and o = (decay * q) h + Aqk u. Let du be the gradient of u through the memory and the
+    outputs. The solution r of (I + beta Akk)' r = du is the gradient through later errors too. So the gradient of beta
+    is v_new . r, and that of v is beta * r. Every decay is the exponential of a difference of log decays, so the
+    gradient of the difference is that of the decay times the decay.
     """
     B, T, HV, V = v.shape
     H, K = k.shape[2:]
     X, C, G, N = B * HV, CHUNK_SIZE, HV // H, min(CHUNKS_AT_ONCE, -(-T // CHUNK_SIZE))
     dtype, wide = torch.promote_types(v.dtype, torch.float32), precision.wide(v.device)
     erase = beta is not None
-    R = 2 * C if erase else C  # rows that read a memory: keys, where something is erased, above queries
+    R = 2 * C if erase else C  # rows that read a memory: keys, if something is erased, above queries
     dS = v.new_zeros(X, K, V, dtype=dtype) if dS is None else dS.to(dtype).reshape(X, K, V).clone()
     dq, dk, dv = (torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in (q, k, v))
     dg, dbeta = (None if x is None else torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in (g, beta))
@@ -309,7 +308,7 @@ def backward(
     all_reading, d_reading_of_all = (v.new_empty(N, X, R, K, dtype=dtype) for _ in range(2))
     all_writing, d_writing_of_all = (v.new_empty(N, X, C, K, dtype=dtype) for _ in range(2))
     all_u, all_du = (v.new_empty(N, X, C, V, dtype=dtype) for _ in range(2))
-    answered = v.new_empty(N, X, R, V, dtype=dtype)  # gradients of what the rows were answered
+    answered = v.new_empty(N, X, R, V, dtype=dtype)  # gradients of what the rows read
     all_products = v.new_empty(N * B * H, C, C, dtype=dtype)
     all_d_products = v.new_empty(N * X, C, C, dtype=dtype)
     dS_rows, dS_columns = _rows(dS), _rows(dS.transpose(1, 2))
@@ -374,7 +373,7 @@ def backward(
         _multiply(_columns(answer.flatten(0, 1)), _rows(S.flatten(0, 1).transpose(1, 2)), d_reading.flatten(0, 1))
         d_reading = d_reading.view(n, B, H, G, -1, C, K).mul_(row_factors)
         d_writing = d_writing.mul_(left).view(n, B, H, G, C, K)
-        # Gradients of the products of queries and keys, and of keys and keys, where too large numbers cancel.
+        # Gradients of the products of queries and keys, and of keys and keys; large numbers cancel here, so float64.
         d_products = _multiply(
             _columns(answer.flatten(0, 1)[:, -C:]), _rows(u.flatten(0, 1).transpose(1, 2)), all_d_products[: n * X]
         ).tril_().view(n, B, H, G, C, C)

@@ -1,8 +1,8 @@
-"""The chunk form in operations that PyTorch itself differentiates and maps: no buffer is written to twice.
+"""The chunk form in ordinary PyTorch operations, which PyTorch differentiates and maps; no buffer is reused.
 
-It stands in wherever the operators cannot follow: forward-mode derivatives, the transforms of ``torch.func``, and
-derivatives of gradients. It is the same function in the same precision as :mod:`gdn_core.ops.torch.chunk`, slower, and
-it holds what a backward pass reads in memory.
+It replaces the operators where they have no rule: forward-mode derivatives, the transforms of ``torch.func``, and
+second derivatives. It computes the same function in the same precision as :mod:`gdn_core.ops.torch.chunk`, but slower,
+and keeps all intermediate results for the backward pass.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _batch(
 
 
 def _cut(x: Tensor, heads: int, dtype: torch.dtype) -> Tensor:
-    """Bring tokens [B, T, H, D] to chunks [B, heads, n, C, D], each head repeated for those it serves."""
+    """Return tokens [B, T, H, D] as chunks [B, heads, n, C, D], each key head repeated for its value heads."""
     _, T, H, _ = x.shape
     x = F.pad(x, (0, 0, 0, 0, 0, -T % CHUNK_SIZE)).unflatten(1, (-1, CHUNK_SIZE)).permute(0, 3, 1, 2, 4)
     return x.to(dtype).repeat_interleave(heads // H, dim=1)

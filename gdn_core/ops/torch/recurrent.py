@@ -1,6 +1,6 @@
-"""The recurrence in plain PyTorch for decoding: all memories of a step at once, any device, no gradients.
+"""The recurrence in plain PyTorch, for decoding: all memories at once, on any device, without gradients.
 
-For long sequences the chunk form does the same in fewer, larger products.
+For long sequences the chunk form computes the same in fewer, larger products.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def recurrent(
     groups = HV // H
 
     def rows(x: Tensor, t: int) -> Tensor:
-        """Bring the keys or queries of a token to [B * HV, 1, K]."""
+        """Return the keys or queries of a token as [B * HV, 1, K]."""
         x = x[:, t, :, None].to(dtype).expand(B, H, groups, K)
         return x.reshape(B * HV, 1, K)
 

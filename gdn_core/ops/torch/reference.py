@@ -1,7 +1,7 @@
 """The reference on torch tensors, batched to the API's layout: slow, differentiable, and the definition itself.
 
-:func:`gdn_core.reference.recurrent` runs under ``torch.vmap`` over batch and heads; nothing is written again here but
-the layout. For speed there are the chunk form and the kernels.
+:func:`gdn_core.reference.recurrent` runs under ``torch.vmap`` over batch and heads; only the layout is handled here.
+The chunk form and the kernels are the fast versions.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The plain PyTorch forms over a batch or over packed sequences, forward and backward.
 
-Packed sequences of one length are run as a batch, some at a time: each gives the same bits as alone. What lies behind
-the last one is 0 in outputs and gradients. Whether a run is guarded (see :mod:`gdn_core.ops.torch.chunk`) is decided
-here: on the CPU by a look at the numbers, elsewhere always, since there a look waits for the device.
+Packed sequences of the same length are run as batches of bounded size; the result is the same to the bit as for each
+sequence alone. Outputs and gradients of the padding behind the last sequence are 0. This module decides whether a run
+is guarded (see :mod:`gdn_core.ops.torch.chunk`): on the CPU by checking the numbers, on other devices always, since a
+check would wait for the device.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from gdn_core.ops.torch import chunk, precision, recurrent
 
 Tensor = torch.Tensor
 
-MOST_STEPS = 16  # of the recurrence
-# Of packed sequences that are run as a batch, all heads counted: more would leave the cache.
+MOST_STEPS = 16  # tokens up to which the recurrence is used
+# Memories (sequences times heads) in a batch of packed sequences; more would not fit into the cache.
 MOST_CHUNKS = 256
-MOST_MEMORIES = 1024  # where no buffers but the memories are needed, token by token
+MOST_MEMORIES = 1024  # the same token by token, which needs no other buffers
 
 
 def room(v: Tensor, K: int, cu_seqlens: Tensor | None, *, erase: bool) -> chunk.Kept:
-    """Make room for what :func:`forward` keeps for :func:`backward`."""
+    """Allocate what :func:`forward` keeps for :func:`backward`."""
     spans, chunks = (varlen.most_blocks(v.shape[1], n, cu_seqlens) for n in (chunk.SPAN, chunk.CHUNK_SIZE))
     return chunk.room(v, K, spans=spans, chunks=chunks if erase else 0)
 
@@ -72,7 +73,7 @@ def backward(
     scale: float,
     kept: chunk.Kept,
 ) -> chunk.Gradients:
-    """Run the chunk form backwards, with the arguments that :func:`forward` had."""
+    """Run the backward pass, with the arguments of :func:`forward`."""
     if cu_seqlens is None:
         return _chunks_backward(do, dS, q, k, v, g, beta, scale=scale, kept=kept)
     dq, dk, dv = (torch.zeros_like(x) for x in (q, k, v))
@@ -100,7 +101,7 @@ def steps(
     *,
     scale: float,
 ) -> tuple[Tensor, Tensor]:
-    """Run few tokens one by one, and many in chunks, which is the same function and faster; no gradients."""
+    """Run short sequences token by token and long ones in chunks, whichever is faster; no gradients."""
     if cu_seqlens is None:
         form = recurrent.recurrent if q.shape[1] <= MOST_STEPS else _chunks
         return form(q, k, v, g, beta, scale=scale, initial_state=state)
@@ -114,7 +115,7 @@ def steps(
 
 
 def _room_packed(k: Tensor, v: Tensor, state: Tensor | None, cu_seqlens: Tensor) -> tuple[Tensor, Tensor]:
-    """Make outputs of zeros, which they stay behind the last sequence, and the memories before each sequence."""
+    """Allocate outputs, zero behind the last sequence, and the memories before each sequence."""
     (HV, V), K = v.shape[-2:], k.shape[-1]
     dtype = torch.promote_types(v.dtype, torch.float32)
     S = v.new_zeros(varlen.count(cu_seqlens, 1), HV, K, V, dtype=dtype)
@@ -124,18 +125,18 @@ def _room_packed(k: Tensor, v: Tensor, state: Tensor | None, cu_seqlens: Tensor)
 
 
 class _Group(NamedTuple):
-    """Packed sequences of one length that are run as a batch."""
+    """Packed sequences of the same length that are run as a batch."""
 
     length: int
     numbers: Tensor  # of the sequences
-    tokens: Tensor  # [n, length], where they are
-    spans: Tensor  # [n, spans], where the memories before their spans are kept
-    chunks: Tensor  # [n, chunks], where what they write is kept
+    tokens: Tensor  # [n, length], places of their tokens
+    spans: Tensor  # [n, spans], places of the memories before their spans
+    chunks: Tensor  # [n, chunks], places of their errors
 
     def take(self, *tensors: Tensor | None) -> list[Any]:
         """Copy the tokens [1, T, ...] of the sequences to [n, length, ...].
 
-        A view would not do: sums and products of other strides or alignment differ in their last bits.
+        Not a view: sums and products of other strides or alignment differ in their last bits.
         """
         return [None if x is None else x[0, self.tokens] for x in tensors]
 
@@ -144,19 +145,19 @@ class _Group(NamedTuple):
         x[0, self.tokens] = values
 
     def take_kept(self, kept: chunk.Kept) -> chunk.Kept:
-        """Copy what was kept of the sequences to what a batch of them keeps."""
+        """Copy what was kept of the sequences to the layout of a batch."""
         places = self.spans, self.chunks if kept.v_new.shape[0] else self.chunks[:, :0]
         return chunk.Kept(*(x[at].transpose(0, 1).flatten(1, 2) for x, at in zip(kept, places, strict=True)))
 
     def put_kept(self, own: chunk.Kept, kept: chunk.Kept) -> None:
-        """Write what a batch of the sequences has kept to where it is looked for."""
+        """Write what a batch has kept to the places of its sequences."""
         for x, whole, at in zip(own, kept, (self.spans, self.chunks), strict=True):
             if whole.shape[0]:
                 whole[at] = x.unflatten(1, (len(self.numbers), -1)).transpose(0, 1)
 
 
 def _groups(cu_seqlens: Tensor, heads: int, steps: int = 0) -> Iterator[_Group]:
-    """Group the sequences that have tokens by length, reading the bounds back from the device.
+    """Group the sequences that are not empty by length, reading the bounds back from the device.
 
     Args:
         cu_seqlens: their bounds.
@@ -196,9 +197,10 @@ def _chunks(
     initial_state: Tensor | None,
     kept: chunk.Kept | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Run the chunk form over a batch, guarded where that is needed.
+    """Run the chunk form over a batch, guarded if need be.
 
-    What is not finite is found in the last memory: a token that is not, and reaches others, does not leave it finite.
+    Whether there are numbers that are not finite is read from the last memory: a token with one that reaches others
+    makes it not finite.
     """
 
     def run(guarded: bool) -> tuple[Tensor, Tensor]:
@@ -223,7 +225,7 @@ def _chunks_backward(
     scale: float,
     kept: chunk.Kept,
 ) -> chunk.Gradients:
-    """Run the chunk form backwards over a batch, guarded where that is needed."""
+    """Run the backward pass over a batch, guarded if need be."""
     guarded = _forgets(g, v.device)
     if not guarded:
         gradients = chunk.backward(do, dS, q, k, v, g, beta, scale=scale, kept=kept)
@@ -234,14 +236,14 @@ def _chunks_backward(
 
 
 def _forgets(g: Tensor | None, device: torch.device) -> bool:
-    """Say whether there may be decays of 0: a look on the CPU, always yes elsewhere."""
+    """Tell whether there may be decays of 0: by the numbers on the CPU, always True elsewhere."""
     if device.type != "cpu":
         return True
     return g is not None and g.numel() > 0 and bool(g.min() <= precision.FORGETS[precision.wide(device)])
 
 
 def _finite(*tensors: Tensor | None) -> bool:
-    """Say whether all numbers are finite, from sums that may overflow: then the answer is no, which costs only time."""
+    """Tell whether all numbers are finite, by their sums; if a sum overflows it is False, which costs only time."""
     given = [x for x in tensors if x is not None]
     return all(bool(x.sum(dtype=torch.promote_types(x.dtype, torch.float32)).isfinite()) for x in given)
 
@@ -256,9 +258,9 @@ def _needed(
     beta: Tensor | None,
     kept: chunk.Kept,
 ) -> tuple[Any, ...]:
-    """Replace by zeros the tokens that no gradient goes back to: those behind the last output that has one.
+    """Replace the tokens behind the last output with a gradient by zeros.
 
-    Their gradients are 0, and the others do not depend on them, whatever they hold: a product with 0 may say otherwise.
+    Their gradients are 0, and the other gradients do not depend on them; but if they hold NaN, products with 0 would.
     """
     T, HV = v.shape[1:3]
     H = k.shape[2]

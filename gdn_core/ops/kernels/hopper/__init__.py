@@ -1,1 +1,1 @@
-"""The chunk kernels for NVIDIA Hopper GPUs, written in Gluon. Called by the launchers in the folder above."""
+"""The chunk kernels for NVIDIA Hopper GPUs, in Gluon. Called by the launchers in :mod:`gdn_core.ops.kernels`."""

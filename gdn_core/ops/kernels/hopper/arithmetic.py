@@ -1,4 +1,4 @@
-"""The arithmetic that the kernels for Hopper share: powers of 2, and rounding to and splitting in narrow numbers."""
+"""The arithmetic that the Hopper kernels share: powers of 2, rounding to two-byte numbers, and splitting into two."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from triton.experimental.gluon import language as gl
 
 @gluon.jit
 def exp2(x):
-    """Raise 2 to x; what is too small for a normal number becomes zero."""
+    """Return 2^x; results below the normal range are zero."""
     return gl.inline_asm_elementwise("ex2.approx.ftz.f32 $0, $1;", "=f,f", [x], dtype=gl.float32, is_pure=True, pack=1)
 
 
@@ -42,7 +42,7 @@ SPLIT_FP16 = gl.constexpr("""{
 
 @gluon.jit
 def halves(x, DTYPE: gl.constexpr):
-    """Split x into two narrow numbers whose sum it is, nearly; two at a time, as the chip converts them."""
+    """Split x into two two-byte numbers whose sum is nearly x; converted in pairs, as the chip's instruction does."""
     if gl.bfloat16 == DTYPE:
         high, low = gl.inline_asm_elementwise(
             SPLIT_BF16, "=r,=r,f,f", [x], dtype=(gl.bfloat16, gl.bfloat16), is_pure=True, pack=2
@@ -60,7 +60,7 @@ NARROW_FP16 = gl.constexpr("cvt.rn.f16x2.f32 $0, $2, $1;")
 
 @gluon.jit
 def narrow(x, DTYPE: gl.constexpr):
-    """Round x, two at a time: what masks it otherwise moves behind the rounding, where pairs are taken apart for it."""
+    """Round x in pairs. In assembly, or the compiler moves masks behind the rounding, which splits the pairs again."""
     if gl.bfloat16 == DTYPE:
         y = gl.inline_asm_elementwise(NARROW_BF16, "=r,f,f", [x], dtype=gl.bfloat16, is_pure=True, pack=2)
     else:

@@ -1,4 +1,4 @@
-"""The gradients of queries, keys and gates for Hopper: one pass over what the scans left, copied ahead."""
+"""The gradients of queries, keys and gates on Hopper, in one pass over the scans' results, with copies ahead."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gdn_core.ops.kernels.windows import Window
 
 @gluon.jit
 def copy_tokens(d_e, d_do, d_dv, s_e, s_do, s_dx, bar, i_e, i_t, column, pred, ERASE: gl.constexpr):
-    """Start to copy the tokens of a value head: errors, and the gradients of outputs and values."""
+    """Start copies of the tokens of a value head: errors, and gradients of outputs and values."""
     mbarrier.expect(bar, (3 if ERASE else 2) * d_e.block_type.nbytes, pred=pred)
     tma.async_copy_global_to_shared(d_e, [i_e if ERASE else i_t, column], bar, s_e, pred=pred)
     if ERASE:
@@ -31,7 +31,7 @@ def copy_tokens(d_e, d_do, d_dv, s_e, s_do, s_dx, bar, i_e, i_t, column, pred, E
 
 @gluon.jit
 def copy_memory(d_h, s_h, bar, i_row, pred):
-    """Start to copy a memory, or the gradient of one."""
+    """Start the copy of a memory, or of the gradient of one."""
     mbarrier.expect(bar, d_h.block_type.nbytes, pred=pred)
     tma.async_copy_global_to_shared(d_h, [i_row, 0], bar, s_h, pred=pred)
 
@@ -41,10 +41,10 @@ def chunk_gradients_hopper_kernel(
     d_q, d_k, d_e, d_do, d_dv, gates, d_h, d_dh, dq, dk, dg, dbeta, spans, scale, H, HV, units,
     K: gl.constexpr, V: gl.constexpr, DECAY: gl.constexpr, ERASE: gl.constexpr,
 ):  # fmt: skip
-    """Compute dq, dk, dg and dbeta of one key head of one chunk after the other; every d_ is a descriptor.
+    """Compute dq, dk, dg and dbeta of one key head for one chunk after the other; every d_ is a tensor map.
 
-    What the next value head needs is copied into a place as soon as everybody has read it. As in the scans, addresses
-    are made to depend on the loop, so that they are not all kept in registers.
+    The next value head's tokens and memory are copied into a buffer as soon as all warps have read it. As in the scans,
+    addresses are made to depend on the loop variable, so that the compiler does not keep them all in registers.
     """
     C: gl.constexpr = 64
     DTYPE: gl.constexpr = d_k.dtype
@@ -111,7 +111,7 @@ def chunk_gradients_hopper_kernel(
     i_r = first * 0
     turn = first * 0  # of the unit
     for n in range(mine):
-        zero = n >> 30  # always, but the compiler cannot know
+        zero = n >> 30  # always 0, which the compiler does not know
         s_q = s_q0.index(zero)
         s_k = s_k0.index(zero)
         s_h = s_h0.index(zero)
@@ -168,7 +168,7 @@ def chunk_gradients_hopper_kernel(
         b_dG = gl.zeros([C], gl.float32, ROW)
         if ERASE:  # error
             part = warpgroup_mma(x, s_h, zero_wide, use_acc=False, is_async=True)
-            barrier()  # everybody has read dS
+            barrier()  # all warps have read dS
             copy_memory(d_dh, s_dh, bar_dh, n_block * V, more)
             b_part = warpgroup_mma_wait(0, deps=[part])
             if DECAY:
@@ -182,7 +182,7 @@ def chunk_gradients_hopper_kernel(
         b_part = warpgroup_mma_wait(0, deps=[part])
         dAqk = warpgroup_mma(y, z.permute((1, 0)), zero_pair, use_acc=False, is_async=True)
         qk = warpgroup_mma(s_q, s_k.permute((1, 0)), zero_pair, use_acc=False, is_async=True)
-        barrier()  # everybody has read S
+        barrier()  # all warps have read S
         copy_memory(d_h, s_h, bar_h, n_block * V, more)
         # read
         if DECAY:
@@ -218,7 +218,7 @@ def chunk_gradients_hopper_kernel(
             b_dbeta = gl.convert_layout(gl.sum(b_D + b_Dkk, 0), R) + gl.convert_layout(b_row, R)
             gl.store(dbeta + p_gate, b_dbeta, mask=m_r)
             b_row *= s_g.slice(3 * C, C).load(ROW)
-            # The diagonal does not decay: it would cancel between the two sums, but not to the last bit.
+            # The diagonal does not decay. It would cancel between the two sums, but not to the last bit.
             b_D = (gl.where(m_strict, b_D, 0.0) + b_Dkk) * s_g.slice(3 * C, C).load(L)[None, :]
         else:
             s_dAqk.store(b_dAqk.to(DTYPE))
@@ -231,7 +231,7 @@ def chunk_gradients_hopper_kernel(
             b_dk = warpgroup_mma(s_dAkk, s_k, b_dk, is_async=True)
             b_dk = warpgroup_mma(s_dAkk.permute((1, 0)), s_k, b_dk, is_async=True)
         if DECAY:
-            if not ERASE:  # what a later token gives cancels, and NaN does not
+            if not ERASE:  # a later token's share cancels, unless it is NaN
                 b_bad = b_row * 0.0
                 b_row = gl.where(b_bad == 0.0, b_row, 0.0)
                 b_D = gl.where(gl.convert_layout(b_bad, L)[None, :] == 0.0, b_D, 0.0)
@@ -241,7 +241,7 @@ def chunk_gradients_hopper_kernel(
             gl.store(dg + p_gate, gl.sum(b_later, 1) + b_dlast, mask=m_r)
 
         b_dq, b_dk = warpgroup_mma_wait(0, deps=[b_dq, b_dk])
-        barrier()  # everybody has read the tokens
+        barrier()  # all warps have read the tokens
         s_g.store(n_gates)
         if last:
             s_q.store(b_dq.to(DTYPE))
@@ -281,19 +281,19 @@ def launch(
     window: Window,
     processors: int,
 ) -> None:
-    """Compute gradients; as ``chunk_gradients``, for what ``fits_hopper`` takes and V of 64 or 128.
+    """Compute gradients as ``chunk_gradients`` does, where ``differentiates_on_hopper`` holds.
 
     Args:
         q: queries, [..., H, K].
         k: keys, [..., H, K].
-        e: the errors before their gate, by place; the values where nothing is erased.
+        e: the errors before their gate, by place; the values if nothing is erased.
         do: gradient of the outputs, [..., HV, V].
         dv: gradient of the values, [..., HV, V].
         prepared: from ``chunk_prepare``.
         h: the memory before the chunk at each place.
         dh: the gradient of the memory after it.
-        written: where dq, dk, dg and dbeta go.
-        window: the chunks to look at.
+        written: the tensors that dq, dk, dg and dbeta are written to.
+        window: the chunks to compute.
         processors: multiprocessors of the device.
     """
     H, K = k.shape[-2:]

@@ -1,6 +1,7 @@
-"""Prepare chunks on Hopper: warpgroup products, tensor maps, and blocks of the UT transform that never leave a warp.
+"""Prepare chunks on Hopper, with warpgroup products and tensor maps.
 
-Gluon, where the layout of every tensor is chosen: the inverses of blocks of 16 stay in the registers of one warp.
+In Gluon the layout of every tensor is chosen by hand. Here the inverses of blocks of 16 of the UT transform stay in the
+registers of one warp.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def add(a, b):
 
 @gluon.jit
 def blocks(x, SECOND: gl.constexpr, L_B: gl.constexpr):
-    """Return the blocks [16, 16] on the diagonal of x [64, 64]; with SECOND what is left of the second and fourth."""
+    """Return the diagonal blocks [16, 16] of x [64, 64]; with SECOND the blocks left of the second and the fourth."""
     b_left, b_right = gl.split(gl.permute(gl.reshape(x, (4, 16, 2, 32)), (0, 1, 3, 2)))
     b_0, b_1 = gl.split(gl.permute(gl.reshape(b_left, (4, 16, 2, 16)), (0, 1, 3, 2)))
     b_2, b_3 = gl.split(gl.permute(gl.reshape(b_right, (4, 16, 2, 16)), (0, 1, 3, 2)))
@@ -54,9 +55,10 @@ def turned(x, L_B: gl.constexpr):
 
 @gluon.jit
 def product(a, b_t, acc, L_B: gl.constexpr):
-    """Add to acc the products of four narrow blocks and four more, which are given transposed.
+    """Return acc + a b for four two-byte blocks a and four blocks b, which are given transposed.
 
-    A thread has the same numbers of a result as of the right operand whose transpose it is, so nothing has to move.
+    A thread holds the same entries of a result and of the right operand that is its transpose, so no data moves
+    between threads.
     """
     L_A: gl.constexpr = gl.DotOperandLayout(0, L_B, 2)
     L_O: gl.constexpr = gl.DotOperandLayout(1, L_B, 2)
@@ -65,7 +67,7 @@ def product(a, b_t, acc, L_B: gl.constexpr):
 
 @gluon.jit
 def merge(b_X, b_Xt, b_D, SIZE: gl.constexpr, L_B: gl.constexpr, DTYPE: gl.constexpr):
-    """Merge the inverses of the diagonal blocks of SIZE, two into one: X + X L X; their transposes likewise."""
+    """Merge the inverses of pairs of diagonal blocks of SIZE: X + X L X, and likewise their transposes."""
     o_r = gl.arange(0, 16, layout=gl.SliceLayout(0, gl.SliceLayout(2, L_B)))[None, :, None]
     o_c = gl.arange(0, 16, layout=gl.SliceLayout(0, gl.SliceLayout(1, L_B)))[None, None, :]
     b_L = gl.where((o_r // (2 * SIZE) == o_c // (2 * SIZE)) & (o_r // SIZE != o_c // SIZE), b_D, 0.0)
@@ -76,9 +78,9 @@ def merge(b_X, b_Xt, b_D, SIZE: gl.constexpr, L_B: gl.constexpr, DTYPE: gl.const
 
 @gluon.jit
 def invert_blocks(b_D, b_Dt, L_B: gl.constexpr, DTYPE: gl.constexpr):
-    """Return (I - D)^-1 of four strictly lower triangular D [16, 16], in float32 from narrow products.
+    """Return (I - D)^-1 of four strictly lower triangular D [16, 16], in float32 from two-byte products.
 
-    A refinement X + X (I - (I - D) X) squares the error that they leave.
+    A refinement X + X (I - (I - D) X) squares their error.
     """
     o_r = gl.arange(0, 16, layout=gl.SliceLayout(0, gl.SliceLayout(2, L_B)))[None, :, None]
     o_c = gl.arange(0, 16, layout=gl.SliceLayout(0, gl.SliceLayout(1, L_B)))[None, None, :]
@@ -97,7 +99,7 @@ def invert_blocks(b_D, b_Dt, L_B: gl.constexpr, DTYPE: gl.constexpr):
 
 @gluon.jit
 def split_product(a, b, acc, L_C: gl.constexpr, DTYPE: gl.constexpr):
-    """Multiply a [64, 32] in registers, nearly exactly, with narrow b [32, 32] in shared memory."""
+    """Multiply float32 a [64, 32] in registers, split into two halves, by two-byte b [32, 32] in shared memory."""
     L_A: gl.constexpr = gl.DotOperandLayout(0, L_C, 2)
     a_high, a_low = halves(a, DTYPE)
     acc = warpgroup_mma(gl.convert_layout(a_high, L_A), b, acc, use_acc=False, is_async=True)
@@ -109,9 +111,10 @@ def split_product(a, b, acc, L_C: gl.constexpr, DTYPE: gl.constexpr):
 def unit_lower_inverse(b_N, s_x, s_y, s_w, L_64: gl.constexpr, DTYPE: gl.constexpr):
     """Return (I - N)^-1 for the part of N [64, 64] below the diagonal; the rest of N may be anything.
 
-    The inverse of two blocks and what is below the first is [[X, 0], [Y N X, Y]]: first within blocks of 16, then of
-    two of them, then of all. Right operands of these products are narrow, left ones are not: they are what a rounding
-    would be multiplied by. What crosses a warp goes through s_x [4, 16, 16] and s_y and s_w [64, 32].
+    The inverse of two diagonal blocks with a block N below the first is [[X, 0], [Y N X, Y]], X and Y their inverses.
+    It is applied to blocks of 16, then to pairs of them, then to both pairs. Right operands of these products are
+    two-byte numbers. Left operands are not, since they multiply the rounding errors of the right ones. Data that other
+    warps need goes through s_x [4, 16, 16] and s_y and s_w [64, 32].
     """
     L_B: gl.constexpr = gl.NVMMADistributedLayout([2, 0], [4, 1, 1], [1, 16, 8])
     L_P: gl.constexpr = gl.NVMMADistributedLayout([2, 0], [2, 2, 1], [1, 16, 8])
@@ -154,7 +157,7 @@ def unit_lower_inverse(b_N, s_x, s_y, s_w, L_64: gl.constexpr, DTYPE: gl.constex
 
 @gluon.jit
 def copy_keys(q, k, s_q, s_k, bar, i_t, column, pred, AQK: gl.constexpr):
-    """Start to copy the keys of one chunk and head, and with AQK the queries."""
+    """Start the copy of the keys of one chunk and head, and with AQK of the queries."""
     mbarrier.expect(bar, (2 if AQK else 1) * k.block_type.nbytes, pred=pred)
     tma.async_copy_global_to_shared(k, [i_t, column], bar, s_k, pred=pred)
     if AQK:
@@ -169,8 +172,9 @@ def chunk_prepare_hopper_kernel(
 ):  # fmt: skip
     """Prepare GROUP value heads of one chunk after the other, as ``Prepared`` describes it; Aqk only with AQK.
 
-    A unit is a chunk and such a group, of which RATIO have the same key head. With two STAGES the keys of the next unit
-    are copied while one is worked on. Every warp works out where it is, so this is counted on and not divided.
+    A unit is a chunk and a group of GROUP value heads; RATIO groups share a key head. With two STAGES the keys of the
+    next unit are copied during the current one. Every warp tracks its unit, so the position is incremented, which is
+    cheaper than a division.
     """
     DTYPE: gl.constexpr = k.dtype
     LEAST: gl.constexpr = least_log(gl.float32)
@@ -192,7 +196,7 @@ def chunk_prepare_hopper_kernel(
     o_r = gl.arange(0, C, layout=gl.SliceLayout(1, L_64))
     o_c = gl.arange(0, C, layout=gl.SliceLayout(0, L_64))
     step = gl.num_programs(0)
-    left = units - gl.program_id(0)  # units from this one on, other programs' included
+    left = units - gl.program_id(0)  # remaining units, other programs' included
     GROUPS = HV // GROUP
     step_chunk = step // GROUPS
     step_group = step - step_chunk * GROUPS
@@ -276,7 +280,7 @@ def chunk_prepare_hopper_kernel(
         if ERASE:
             n_beta = gl.load(beta + here + o_g, mask=o_1 < rows, other=0.0).to(gl.float32)
             gl.store(p_gates + 3 * C, b_beta)
-        # both products meet the decays here, so that these need not stay in registers
+        # both products are multiplied by the decays here, so that these leave the registers
         if AQK:
             b_qk = warpgroup_mma_wait(1 if ERASE else 0, deps=[b_qk])
             b_Aqk = b_qk * scale
@@ -306,7 +310,7 @@ def chunk_prepare_hopper_kernel(
         i_block += 1
         if last:
             if STAGES == 1:
-                barrier()  # everybody has read the keys
+                barrier()  # all warps have read the keys
                 copy_keys(q, k, t_q, t_k, bars.index(0), n_start, n_column, more, AQK)
                 phase ^= 1
             else:
@@ -319,11 +323,11 @@ def chunk_prepare_hopper_kernel(
 
 
 class Config(NamedTuple):
-    """How the kernel is cut.
+    """The launch parameters of the kernel.
 
     Args:
         resident: programs that share a multiprocessor, and stay on it.
-        maxnreg: registers of a thread, so that they do.
+        maxnreg: most registers of a thread, so that ``resident`` programs fit.
         STAGES: units whose keys are in shared memory.
     """
 
@@ -332,21 +336,21 @@ class Config(NamedTuple):
     STAGES: int
 
 
-# Without Aqk, and with it, which needs more registers and more shared memory.
+# Without Aqk; and with it, which needs more registers and shared memory.
 CONFIGS = [Config(4, 128, 2), Config(3, 168, 1)]
 
 
 def heads_at_once(chunks: int, H: int, HV: int, programs: int) -> int:
-    """Choose how many of the value heads of a key head a unit takes: all, unless that leaves programs without work.
+    """Choose the number of value heads in a unit: all of a key head, unless programs would be idle then.
 
     Args:
-        chunks: how many there are.
+        chunks: the number of chunks.
         H: key heads.
         HV: value heads, a multiple of H.
-        programs: that run side by side.
+        programs: programs that run in parallel.
 
     Returns:
-        HV / H, whose keys are copied once; or 1 where that ends a tenth sooner or more.
+        HV / H, for which keys are copied once; or 1, if that ends at least a tenth sooner.
     """
     ratio = HV // H
     together, alone = ratio * -(-chunks * H // programs), -(-chunks * HV // programs)
@@ -354,7 +358,7 @@ def heads_at_once(chunks: int, H: int, HV: int, programs: int) -> int:
 
 
 def launch(q: Tensor, k: Tensor, g: Tensor | None, beta: Tensor | None, prepared: Prepared, *, processors: int) -> None:
-    """Fill what is prepared; as ``chunk_prepare``, for what ``fits_hopper`` takes."""
+    """Fill ``prepared`` as ``chunk_prepare`` does, where ``fits_hopper`` holds."""
     H, K = q.shape[-2:]
     x, HV, square, with_Aqk = prepared, prepared.gates.shape[1], (CHUNK, CHUNK), prepared.Aqk is not None
     config = CONFIGS[with_Aqk]

@@ -1,6 +1,7 @@
-"""The scan for Hopper: a warp copies chunks ahead, a warpgroup reads within them, and others carry the memory.
+"""The scan on Hopper, with specialised warps.
 
-Each of these carries 64 rows. What queries read of the tokens of their own chunk never leaves the chip.
+One warp copies chunks ahead, one warpgroup computes Aqk, which stays in shared memory, and the other warpgroups carry
+64 rows of the memory each.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def copy_chunks(
     count, i_t, i_block, HV, i_qk, i_v, load_v,
     C: gl.constexpr, GROUPS: gl.constexpr, STAGES: gl.constexpr, ERASE: gl.constexpr, WRITE_O: gl.constexpr,
 ):  # fmt: skip
-    """Copy one chunk after the other, each as soon as the warpgroups have left its place."""
+    """Copy one chunk after the other, each as soon as the warpgroups have released its buffer."""
     bytes_qk: gl.constexpr = k.block_type.nbytes
     common: gl.constexpr = bytes_qk + 4 * C * 4
     erase: gl.constexpr = first.block_type.nbytes + below.block_type.nbytes if ERASE else 0
@@ -65,8 +66,8 @@ def read_within(
     s_q, s_k, s_gates, s_Aqk, full, empty, ready, free, count, start, stop, scale,
     C: gl.constexpr, STAGES: gl.constexpr, DECAY: gl.constexpr,
 ):  # fmt: skip
-    """Work out what the queries of one chunk after the other read of its own tokens, in two places taken in turn."""
-    HALF: gl.constexpr = C // 2  # of the tokens that are read at a time: registers are short
+    """Compute Aqk of one chunk after the other, into two buffers taken in turn."""
+    HALF: gl.constexpr = C // 2  # half of the tokens at a time, to save registers
     L_P: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, HALF, 16])
     L_T: gl.constexpr = gl.BlockedLayout([1, 8], [4, 8], [4, 1], [1, 0])
     o_r = gl.arange(0, C, layout=gl.SliceLayout(1, L_P))
@@ -124,7 +125,7 @@ def carry_rows(
     b_S = gl.zeros((64, K), gl.float32, layout=L_S)
     if MAP:
         b_S += gl.where(((o_v - V)[:, None] == o_k[None, :]) & identity, 1.0, 0.0)
-    if STATE:  # noqa: SIM102 - known when this is compiled; the next is not
+    if STATE:  # noqa: SIM102 - a constant, unlike the next condition
         if load_state:
             p_S = state + i_state * stride_n + i_hv * stride_h + o_v[:, None] * stride_v + o_k[None, :] * stride_k
             b_S = gl.load(p_S).to(gl.float32)
@@ -149,7 +150,7 @@ def carry_rows(
         if DECAY:
             p_gamma_C += HV * (4 * C)
             b_next = gl.load(p_gamma_C, mask=i + 1 < count, other=0.0)
-        # What is loaded here is loaded late: two products are in flight, and registers are short.
+        # Loaded this late to save registers while two products are in flight.
         if ERASE:
             if WRITE_O:
                 b_read = warpgroup_mma_wait(1, deps=[b_read])
@@ -194,7 +195,7 @@ def carry_rows(
             t_o = s_o.index(w)
             tma.store_wait(0)
             t_o.permute((1, 0)).store(b_o.to(DTYPE))
-            if rows < C:  # what is beyond them belongs to another sequence
+            if rows < C:  # the tokens behind belong to another sequence
                 o_t = gl.arange(0, C, layout=gl.SliceLayout(1, L_T))
                 o_r = i_v + w * 64 + gl.arange(0, 64, layout=gl.SliceLayout(0, L_T))
                 p_o = o + ((i_t + o_t).to(gl.int64) * HV + i_hv)[:, None] * V + o_r[None, :]
@@ -268,15 +269,15 @@ def chunk_scan_hopper_kernel(
     for i in gl.static_range(2):
         mbarrier.init(ready.index(i), count=1)
         mbarrier.init(free.index(i), count=GROUPS)
-    gdc_wait()  # for what was prepared: this may be launched before that is done
+    gdc_wait()  # this kernel may start before chunk_prepare has ended
     limit = gl.load(limits + i_s * HV + i_hv)
     if limit == 0:
         return
     stop = gl.minimum(stop, limit.to(gl.int64) - 1)
     count = gl.cdiv(gl.maximum(stop - start, 0), C).to(gl.int32)
     unlimited = limit == NO_LIMIT
-    # A tuple with a name would hold no constants, so the arguments stand at each place. Of the 512 registers that a row
-    # of threads has, who carries gets what the others leave: with 8 fewer, no two products would be in flight.
+    # A named tuple loses the constants in it, so the arguments are written at each place. Of the 512 registers of a row
+    # of threads, carry_rows gets those that the others leave: with 8 fewer, no two products would be in flight.
     if GROUPS == 2 and WRITE_O:
         gl.warp_specialize([
             (carry_rows, (
@@ -354,7 +355,7 @@ def chunk_scan_hopper_kernel(
 
 
 class Tiles(NamedTuple):
-    """How the kernel is cut.
+    """The tile sizes of the kernel.
 
     Args:
         GROUPS: warpgroups that carry 64 rows each.
@@ -365,8 +366,8 @@ class Tiles(NamedTuple):
     STAGES: int
 
 
-# What a launch may pick. Two warpgroups share what they load, and fill a multiprocessor; one of them twice as many.
-# Three chunks in flight: one is carried over, one read, one copied.
+# Two warpgroups share their loads and fill a multiprocessor. One warpgroup a program makes twice as many programs.
+# Three chunks in flight: one in carry_rows, one in read_within, one in copy_chunks.
 WIDE, NARROW = Tiles(2, 3), Tiles(1, 3)
 
 
@@ -381,10 +382,10 @@ def launch(
     o: Tensor | None,
     processors: int,
 ) -> tuple[Tensor, Tensor]:
-    """Scan every segment for the outputs, written to o, or without it for its map, where ``scans_on_hopper`` says so.
+    """Scan every segment, where ``scans_on_hopper`` holds: with o for the outputs, without it for the affine map.
 
     Returns:
-        What is after each segment, and the limits up to which they were scanned once more.
+        The memory or map after each segment, and the limits of the segments.
     """
     H, K = k.shape[-2:]
     HV, V = v.shape[-2:]

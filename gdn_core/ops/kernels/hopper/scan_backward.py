@@ -1,4 +1,4 @@
-"""The scans of the backward pass for Hopper: what a chunk needs is copied ahead, and nothing waits that need not."""
+"""The scans of the backward pass on Hopper, with the next chunks copied ahead."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def copy_chunk(
     d_k, s_k, d_q, s_q, d_x, s_x, d_T, s_T, d_Aqk, s_Aqk, bar, i_t, i_row, qk_column, vo_column, pred,
     K: gl.constexpr, BACK: gl.constexpr, ERASE: gl.constexpr,
 ):  # fmt: skip
-    """Start to copy what one chunk needs."""
+    """Start the copies of one chunk's operands."""
     BYTES: gl.constexpr = 2 * 64 * ((2 * K + 64 + 64 if BACK else K + 64) + (64 if ERASE else 0))
     mbarrier.expect(bar, BYTES, pred=pred)
     tma.async_copy_global_to_shared(d_k, [i_t, qk_column], bar, s_k, pred=pred)
@@ -75,7 +75,7 @@ def scan(
     stage = count * 0
     phase = count * 0
     for j in range(count):
-        zero = j >> 30  # always, but the compiler cannot know
+        zero = j >> 30  # always 0, which the compiler does not know
         i = count - 1 - j if BACK else j
         i_t = start + i * C
         i_block = (i_c + i) * HV + i_hv
@@ -148,7 +148,7 @@ def scan(
                     fence_async_shared()
                     barrier()
                     tma.async_copy_shared_to_global(d_y, [i_t if BACK else (i_c + i) * C, vo_column], s_y)
-                    tma.store_wait(1)  # the memory has left its place
+                    tma.store_wait(1)  # the copy of the memory is done
                 else:
                     o_t = i_t + gl.arange(0, C, layout=COLUMN)
                     o_v = gl.arange(0, BV, layout=gl.SliceLayout(1, PAIR))
@@ -159,7 +159,7 @@ def scan(
                 tma.store_wait(0)
         if ERASE or not BACK:
             b_S = warpgroup_mma_wait(0, deps=[dS])
-        barrier()  # everybody has read this stage
+        barrier()  # all warps have read this stage
         s_g.store(n_gates)
         n_j = j + STAGES
         n_i = count - 1 - n_j if BACK else n_j
@@ -182,10 +182,10 @@ def chunk_scans_hopper_kernel(
     K: gl.constexpr, V: gl.constexpr, STAGES: gl.constexpr, DECAY: gl.constexpr, ERASE: gl.constexpr,
     STATE: gl.constexpr, DSTATE: gl.constexpr, WRITE: gl.constexpr,
 ):  # fmt: skip
-    """Run chunk_scans_kernel on Hopper; every d_ is a descriptor.
+    """Compute what ``chunk_scans_kernel`` does, on Hopper; every d_ is a tensor map.
 
-    A tile that reads past the end of its sequence is cleared there. Registers are what is short: whatever the loop
-    does not change would be kept in them, with every address of every operand, so addresses are made to depend on it.
+    The part of a tile past the end of its sequence is cleared. To save registers, addresses are made to depend on the
+    loop variable: the compiler would keep every loop-invariant address in a register.
     """
     C: gl.constexpr = 64
     BV: gl.constexpr = 64
@@ -223,7 +223,7 @@ def chunk_scans_hopper_kernel(
     fence_async_shared()
     barrier()
     gdc_launch_dependents()
-    gdc_wait()  # for what was prepared
+    gdc_wait()  # for chunk_prepare
 
     o_v = i_v * BV + gl.arange(0, BV, layout=gl.SliceLayout(1, WIDE))
     o_k = gl.arange(0, K, layout=gl.SliceLayout(0, WIDE))
@@ -247,7 +247,7 @@ def chunk_scans_hopper_kernel(
                 p_S = state + i_l.to(gl.int64) * state_n + i_hv * state_h
                 p_S += o_v[:, None] * state_v + o_k[None, :] * state_k
                 b_S = gl.load(p_S, mask=(o_v < V)[:, None] & real, other=0.0)
-            if ERASE:  # without, a value that is not finite is in no product that reaches an earlier token
+            if ERASE:  # without erasing, no product takes a value to an earlier token
                 limit = gl.load(limits + i_s * HV + i_hv)
                 stop = gl.where(limit > 0, gl.minimum(stop, limit - 1), stop)
             scan(
@@ -272,7 +272,7 @@ def launch(
     window: Window,
     written: tuple[Tensor, Tensor, Tensor, Tensor, Tensor] | None,
 ) -> Tensor:
-    """Scan the segments of a window; as ``scans``, for what ``fits_hopper`` takes and V a multiple of 64.
+    """Scan the segments of a window as ``scans`` does, where ``scans_on_hopper`` holds.
 
     Args:
         q: queries, [..., H, K].
@@ -284,7 +284,7 @@ def launch(
         dstate: gradient of the memory after each; None for zero.
         segments: the sequences cut into segments.
         window: the segments to scan.
-        written: where the errors e, dv, h and dh go, and the limits; None to scan backwards only, and keep nothing.
+        written: tensors for e, dv, h and dh, and the limits; None to scan backwards only, without these.
 
     Returns:
         The gradient of the memory before each segment of the window, [segment, HV, V, K] float32.

@@ -1,6 +1,6 @@
-"""Tiles that the kernels for Hopper share: their layouts in shared memory, their tensor maps, and what clears them.
+"""Tiles in shared memory that the Hopper kernels use: layouts, tensor maps, and clearing.
 
-A tensor map is a descriptor by which the chip copies a whole tile with one instruction.
+A tensor map is the descriptor by which the chip copies a tile with one instruction.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ barrier = gl.barrier if hasattr(gl, "barrier") else gl.thread_barrier  # its nam
 
 @gluon.jit
 def clear_rows(tile, rows, LAYOUT: gl.constexpr):
-    """Write zeros over what another sequence has past the last token of this one: zero times NaN is NaN.
+    """Clear the rows of a tile that belong to another sequence, since 0 times NaN is NaN.
 
     Args:
         tile: in shared memory, [tokens, channels].
-        rows: how many tokens are this sequence's.
-        LAYOUT: how threads share the tile.
+        rows: the number of tokens of this sequence.
+        LAYOUT: the distribution of the tile over threads.
     """
     o_t = gl.arange(0, tile.shape[0], layout=gl.SliceLayout(1, LAYOUT))
     tile.store(gl.where((o_t < rows)[:, None], tile.load(LAYOUT), 0.0))
@@ -39,7 +39,7 @@ def rows_of(x: Tensor | None, channels: int, tile: tuple[int, int]) -> TensorDes
 
 
 def lower_rows_of(T: Tensor | None) -> tuple[TensorDescriptor | None, TensorDescriptor | None]:
-    """Make tensor maps of T without its zeros, [chunk, HV, 48, 64]: of the first block, and of the rows below."""
+    """Make tensor maps of T in its form [chunk, HV, 48, 64]: of the first diagonal block, and of the rows below."""
     if T is None:
         return None, None
     half = CHUNK // 2
