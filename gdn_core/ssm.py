@@ -2,7 +2,7 @@
 
 ``h' = A h + B u`` sampled every Delta becomes ``h_t = Abar h_{t-1} + Bbar u_t``. With one state vector a channel, the
 states of V channels are the rows of a [V, K] memory, ``u_t`` its value, ``B_t`` its key and ``C_t`` its query, and
-``Abar`` is the decay. A is real here: the complex diagonals of S4D rotate pairs of states, which a real decay cannot do.
+``Abar`` is the decay. A is real here: the complex diagonals of S4D rotate pairs of states, which a real decay cannot.
 
 Each function takes ``exp`` and ``phi1``, so that the same lines run on every carrier. Bilinear and Euler steps may
 give a decay that is zero or negative, which has no logarithm, so :func:`tokens` offers only the other two.

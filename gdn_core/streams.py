@@ -1,7 +1,7 @@
 """Streams that do not depend on a rule, and their tokens under a rule.
 
-A :class:`Stream` has queries, keys, values, and every gate of the family. A rule takes the gates that it has, at its own
-width, and ignores the rest, so one stream runs under every rule.
+A :class:`Stream` has queries, keys, values, and every gate of the family. A rule takes the gates that it has, at its
+own width, and ignores the rest, so one stream runs under every rule.
 """
 
 from __future__ import annotations
