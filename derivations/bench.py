@@ -18,7 +18,7 @@ from derivations.run import run  # noqa: E402
 
 
 class Memory(threading.Thread):
-    """Watches the memory of this process and of its children, each shared page counted once; on Linux only."""
+    """Samples the peak memory of this process and its children, each shared page counted once; on Linux only."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -37,8 +37,8 @@ class Memory(threading.Thread):
 
 
 def _family(pid: int) -> list[int]:
-    """Return a process and all that descend from it."""
-    try:  # a child is listed at the thread that started it
+    """Return the ids of a process and of all its descendants."""
+    try:  # a child is listed under the thread that started it
         children = [
             child for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
         ]
@@ -48,7 +48,7 @@ def _family(pid: int) -> list[int]:
 
 
 def _proportional(pid: int) -> int:
-    """Return the bytes of a process, a page shared by n processes counted as a part in n."""
+    """Return the proportional set size of a process in bytes: a page shared by n processes counts 1/n."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:  # it has just ended
@@ -57,7 +57,7 @@ def _proportional(pid: int) -> int:
 
 
 def main() -> int:
-    """Run everything and print what it took."""
+    """Run all claims, and print times and peak memory."""
     parser = argparse.ArgumentParser(prog="python -m derivations.bench", description=__doc__)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes; by default one a core")
     options = parser.parse_args()

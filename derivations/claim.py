@@ -1,4 +1,4 @@
-"""What a claim is: a function named after its conclusion, whose residual must be zero, and wrong variants of it.
+"""Claims: a function named after its conclusion, whose residual must be zero, and wrong variants of it.
 
     @claim(statement=r"...", scope=Sizes(C=4, K=3, V=2), engine="ring", source=Source("2412.06464", "sec. 3.3"),
            code=(reference.chunk, reference.recurrent))
@@ -12,10 +12,10 @@
     @chunk_equals_recurrence.refute
     def error_read_before_the_decay(): ...  # must return a residual that is not zero
 
-The claim's own function is its first step. A step or a mutant may ask for ``rng``, a seeded ``random.Random``, and in
-a claim that is stated for many rules for ``rule``: then it is run for each of them. A residual is exact: a truth
-value, a float or None is refused, because each can pass without having compared anything. A step of many residuals
-may yield them: then the first that is not zero ends it.
+The claim's own function is its first step. A step or a mutant may take ``rng``, a seeded ``random.Random``. In a claim
+that is stated for several rules it may take ``rule``, and is then run for each of them. Residuals are exact: a truth
+value, a float or None is refused, because each can pass without a comparison. A step with many residuals may yield
+them; the first that is not zero ends the step.
 """
 
 from __future__ import annotations
@@ -48,24 +48,24 @@ RulePredicate = Callable[[WriteRule], bool]
 
 
 def name_of(code: Any) -> str:
-    """Return the dotted name of an object of the code."""
+    """Return the dotted name of a function or class of the code."""
     return f"{getattr(code, '__module__', '')}.{getattr(code, '__qualname__', code)}".lstrip(".")
 
 
 def every_rule(rule: WriteRule) -> bool:
-    """Hold for every rule of the family."""
+    """Return True, for every rule of the family."""
     return True
 
 
 @dataclass(frozen=True)
 class Step:
-    """A function whose residual is checked, and for what.
+    """One step or mutant of a claim: a function that returns a residual, with its engine and scope.
 
     Args:
         run: returns the residual; may take ``rng`` and ``rule``.
-        engine: what decides it; "" for a mutant.
-        scope: for what it is decided; None for a mutant.
-        rules: the rules it is run for, where it takes one.
+        engine: the engine that decides it; "" for a mutant.
+        scope: the sizes or values for which it is decided; None for a mutant.
+        rules: selects the rules it is run for, if it takes ``rule``.
     """
 
     run: Callable[..., Residual]
@@ -75,7 +75,7 @@ class Step:
 
     @property
     def name(self) -> str:
-        """The function's name, as words."""
+        """The function's name with spaces for underscores."""
         return self.run.__name__.replace("_", " ").strip()
 
     @property
@@ -89,7 +89,7 @@ class Step:
         return "rule" in inspect.signature(self.run).parameters
 
     def runs(self, among: Iterable[WriteRule]) -> tuple[WriteRule | None, ...]:
-        """Return the rules that it is run for, or None alone where it takes no rule."""
+        """Return the rules that it is run for; only None if it takes no rule."""
         return tuple(rule for rule in among if self.rules(rule)) if self.per_rule else (None,)
 
 
@@ -99,13 +99,13 @@ class Claim:
 
     Args:
         run: the first step; the claim has its name.
-        statement: in TeX, or a function that prints it from the object that is checked.
-        assumptions: in words, with TeX between dollars.
+        statement: TeX, or a function that prints it from what is checked.
+        assumptions: sentences, with TeX between dollars.
         source: where the statement is published.
-        code: the objects of gdn_core that it is about.
-        uses: the names of other claims that it rests on.
-        rules: the rules it is stated for; None for a claim that is not about one.
-        steps: what is checked, the first one named after the claim.
+        code: the functions and classes of gdn_core that it is about.
+        uses: the names of the claims that it depends on.
+        rules: selects the rules it is stated for; None for a claim without a ``rule``.
+        steps: the checks; the first one has the claim's name.
         mutants: wrong variants; each must return a residual that is not zero.
     """
 
@@ -126,22 +126,22 @@ class Claim:
 
     @property
     def conclusion(self) -> str:
-        """The conclusion in a sentence, as the claim's docstring says it."""
+        """The conclusion as a sentence: the first line of the claim's docstring."""
         return self.steps[0].summary
 
     @cached_property
     def tex(self) -> str:
-        """The statement in TeX, printed when it is first asked for."""
+        """The statement in TeX, printed on first use."""
         if isinstance(self.statement, str):
             return self.statement
         try:
             return self.statement()
-        except Exception as error:  # noqa: BLE001 - it runs code that may be wrong in any way; its check says how
+        except Exception as error:  # noqa: BLE001 - the code that is run may fail in any way; the check reports how
             return rf"\text{{what is checked cannot be printed: {type(error).__name__}}}"
 
     @property
     def module(self) -> str:
-        """The module that states it, below the package of the claims: its subject's folder and its own name."""
+        """The module that states it, relative to the package of claims: folder of the subject, and name."""
         return self.run.__module__.removeprefix(f"{PACKAGE}.")
 
     @property
@@ -152,7 +152,7 @@ class Claim:
 
     @property
     def scopes(self) -> tuple[Scope, ...]:
-        """What the steps reach, each once, in their order."""
+        """The scopes of the steps, each once, in order."""
         return tuple(dict.fromkeys(step.scope for step in self.steps if step.scope))
 
     def step(
@@ -161,8 +161,8 @@ class Claim:
         """Add a step; use as a decorator.
 
         Args:
-            engine: what decides it.
-            scope: for what it is decided.
+            engine: the engine that decides it.
+            scope: the sizes or values for which it is decided.
             rules: narrows the claim's rules, for a step that takes ``rule``.
         """
 
@@ -206,8 +206,8 @@ class Claim:
         """Run every step and every mutant.
 
         Args:
-            seed: of the random points; a step's points depend on its name and on nothing else that ran.
-            rules: run only what is run for a rule, and for these; by default everything, for the whole lineage.
+            seed: seed of the random points; a step's points depend on the seed and its name only.
+            rules: run only the steps and mutants that take a rule, for these rules; by default all, for the lineage.
         """
         started = time.perf_counter()
         among = tuple(RULES.values() if rules is None else rules)
@@ -226,7 +226,7 @@ class Claim:
         return Result(self.name, self.subject, tuple(steps), tuple(mutants), time.perf_counter() - started, seed)
 
     def check_step(self, step: Step, *, seed: int = 0, rule: WriteRule | None = None) -> Checked:
-        """Run one step or mutant, for a rule if it takes one."""
+        """Run one step or mutant, with a rule if it takes one."""
         arguments: dict[str, Any] = {"rule": rule} if rule else {}
         if "rng" in inspect.signature(step.run).parameters:
             arguments["rng"] = random.Random(f"{seed} {self.name} {step.run.__name__} {rule.slug if rule else ''}")
@@ -250,13 +250,13 @@ def _verdict(run: Callable[..., Residual], arguments: dict[str, Any], *, mutant:
             residual = _first_not_zero(residual)
         zero = is_zero(residual)
         text = "" if zero else describe(residual)
-    except Exception as error:  # noqa: BLE001 - it runs code that may be wrong in any way; whatever it raises is its verdict
+    except Exception as error:  # noqa: BLE001 - the code may fail in any way; an exception is the verdict ERROR
         return Verdict.ERROR, f"{type(error).__name__}: {error}"
     return Verdict.HOLDS if zero is not mutant else Verdict.FAILS, text
 
 
 def _first_not_zero(residuals: Iterator[Residual]) -> Residual:
-    residual = None  # refused, where there was nothing to compare
+    residual = None  # refused by is_zero, if nothing is yielded
     for residual in residuals:
         if not is_zero(residual):
             break

@@ -1,4 +1,4 @@
-"""The command line: which claims to check, and how the outcome is shown."""
+"""The command line ``python -m derivations``: selection of claims, progress, and output."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        0 where all holds, 1 where something fails, 2 where the call is wrong, 130 where it was interrupted.
+        0 if all hold, 1 if something fails, 2 if the call is wrong, 130 if it was interrupted.
     """
     parser = _parser()
     try:
@@ -44,13 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted\n")
         return INTERRUPTED
-    except BrokenPipeError:  # the reader has seen enough
+    except BrokenPipeError:  # the reader of the pipe has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return HOLDS
 
 
 class Wrong(ValueError):
-    """A call that cannot be carried out, with the sentence for it."""
+    """A call with wrong arguments; the message says what is wrong."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -99,10 +99,10 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
 
 
 def selected(names: Sequence[str], expression: str | None) -> list[str]:
-    """Return the names of the claims that are asked for, in the order of the subjects.
+    """Return the names of the selected claims, in the order of the subjects.
 
     Raises:
-        Wrong: if a name is no claim's, or the expression is none, or nothing is left.
+        Wrong: if there is no claim of a name, the expression is malformed, or nothing is selected.
     """
     claims = load()
     for name in names:
@@ -124,7 +124,7 @@ def matcher(expression: str) -> Callable[[str], bool]:
     """Read an expression of words, ``and``, ``or``, ``not`` and parentheses; a word holds where the text contains it.
 
     Raises:
-        Wrong: if it is not an expression.
+        Wrong: if the expression is malformed.
     """
     left = re.findall(r"[()]|[^\s()]+", expression.lower())
 
@@ -206,7 +206,7 @@ def _check_file(path: Path, names: Sequence[str], seed: int, screen: Screen) -> 
 
 
 class Screen:
-    """A terminal with a bar on its last line, or a pipe with a line for each claim."""
+    """Progress output: a bar on the last line of a terminal, or a line for each claim in a pipe."""
 
     _CODES: ClassVar[dict[str, str]] = {"red": "31", "green": "32", "dim": "2"}
 
@@ -216,7 +216,7 @@ class Screen:
         self._colour = self._bar and not os.environ.get("NO_COLOR")
 
     def show(self, progress: Progress) -> None:
-        """Print a claim that has been checked, and move the bar."""
+        """Print a claim that has been checked, and update the bar."""
         if result := progress.result:
             self.clear()
             scope = "; ".join(str(scope) for scope in load()[result.claim].scopes)
@@ -230,12 +230,12 @@ class Screen:
         self._out.flush()
 
     def clear(self) -> None:
-        """Take the bar away."""
+        """Clear the bar."""
         if self._bar:
             self._out.write("\r\x1b[K")
 
     def print(self, text: str, colour: str = "") -> None:
-        """Print a line, in colour where there is one."""
+        """Print a line, in colour on a terminal."""
         self._out.write(self._painted(text, colour) + "\n")
 
     def _painted(self, text: str, colour: str) -> str:

@@ -1,8 +1,8 @@
-"""A Python file of one's own: its write rules and its functions, checked against the claims.
+"""Check a user's Python file: its write rules and its functions, against the claims.
 
-A rule is checked against every claim that is stated for rules of its kind. A function takes the place of the one of
-that name in :mod:`gdn_core.reference`, :mod:`gdn_core.reference_backward` or :mod:`gdn_core.ssm`, and every claim about
-that one is checked of it, for every rule of the lineage and of the file.
+A rule is checked against every claim that is stated for rules with its gates. A function replaces the one of the same
+name in :mod:`gdn_core.reference`, :mod:`gdn_core.reference_backward` or :mod:`gdn_core.ssm`, and every claim about that
+one is checked with it, for every rule of the lineage and of the file.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from gdn_core.rules import LINEAGE, RULES, WriteRule
 
 @dataclass(frozen=True)
 class Own:
-    """What a file defines.
+    """The rules and functions that a user's file defines.
 
     Args:
-        rules: its write rules, each with a slug of its own.
-        functions: its functions, by the function of gdn_core that each takes the place of.
+        rules: its write rules, with different slugs.
+        functions: its functions, by the function of gdn_core that each replaces.
     """
 
     rules: tuple[WriteRule, ...] = ()
@@ -50,13 +50,13 @@ def read(path: Path) -> Own:
     """Run a Python file and return the write rules and the functions that it defines.
 
     Args:
-        path: the file; it may import what is beside it. A rule is one that a name of the file is bound to; those of
-            the lineage, which it may import, are not its own. A function counts if it is defined in the file and has
-            the name of a public one of the reference, such as ``step``, ``recurrent`` or ``chunk``.
+        path: the file; it may import modules beside it. Its rules are the module-level names bound to a WriteRule,
+            except rules of the lineage. Its functions are those defined in the file that have the name of a public
+            function of the reference, such as ``step``, ``recurrent`` or ``chunk``.
 
     Raises:
-        ValueError: if the file is not there, is no Python, raises, defines neither a rule nor such a function, two
-            rules of one slug, or a function that does not take the arguments of the one it stands for.
+        ValueError: if the file does not exist, is not Python, raises, defines neither a rule nor such a function, has
+            two rules of one slug, or a function with other arguments than the one it replaces.
     """
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file")
@@ -64,7 +64,7 @@ def read(path: Path) -> Own:
     if spec is None or spec.loader is None:
         raise ValueError(f"{path}: expected a Python file, with a name that ends in .py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
+    sys.modules[spec.name] = module  # dataclasses look up their module
     sys.path.insert(0, str(path.resolve().parent))
     try:
         spec.loader.exec_module(module)
@@ -109,7 +109,7 @@ def _functions(module: ModuleType, path: Path) -> dict[FunctionType, Callable[..
 
 
 def _public() -> dict[str, FunctionType]:
-    """Return the functions that a file may bring its own of, by name."""
+    """Return the functions that a file may replace, by name."""
     return {
         name: value
         for module in map(importlib.import_module, MODULES)
@@ -120,7 +120,7 @@ def _public() -> dict[str, FunctionType]:
 
 @contextmanager
 def in_place(functions: Mapping[FunctionType, Callable[..., Any]]) -> Iterator[None]:
-    """Let functions take the place of those of gdn_core, wherever these have been imported to, for a while."""
+    """Replace functions of gdn_core, in every module that has imported them, inside a ``with`` block."""
     taken = [
         (module, name, value)
         for module in list(sys.modules.values())
@@ -154,16 +154,16 @@ def check_own(
 
     Args:
         own: the rules and functions.
-        names: the claims among which to take those that are stated for rules, or about one of the functions.
-        seed: of the random points.
-        show: is told of every claim that is done.
+        names: the claims to choose from: those with a ``rule`` and those about one of the functions are checked.
+        seed: seed of the random points.
+        show: called after each claim.
 
     Returns:
-        A result for each of these claims. Its steps are run for the rules, with the mutants of the claim, and with the
-        functions in place, without the mutants: those are variants of the code that the functions take the place of.
+        A result for each of these claims. Steps and mutants are run for the rules. Steps alone are run with the
+        functions, since the mutants are variants of the code that the functions replace.
 
     Raises:
-        ValueError: if none of these claims is stated for one of the rules, or is about one of the functions.
+        ValueError: if no claim is stated for one of the rules, or is about one of the functions.
     """
     started = time.perf_counter()
     claims = [load()[name] for name in names]

@@ -1,4 +1,4 @@
-"""The papers that claims cite, by arXiv number: each title stands once."""
+"""Titles of the papers that claims cite, by arXiv number."""
 
 from __future__ import annotations
 

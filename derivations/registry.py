@@ -1,4 +1,4 @@
-"""The registry: the claims by name, as their modules state them."""
+"""The registry: all claims by name."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def claim(
     """Register a claim; use as a decorator on the function that is its first step.
 
     Args:
-        statement: in TeX, or a function that prints it from the object that is checked.
-        scope: for what the first step decides it.
-        engine: what decides the first step.
+        statement: TeX, or a function that prints it from what is checked.
+        scope: the sizes or values for which the first step decides it.
+        engine: the engine that decides the first step.
         source: where it is published.
-        assumptions: in words, with TeX between dollars.
-        code: the objects of gdn_core that it is about.
-        uses: the names of other claims that it rests on.
-        rules: the rules it is stated for, ``every_rule`` or narrower, where its steps take a ``rule``.
+        assumptions: sentences, with TeX between dollars.
+        code: the functions and classes of gdn_core that it is about.
+        uses: the names of the claims that it depends on.
+        rules: selects the rules it is stated for, ``every_rule`` or narrower, if its steps take ``rule``.
 
     Raises:
-        ValueError: if the name is taken, or if the function has no docstring to say the conclusion in words.
+        ValueError: if the name is taken, or if the function has no docstring with the conclusion.
     """
 
     def register(run: Callable[..., Residual]) -> Claim:
@@ -62,7 +62,7 @@ def load() -> dict[str, Claim]:
     """Import every module of claims and return the claims by name, in the order of the subjects.
 
     Raises:
-        ValueError: if a claim uses one that does not exist, or a module of claims has no place among the subjects.
+        ValueError: if a claim uses one that does not exist, or a module of claims is missing in the subjects.
     """
     package = importlib.import_module(PACKAGE)
     found = [module.name for module in pkgutil.walk_packages(package.__path__, f"{PACKAGE}.") if not module.ispkg]

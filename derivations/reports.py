@@ -1,4 +1,4 @@
-"""A run of the claims as files that other programs read: JSON, JUnit XML, GitHub's annotations and summary."""
+"""Reports of a run of the claims: JSON, JUnit XML, GitHub annotations and summary."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from derivations.registry import load
 from derivations.result import Checked, Result, Verdict
 from derivations.run import Report
 
-FORMAT = 1  # of the JSON; counted up when a field changes its meaning
+FORMAT = 1  # version of the JSON; raised when a field changes its meaning
 
 
 def as_json(report: Report) -> str:
@@ -95,12 +95,12 @@ def as_junit(report: Report) -> str:
 
 
 def _xml(text: str) -> str:
-    """Leave out the control characters that XML cannot hold."""
+    """Remove the control characters that XML does not allow."""
     return "".join(c for c in text if c >= " " or c in "\n\t")
 
 
 def github_annotations(report: Report) -> Iterator[str]:
-    """Yield a workflow command for everything that went wrong, at the place of the claim."""
+    """Yield a workflow command for every failure, at the file and line of the claim."""
     for result in report.results:
         for fault in result.faults:
             run = load()[result.claim].run
@@ -141,7 +141,7 @@ def _sentence(report: Report) -> str:
 
 
 def summary(report: Report) -> str:
-    """Say in a sentence how a run came out."""
+    """Return the outcome of a run as a sentence."""
     held = sum(result.verdict is Verdict.HOLDS for result in report.results)
     text = f"{held} of {len(report.results)} claims hold"
     if mutation := report.mutation:
@@ -152,7 +152,7 @@ def summary(report: Report) -> str:
 
 
 def append_github_summary(report: Report) -> None:
-    """Append the summary to the file that GitHub names, where it names one."""
+    """Append the summary to the file named by ``GITHUB_STEP_SUMMARY``, if it is set."""
     if path := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(path).open("a", encoding="utf-8") as file:
             file.write(github_summary(report))

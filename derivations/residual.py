@@ -1,4 +1,4 @@
-"""Residuals: what is left of two sides that should be equal, whether it is zero, and how it is shown."""
+"""Residuals: the difference of two sides that should be equal, the test for zero, and how it is printed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def is_zero(residual: Residual) -> bool:
     """Decide whether a residual is zero: a number, an expression, an array or a collection of residuals.
 
     Raises:
-        TypeError: if the residual is nothing that could show a difference: None, a truth value, a float, an array
-            without entries, or an object that has no notion of zero.
+        TypeError: if the residual cannot show a difference: None, a truth value, a float, an array without entries, or
+            an object that cannot be compared with zero.
     """
     if residual is None or isinstance(residual, bool | np.bool_):
         raise TypeError(f"expected a residual that shows the difference, got {residual}")
@@ -29,7 +29,7 @@ def is_zero(residual: Residual) -> bool:
         if not residual.size:
             raise TypeError(f"expected an array with entries, got one of shape {list(residual.shape)}")
         return all(is_zero(entry) for entry in residual.flat)
-    if type(residual) is dict:  # and no class of its own that has the entries of one, such as a polynomial
+    if type(residual) is dict:  # not a subclass, such as a SymPy polynomial
         return all(is_zero(entry) for entry in residual.values())
     if isinstance(residual, list | tuple | set | frozenset):
         return all(is_zero(entry) for entry in residual)
@@ -43,7 +43,7 @@ def is_zero(residual: Residual) -> bool:
 
 
 def describe(residual: Residual) -> str:
-    """Print a residual that is not zero: of a collection the first entry that is not, with its place."""
+    """Format a residual that is not zero; of a collection the first entry that is not zero, with its place."""
     place, entry = next(_nonzero(residual, ""), ("", residual))
     text = " ".join(str(entry).split())
     text = text if len(text) <= WIDTH else text[: WIDTH - 4].rstrip() + " ..."

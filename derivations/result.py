@@ -1,4 +1,4 @@
-"""Results: how a step, a mutant and a claim came out."""
+"""Results: the verdicts of steps, mutants and claims."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from enum import Enum
 
 
 class Verdict(Enum):
-    """How a step, a mutant or a claim came out."""
+    """The outcome of a step, a mutant or a claim."""
 
     HOLDS = "holds"
     FAILS = "fails"  # a residual is not zero, or a mutant was not refuted
-    ERROR = "error"  # something raised
+    ERROR = "error"  # an exception was raised
 
 
 @dataclass(frozen=True)
 class Checked:
-    """One step or one mutant, run once; of a mutant HOLDS means that it was refuted.
+    """The result of one run of a step or a mutant; for a mutant HOLDS means that it was refuted.
 
     Args:
         name: the step or mutant.
-        verdict: how it came out.
-        residual: the residual of a failed step or a refuted mutant, or the sentence of what was raised.
+        verdict: the outcome.
+        residual: the residual of a failed step or a refuted mutant, or the message of an exception.
         seconds: wall time.
         engine: the engine of a step, "" of a mutant.
         scope: the scope of a step in words, "" of a mutant.
@@ -39,7 +39,7 @@ class Checked:
 
 @dataclass(frozen=True)
 class Result:
-    """A claim, checked."""
+    """The result of a claim: those of its steps and mutants."""
 
     claim: str
     subject: str
@@ -58,7 +58,7 @@ class Result:
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """Say what went wrong, a sentence each."""
+        """The failures, a sentence each."""
         found = [] if self.steps else [f"{self.claim}: no step applies, so nothing was checked"]
         for checked in self.steps:
             if checked.verdict is not Verdict.HOLDS:

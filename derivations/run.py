@@ -1,4 +1,4 @@
-"""Run claims in parallel over the cores, and then the mutants of the code that they are about."""
+"""Run claims in parallel, and then the mutants of the code that they are about."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from derivations.result import Result
 from derivations.workers import Worker, Workers
 from gdn_core.rules import WriteRule
 
-BATCH = 12  # mutants a task
+BATCH = 12  # mutants in a task
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """What became of the mutants of the code.
+    """The results for the mutants of the code.
 
     Args:
-        refuted: each with the step that refuted it.
-        survivors: those that no step refuted, and that are not listed as equivalent.
-        equivalent: those that change nothing, by their keys, with the reason.
-        stale: keys that are listed as equivalent, and that no mutant has.
+        refuted: the refuted mutants, each with the step that refuted it.
+        survivors: the mutants that no step refuted and that are not listed as equivalent.
+        equivalent: the listed mutants that change nothing, by key, with the reason.
+        stale: listed keys that no mutant has.
         seconds: wall time.
     """
 
@@ -52,15 +52,15 @@ class Mutation:
 
 @dataclass(frozen=True)
 class Report:
-    """A run of the claims.
+    """The report of a run of the claims.
 
     Args:
-        results: of the claims, in the order of the subjects.
-        mutation: of the code, or None where the code was not mutated: it was not asked for, or a claim fails already.
+        results: results of the claims, in the order of the subjects.
+        mutation: results of the mutants of the code; None if it was not requested, or if a claim fails.
         seconds: wall time.
-        seed: of the random points.
-        jobs: worker processes.
-        versions: what was run with what.
+        seed: seed of the random points.
+        jobs: number of worker processes.
+        versions: versions of Python, of this project and of its dependencies.
     """
 
     results: tuple[Result, ...]
@@ -79,7 +79,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run has come, to be shown.
+    """The progress of a run.
 
     Args:
         done: claims and mutants that are done.
@@ -94,13 +94,13 @@ class Progress:
 
 @cache
 def versions() -> dict[str, str]:
-    """Return the versions of Python, of the project and of what decides the claims."""
+    """Return the versions of Python, of this project, and of the packages that decide the claims."""
     packages = ("gated-deltanet-first-principles", "sympy", "numpy")
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}
 
 
 def check_rule(rule: WriteRule, *, seed: int = 0) -> tuple[Result, ...]:
-    """Check a rule of your own against every claim that is stated for all rules, or for rules of its kind.
+    """Check a write rule against every claim that is stated for all rules, or for rules with its gates.
 
     >>> from gdn_core.rules import Gate, Source
     >>> mine = WriteRule(slug="mine", title="Mine", year=2026, source=Source("none", "none"), summary="A test.",
@@ -111,10 +111,10 @@ def check_rule(rule: WriteRule, *, seed: int = 0) -> tuple[Result, ...]:
 
     Args:
         rule: a write rule, of the lineage or not.
-        seed: of the random points.
+        seed: seed of the random points.
 
     Returns:
-        A result for each claim, with the steps and the mutants that are run for a rule, run for this one.
+        A result for each such claim, of the steps and mutants that take a rule.
     """
     return tuple(made.check(seed=seed, rules=[rule]) for made in stated_for(rule))
 
@@ -133,14 +133,14 @@ def run(
     seed: int = 0,
     show: Callable[[Progress], None] = lambda progress: None,
 ) -> Report:
-    """Check claims, and mutate the code.
+    """Check claims; then check that mutants of the code are refuted.
 
     Args:
         names: the claims.
-        mutate: where every claim holds, break the code in every small way, and look for a claim that notices.
-        jobs: worker processes, >= 1.
-        seed: of the random points.
-        show: is told of everything that is done.
+        mutate: if every claim holds, run the claims on every mutant of the code.
+        jobs: number of worker processes, >= 1.
+        seed: seed of the random points.
+        show: called after each claim and each mutant.
     """
     started = time.perf_counter()
     broken = [n for n, mutant in enumerate(every_mutant()) if mutant.key not in EQUIVALENT] if mutate else []

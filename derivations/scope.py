@@ -1,4 +1,4 @@
-"""Scopes: for what a verdict holds, printed beside it."""
+"""Scopes: the sizes or values for which a verdict holds, printed beside it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Scope:
-    """For what a step decides its statement; printed beside every verdict."""
+    """The sizes or values for which a step decides its statement."""
 
     @property
     def proof(self) -> bool:
-        """Whether a step of this scope proves what it says, rather than checks it at random."""
+        """Whether a step of this scope is a proof, and not a check at random points."""
         return True
 
 
@@ -74,7 +74,7 @@ class Counterexample(Scope):
 
 @dataclass(frozen=True)
 class OverField(Scope):
-    """At these sizes only, at random points mod several primes: a check, and never a proof.
+    """At these sizes only, at random points mod several primes: a check, not a proof.
 
     Args:
         degree: an upper bound on the total degree of the residual as a polynomial.
@@ -95,12 +95,12 @@ class OverField(Scope):
 
     @property
     def proof(self) -> bool:
-        """A random point proves nothing, however unlikely the error."""
+        """False: a random point proves nothing, however small the probability of an error."""
         return False
 
     @property
     def error(self) -> float:
-        """The probability that a wrong formula passes, at most: Schwartz and Zippel's degree / |set|, per prime."""
+        """An upper bound on the probability that a wrong formula passes, by Schwartz and Zippel: (degree / |set|)^primes."""
         return (self.degree / self.smallest) ** self.primes
 
     def __str__(self) -> str:
@@ -122,13 +122,13 @@ def _equations(sizes: tuple[tuple[str, int], ...]) -> str:
 
 @dataclass(frozen=True)
 class AtPoints(Scope):
-    """At some points only, in float64: a check, and never a proof."""
+    """At some points only, in float64: a check, not a proof."""
 
     what: str
 
     @property
     def proof(self) -> bool:
-        """Points prove nothing about other points."""
+        """False: points prove nothing about other points."""
         return False
 
     def __str__(self) -> str:

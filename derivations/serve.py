@@ -1,7 +1,7 @@
-"""The program that a worker process runs: tasks come in, a line of JSON each, and results go out.
+"""The program of a worker process: it reads tasks and writes results, each a line of JSON.
 
-``python -m derivations.serve`` imports the claims once, says ``ready``, and ends when its input ends. A task is a check
-of one claim, or the refutation of mutants; mutants are named by their place among
+``python -m derivations.serve`` imports the claims once, prints ``ready``, and ends when its input ends. A task is a
+check of one claim, or the refutation of mutants. Mutants are numbered as in
 :func:`~derivations.mutants.by_machine.every_mutant`, which is the same in every process.
 """
 
@@ -30,9 +30,9 @@ def refute_all(places: list[int], seconds: list[tuple[str, int, str, float]], se
     """Refute mutants of one function.
 
     Args:
-        places: the mutants, by their places among all.
-        seconds: of every step that may refute them, the claim, the step's number, the rule, and what it costs.
-        seed: of the random points.
+        places: numbers of the mutants.
+        seconds: for every step that may refute them: claim, number of the step, rule, and its seconds.
+        seed: seed of the random points.
     """
     broken = [every_mutant()[place] for place in places]
     costs = {(name, number, rule): cost for name, number, rule, cost in seconds}
@@ -43,12 +43,12 @@ TASKS = {task.__name__: task for task in (check, refute_all)}
 
 
 def encode(made: Any) -> str:
-    """Print what a task returned as one line."""
+    """Encode the result of a task as one line of JSON."""
     return json.dumps(made, default=lambda verdict: verdict.value)
 
 
 def result(read: dict[str, Any]) -> Result:
-    """Make a result of what :func:`check` returned, as it comes back."""
+    """Decode a result of :func:`check`."""
     checked = {
         part: tuple(Checked(**{**entry, "verdict": Verdict(entry["verdict"])}) for entry in read[part])
         for part in ("steps", "mutants")
@@ -57,14 +57,14 @@ def result(read: dict[str, Any]) -> Result:
 
 
 def refutation(read: dict[str, Any]) -> Refutation:
-    """Make a refutation of what :func:`refute_all` returned, as it comes back."""
+    """Decode a refutation of :func:`refute_all`."""
     place, before, after = read["key"]
     return Refutation(**{**read, "key": (place, before, after)})
 
 
 def main() -> None:
-    """Do tasks until the input ends."""
-    # What a claim prints must not come between the results.
+    """Run tasks until the input ends."""
+    # Text that a claim prints must not mix with the results.
     answers, sys.stdout = sys.stdout, sys.stderr
     if hasattr(os, "nice") and len(sys.argv) > 1:
         os.nice(int(sys.argv[1]))
@@ -76,7 +76,7 @@ def main() -> None:
             task, arguments = json.loads(line)
             answers.write(encode(TASKS[task](**arguments)) + "\n")
             answers.flush()
-    except BrokenPipeError:  # the program that asked was killed
+    except BrokenPipeError:  # the calling program was killed
         os.dup2(os.open(os.devnull, os.O_WRONLY), answers.fileno())
 
 

@@ -1,4 +1,4 @@
-"""The subjects of the claims in reading order: a folder of :mod:`derivations.claims` each, and its modules in order."""
+"""The subjects of the claims in reading order, each a folder of :mod:`derivations.claims` and its modules in order."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Subject:
-    """A subject.
+    """A subject: a folder of claims.
 
     Args:
-        title: what readers see above its claims.
+        title: the heading above its claims.
         modules: the names of its modules, in reading order.
     """
 

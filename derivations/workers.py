@@ -1,7 +1,7 @@
 """Worker processes that check claims, for the command, for a page and for library calls.
 
-Each worker is a program of its own, :mod:`derivations.serve`, driven over pipes: it imports nothing of the program that
-asked, so it works from a notebook, from a script without a main guard, and beside threads.
+Each worker is a separate program, :mod:`derivations.serve`, driven over pipes. It imports nothing of the calling
+program, so it works from a notebook, from a script without a main guard, and beside threads.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from derivations.result import Result
 from derivations.serve import refutation, result
 
 COMMAND = (sys.executable, "-P", "-m", "derivations.serve")
-ROOT = Path(__file__).resolve().parents[1]  # where the packages stand, should they not be installed
+ROOT = Path(__file__).resolve().parents[1]  # the folder of the packages, if they are not installed
 # One thread a process: the matrices are small, and the processes already fill the cores.
 THREADS = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "MKL", "OMP")}
 
@@ -36,11 +36,11 @@ class WorkerError(RuntimeError):
 
 
 class Worker:
-    """A process that does one task at a time; it starts with the first, and again after it has ended.
+    """A process that runs one task at a time; it starts with the first task, and again after it has ended.
 
     Args:
         limit: seconds for a task, or for the process to start; None for no limit.
-        nice: added to the niceness of the process: a page comes before its checks.
+        nice: added to the niceness of the process, so that checks yield to the page.
         command: the program.
     """
 
@@ -61,9 +61,9 @@ class Worker:
         """Refute mutants of one function, as :func:`derivations.mutants.refutation.refute` does.
 
         Args:
-            places: the mutants, by their places among all.
-            seconds: every step, and what it costs.
-            seed: of the random points.
+            places: numbers of the mutants.
+            seconds: every step, with its seconds.
+            seed: seed of the random points.
 
         Raises:
             WorkerError: if the process ended or took too long; the next task starts another.
@@ -80,7 +80,7 @@ class Worker:
             process.wait()
             for pipe in (process.stdin, process.stdout):
                 if pipe:
-                    with suppress(OSError):  # what was still to be written has no reader any more
+                    with suppress(OSError):  # the process that would read the rest has ended
                         pipe.close()
 
     def _do(self, task: str, arguments: dict[str, Any]) -> Any:
@@ -103,8 +103,8 @@ class Worker:
             stdout=subprocess.PIPE,
             text=True,
             env={**THREADS, **os.environ, "PYTHONPATH": path},
-            # An interrupt at a terminal is for the program that asked, which ends this one. Not a session of its own:
-            # Linux shares the processor out between sessions first, whatever their niceness.
+            # An interrupt at a terminal is for the calling program, which ends this one. No session of its own: Linux
+            # divides the processor between sessions first, whatever the niceness.
             process_group=0 if os.name == "posix" else None,
         )
         self._answer(process)
@@ -127,10 +127,10 @@ class Worker:
 
 
 class Workers:
-    """A number of workers, and the tasks that wait for one of them; used in a ``with`` statement.
+    """A pool of workers with a queue of tasks; used in a ``with`` statement.
 
     Args:
-        jobs: workers, >= 1; each starts with its first task.
+        jobs: number of workers, >= 1; each starts with its first task.
     """
 
     def __init__(self, jobs: int) -> None:
@@ -141,10 +141,10 @@ class Workers:
         self._threads = ThreadPoolExecutor(jobs, thread_name_prefix="claims")
 
     def submit(self, task: Callable[[Worker], _Answer]) -> Future[_Answer]:
-        """Do a task on the next worker that is free."""
+        """Run a task on the next free worker."""
 
         def on_a_worker() -> _Answer:
-            worker = self._idle.get()  # there is one: there are as many threads as workers
+            worker = self._idle.get()  # never blocks: there are as many threads as workers
             try:
                 return task(worker)
             finally:
@@ -156,7 +156,7 @@ class Workers:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """End the processes: after the last task, or at once where something was raised."""
+        """End the processes: after the last task, or at once after an exception."""
         self._threads.shutdown(wait=kind is None, cancel_futures=True)
         for worker in self._workers:
             worker.kill()

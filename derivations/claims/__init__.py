@@ -1,1 +1,1 @@
-"""The claims: a folder a subject, and in it a file an idea. :mod:`derivations.subjects` has their order."""
+"""The claims: a folder for each subject, a file for each idea. :mod:`derivations.subjects` has their order."""

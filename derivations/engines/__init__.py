@@ -1,4 +1,4 @@
-"""What decides a step: one engine a module, each exact. They compute with SymPy."""
+"""The engines that decide steps, one in each module. Each is exact; they compute with SymPy."""
 
 from gdn_core.extras import need
 

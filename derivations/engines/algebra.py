@@ -1,7 +1,7 @@
-"""Declaring matrices and what is assumed of them, for identities that hold for every size.
+"""Declare matrices of symbolic size and assumptions on them, for identities that hold for every size.
 
-An :class:`Algebra` declares letters with symbolic shapes, and scalars; expressions of them are written with ``+ - * @``
-and ``.T``, and two expressions are equal where their difference has no normal form left.
+An :class:`Algebra` declares letters (matrices of symbolic shape) and scalars. Expressions are written with ``+ - * @``
+and ``.T``. Two expressions are equal if the normal form of their difference is zero.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ class Algebra(Words):
         """Declare a letter.
 
         Args:
-            name: how the letter is called in residuals.
+            name: the letter's name in residuals.
             rows: its number of rows, a name or "1".
             cols: its number of columns.
-            tex: how it is printed; the name by default.
+            tex: its TeX; the name by default.
             symmetric: it equals its transpose.
             diagonal: it is diagonal, so it is symmetric and commutes with the other diagonal letters.
 
@@ -72,7 +72,7 @@ class Algebra(Words):
         return self.matrix(name, size, size, tex=tex, diagonal=True)
 
     def inverse(self, letter: Letter) -> Letter:
-        """Declare the inverse of a letter, with the rules that make it one."""
+        """Declare the inverse of a letter, with the rewriting rules for it."""
         of = letter.declared
         if of.rows != of.cols:
             raise ShapeError(f"{of.name}: expected a square matrix, got {of.rows} x {of.cols}")
@@ -110,14 +110,14 @@ class Algebra(Words):
         return Number(self, value)
 
     def rule(self, pattern: Expr, replacement: Expr | int) -> None:
-        """Assume ``pattern == replacement``: wherever the pattern stands it is replaced.
+        """Assume ``pattern == replacement``: every occurrence of the pattern is rewritten.
 
         Args:
             pattern: one word with coefficient 1.
-            replacement: an expression of the same shape. Rules must not run in circles.
+            replacement: an expression of the same shape. Rewriting must terminate.
 
         Raises:
-            ValueError: if the pattern is no single word, or one that is cut at an inner size of 1.
+            ValueError: if the pattern is not a single word, or has an inner size of 1.
         """
         replacement = expression(self, replacement)
         same_shape(pattern, replacement)
@@ -139,7 +139,7 @@ class Algebra(Words):
         """Assume that a polynomial in the scalars equals another; its leading term is rewritten.
 
         Raises:
-            ValueError: if letters occur in it, or its leading coefficient is not 1 or -1.
+            ValueError: if it contains letters, or its leading coefficient is not 1 or -1.
         """
         cell = (scalar - expression(self, replacement)).cells()[0][0]
         if set(cell) != {((), ())}:
@@ -151,7 +151,7 @@ class Algebra(Words):
 
 
 def trace(x: Expr) -> Normal:
-    """Return the trace of an expression, each word of which passes through a size of 1 and so is a number.
+    """Return the trace of an expression whose words all have an inner size of 1, so that each trace is a number.
 
     Raises:
         ShapeError: if the expression is not square, or a word of it has no inner size of 1.

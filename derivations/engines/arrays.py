@@ -1,8 +1,8 @@
-"""The code on words: arrays of every size, on which :func:`gdn_core.reference.step` itself runs.
+"""The code on words: arrays of symbolic size, on which :func:`gdn_core.reference.step` itself runs.
 
-An array is known by its word and its number of axes; a gate by what it multiplies: the whole memory, its key channels
-or its value channels. The operations are those that the code uses. What a size cannot decide, such as whether a vector
-broadcasts along the axis that was meant, is decided here by the shape of the words: a wrong axis raises.
+An array is a word and a number of axes. A gate is a scalar or a diagonal matrix, on the key channels or the value
+channels. The operations are those that the code uses. Broadcasting along a wrong axis, which equal sizes would hide,
+raises here, since the shapes of words are names.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Array:
     """A memory, or a vector as a column with one axis.
 
     Args:
-        word: what it is.
+        word: the matrix or column.
         ndim: its number of axes: 2, or 1 for a column.
     """
 
@@ -74,7 +74,7 @@ class Array:
 
 
 class GateArray:
-    """A gate: a scalar, or a diagonal matrix, which multiplies the channels of its size.
+    """A gate: a scalar, or a diagonal matrix that multiplies the channels of its size.
 
     Args:
         word: a 1 x 1 or a diagonal word.
@@ -102,7 +102,7 @@ class GateArray:
 
 
 class LogGate:
-    """The logarithm of a decay, which the code may do nothing with but take its exponential."""
+    """The logarithm of a decay; its exponential is the only operation."""
 
     def __init__(self, gate: GateArray) -> None:
         self.gate = gate

@@ -1,7 +1,7 @@
-"""A rule's stream on every carrier: letters at the widths that the rule gives its gates.
+"""The stream of a rule on each carrier: free letters, at the widths of the rule's gates.
 
-What a rule fixes is fixed here, and everything else stays free: what is checked of these tokens holds for whatever
-values, feature maps and discretisations make them.
+Absent and tied gates are as in the rule; everything else is free. So a check of these tokens holds for all values,
+feature maps and discretisations that produce them.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ Shapes = dict[str, tuple[int, ...]]
 def shapes(rule: WriteRule, T: int, V: int, K: int) -> Shapes:
     """Return the shapes of the letters of a memory ``S`` and of a stream of T tokens.
 
-    Of a gate that the rule does not have, the letter is there at scalar width, and :func:`tokens` fixes it.
+    An absent gate has a letter of scalar width, whose value :func:`tokens` sets.
     """
-    V += rule.normalised  # the normaliser is one more value channel; its value 1 is a special case of a letter
+    V += rule.normalised  # the normaliser is one more value channel, whose value 1 is a special case of a letter
     return _shapes(rule.decay, rule.erase, rule.write, T, V, K)
 
 
 def every_width(T: int, V: int, K: int) -> Iterator[Shapes]:
     """Yield the shapes for every combination of the widths that the gates of the family have.
 
-    A gate that is absent is a scalar one at a value of its own, and needs no shapes of its own.
+    An absent gate is a scalar gate at a fixed value, so it needs no combination of its own.
     """
     erase, write = (Gate.SCALAR, Gate.KEY), (Gate.SCALAR, Gate.VALUE, Gate.MATRIX)
     decay = (Gate.SCALAR, Gate.KEY, Gate.VALUE, Gate.MATRIX)
@@ -53,7 +53,7 @@ def _shapes(decay: Gate, erase: Gate, write: Gate, T: int, V: int, K: int) -> Sh
 
 
 def tokens(rule: WriteRule, letters: dict[str, Array]) -> Token:
-    """Make the stream of a rule from free letters: absent, tied and fixed gates as it has them.
+    """Make the stream of a rule from free letters, with absent, tied and constant gates as in the rule.
 
     Args:
         rule: a member of the family.
@@ -75,7 +75,7 @@ def tokens(rule: WriteRule, letters: dict[str, Array]) -> Token:
 
 @dataclass(frozen=True)
 class Case:
-    """A memory, a stream, and the operations of the carrier that they live on.
+    """A memory, a stream, and the operations of their carrier.
 
     Args:
         S: the memory before the first token, [V, K].
@@ -100,7 +100,7 @@ class Case:
         return code(self.S, self.x, exp=self.exp, stack=self.stack, **options)
 
     def compare(self, left: tuple[Array, Array], right: tuple[Array, Array]) -> dict[str, Any]:
-        """Return the residuals of two ends: of the memories and of the outputs."""
+        """Return the residuals of two results, of the memories and of the outputs."""
         return {name: self.residual(one, other) for name, one, other in zip("So", left, right, strict=True)}
 
 
@@ -126,7 +126,7 @@ def points(rule: WriteRule, T: int, V: int, K: int, rng: random.Random) -> Case:
 
 
 def vectors(rule: WriteRule, T: int) -> Case:
-    """Return a stream of the rule whose keys, queries and values have any width: its gates must be scalars.
+    """Return a stream of the rule with keys, queries and values of any width; the rule's gates must be scalars.
 
     Raises:
         ValueError: if the rule has a gate for each channel.
@@ -138,5 +138,5 @@ def vectors(rule: WriteRule, T: int) -> Case:
 
 
 def scalar_gates(rule: WriteRule) -> bool:
-    """Hold for the rules whose gates are one number for the whole memory."""
+    """Tell whether all gates of a rule are scalars."""
     return {rule.decay, rule.erase, rule.write} <= {Gate.NONE, Gate.SCALAR}

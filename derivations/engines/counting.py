@@ -1,7 +1,7 @@
-"""The code on shapes: what a form costs, counted by running it.
+"""The code on shapes: count the multiplications of a form by running it.
 
-An array knows its shape alone. Every operation returns an array of the shape that it would have, and adds the
-multiplications that it would make to a count. Additions come with them, one for one or fewer.
+An array has only a shape. Every operation returns an array of the resulting shape, and adds the number of its
+multiplications to a count. There are at most as many additions, which are not counted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Count:
 
 
 class Shaped:
-    """An array that knows its shape, and where its operations are counted."""
+    """An array with only a shape, whose operations are counted."""
 
     __array_ufunc__ = None
 
@@ -76,7 +76,7 @@ def stack(arrays: Sequence[Shaped]) -> Shaped:
 
 
 def stream(T: int, V: int, K: int) -> tuple[Shaped, Token, Count]:
-    """Return a memory and a stream under scalar gates, and the count of what is done with them."""
+    """Return a memory and a stream with scalar gates, and the count of the operations on them."""
     count = Count()
     shapes = {"q": (T, K), "k": (T, K), "v": (T, V), "g": (T, 1, 1), "b": (T, 1), "w": (T, 1)}
     return Shaped((V, K), count), Token(**{name: Shaped(shape, count) for name, shape in shapes.items()}), count

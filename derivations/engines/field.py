@@ -2,8 +2,8 @@
 
 A difference of two polynomials that is not zero vanishes at a random point with probability at most degree / |set|
 (Schwartz and Zippel); several primes multiply their bounds. Decays are powers of an element of order q, where
-p = 2 q + 1 and both are prime: log decays live mod q, what they are the logs of lives mod p, and ``exp`` is a
-homomorphism between the two, as it is on the reals. The two parts are drawn independently.
+p = 2 q + 1 and both are prime. Log decays are integers mod q, all other numbers integers mod p, and ``exp`` is a
+homomorphism from the first to the second, as on the reals. The two kinds are drawn independently.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-SMALLEST = 1 << 28  # a bound below q, the size of the smallest set that a letter is drawn from
+SMALLEST = 1 << 28  # lower bound on q, the size of the smallest set that a letter is drawn from
 _HALF = 15  # bits: products of halves, summed over at most 2^23 entries, are exact in float64
 
 
@@ -50,7 +50,7 @@ class Residues:
         return self._with(self.values[index])
 
     def __str__(self) -> str:
-        """Show the first entry that is not zero, as a residual is read."""
+        """Format the first entry that is not zero."""
         places = np.argwhere(self.values)
         if not len(places):
             return f"0 mod {self.modulus}"
@@ -61,7 +61,7 @@ class Residues:
         )
 
     def __bool__(self) -> bool:
-        """Whether any entry is not zero: what makes an array a residual."""
+        """Whether any entry is not zero, as for every residual."""
         return bool(self.values.any())
 
     def __add__(self, other: Any) -> Residues:
@@ -233,7 +233,7 @@ def _powers(base: int, modulus: int) -> np.ndarray:
 
 
 def _is_prime(n: int) -> bool:
-    """Decide primality for n < 2^32: Miller and Rabin with witnesses 2, 7, 61 make no mistake there."""
+    """Decide primality for n < 2^32, by Miller-Rabin with witnesses 2, 7, 61, which is exact there."""
     for small in (2, 3, 5, 7, 11, 13, 17, 19, 23):
         if n % small == 0:
             return n == small

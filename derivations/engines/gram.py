@@ -1,10 +1,9 @@
-"""The code on vectors of any width: keys and queries known by their inner products alone, values by name.
+"""The code on vectors of any width: keys and queries are known by their inner products, values by name.
 
-What runs is the code, on arrays whose key axis holds coefficients: over the letters ``S0`` (the first memory), the
-keys and the queries. Contracting that axis replaces two letters by their inner product, ``k_i . k_j`` or ``k_i . q_j``,
-and a letter with ``S0`` by ``S0 k_j`` or ``S0 q_j``: that is all that one can do with a key without looking at its
-channels, so a result holds for every dk and dv. An operation that does look, such as the product of two keys channel
-by channel, raises.
+The code runs on arrays whose key axis holds coefficients over the letters ``S0`` (the first memory), the keys and the
+queries. Contracting that axis replaces two letters by their inner product, ``k_i . k_j`` or ``k_i . q_j``, and a letter
+with ``S0`` by ``S0 k_j`` or ``S0 q_j``. No other operation is defined, so a result holds for every dk and dv. An
+operation on single channels, such as the product of two keys channel by channel, raises.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _TOKEN, _KEY, _VALUE = "", "K", "V"  # what an axis is: of known entries, of coe
 
 
 class Axes:
-    """An array whose axes are known by kind, over polynomials in the inner products, gates and values."""
+    """An array whose axes have kinds, over polynomials in the inner products, gates and values."""
 
     __array_ufunc__ = None
 
@@ -30,7 +29,7 @@ class Axes:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape; a symbolic axis must not be counted, so it answers with its number of coefficients."""
+        """The shape; a symbolic axis, which has no size, shows its number of coefficients."""
         return self.entries.shape
 
     @property
@@ -122,7 +121,7 @@ class Gram:
         )
         ring.let_exp(ring["g"], "a")
         self._ring = ring
-        # Coefficients are over S0, k_1 .. k_C, q_1 .. q_C. Should a query meet a query, or S0 itself, a letter stays.
+        # Over S0, k_1 .. k_C, q_1 .. q_C. The product of two queries, or of S0 with itself, is the letter "never".
         gram = np.full((2 * C + 1, 2 * C + 1), ring["never"][()], dtype=object)
         keys, queries = slice(1, C + 1), slice(C + 1, 2 * C + 1)
         gram[0, keys] = gram[keys, 0] = ring["Sk"]

@@ -1,4 +1,4 @@
-"""How names, signs and numbers are printed, in TeX and in plain text."""
+"""Print names, signs and numbers, in TeX and in plain text."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def signed(terms: Iterable[tuple[int, str]]) -> str:
 
 
 def tex_name(name: str) -> str:
-    """Print a name: Greek letters spelt out get a backslash, what follows an underscore or a digit becomes an index."""
+    """Print a name: a Greek letter gets a backslash; the part from an underscore or digit on becomes an index."""
     stem, _, index = name.partition("_")
     bare = stem.rstrip("0123456789")
     index = stem[len(bare) :] + index
@@ -39,14 +39,14 @@ def tex_name(name: str) -> str:
 
 
 def transposed(printed: str, style: Style) -> str:
-    """Print the transpose of what binds tightly enough to be transposed."""
+    """Print the transpose of an atom."""
     if style is TEXT:
         return f"{printed}'"
     return rf"({printed})^\top" if "^" in printed and printed[0] != "(" else rf"{printed}^\top"
 
 
 def times(number: Fraction, text: str) -> str:
-    """Print a number that is not negative, and what it multiplies."""
+    """Print a nonnegative number times a factor."""
     printed = str(number) if number.denominator == 1 else rf"\tfrac{{{number.numerator}}}{{{number.denominator}}}"
     return printed if not text else text if number == 1 else f"{printed} {text}"
 

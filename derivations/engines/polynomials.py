@@ -1,4 +1,4 @@
-"""How polynomials and fractions are printed in TeX, expanded or factored."""
+"""Print polynomials and fractions in TeX, expanded or factored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def polynomial(value: PolyElement, names: Names | None = None) -> str:
 
     Args:
         value: a polynomial with exact coefficients.
-        names: how letters are printed that are not printed by their name.
+        names: TeX of letters that differs from their names.
     """
     return _sum([(coefficient, _monomial(value, monomial, names)) for monomial, coefficient in value.terms()])
 
@@ -35,7 +35,7 @@ def fraction(numerator: Sequence[tuple[PolyElement, str]], denominator: PolyElem
     Args:
         numerator: polynomials that are not zero, each with its factor, which may be empty.
         denominator: a polynomial that is not zero.
-        names: how letters are printed that are not printed by their name.
+        names: TeX of letters that differs from their names.
     """
     if not numerator:
         return "0"
@@ -86,7 +86,11 @@ def _with_positive_constants(factors: Factors, number: Fraction) -> tuple[Factor
 
 
 def _sum_of_products(parts: Sequence[tuple[PolyElement, str]], names: Names | None) -> tuple[Fraction, str]:
-    """Print a sum with coprime coefficients, few of them negative, and return what it was divided by."""
+    """Print a sum divided by the content of its coefficients, the sign chosen so that few are negative.
+
+    Returns:
+        The content, and the printed sum.
+    """
     found = [(_exact(c), value, m, last) for value, last in parts for m, c in value.terms()]
     number = Fraction(gcd(*(c.numerator for c, *_ in found)), lcm(*(c.denominator for c, *_ in found)))
     number = -number if 2 * sum(c < 0 for c, *_ in found) > len(found) else number
@@ -120,7 +124,7 @@ def _power(base: str, power: int, *, loose: bool = False) -> str:
 
 
 def _sum(terms: Sequence[tuple[Any, str]]) -> str:
-    """Join numbers and what they multiply; a positive number comes first, or else a positive term if there is one."""
+    """Join terms; a positive number comes first, or else a positive term if there is one."""
     ordered = [(_exact(number), text) for number, text in terms if number]
     positive = [i for i, (number, _) in enumerate(ordered) if number > 0]
     first = next((i for i in positive if not ordered[i][1]), positive[0] if positive else 0)

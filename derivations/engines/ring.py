@@ -1,7 +1,7 @@
-"""The code on symbols: every entry a letter, every result a polynomial with integer coefficients.
+"""The code on symbols: every entry is a letter, every result a polynomial with integer coefficients.
 
-Two polynomials are equal exactly where their difference has no term: nothing is simplified and nothing guessed. The
-exponential of a letter is a letter too, so ``exp(x + y) = exp(x) exp(y)`` holds by construction. That loses nothing:
+Two polynomials are equal if and only if their difference has no term, so nothing has to be simplified. The exponential
+of a letter is a letter too, so ``exp(x + y) = exp(x) exp(y)`` holds by construction. No identity is lost by this:
 exponentials of linearly independent letters satisfy no polynomial relation.
 """
 
@@ -20,8 +20,8 @@ class Ring:
     """Arrays of letters, and the carrier's exponential.
 
     Args:
-        exponentials: the shapes of the arrays of letters that :meth:`let_exp` gives a meaning; each brings its
-            inverses, so that an exponential of a difference can be written down whatever its sign.
+        exponentials: the shapes of the arrays of letters for :meth:`let_exp`; each letter has an inverse, for the
+            exponential of a difference.
         shapes: the shapes of the other arrays of letters.
     """
 
@@ -29,7 +29,7 @@ class Ring:
         exponentials = exponentials or {}
         shapes = {**shapes, **exponentials, **{f"1/{name}": shape for name, shape in exponentials.items()}}
         places = [(name, i) for name, shape in shapes.items() for i in np.ndindex(shape)]
-        # Over the integers, and not the rationals: there a float would be taken for the fraction that it stands for.
+        # Over the integers, since over the rationals a float would silently become a fraction.
         ring = PolyRing([Symbol(_letter(name, i, shapes[name])) for name, i in places], ZZ)
         self._arrays = {name: np.empty(shape, dtype=object) for name, shape in shapes.items()}
         self._position: dict[tuple[str, tuple[int, ...]], int] = {}
@@ -49,7 +49,7 @@ class Ring:
         return self._arrays[name]
 
     def let_exp(self, logs: Letters, name: str) -> None:
-        """Let the exponentials of ``logs``, each one monomial with coefficient 1, be the letters of ``name``."""
+        """Define the exponentials of ``logs``, each a monomial with coefficient 1, as the letters of ``name``."""
         for log, letter, inverse in zip(logs.flat, self[name].flat, self[f"1/{name}"].flat, strict=True):
             ((monomial, coefficient),) = log.terms()
             if coefficient != 1:
@@ -60,7 +60,7 @@ class Ring:
         """Return the exponential of an array, elementwise: each entry a sum of declared logs, with integer factors.
 
         Raises:
-            ArithmeticError: if an entry has a term whose exponential has not been declared.
+            ArithmeticError: if an entry has a term whose exponential is not defined.
         """
         result = np.empty(x.shape, dtype=object)
         for i, entry in np.ndenumerate(x):
@@ -74,7 +74,7 @@ class Ring:
         return result
 
     def reduce(self, entry: Any) -> Any:
-        """Cancel each letter against its inverse: what is left is zero exactly where the entry is."""
+        """Cancel letters against their inverses; the result is zero if and only if the entry is."""
         if not isinstance(entry, PolyElement) or not self._inverse_pairs:
             return entry
         reduced = entry.ring.zero
@@ -107,7 +107,7 @@ class Ring:
 
 
 def determinant(square: np.ndarray) -> Any:
-    """Return the determinant of a square array of any carrier, by Laplace's expansion: nothing is divided."""
+    """Return the determinant of a square array of any carrier, by Laplace's expansion, without division."""
     if len(square) == 1:
         return square[0, 0]
     minors = (np.delete(np.delete(square, 0, axis=0), j, axis=1) for j in range(len(square)))
@@ -115,6 +115,6 @@ def determinant(square: np.ndarray) -> Any:
 
 
 def _letter(name: str, index: tuple[int, ...], shape: tuple[int, ...]) -> str:
-    """Name a letter by its place, counted from 1; an axis of one entry is not counted."""
+    """Name a letter by its place, counted from 1; axes of size 1 are left out."""
     counted = [str(i + 1) for i, size in zip(index, shape, strict=True) if size > 1]
     return name + ("" if all(size < 10 for size in shape) else "_").join(counted)

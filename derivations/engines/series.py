@@ -13,8 +13,8 @@ and two of different normal forms differ at some order.
 **Why it holds for matrices.** Substituting a square matrix ``A`` for a variable ``a`` in convergent power series in
 ``a`` is a homomorphism: sums and products go to sums and products, whether ``A`` is singular, defective or neither.
 An element without a pole in ``a`` whose denominators are powers of ``a`` is such a series everywhere (``pole``
-returns what is in the way); one with a denominator like ``1 - a/2`` is wherever that matrix has an inverse. An
-element with a pole in ``a``, such as ``(e^a - 1)/a`` written with ``A^-1``, needs an invertible ``A``.
+returns the poles). One with a denominator like ``1 - a/2`` is one wherever ``I - A/2`` is invertible. One with a
+pole in ``a``, such as ``(e^a - 1)/a`` written with ``A^-1``, needs an invertible ``A``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Variables:
 
     Args:
         names: the names, in one string; products are printed in their order.
-        tex: how variables are printed that are not printed by their name.
+        tex: TeX of variables that differs from their names.
     """
 
     def __init__(self, names: str, tex: dict[str, str] | None = None) -> None:
@@ -59,7 +59,7 @@ class Variables:
         """Return a constant.
 
         Raises:
-            TypeError: if the value is not exact: a float would be taken for the fraction that it stands for.
+            TypeError: if the value is not exact; a float would silently become a fraction.
         """
         if isinstance(value, bool) or not isinstance(value, int | Fraction | np.integer):
             raise TypeError(f"expected an integer or a fraction, got {type(value).__name__}")
@@ -144,7 +144,7 @@ class Series:
         """Print in TeX, as one fraction in normal form.
 
         Args:
-            names: how variables are printed here that are printed otherwise elsewhere.
+            names: TeX of variables, for this call.
         """
         names = {**self.variables.tex, **names}
         denominators = (factor.denom for factor in self.terms.values())
@@ -234,7 +234,7 @@ class Series:
         return {n: out.get(n, zero) for n in range(min(lowest, 0), order + 1)}
 
     def pole(self, variable: Series) -> list[Series]:
-        """Return what keeps the element from being an entire function of a variable: nothing, if it is one."""
+        """Return the parts that are not entire functions of a variable; none if the element is entire."""
         gen = self._generator(variable)
         index = self.variables.ring.gens.index(gen)
         found = [coefficient for n, coefficient in self.expanded(variable, 0).items() if n < 0 and coefficient]

@@ -1,6 +1,6 @@
-"""Signs of series: a proof that an element is not negative where its variables are positive.
+"""Signs of series: prove that an element is nonnegative where its variables are positive.
 
-The proof climbs a ladder: where the value at 0 and the derivative are not negative, neither is the element.
+The proof is by repeated differentiation: if the value at 0 and the derivative are nonnegative, so is the element.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from derivations.engines.series import Series
 
 
 def unproved(x: Series, variable: Series, *, rungs: int = 6) -> list[Series]:
-    """Show that an element is not negative where every variable is positive; return what is left to show.
+    """Try to prove that an element is nonnegative where every variable is positive.
 
-    A term is not negative if the coefficients of its rational function are not. Otherwise the ladder climbs: if the
-    value at 0 and the derivative with respect to ``variable`` are not negative, neither is the element. An element
-    that is not zero is then positive wherever the variables are.
+    A term is nonnegative if the coefficients of its rational function are. If some are negative, the value at 0 and the
+    derivative with respect to ``variable`` are proved nonnegative instead. An element that is not zero is then positive
+    where the variables are positive.
 
     Args:
         x: the element.
-        variable: what to differentiate by.
-        rungs: how often.
+        variable: the variable to differentiate by.
+        rungs: the largest number of derivatives.
 
     Returns:
-        Nothing, or the element that the ladder got stuck on.
+        An empty list if it is proved, else the derivative that could not be decided.
     """
     if all(_has_no_sign(factor) for factor in x.terms.values()):
         return []

@@ -1,7 +1,7 @@
-"""Matrix expressions as trees: their shapes are checked as they are made, and they print as they were written.
+"""Matrix expressions as trees: shapes are checked on construction, and expressions print as they were written.
 
-What an expression is equal to is decided by its normal form, in :mod:`derivations.engines.words`; the formula that is
-printed is the formula that was checked.
+Equality is decided by normal forms, in :mod:`derivations.engines.words`. The printed formula is the one that was
+checked.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Expr:
         raise ShapeError(f"{self} * {other}: expected a scalar, got {shape(self)} and {shape(other)}; products take @")
 
     def __rmul__(self, other: int) -> Expr:
-        if other in (1, -1):  # so that a sign is printed as one
+        if other in (1, -1):  # so that it is printed as a sign
             return self if other == 1 else -self
         return expression(self.algebra, other) * self
 
@@ -164,7 +164,7 @@ class Identity(Expr):
 
 
 class Zero(Expr):
-    """Zeros."""
+    """A matrix of zeros."""
 
     def __init__(self, algebra: Words, rows: Size, cols: Size) -> None:
         self.algebra, self.rows, self.cols = algebra, (rows,), (cols,)
@@ -241,7 +241,7 @@ class Scaled(Expr):
             return _wrapped(self.inner, PRODUCT, style)
         if self.factor is self.inner:
             return f"{_wrapped(self.factor, ATOM, style)}^2"
-        number = isinstance(self.factor, Product)  # of a row and a column: what follows does not belong to it
+        number = isinstance(self.factor, Product)  # a row times a column, which needs brackets before another factor
         return f"{_wrapped(self.factor, ATOM if number else PRODUCT, style)} {_wrapped(self.inner, PRODUCT, style)}"
 
 

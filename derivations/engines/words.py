@@ -1,19 +1,17 @@
 """Noncommutative words of matrices: identities for every size, decided by a normal form.
 
-A word is a product of letters: matrices with symbolic shapes, some of them transposed. What is assumed of them stands
-in rewriting rules, such as ``k' k -> kappa``. A normal form is a sum of words with coefficients in a polynomial ring
-over the integers, in which
+A word is a product of letters: matrices of symbolic shape, possibly transposed. Assumptions are rewriting rules, such
+as ``k' k -> kappa``. A normal form is a sum of words with coefficients in a polynomial ring over the integers, in which
 
-* products are flattened and transposes pushed to the letters; ill-shaped products have raised before, in
-  :mod:`derivations.engines.trees`;
+* products are flattened and transposes moved to the letters; :mod:`derivations.engines.trees` has checked the shapes;
 * a word is cut wherever an inner size is 1: the pieces between two cuts are numbers, which commute and equal their
-  transposes, so they are sorted and written one way round;
-* neighbouring diagonal letters are sorted, for they commute;
-* the rules have been applied until none fits.
+  transposes, so they are sorted, and the transpose that sorts first is written;
+* neighbouring diagonal letters are sorted, since they commute;
+* the rules have been applied until none matches.
 
 Every step is an identity of matrices, so two expressions of one normal form are equal whatever the sizes and entries.
-The converse needs more: where the rules are not confluent, different normal forms may be equal, and a proof fails that
-should not.
+The converse holds only if the rules are confluent: otherwise equal expressions may have different normal forms, and a
+true identity is not proved.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ Cell = dict[Term, PolyElement]
 
 
 class RewriteError(RuntimeError):
-    """Rules that do not end."""
+    """Rewriting does not terminate."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +41,10 @@ class Declared:
     """A declared matrix.
 
     Args:
-        name: how it is called in residuals.
+        name: its name in residuals.
         rows: its number of rows.
         cols: its number of columns.
-        printed: how it is printed in TeX.
+        printed: its TeX.
         symmetric: it equals its transpose.
         diagonal: it commutes with the other diagonal letters.
     """
@@ -60,7 +58,7 @@ class Declared:
 
 
 class Words:
-    """Declared letters and scalars, and what is assumed of them: sums of words are multiplied and rewritten here.
+    """Declared letters and scalars, and the assumptions on them; sums of words are multiplied and rewritten here.
 
     Args:
         scalars: names of commuting scalars, in one string; an earlier one is rewritten into later ones by relations.
@@ -115,7 +113,7 @@ class Words:
         return tuple(out)
 
     def cut(self, word: Word) -> Term:
-        """Take the numbers out of a word: what stands between two sizes of 1."""
+        """Separate the numbers from a word: the pieces between two inner sizes of 1."""
         if not word:
             return (), ()
         edges = [self.sizes(word[0])[0], *(self.sizes(atom)[1] for atom in word)]
@@ -136,7 +134,7 @@ class Words:
         return self.rewritten(out)
 
     def rewritten(self, cell: Cell) -> Cell:
-        """Apply the rules until none fits, then the relations."""
+        """Apply the rules until none matches, then the relations."""
         if self.rules:
             todo, out = dict(cell), Cell()
             for _ in range(100_000):
@@ -166,7 +164,7 @@ class Words:
                 kept = scalars if i == 0 else scalars[: i - 1] + scalars[i:]
                 for (inner, middle), value in replacement.items():
                     more, rest = self.cut(piece[:at] + middle + piece[at + n :])
-                    if i:  # the piece was a number, and so is what it became
+                    if i:  # the piece was a number, so its replacement is one
                         more, rest = (more if not rest else (*more, rest)), word
                     Words.add_to(out, (tuple(sorted((*kept, *inner, *more))), rest), value)
                 return out
@@ -174,7 +172,7 @@ class Words:
 
 
 class Normal:
-    """A normal form: truthy where it is not zero, and printed as the residual that a failing check shows."""
+    """A normal form: truthy if it is not zero; prints as a residual."""
 
     def __init__(self, algebra: Words, cells: list[list[Cell]], one: str) -> None:
         self.algebra, self.cells, self.one = algebra, cells, one

@@ -1,7 +1,7 @@
-"""The code on letters: what a function does to letters is its formula, printed in the form it is written in.
+"""The code on letters: run a function on letters, and print the result as the formula that it computes.
 
-A :class:`Written` is a carrier whose entries are formulas. Nothing is decided here: the functions that are run are
-those that a step checks, so that the statement shown is the statement checked.
+A :class:`Written` is a carrier whose entries are formulas. Nothing is decided here. The functions are those that the
+steps check, so the printed statement is the checked one.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ SUM, ENTRYWISE, PRODUCT, POWER, ATOM = range(5)  # how tightly a printed form bi
 
 
 class Kind(Enum):
-    """What a letter is, and so what the code's ``*`` means beside it."""
+    """The kind of a letter, which says what ``*`` with it means."""
 
     SCALAR = "scalar"
     OPERATOR = "operator"  # a function of one square matrix: all of them commute, and 1 is the identity
-    COLUMN = "column"  # a number a token: beside a matrix it multiplies the rows
-    MATRIX = "matrix"  # a row a token, or the memory: * is entry by entry
+    COLUMN = "column"  # a number for each token: it multiplies the rows of a matrix
+    MATRIX = "matrix"  # a row for each token, or the memory: * is entry by entry
 
 
 class Written:
     """A formula made of letters.
 
     Args:
-        tex: how it is printed.
-        kind: what it is.
-        binding: how tightly the printed form binds.
-        number: its value, where it is a number.
+        tex: its TeX.
+        kind: its kind.
+        binding: how tightly the TeX binds, for brackets.
+        number: its value, if it is a number.
     """
 
     def __init__(self, tex: str, kind: Kind = Kind.SCALAR, binding: int = ATOM, number: Fraction | None = None) -> None:
@@ -129,7 +129,7 @@ class Written:
 
 
 class Below:
-    """A mask of ones on and below a diagonal, that the code multiplies a matrix by."""
+    """A mask of ones on and below a diagonal, by which the code multiplies a matrix."""
 
     def __init__(self, diagonal: int = 0) -> None:
         self.diagonal = diagonal

@@ -1,1 +1,1 @@
-"""What several claims share, by subject: the letters of an induction, forms of the code, what is printed."""
+"""Models that several claims share, by subject: the letters of an induction, forms of the code, printed formulas."""

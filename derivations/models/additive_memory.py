@@ -35,5 +35,5 @@ class Additive:
 
     @property
     def answer(self) -> Expr:
-        """What it answers to the last key: its value, and the others weighed by how far the keys overlap."""
+        """The answer to the last key: its value, plus the other values weighted by the inner products of the keys."""
         return (self.k.T @ self.k) * self.v + self.N.T @ self.K @ self.k

@@ -28,7 +28,7 @@ Affine = tuple[Expr, Expr]
 
 
 def then(first: Affine, second: Affine) -> Affine:
-    """Compose S -> S M + X with the map that follows it."""
+    """Compose an affine map with the one that follows it."""
     return first[0] @ second[0], first[1] @ second[0] + second[1]
 
 
@@ -44,7 +44,7 @@ def composition() -> str:
 
 
 def composition_residual(compose: Callable[[Affine, Affine], Affine]) -> dict[str, Any]:
-    """Check that a composition does what the maps do one after the other, and that it is associative."""
+    """Compare a composition with the maps applied one after the other, and check that it is associative."""
     first, second, third, (_, S) = maps()
     left, right = compose(compose(first, second), third), compose(first, compose(second, third))
     both = apply(S, compose(first, second))

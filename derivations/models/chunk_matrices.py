@@ -30,9 +30,6 @@ def written_transform() -> str:
     return rf"W = {W}, \quad U = {U}"
 
 
-# The matrices that a kernel computes.
-
-
 def inverse_of_unit_lower(A: Array, stack: Stack) -> Array:
     """Return (I + A)^-1 for a strictly lower triangular A, row by row."""
     C = len(A)
@@ -44,7 +41,7 @@ def inverse_of_unit_lower(A: Array, stack: Stack) -> Array:
 
 
 def matrices(x: Token, *, exp: Exp, stack: Stack) -> dict[str, Array]:
-    """Return what the matrix form is made of: the decays, the masks Gamma, and the masked products of the chunk."""
+    """Return the decays, the mask Gamma and the masked products of a chunk, by name."""
     C = len(x)
     below, causal = np.tri(C, C, -1, dtype=int), np.tri(C, C, 0, dtype=int)
     G = [x.g[0, 0]]
@@ -56,7 +53,7 @@ def matrices(x: Token, *, exp: Exp, stack: Stack) -> dict[str, Array]:
 
 
 def products(x: Token, Gamma: Array, below: Any, causal: Any) -> dict[str, Array]:
-    """Return the masked products of keys and queries: of the triangular systems A, and P of the outputs."""
+    """Return the masked products: A of keys, for the triangular systems, and P of queries and keys, for the outputs."""
     KK = x.k @ x.k.T
     return {
         "A": below * (x.b * KK),
@@ -74,7 +71,7 @@ def U_and_W(x: Token, gamma: Array, gated: Array, ungated: Array, inverse: Inver
 
 
 def matrix_form(S: Array, x: Token, *, exp: Exp, stack: Stack, gated: str = "A_decayed", ungated: str = "A") -> Any:
-    """Run a chunk as the paper's matrices, with its U, W and Gamma."""
+    """Compute a chunk by the paper's matrices U, W and Gamma."""
     m = matrices(x, exp=exp, stack=stack)
     U, W = U_and_W(x, m["gamma"], m[gated], m[ungated], lambda A: inverse_of_unit_lower(A, stack))
     N = U - W @ S.T

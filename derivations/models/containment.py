@@ -1,4 +1,4 @@
-"""Which rule contains which, by the widths of their gates, and how their tokens are run against each other."""
+"""Which rule contains which, by the widths of their gates; and comparisons of their tokens."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _WIDER = {
 
 
 def contains(wide: WriteRule, narrow: WriteRule) -> bool:
-    """Tell from the widths of the gates whether one rule is another one at special values of its gates.
+    """Tell by the widths of the gates whether ``narrow`` is ``wide`` at special values of its gates.
 
-    The gates of a discretised rule come from one step, and are not free: those have claims of their own.
+    False for discretised rules, whose gates all depend on one step; these have claims of their own.
     """
     widths = ((wide.decay, narrow.decay), (wide.erase, narrow.erase), (wide.write, narrow.write))
     constant = narrow.clock is Clock.FIXED or {narrow.decay, narrow.erase, narrow.write} == {Gate.NONE}
@@ -49,7 +49,7 @@ def embedded(x: Token, wide: WriteRule) -> Token:
 
 
 def obeyed(rule: WriteRule, x: Token) -> dict[str, Any]:
-    """Return what must be zero of tokens that a rule could have made."""
+    """Return the residuals that are zero for tokens that a rule can make."""
     found: dict[str, Any] = {}
     if rule.decay is Gate.NONE:
         found["no decay"] = x.g
@@ -65,7 +65,7 @@ def obeyed(rule: WriteRule, x: Token) -> dict[str, Any]:
 
 
 def edge(wide: WriteRule, narrow: WriteRule) -> dict[str, Any]:
-    """Run the narrower rule's tokens as the wider rule's, and as its own."""
+    """Run the narrower rule's tokens under both rules, and compare."""
     case = symbols(narrow, 3, 2, 3)
     wider = replace(case, x=embedded(case.x, wide))
     return {
@@ -75,7 +75,7 @@ def edge(wide: WriteRule, narrow: WriteRule) -> dict[str, Any]:
 
 
 def differences(one: WriteRule, other: WriteRule) -> dict[str, int]:
-    """Count for each property that a rule computes with whether two rules differ in it."""
+    """Return for each property that the computation depends on 1 if two rules differ in it, else 0."""
     names = ("decay", "erase", "write", "tied", "clock", "discretisation", "features", "normalised")
     return {name: int(getattr(one, name) is not getattr(other, name)) for name in names}
 

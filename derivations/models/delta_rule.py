@@ -11,7 +11,7 @@ from gdn_core import reference
 
 
 def code_acts_as(k: Expr, gate: Expr) -> Expr:
-    """Run the code's step from the identity with no value: what comes out is what it multiplies the memory by."""
+    """Return the code's transition: its step from the identity with value 0."""
     x = arrays.token(q=k, k=k, v=Zero(k.algebra, "K", "1"), erase=gate, write=gate)
     return reference.step(arrays.Array(Identity(k.algebra, "K"), 2), x, exp=arrays.exp)[0].word
 
@@ -34,29 +34,29 @@ class Delta:
 
     @property
     def transition(self) -> Expr:
-        """What a token does to the memory, by the code: I - beta k k'."""
+        """The transition of a token by the code, I - beta k k'."""
         return code_acts_as(self.k, self.beta)
 
 
 class Length(Delta):
-    """What a transition takes from the squared length of a vector, and what it makes of its key."""
+    """The effect of a transition on the squared length of a vector, and on its key."""
 
     @property
     def loss(self) -> Expr:
-        """The multiple of (k'q)^2 that is taken from the squared length of q."""
+        """The factor of (k'q)^2 that is subtracted from the squared length of q."""
         return self.beta * (2 - self.beta * self.kappa)
 
     @property
     def eigenvalue(self) -> Expr:
-        """What the key is multiplied by."""
+        """The eigenvalue along the key."""
         return 1 - self.beta * self.kappa
 
     def kept(self, loss: Expr) -> Expr:
-        """Return the squared length that is left."""
+        """Return the squared length of q after the transition, for this factor."""
         return self.q.T @ self.q - loss * (self.k.T @ self.q) ** 2
 
     def residual(self, loss: Expr) -> Any:
-        """Compare it with what the transition leaves."""
+        """Compare it with the code's transition."""
         moved = self.transition @ self.q
         return (moved.T @ moved - self.kept(loss)).normal()
 
@@ -84,7 +84,7 @@ class Implicit(Delta):
         return moved @ moved.T + self.beta * error**2
 
     def residual(self, *, sign: int = 1) -> list[Any]:
-        """Say how far the code's step with gate theta is from the minimum: by the gradient, and by the whole loss."""
+        """Return the gradient at the code's step with gate theta, and the error of the loss around it."""
         made, _ = self.step(self.theta)
         gradient = made - self.S + sign * self.beta * (made @ self.k - self.v) * self.k.T
         above = self.H @ self.H.T + self.beta * (self.H @ self.k) ** 2

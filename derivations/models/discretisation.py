@@ -1,8 +1,8 @@
 """The variables of the claims on discretisation, and zero-order hold of the code on them.
 
-The carrier is the series in one variable ``a`` that the engine ``series`` decides, run through the functions of
-:mod:`gdn_core.ssm`; a square matrix may be put for ``a``. ``D`` is the step Delta, and ``r = -a`` where ``a`` is real
-and negative. B stands to the right of everything and is left out: the input factor is ``Bbar / B``.
+The functions of :mod:`gdn_core.ssm` run on series in one variable ``a``, which the engine ``series`` decides; ``a`` may
+stand for a square matrix. ``D`` is the step Delta, and ``r = -a`` for real negative ``a``. B is the rightmost factor
+everywhere and is left out: the input factor is ``Bbar / B``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Errata: formulas that are printed wrong, each with a counterexample and the claims that prove the right one.
 
-An entry is data, and stands with the claim that checks it, a file each in :mod:`derivations.claims.errata`: that its
-numbers are what the printed and the right formula give, what the two differ by in letters, and that the right formula
-is the code. Where a place is named, it was read there; a formula that only circulates is described without a source.
+An entry is data, beside the claim that checks it, in a file of its own in :mod:`derivations.claims.errata`. The claim
+checks the numbers of both formulas, their difference in letters, and that the right formula is the code. If a source is
+named, the wrong formula was read there. A wrong formula without a single source is described without one.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ class Erratum:
     """A formula that is printed wrong.
 
     Args:
-        title: what is wrong, in a sentence.
-        printed: the wrong formula, in TeX, as it stands there. The right one is printed from what proves it.
+        title: the fault, in a sentence.
+        printed: the wrong formula in TeX, as published. The right one is printed from its proof.
         seen: where the wrong formula was read.
         numbers: the counterexample: the letters of one scalar memory, one entry a token.
-        gives: what the wrong formula gives there.
-        should_give: what the right formula gives.
-        compared: what the two numbers are.
+        gives: the result of the wrong formula.
+        should_give: the result of the right formula.
+        compared: the quantity that the two results are.
         proved_by: the claims that prove the right formula.
-        note: what else a reader should know.
+        note: a remark for readers.
     """
 
     title: str
@@ -62,7 +62,7 @@ TWO_TOKENS = scalars(s=(1,), a=(Fraction(1, 2), Fraction(1, 4)), b=(1, Fraction(
 ONE_TOKEN = scalars(s=(1,), a=(Fraction(1, 2),), b=(1,), k=(1,), v=(3,), q=(1,))
 
 OWN_FORMULA = Source("no single place", "the formula circulates; it is described here and pinned on nobody")
-Numbers = Callable[[], tuple[Any, Any]]  # what the printed and the right formula give
+Numbers = Callable[[], tuple[Any, Any]]  # the results of the printed and of the right formula
 _ENTRIES: dict[str, Erratum] = {}  # by the name of the claim that checks the entry
 
 
@@ -75,13 +75,13 @@ def errata() -> dict[str, Erratum]:
 def erratum(
     entry: Erratum, numbers: Numbers, right: Callable[[], str], difference: Callable[[], Any] | None = None
 ) -> Callable[[Callable[[], Any]], Claim]:
-    """State the claim of an entry: that its numbers are what the two formulas give.
+    """Register the claim of an entry: its numbers are the results of the two formulas.
 
     Args:
         entry: the formula, where it is printed, and its counterexample.
-        numbers: computes what the printed and the right formula give at its numbers.
+        numbers: computes the results of the printed and of the right formula.
         right: prints the right formula from what is checked.
-        difference: computes the right less the printed formula in letters, if both are polynomials.
+        difference: computes the right formula less the printed one in letters, if both are polynomials.
     """
 
     def statement() -> str:
@@ -114,7 +114,7 @@ def _numbers(entry: Erratum) -> str:
 
 
 def against(entry: Erratum, numbers: Numbers) -> list[str]:
-    """Compare what the printed and the right formula give with what the entry says they give."""
+    """Compare the results of both formulas with those in the entry."""
     said = (entry.gives, entry.should_give)
     return [
         f"{what} formula gives {found}, the entry says {wanted}"

@@ -58,7 +58,7 @@ class Induction:
         return S.word, o.word
 
     def error(self, *, from_start: Expr | None = None, gram: Expr | None = None) -> Expr:
-        """Return the new row of the triangular system, solved: its error as a column."""
+        """Return the error of the new token, by the new row of the triangular system, as a column."""
         from_start = self.alpha * self.c if from_start is None else from_start
         gram = self.alpha * self.L if gram is None else gram
         erase = self.beta * self.k
@@ -74,7 +74,7 @@ class Induction:
         return S, self.alpha * self.c * (self.S0 @ self.q) + errors.T @ to_output @ (keys @ self.q)
 
     def residual(self, error: Expr, *, mask: Expr | None = None) -> list[Any]:
-        """Compare the two forms of n + 1 tokens."""
+        """Compare the chunk form with the recurrence, for n + 1 tokens."""
         forms = zip(self.chunk(error, mask=mask), self.recurrence(), strict=True)
         return [(chunk - recurrence).normal() for chunk, recurrence in forms]
 
@@ -89,10 +89,10 @@ SCALARS = {
 
 
 def erases(rule: WriteRule) -> bool:
-    """Hold for the rules that erase."""
+    """Tell whether a rule erases."""
     return rule.erase is not Gate.NONE
 
 
 def decays(rule: WriteRule) -> bool:
-    """Hold for the rules that decay."""
+    """Tell whether a rule decays."""
     return rule.decay is not Gate.NONE

@@ -39,7 +39,7 @@ class Objective:
         return reference.step(arrays.Array(self.M, 2), x, exp=arrays.exp)[0].word
 
     def above_the_minimum(self, decayed: Expr, error: Expr, minimiser: Expr) -> Any:
-        """Return F(S) - F(minimiser) - |S - minimiser|^2, which is 0 where ``minimiser`` is the only minimum."""
+        """Return F(S) - F(minimiser) - |S - minimiser|^2, which is 0 if ``minimiser`` is the only minimum."""
 
         def squared(x: Expr) -> Expr:
             return x @ x.T  # its trace is |x|^2

@@ -14,9 +14,9 @@ from gdn_core.rules import Discretisation
 
 
 class Model:
-    """The letters of a diagonal state space model, and of what discretisation makes of them.
+    """The letters of a diagonal state space model, and of its discretisation.
 
-    The exponential and phi_1 of each Delta A are letters too, so nothing is assumed of them.
+    The exponential and phi_1 of each Delta A are letters too, so nothing is assumed about them.
 
     Args:
         T, V, K: tokens, channels and states.

@@ -1,4 +1,4 @@
-"""Wrong variants made by machine: the source of the code, broken in every small way there is a rule for."""
+"""Mutants made by machine: the source of the code, with one small change each."""
 
 from __future__ import annotations
 import __future__
@@ -19,15 +19,15 @@ MODULES = ("gdn_core.reference", "gdn_core.ssm", "gdn_core.reference_backward")
 
 @dataclass(frozen=True)
 class Mutant:
-    """One function of the code with one place of it broken.
+    """One function of the code with one change.
 
     Args:
-        module: the module it stands in.
+        module: the function's module.
         function: the function's name, with its class if it is a method.
-        line: the line of the break in the module's file.
-        before: the statement that is broken, or the head of it.
-        after: the statement as it is broken.
-        code: the broken function, compiled.
+        line: the line of the change in the module's file.
+        before: the original statement, or its head.
+        after: the changed statement.
+        code: the changed function, compiled.
     """
 
     module: str
@@ -39,12 +39,12 @@ class Mutant:
 
     @property
     def place(self) -> str:
-        """The function with its module."""
+        """The dotted name of the function."""
         return f"{self.module}.{self.function}"
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What ``EQUIVALENT`` knows it by."""
+        """The key of the mutant in ``EQUIVALENT``."""
         return self.place, self.before, self.after
 
     def __str__(self) -> str:
@@ -56,7 +56,7 @@ class Mutant:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Break the function in place, wherever it has been imported to, and mend it again."""
+        """Change the function in place, for every module that has imported it, inside a ``with`` block."""
         function = _function(self.module, self.function)
         right = function.__code__
         function.__code__ = self.code
@@ -68,7 +68,7 @@ class Mutant:
 
 @cache
 def every_mutant() -> tuple[Mutant, ...]:
-    """Break every function of :data:`MODULES` in every way that :func:`_variants` knows, each break once."""
+    """Return every change that :func:`_variants` makes to every function of ``MODULES``, each once."""
     found: dict[tuple[str, str, str], Mutant] = {}
     for name in MODULES:
         module = importlib.import_module(name)
@@ -109,7 +109,7 @@ def _of_function(module: str, function: str, node: ast.FunctionDef, filename: st
 
 
 def _statements(node: ast.FunctionDef) -> Iterator[ast.stmt]:
-    """Yield the statements of a function, and of the functions in it, but for docstrings and what it raises."""
+    """Yield the statements of a function and of its inner functions, except docstrings and raise statements."""
     for inner in ast.walk(node):
         head = inner is node or isinstance(inner, ast.FunctionDef | ast.Raise)
         docstring = isinstance(inner, ast.Expr) and isinstance(inner.value, ast.Constant)
@@ -118,7 +118,7 @@ def _statements(node: ast.FunctionDef) -> Iterator[ast.stmt]:
 
 
 def _expressions(statement: ast.stmt) -> Iterator[tuple[ast.AST, str, int | None, ast.expr]]:
-    """Yield every expression of a statement, not of the statements in it, with the place where it stands."""
+    """Yield every expression of a statement, without those of nested statements, with its place."""
     todo: list[ast.AST] = [statement]
     while todo:
         parent = todo.pop()
@@ -133,7 +133,7 @@ def _expressions(statement: ast.stmt) -> Iterator[tuple[ast.AST, str, int | None
 
 
 def _variants(node: ast.expr) -> Iterator[ast.expr]:
-    """Yield what an expression is broken into."""
+    """Yield the changed forms of an expression."""
     match node:
         case ast.BinOp(left, ast.Add(), right):
             yield ast.BinOp(left, ast.Sub(), right)
@@ -204,12 +204,12 @@ def _put(parent: ast.AST, place: str, index: int | None, child: ast.AST) -> None
 
 
 def _head(statement: ast.stmt) -> str:
-    """Print a statement without the statements in it."""
+    """Print a statement without its nested statements."""
     return ast.unparse(ast.fix_missing_locations(statement)).partition("\n")[0]
 
 
 def _compiled(node: ast.FunctionDef, filename: str) -> CodeType:
-    bare = copy.copy(node)  # without what is evaluated where it is defined
+    bare = copy.copy(node)  # without decorators and annotations, which are evaluated at definition
     bare.decorator_list, bare.returns = [], None
     module = ast.fix_missing_locations(ast.Module([bare], []))
     made = compile(module, filename, "exec", flags=__future__.annotations.compiler_flag, dont_inherit=True)

@@ -1,8 +1,8 @@
-"""Mutants that change nothing, each with the reason: no step can refute them."""
+"""Equivalent mutants: changes without an effect, which no step can refute, each with the reason."""
 
 from __future__ import annotations
 
-# Mutants that change nothing, each by its function, its statement and the mutated statement, with the reason.
+# By function, original statement and changed statement, with the reason.
 _ONE_ROW = "A row is a memory of one value channel, so its first entry is its last."
 _ONE_DECAY = "A stream whose decays differ by value channel has been cut into rows before, so there is one to take."
 _MASKED = "What stands there is not looked at: the other branch is taken at 0."

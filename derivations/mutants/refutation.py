@@ -1,4 +1,4 @@
-"""Refuting mutants: steps of claims are run on a mutant until one fails."""
+"""Refute mutants: run steps of claims on a mutant until one fails."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Attempt = tuple[str, int, str]  # a claim, the number of its step, and the rule 
 
 @dataclass(frozen=True)
 class Refutation:
-    """What became of one mutant.
+    """The result for one mutant.
 
     Args:
-        mutant: the mutant, in words.
-        key: what ``EQUIVALENT`` knows it by.
-        by: the claim and the step that refuted it, or "" for a survivor.
-        residual: what that step found.
+        mutant: the mutant as text.
+        key: its key in ``EQUIVALENT``.
+        by: the claim and the step that refuted it; "" for a survivor.
+        residual: the residual of that step.
     """
 
     mutant: str
@@ -33,7 +33,7 @@ class Refutation:
 
 
 def attempts(results: Sequence[Result]) -> dict[Attempt, float]:
-    """Return the steps of checked claims, with the seconds that each took."""
+    """Return the steps of checked claims, with the seconds of each."""
     found: dict[Attempt, float] = {}
     for result in results:
         numbers = {step.name: n for n, step in enumerate(load()[result.claim].steps)}
@@ -42,16 +42,16 @@ def attempts(results: Sequence[Result]) -> dict[Attempt, float]:
 
 
 def refute(broken: Sequence[Mutant], seconds: dict[Attempt, float], *, seed: int = 0) -> list[Refutation]:
-    """Run the steps of claims on each mutant until one fails, and each step that failed once more on the code as it is.
+    """Run steps of claims on each mutant until one fails; then run each step that failed on the unchanged code.
 
     Args:
         broken: mutants of one function.
-        seconds: every step, and what it costs. Tried first are the steps of claims that are about the function; among
-            them those that have refuted a mutant, and then the fast ones.
-        seed: of the random points.
+        seconds: every step, with its seconds. Steps of claims about the function are tried first; among them those
+            that have refuted a mutant, then the fast ones.
+        seed: seed of the random points.
 
     Raises:
-        RuntimeError: if a step that refuted a mutant fails on the code as it is: it remembers what it was run on.
+        RuntimeError: if a step that refuted a mutant fails on the unchanged code, because it keeps state.
     """
     places = {mutant.place for mutant in broken}
     about = {name: any(name_of(code) in places for code in made.code) for name, made in load().items()}
