@@ -100,7 +100,7 @@ class OverField(Scope):
 
     @property
     def error(self) -> float:
-        """An upper bound on the probability that a wrong formula passes, by Schwartz and Zippel: (degree / |set|)^primes."""
+        """The bound of Schwartz and Zippel on the probability that a wrong formula passes: (degree / |set|)^primes."""
         return (self.degree / self.smallest) ** self.primes
 
     def __str__(self) -> str:

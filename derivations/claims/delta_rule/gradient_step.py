@@ -61,7 +61,7 @@ def delta_rule_is_a_gradient_step() -> Any:
 
 @delta_rule_is_a_gradient_step.step(engine="ring", scope=Sizes(dk=3, dv=2))
 def every_partial_derivative() -> Any:
-    """On symbols: the step takes beta times each partial derivative of the loss from the entry it belongs to."""
+    """On symbols: the step subtracts from each entry beta times the partial derivative of the loss by it."""
     ring = Ring(S=(2, 3), k=(3,), v=(2,), b=(1,), g=(1, 1))
     x = Token(q=ring["k"], k=ring["k"], v=ring["v"], g=0 * ring["g"], b=ring["b"], w=ring["b"])
     S, _ = reference.step(ring["S"], x, exp=ring.exp)
@@ -80,7 +80,7 @@ def twice_the_rate() -> Any:
 
 @delta_rule_is_a_gradient_step.refute
 def after_a_decay() -> Any:
-    """A decay before it: then it is the gradient at the decayed memory."""
+    """With a decay before the step, which is then the gradient at the decayed memory."""
     loss = Loss()
     return loss.step_residual(loss.beta, decay=loss.algebra.scalar("theta"))
 

@@ -1,4 +1,4 @@
-"""What a key answers after a write, and what keys orthogonal to it answer."""
+"""The answers to a key, and to keys orthogonal to it, after a write under that key."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gdn_core import reference
 
 
 def mean(delta: Delta) -> Expr:
-    """Return what the key answers after the write."""
+    """Return the answer to the key after the write."""
     return (1 - delta.beta * delta.kappa) * (delta.S @ delta.k) + delta.beta * delta.kappa * delta.v
 
 
@@ -39,7 +39,7 @@ def key_answers_a_mean_and_orthogonal_keys_are_left_alone() -> Any:
 
 
 def other_key(*, orthogonal: bool) -> tuple[Expr, Expr]:
-    """Return what another key answers after the write, and what it answered before."""
+    """Return the answers to another key after the write and before it."""
     delta = Delta()
     if orthogonal:
         delta.algebra.rule(delta.k.T @ delta.q, 0)
@@ -48,20 +48,20 @@ def other_key(*, orthogonal: bool) -> tuple[Expr, Expr]:
 
 @key_answers_a_mean_and_orthogonal_keys_are_left_alone.step(engine="words", scope=EverySize("dk", "dv"))
 def orthogonal_keys() -> Any:
-    """A key orthogonal to the one written answers what it answered before."""
+    """The answer to a key orthogonal to the one written does not change."""
     after, before = other_key(orthogonal=True)
     return (after - before).normal()
 
 
 @key_answers_a_mean_and_orthogonal_keys_are_left_alone.refute
 def keys_that_overlap() -> Any:
-    """A key that is not orthogonal is said to be left alone."""
+    """The answer to a key that is not orthogonal is said not to change."""
     after, before = other_key(orthogonal=False)
     return (after - before).normal()
 
 
 @key_answers_a_mean_and_orthogonal_keys_are_left_alone.refute
 def length_of_the_key_forgotten() -> Any:
-    """The mean is said to be weighed by beta, whatever the length of the key."""
+    """The weight of the new value is said to be beta, whatever the length of the key."""
     delta = Delta()
     return (delta.step(delta.beta)[1] - ((1 - delta.beta) * (delta.S @ delta.k) + delta.beta * delta.v)).normal()

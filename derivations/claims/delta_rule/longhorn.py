@@ -34,14 +34,14 @@ def _implicit() -> str:
 def longhorn_step_is_the_delta_rule_with_a_smaller_gate() -> Any:
     """Longhorn's implicit step is the delta rule with the gate beta / (1 + beta kappa).
 
-    The gradient vanishes there, and any other row s' + h costs ||h||^2 + beta (h k)^2 more.
+    The gradient is zero there, and the loss of any other row s' + h is larger by ||h||^2 + beta (h k)^2.
     """
     return Implicit().residual()
 
 
 @longhorn_step_is_the_delta_rule_with_a_smaller_gate.step(engine="series", scope=Every("beta > 0 and kappa > 0"))
 def it_never_overshoots() -> Any:
-    """Its theta kappa lies between 0 and 1, so it is stable whatever beta: it never passes the projection."""
+    """theta kappa lies between 0 and 1 for every beta > 0, so the step is stable and does not pass the projection."""
     beta, kappa = Variables("beta kappa").all()
     product = beta / (1 + beta * kappa) * kappa
     return [unproved(product, beta), unproved(1 - product, beta)]

@@ -1,4 +1,4 @@
-"""The spectrum of a transition I - beta k k': its eigenvalue, its two special values, where it is stable."""
+"""The spectrum of a transition I - beta k k': its eigenvalue, two special values, and its stability."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gdn_core.reference import Array, Token
 
 
 class Bordered(Delta):
-    """The bordered matrix whose determinant, in two ways, is the characteristic polynomial; mu = lambda - 1."""
+    """The bordered matrix whose determinant, in two ways, gives the characteristic polynomial; mu = lambda - 1."""
 
     def __init__(self) -> None:
         super().__init__("mu beta kappa")
@@ -75,7 +75,7 @@ def delta_transition_has_one_eigenvalue_off_one() -> Any:
 
 
 def code_transition(K: int) -> tuple[Ring, Array]:
-    """Run the code from the identity with no value: what comes out is what it multiplies the memory by."""
+    """Return the code's transition on symbols: its step from the identity with value 0."""
     ring = Ring(k=(K,), b=(1,), g=(1, 1), lam=())
     none = 0 * ring["k"]
     x = Token(q=ring["k"], k=ring["k"], v=none, g=0 * ring["g"], b=ring["b"], w=ring["b"])
@@ -93,7 +93,7 @@ def characteristic_residual(K: int, *, squared: bool = True) -> Any:
 
 @delta_transition_has_one_eigenvalue_off_one.step(engine="ring", scope=Sizes(dk=4))
 def of_the_code() -> Any:
-    """The characteristic polynomial of what the code multiplies the memory by, on symbols."""
+    """The characteristic polynomial of the code's transition, on symbols."""
     return characteristic_residual(4)
 
 
@@ -128,17 +128,17 @@ Equations = list[tuple[Expr, Expr]]
 
 
 def projection(P: Expr, k: Expr) -> Equations:
-    """Return what makes P the orthogonal projection that takes k to 0."""
+    """Return the equations by which P is the orthogonal projection that takes k to 0."""
     return [(P @ P, P), (P.T, P), (P @ k, Zero(P.algebra, "K", "1"))]
 
 
 def reflection(P: Expr, k: Expr) -> Equations:
-    """Return what makes P the reflection that takes k to -k."""
+    """Return the equations by which P is the reflection that takes k to -k."""
     return [(P @ P.T, Identity(P.algebra, "K")), (P @ k, -k)]
 
 
 def transition_at(product: int, what: Callable[[Expr, Expr], Equations]) -> list[Any]:
-    """Say how far the transition at this value of beta kappa is from a projection or a reflection."""
+    """Return the residuals of the transition at this value of beta kappa as a projection or a reflection."""
     words = Special(product)
     return [(left - right).normal() for left, right in what(words.transition, words.k)]
 
@@ -162,7 +162,7 @@ def _projection_and_reflection() -> str:
     uses=("delta_transition_has_one_eigenvalue_off_one",),
 )
 def delta_transition_is_a_projection_at_one_and_a_reflection_at_two() -> Any:
-    """At beta kappa = 1 a token projects what the memory holds off its key; at 2 it reflects it."""
+    """At beta kappa = 1 the transition is the projection orthogonal to the key; at 2 it is a reflection."""
     return [transition_at(1, projection), transition_at(2, reflection)]
 
 
@@ -179,7 +179,7 @@ def reflection_at_one() -> Any:
 
 
 def room(c: series.Series) -> series.Series:
-    """Return 1 - (1 - c)^2, which is not negative where c = beta kappa keeps the powers bounded."""
+    """Return 1 - (1 - c)^2, which is not negative if the powers are bounded; c = beta kappa."""
     return 1 - (1 - c) ** 2
 
 
@@ -202,10 +202,10 @@ def _stable() -> str:
     code=(reference.step,),
 )
 def delta_transition_is_stable_exactly_for_beta_kappa_in_zero_to_two() -> Any:
-    """A transition lengthens no vector where 0 <= beta kappa <= 2, and outside its powers grow without bound.
+    """A transition lengthens no vector if 0 <= beta kappa <= 2; otherwise its powers grow without bound.
 
-    Inside, beta (2 - beta kappa) is not negative, so ||P q|| <= ||q|| for every q, products of such transitions
-    included. Outside, |1 - beta kappa| > 1 and the powers of P stretch k without bound.
+    Inside the interval beta (2 - beta kappa) is not negative, so ||P q|| <= ||q|| for every q; this holds for products
+    of such transitions too. Outside, |1 - beta kappa| > 1, and the powers of P stretch k without bound.
     """
     words = Length()
     return [words.residual(words.loss), (words.transition @ words.k - words.eigenvalue * words.k).normal()]
@@ -218,7 +218,7 @@ def the_interval() -> Any:
 
 
 def interval_residual(end: int) -> Any:
-    """Show where 1 - (1 - c)^2 is positive and where negative, on lines through all real c, with s > 0 on each."""
+    """Return the residuals of the signs of 1 - (1 - c)^2 on intervals that cover all real c, each with s > 0."""
     c, s = Variables("c s").all()
     return {
         "as a product": room(c) - c * (2 - c),

@@ -56,7 +56,7 @@ class Products:
         return self.S0 @ self.product + self.U.T @ self.K
 
     def row(self, of: Expr, new: Expr, *, sign: int = 1) -> Expr:
-        """Return the new row of W or of U: the new key or value, less what the rows before answer to the key."""
+        """Return the new row of W or U: the new key or value, less what the earlier rows answer to the key."""
         return self.beta * new.T - sign * self.beta * (self.k.T @ self.K.T @ of)
 
     def wy_residual(self, *, sign: int = 1) -> dict[str, Any]:
@@ -153,7 +153,7 @@ def wy_of_the_code(case: Case, *, order: int = 1) -> list[Any]:
 
 @product_of_transitions_has_a_wy_form.step(engine="ring", scope=Sizes(C=4, dk=2))
 def the_code() -> Any:
-    """What the code multiplies the memory by over four tokens, and what it makes of a memory, on symbols."""
+    """The code's transition over four tokens and its memory after them, on symbols."""
     return wy_of_the_code(symbols(DELTANET, 4, 2, 2))
 
 
@@ -165,7 +165,7 @@ def the_code_at_real_sizes(rng: random.Random) -> Any:
 
 @product_of_transitions_has_a_wy_form.refute
 def what_is_answered_already_added() -> Any:
-    """The rows before are added to the new row, where they must be taken from it."""
+    """The earlier rows are added to the new row, not subtracted."""
     return Products().wy_residual(sign=-1)
 
 
@@ -194,7 +194,7 @@ def last_transition_first() -> Any:
     uses=("product_of_transitions_has_a_wy_form",),
 )
 def ut_transform_makes_the_wy_form() -> Any:
-    """The rows of the WY form are found at once by inverting one unit lower triangle: the UT transform.
+    """The rows of the WY form are found at once by inverting one unit lower triangular matrix: the UT transform.
 
     The induction step: the longer T, and the W and U with the rows of the WY form, solve the longer systems.
     """
@@ -220,7 +220,7 @@ def transform_symbols(sign: int) -> list[Any]:
 
 @ut_transform_makes_the_wy_form.step(engine="ring", scope=Sizes(C=4, dk=2, dv=2))
 def transform_of_the_code() -> Any:
-    """W and U of the transform make of a memory what the code's recurrence makes of it, on symbols."""
+    """W and U of the transform give the memory of the code's recurrence, on symbols."""
     return wy_of_the_code(symbols(DELTANET, 4, 2, 2))
 
 
@@ -232,7 +232,7 @@ def transform_of_the_code_at_real_sizes(rng: random.Random) -> Any:
 
 @ut_transform_makes_the_wy_form.step(engine="ring", scope=Sizes(C=4, dk=3, dv=2))
 def on_symbols() -> Any:
-    """The rows one by one, as the WY form makes them, against the UT transform, on symbols."""
+    """The rows computed one by one are those of the UT transform, on symbols."""
     return rows_against_transform(symbols(DELTANET, 4, 2, 3).x)
 
 

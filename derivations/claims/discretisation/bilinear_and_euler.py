@@ -46,7 +46,7 @@ def errors(method: Callable[..., Any], order: int) -> str:
     code=(ssm.bilinear, ssm.zoh),
 )
 def bilinear_rule_has_order_two() -> Any:
-    """The bilinear rule errs at the third order of a step, so at the second over a fixed time."""
+    """The bilinear rule has a local error of order 3 in the step, so it has order 2 over a fixed time."""
     errors = order_of_error(ssm.bilinear(a, D), 3)
     return {
         "below": [errors["decay"][:3], errors["input"][:3]],
@@ -75,7 +75,7 @@ COMPLEX = {"a": "a", "c": r"\bar a"}
 
 
 def room() -> Series:
-    """Return what 1 - |Abar|^2 is of the bilinear rule: a positive multiple of -Re a, for a + c is twice that."""
+    """Return 1 - |Abar|^2 of the bilinear rule: a positive multiple of -Re a, since a + c = 2 Re a."""
     return -D * (a + c) / ((1 - D * a / 2) * (1 - D * c / 2))
 
 
@@ -92,7 +92,7 @@ def room() -> Series:
     code=(ssm.bilinear,),
 )
 def bilinear_rule_is_stable_exactly_where_the_equation_is() -> Any:
-    """The bilinear decay lies inside the unit circle exactly where Re a < 0, whatever the step."""
+    """The bilinear decay lies inside the unit circle if and only if Re a < 0, for every step."""
     return disk(ssm.bilinear) - room()
 
 
@@ -117,7 +117,7 @@ def half_step_on_one_side() -> Any:
     code=(ssm.euler, ssm.zoh),
 )
 def euler_step_has_order_one() -> Any:
-    """The Euler step errs at the second order of a step, so at the first over a fixed time."""
+    """The Euler step has a local error of order 2 in the step, so it has order 1 over a fixed time."""
     errors = order_of_error(ssm.euler(a, D), 2)
     return {
         "below": [errors["decay"][:2], errors["input"][:2]],
@@ -127,7 +127,7 @@ def euler_step_has_order_one() -> Any:
 
 @euler_step_has_order_one.step(engine="exact", scope=Counterexample("a = -1, Delta = 3"))
 def it_can_leave_the_unit_circle() -> Any:
-    """At a = -1 and Delta = 3 the Euler decay is -2, so a state that should vanish doubles at every step."""
+    """At a = -1 and Delta = 3 the Euler decay is -2, so a state that should decay doubles at every step."""
     return ssm.euler(Fraction(-1), Fraction(3))[0] + 2
 
 

@@ -75,7 +75,7 @@ def its_powers() -> Any:
 
 @block_exponential_holds_both_matrices_of_zoh.refute
 def zero_in_the_corner() -> Any:
-    """The corner is zero, where the input must stay what it is."""
+    """The lower right block is 0 in place of I, so the input is not held."""
     v = VanLoan()
     return v.residual(v.exponential(corner=v.algebra.zero("P", "P")))
 

@@ -41,7 +41,7 @@ def mamba3_error(weight: Series, order: int) -> Series:
     code=(ssm.exponential_trapezoidal, ssm.mamba),
 )
 def exponential_trapezoidal_rule_has_local_order_three_exactly_at_one_half() -> Any:
-    """Mamba-3's rule errs at the third order of a step exactly when lambda = 1/2 + O(Delta), else at the second."""
+    """Mamba-3's rule has a local error of order 3 if and only if lambda = 1/2 + O(Delta), else of order 2."""
     return {
         "orders 0 and 1": [mamba3_error(lam, 0), mamba3_error(lam, 1)],
         "order 2": mamba3_error(lam, 2) - (lam - Fraction(1, 2)) * (f1 - a * f0),
@@ -76,7 +76,7 @@ def euler_at_lambda_one() -> Any:
 
 @exponential_trapezoidal_rule_has_local_order_three_exactly_at_one_half.refute
 def third_order_at_every_lambda() -> Any:
-    """The weight is said not to matter."""
+    """The order is said to be 3 for every lambda."""
     return mamba3_error(lam, 2)
 
 

@@ -1,4 +1,4 @@
-"""Mamba's code uses Bbar = Delta B: how far that is from zero-order hold."""
+"""Mamba's code uses Bbar = Delta B: its difference from zero-order hold."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def leading() -> Series:
     code=(ssm.zoh, ssm.mamba),
 )
 def mamba_input_is_zoh_to_first_order() -> Any:
-    """Mamba's code uses Bbar = Delta B: zero-order hold without what is left from the second order on."""
+    """Mamba's code uses Bbar = Delta B: the input of zero-order hold up to first order in Delta."""
     decay, factor = zoh()
     euler_decay, euler_factor = ssm.mamba(a, D, exp=series.exp)
     difference = factor - euler_factor
@@ -73,7 +73,7 @@ def bound_of_the_remainder() -> Any:
 
 @mamba_input_is_zoh_to_first_order.step(engine="series", scope=REAL_NEGATIVE)
 def sharper_where_a_is_negative() -> Any:
-    """For a = -r the code writes too much, by less than r Delta^2 / 2: no exponential is needed in the bound."""
+    """For a = -r the code writes too much, by less than r Delta^2 / 2; this bound has no exponential."""
     excess = ssm.mamba(-r, D, exp=series.exp)[1] - zoh(-r)[1]
     return [unproved(excess, D), unproved(r * D**2 / 2 - excess, D)]
 

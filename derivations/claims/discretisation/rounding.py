@@ -24,7 +24,7 @@ def exact_phi1(z: float) -> Fraction:
     if z == 0:
         return Fraction(1)
     with localcontext() as context:
-        context.prec = 400  # enough for the difference from 1 of the smallest z below
+        context.prec = 400  # digits, enough for exp(z) - 1 at the smallest z below
         return Fraction(quotient(Decimal(z), Decimal.exp))
 
 
@@ -33,14 +33,14 @@ def quotient(z: Any, exp: Callable[[Any], Any]) -> Any:
     return (exp(z) - 1) / z
 
 
-BITS = 50  # that must be right: 4 units in the last place
+BITS = 50  # that must be right, so an error of up to 4 units in the last place
 POINTS = tuple(
     sign * z for z in (0.0, 1e-300, 1e-20, 1e-9, 3e-5, 0.01, 0.3, 1.0, 2.5, 20.0, 300.0, 700.0) for sign in (1, -1)
 )
 
 
 def phi1_far_off(function: Any) -> list[str]:
-    """Return the points where a float64 phi_1 is off by more than that."""
+    """Return the points at which fewer than ``BITS`` bits of a float64 phi_1 are right."""
     with np.errstate(divide="raise", over="raise", invalid="raise"):
         found = function(np.array(POINTS))
     return [
@@ -68,7 +68,7 @@ def float_phi1_is_accurate_to_rounding() -> Any:
 
 @float_phi1_is_accurate_to_rounding.refute
 def difference_of_near_numbers() -> Any:
-    """exp(z) - 1 is taken as it stands: near zero nothing is left of it."""
+    """exp(z) - 1 is computed as a difference, which loses all digits near zero."""
     return phi1_far_off(lambda z: np.where(z == 0, 1.0, (np.exp(z) - 1) / np.where(z == 0, 1.0, z)))
 
 

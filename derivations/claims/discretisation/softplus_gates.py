@@ -72,7 +72,7 @@ def zoh_with_softplus_is_a_gate() -> Any:
 
 @zoh_with_softplus_is_a_gate.refute
 def input_of_mambas_code() -> Any:
-    """With Bbar = Delta B, as Mamba's code has it, the theorem is false: the input comes in with weight softplus(z)."""
+    """Bbar = Delta B, as in Mamba's code: the weight of the input is softplus(z), and the theorem is false."""
     return gated_step(Discretisation.MAMBA) - gate(SIGMA, r, u)
 
 
@@ -110,7 +110,7 @@ def softplus_log_decay_stays_between_zero_and_one() -> Any:
 
 
 def decay_between_zero_and_one(g: Series) -> dict[str, Any]:
-    """Show that softplus is positive, and that the decay of a log decay g that is a multiple of it lies in (0, 1)."""
+    """Return the residuals of: softplus is positive, and exp(g) lies in (0, 1) for a multiple g of it."""
     decay = series.exp(g)
     return {
         "e^s - 1 is e^x": of_softplus(series.exp(D) - 1) - w,

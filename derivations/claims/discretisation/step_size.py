@@ -40,7 +40,7 @@ from gdn_core import ssm
     code=(ssm.zoh,),
 )
 def small_step_ignores_the_token() -> Any:
-    """A step that goes to zero leaves the state as it was: the token is ignored.
+    """As the step goes to zero the state stays as it was: the token is ignored.
 
     The first terms are Abar = I + Delta A + ... and Bbar = Delta B + ..., entire in Delta and A.
     """
@@ -55,7 +55,7 @@ def small_step_ignores_the_token() -> Any:
 
 @small_step_ignores_the_token.refute
 def input_without_the_step() -> Any:
-    """Bbar = phi_1(Delta A) B: the step before it is left out, and the token is read in full."""
+    """Bbar = phi_1(Delta A) B: the factor Delta is left out, so the token is written in full."""
     wrong = planted(ssm.zoh, "delta * phi1(delta * A)", "phi1(delta * A)")
     return wrong(a, D, exp=series.exp, phi1=series.phi1)[1].expanded(D, 0)[0]
 
@@ -68,12 +68,12 @@ def decay_of_the_matrix_alone() -> Any:
 
 
 def settled(A: Any) -> Any:
-    """Return what Bbar / B goes to."""
+    """Return the limit of Bbar / B."""
     return -(A**-1)
 
 
 def large_step(decay: Series, factor: Series) -> Any:
-    """Say how far Bbar / B is from where it goes and from A^-1 Abar, which goes where Abar goes."""
+    """Compare Bbar / B with its limit plus A^-1 Abar, whose limit is 0 as that of Abar."""
     return factor - settled(a) - decay / a
 
 
@@ -102,7 +102,7 @@ def decay_bound(step: Any, rate: Any) -> Any:
     uses=("zoh_of_an_invertible_matrix",),
 )
 def large_step_replaces_the_state() -> Any:
-    """A step that grows without bound replaces the state by what the input would settle to."""
+    """As the step grows without bound the state is replaced by the steady state of the input."""
     return large_step(*zoh())
 
 
@@ -117,7 +117,7 @@ def decay_vanishes() -> Any:
 
 @large_step_replaces_the_state.refute
 def input_of_euler_grows() -> Any:
-    """Bbar = Delta B has no limit: Mamba's code relies on the decay alone to forget."""
+    """Bbar = Delta B, as in Mamba's code, which has no limit."""
     return large_step(*ssm.mamba(a, D, exp=series.exp))
 
 
@@ -141,7 +141,7 @@ def limit_of_the_other_sign() -> Any:
     code=(ssm.zoh,),
 )
 def decay_falls_and_input_grows_with_the_step() -> Any:
-    """A larger step forgets more and writes more, without a turning point, and neither leaves its interval."""
+    """With a larger step the decay falls and the input factor grows, both monotonically and within their intervals."""
     decay, factor = zoh(-r)
     return _monotone(decay, factor)
 

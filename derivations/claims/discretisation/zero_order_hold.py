@@ -18,7 +18,7 @@ from gdn_core.reference import Exp
 
 
 def held_equation(decay: Series, factor: Series) -> dict[str, Any]:
-    """Say how far ``decay h_0 + factor B u`` is from solving h' = A h + B u from h_0 with u held, for every A."""
+    """Return the residuals of ``decay h_0 + factor B u`` as the solution of h' = A h + B u from h_0 with u held."""
     return {
         "the decay, differentiated": decay.diff(D) - a * decay,
         "the decay at Delta = 0": decay.at(D, 0) - 1,
@@ -40,7 +40,7 @@ def held_equation(decay: Series, factor: Series) -> dict[str, Any]:
     code=(ssm.zoh,),
 )
 def zoh_solves_the_held_equation() -> Any:
-    """Zero-order hold is the exact solution of h' = A h + B u where the input is held over the step."""
+    """Zero-order hold is the exact solution of h' = A h + B u if the input is held over the step."""
     return held_equation(*zoh())
 
 
@@ -54,7 +54,7 @@ def no_other_solution() -> Any:
     start, held, difference = words.vector("h_0", "N"), words.vector("u", "P"), words.vector("d", "N")
     backwards = words.matrix("E", "N", "N")  # exp(-Delta A)
     words.rule(backwards @ A, A @ backwards)
-    slope_X, slope_Y = A @ X, A @ Y + B  # what the first step has shown
+    slope_X, slope_Y = A @ X, A @ Y + B  # as shown by the first step
     return {
         "it solves": (slope_X @ start + slope_Y @ held - (A @ (X @ start + Y @ held) + B @ held)).normal(),
         "alone": (-A @ backwards @ difference + backwards @ A @ difference).normal(),
@@ -70,20 +70,20 @@ def input_of_euler() -> Any:
 
 @zoh_solves_the_held_equation.refute
 def phi_of_the_matrix_without_the_step() -> Any:
-    """Delta is left out under phi_1."""
+    """Delta is left out in the argument of phi_1."""
     wrong = planted(ssm.zoh, "phi1(delta * A)", "phi1(A)")
     return held_equation(*wrong(a, D, exp=series.exp, phi1=series.phi1))
 
 
 @zoh_solves_the_held_equation.refute
 def cut_off_after_three_terms() -> Any:
-    """The series for Bbar is cut off after its third term, which agrees at every order that a short check looks at."""
+    """The series for Bbar is cut off after its third term, so that the first three orders agree."""
     decay, _ = zoh()
     return held_equation(decay, D + D**2 * a / 2 + D**3 * a**2 / 6)
 
 
 def published(A: Any, delta: Any, exp: Exp) -> tuple[Any, Any]:
-    """Return the published formula for Bbar / B, with its Delta cancelled and as it stands."""
+    """Return the published formula for Bbar / B, with its Delta cancelled and as published."""
     return A**-1 * (exp(delta * A) - 1), (delta * A) ** -1 * (exp(delta * A) - 1) * delta
 
 
@@ -97,13 +97,13 @@ def published(A: Any, delta: Any, exp: Exp) -> tuple[Any, Any]:
     uses=("zoh_solves_the_held_equation",),
 )
 def zoh_of_an_invertible_matrix() -> Any:
-    """Where A has an inverse, the input of zero-order hold is the published formula."""
+    """If A is invertible, the input of zero-order hold is the published formula."""
     return [zoh()[1] - formula for formula in published(a, D, series.exp)]
 
 
 @zoh_of_an_invertible_matrix.step(engine="series", scope=ANY_MATRIX)
 def without_the_inverse() -> Any:
-    """A Bbar = (e^(Delta A) - I) B holds for every A; where A is singular it does not say what Bbar is."""
+    """A Bbar = (e^(Delta A) - I) B holds for every A; if A is singular it does not determine Bbar."""
     decay, factor = zoh()
     return a * factor - (decay - 1)
 
@@ -117,6 +117,6 @@ def identity_left_out() -> Any:
 
 @zoh_of_an_invertible_matrix.refute
 def step_left_out_behind_the_inverse() -> Any:
-    """(Delta A)^-1 stands before B, where Delta B is meant."""
+    """(Delta A)^-1 is multiplied by B, where Delta B is meant."""
     decay, factor = zoh()
     return factor - (decay - 1) / (D * a)

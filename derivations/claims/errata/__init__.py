@@ -1,1 +1,1 @@
-"""Errata: a formula that is printed wrong a file, with its counterexample and the claim that checks it."""
+"""Errata: in each file a formula that is printed wrong, its counterexample, and the claim that checks it."""

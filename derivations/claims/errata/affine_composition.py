@@ -33,7 +33,7 @@ def translations() -> tuple[Any, Any]:
 
 @erratum(ENTRY, translations, composition)
 def affine_maps_carry_the_translation_through_the_second_map() -> Any:
-    """What the first map adds is carried through the second from the right: X_i M_j + X_j."""
+    """The translation of two composed maps is X_i M_j + X_j: the second map acts on the first one's from the right."""
     return against(ENTRY, translations)
 
 
@@ -56,5 +56,5 @@ def printed_composition_of_square_memories() -> Any:
 
 @affine_maps_carry_the_translation_through_the_second_map.refute
 def translation_not_carried() -> Any:
-    """The translations are added as they are."""
+    """The translations are added, without the second map."""
     return composition_residual(lambda first, second: (first[0] @ second[0], first[1] + second[1]))

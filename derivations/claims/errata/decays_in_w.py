@@ -34,7 +34,7 @@ def decayed_twice() -> tuple[Any, Any]:
 
 
 def w_difference() -> Any:
-    """Return by how much the memories after two tokens differ, in letters."""
+    """Return the difference of the memories after two tokens, in letters."""
     case = in_letters(2)
     right, _ = case.run(matrix_form)
     wrong, _ = case.run(matrix_form, ungated="A_decayed")
@@ -55,7 +55,7 @@ def written_W() -> str:
 
 @erratum(ENTRY, decayed_twice, written_W, w_difference)
 def decays_count_once_in_w() -> Any:
-    """W is made with the inverse that has no decays, and decayed once."""
+    """W is made with the inverse without decays, and multiplied by the decays once."""
     return against(ENTRY, decayed_twice)
 
 
@@ -67,7 +67,7 @@ def residual_of_the_decays() -> Any:
 
 @decays_count_once_in_w.refute
 def decays_may_count_twice() -> Any:
-    """The two are said to be equal."""
+    """The difference is said to be zero."""
     return w_residual(factor=0)
 
 

@@ -1,4 +1,4 @@
-"""The decays of a write that start with its own token."""
+"""The decays of a write, counted from its own token on."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def written_writes() -> str:
 
 @erratum(ENTRY, starts, written_writes)
 def decays_of_a_write_start_behind_it() -> Any:
-    """A write is decayed by the tokens behind it, and not by its own: the decay acts before the write."""
+    """A write is decayed by the tokens after it, not by its own: the decay acts before the write."""
     right, code = writes_decayed_from(in_numbers(ENTRY), 1)
     return [*against(ENTRY, starts), right - code]
 

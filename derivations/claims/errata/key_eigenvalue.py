@@ -27,7 +27,7 @@ ENTRY = Erratum(
 
 
 def eigenvalue(key: Array, gate: Any) -> Any:
-    """Return the first entry of P k over that of k, for what the code multiplies the memory by."""
+    """Return the first entry of P k over that of k, with P the code's transition."""
     K = len(key)
     gates = np.array([gate], dtype=object)
     x = Token(q=key, k=key, v=0 * key, g=np.array([[0]], dtype=object), b=gates, w=gates)
@@ -54,7 +54,7 @@ def eigenvalue_has_the_squared_key_length() -> Any:
 
 
 def along_the_key(power: int) -> Any:
-    """Compare what the code makes of a key of three letters with (1 - beta ||k||^power) k; the length must be even."""
+    """Compare the code's transition of a key of three letters with (1 - beta ||k||^power) k; ``power`` must be even."""
     ring = Ring(k=(3,), b=())
     key, gate = ring["k"], ring["b"][()]
     squared = key @ key

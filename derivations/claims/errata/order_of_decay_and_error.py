@@ -42,7 +42,7 @@ def orders_in_numbers() -> tuple[Any, Any]:
 
 
 def order_difference() -> Any:
-    """Return by how much the two memories differ, in letters."""
+    """Return the difference of the two memories, in letters."""
     wrong, right = orders(in_letters(1))
     return right - wrong
 
@@ -70,7 +70,7 @@ def error_is_read_after_the_decay() -> Any:
 
 @error_is_read_after_the_decay.step(engine="ring", scope=Sizes(C=1, dk=1, dv=1))
 def residual_of_the_order() -> Any:
-    """In letters the right memory less the printed one is b k^2 s (1 - a): nothing without a decay."""
+    """In letters the right memory less the printed one is b k^2 s (1 - a), which is 0 without a decay."""
     return order_residual()
 
 

@@ -41,7 +41,7 @@ def masks() -> tuple[Any, Any]:
 
 
 def mask_difference() -> Any:
-    """Return by how much the outputs of token 2 differ, in letters."""
+    """Return the difference of the outputs of token 2, in letters."""
     case = in_letters(2)
     _, o = case.run(reference.chunk)
     _, wrong = case.run(planted(reference.chunk, *MASKED))
@@ -64,7 +64,7 @@ def masked_outputs() -> str:
 
 @erratum(ENTRY, masks, masked_outputs, mask_difference)
 def chunk_output_needs_the_decay_mask() -> Any:
-    """In the output of a chunk the products of queries and keys are masked by the decays, not by the causal ones."""
+    """In the output of a chunk the products of queries and keys have the decay mask, not the causal mask of ones."""
     return against(ENTRY, masks)
 
 
@@ -76,7 +76,7 @@ def residual_of_the_mask() -> Any:
 
 @chunk_output_needs_the_decay_mask.refute
 def no_difference_at_all() -> Any:
-    """The two masks are said to give the same."""
+    """The two masks are said to give the same output."""
     return mask_residual(factor=0)
 
 

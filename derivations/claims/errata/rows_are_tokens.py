@@ -1,4 +1,4 @@
-"""A chunk's writes as a product that does not fit."""
+"""A chunk's writes printed as a product whose shapes do not fit."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def written_product() -> str:
 
 @erratum(ENTRY, products_in_numbers, written_product)
 def rows_are_tokens_so_the_values_are_transposed() -> Any:
-    """With a token a row the writes of a chunk are V'K."""
+    """If each row is a token, the writes of a chunk are V'K."""
     return against(ENTRY, products_in_numbers)
 
 
 def has_the_shape_of_the_memory(*, transposed: bool) -> list[str]:
-    """Say whether a product of values and keys, a token a row, has the shape of the memory for every size."""
+    """Return a sentence if the product of values and keys, one row for each token, has not the memory's shape."""
     words = Algebra()
     V, K, S = words.matrix("V", "C", "V"), words.matrix("K", "C", "K"), words.matrix("S", "V", "K")
     made = V.T @ K if transposed else V @ words.matrix("K'", "V", "C")

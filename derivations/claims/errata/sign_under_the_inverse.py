@@ -50,7 +50,7 @@ def signs() -> tuple[Any, Any]:
 
 
 def sign_difference() -> Any:
-    """Return by how much the errors of token 2 differ, in letters."""
+    """Return the difference of the errors of token 2, in letters."""
     x = in_letters(2).x
     return error_of_token_two(x, 1) - error_of_token_two(x, -1)
 
@@ -63,7 +63,7 @@ def sign_residual(*, factor: int = 2) -> Any:
 
 @erratum(ENTRY, signs, written_transform, sign_difference)
 def ut_transform_inverts_i_plus_the_triangle() -> Any:
-    """What the UT transform inverts is I plus the triangle: what a key already answers is taken off."""
+    """The UT transform inverts I plus the triangle, since a write subtracts what its key already answers."""
     right = error_of_token_two(in_numbers(ENTRY).x, 1)
     return [*against(ENTRY, signs), right - signs()[1]]
 

@@ -92,7 +92,7 @@ def every_rule_that_the_widths_let_it_contain(rule: WriteRule) -> Iterator[Any]:
 
 @wider_rules_contain_the_narrower_ones.refute
 def erase_gate_left_open() -> Any:
-    """Gated DeltaNet-2 that writes everything is taken for GLA, with its erase gate as it was."""
+    """Gated DeltaNet-2 that writes everything is taken for GLA, with its erase gate not closed."""
     words = Nested()
     return (words.step(words.A, words.B, words.I_V) - words.step(words.A, 0, 1)).normal()
 

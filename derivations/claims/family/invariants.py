@@ -1,4 +1,4 @@
-"""What a narrower rule keeps at all its gates, and the next wider one breaks."""
+"""Relations that hold for a narrower rule at all its gates, and not for the next wider rule."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ NON_EDGES: tuple[tuple[WriteRule, WriteRule, Invariant], ...] = (
 
 
 def alike_at_every_token(M: Any, N: Any) -> Any:
-    """Return by how much two tokens decay differently."""
+    """Return the difference of the decays of two tokens."""
     return M[0, 0] - N[0, 0]
 
 
 def kept(rule: WriteRule, keeps: Invariant) -> Any:
-    """Return what an invariant is for a token of a rule, by the code."""
+    """Return the value of an invariant for a token of a rule, by the code."""
     case, M, W = transition(rule)
     return keeps(M, W, case.x.k[0], case.x.v[0])
 
@@ -101,13 +101,13 @@ def _kept() -> str:
     code=(reference.step,),
 )
 def narrower_rules_keep_what_wider_ones_break() -> Any:
-    """A narrower rule keeps, at all its gates, a relation that the next wider one breaks: so it does not contain it."""
+    """A narrower rule satisfies at all its gates a relation that the next wider one breaks: it does not contain it."""
     return {f"{narrow.slug}: {keeps.__name__}": kept(narrow, keeps) for narrow, _, keeps in NON_EDGES}
 
 
 @narrower_rules_keep_what_wider_ones_break.step(engine="ring", scope=Sizes(T=2, dk=2, dv=2))
 def retnet_decays_alike_at_every_token() -> Any:
-    """RetNet, whose decay is constant, decays by the same at two tokens."""
+    """RetNet, whose decay is constant, has the same decay at two tokens."""
     return alike_at_every_token(*two_transitions(RETNET))
 
 

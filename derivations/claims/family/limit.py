@@ -36,11 +36,11 @@ class Limit:
         return reference.step(arrays.Array(memory, 2), x, exp=arrays.exp)[0].word
 
     def error(self, before: Expr | None = None) -> Expr:
-        """Return by how much Gated DeltaNet misses Mamba-2 after a token, from what it has missed before."""
+        """Return the error of Gated DeltaNet against Mamba-2 after a token, given the error before it."""
         return self.step(self.eps * self.k, self.u, 1, error=before) - self.step(self.k, self.eps * self.u, 0)
 
     def leading(self) -> Expr:
-        """Return the error as it is claimed."""
+        """Return the claimed error."""
         return -(self.eps * self.eps * self.alpha) * (self.S @ self.k @ self.k.T)
 
 
@@ -67,9 +67,9 @@ def _limit() -> str:
     code=(reference.step, reference.recurrent),
 )
 def gated_deltanet_contains_mamba2_only_in_the_limit() -> Any:
-    """Gated DeltaNet on keys eps k and values v / eps misses Mamba-2 by a term in eps squared, and never by none.
+    """Gated DeltaNet on keys eps k and values v / eps differs from Mamba-2 by O(eps^2), and never by zero.
 
-    The first step is the error of one token, exactly.
+    The first step is the exact error of one token.
     """
     words = Limit()
     return (words.error() - words.leading()).normal()
@@ -79,13 +79,13 @@ def gated_deltanet_contains_mamba2_only_in_the_limit() -> Any:
 def error_of_every_stream_is_of_order_two() -> Any:
     """After a stream of any length the error is eps^2 E, with E a polynomial in eps.
 
-    The induction step: one more token makes eps^2 (alpha E - alpha (S + eps^2 E) k k') of it. At no token E is 0.
+    The induction step: after one more token it is eps^2 (alpha E - alpha (S + eps^2 E) k k'). With no token E is 0.
     """
     return carried_error()
 
 
 def carried_error(*, erased: bool = True) -> Any:
-    """Compare the error after one more token with what is said to be made of the error before."""
+    """Compare the error after one more token with its formula in terms of the error before."""
     words = Limit()
     E, k = words.algebra.matrix("E", "V", "K"), words.k
     square = words.eps * words.eps
@@ -94,7 +94,7 @@ def carried_error(*, erased: bool = True) -> Any:
 
 
 def powers_of_eps(power: int) -> dict[str, Any]:
-    """Return the terms of the error after three tokens that are of another order in eps than ``power`` or more.
+    """Return the terms of the error after three tokens whose order in eps is below ``power``.
 
     Values are eps u, so that a term in eps u is one in v: its order is the exponent of eps less the number of values.
     """
@@ -125,7 +125,7 @@ def error_of_a_stream_is_of_order_two() -> Any:
 
 
 def certificate(rule: WriteRule, *, squared: bool = True) -> Any:
-    """Write (alpha beta k_1^2)^2 as a combination of what is zero in a multiple of the identity."""
+    """Write (alpha beta k_1^2)^2 as a combination of terms that are zero for a multiple of the identity."""
     case, M, _ = transition(rule)
     x = case.x[0]
     alpha = case.exp(x.g)[0, 0]
@@ -134,7 +134,7 @@ def certificate(rule: WriteRule, *, squared: bool = True) -> Any:
 
 
 def certificate_sides(wiped: Any, M_11: Any, M_12: Any, M_22: Any, *, power: int = 2) -> tuple[Any, Any]:
-    """Return the two sides of the certificate, for what is wiped off the first channel and a transition."""
+    """Return the two sides of the certificate, from alpha beta k_1^2 and the transition's entries."""
     return wiped**2, wiped * (M_22 - M_11) + M_12**power
 
 
@@ -155,7 +155,7 @@ def contained_exactly() -> Any:
 
 @gated_deltanet_contains_mamba2_only_in_the_limit.refute
 def error_that_is_not_erased() -> Any:
-    """What has been missed before is carried on, and nothing of it is erased."""
+    """The error before the token is decayed, but not erased."""
     return carried_error(erased=False)
 
 
@@ -167,5 +167,5 @@ def error_of_order_three() -> Any:
 
 @gated_deltanet_contains_mamba2_only_in_the_limit.refute
 def wrong_certificate() -> Any:
-    """The entry off the diagonal stands for its square."""
+    """The off-diagonal entry is taken in place of its square."""
     return certificate(GATED_DELTANET, squared=False)

@@ -1,4 +1,4 @@
-"""Online learning: each rule writes the memory that minimises an objective of its token."""
+"""Online learning: after each token the memory minimises an objective of that token."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _statement() -> str:
     uses=("longhorn_step_is_the_delta_rule_with_a_smaller_gate",),
 )
 def rules_minimise_their_published_objectives() -> Any:
-    """Each rule writes the one memory that minimises its objective: any other is worse by its squared distance."""
+    """Each rule's new memory is the only minimum of its objective: any other is worse by its squared distance."""
     words = Objective()
     return {name: words.above_the_minimum(*row) for name, row in words.rows().items()}
 
@@ -81,7 +81,7 @@ def partial_derivatives(rule: WriteRule, *, decay: bool = True, gated: bool = Tr
 
 @rules_minimise_their_published_objectives.refute
 def objective_of_mamba_2_for_gated_deltanet() -> Any:
-    """The value stands for the error in Gated DeltaNet's objective: nothing is erased."""
+    """Gated DeltaNet's objective with the value in place of the error, as if nothing were erased."""
     words = Objective()
     decayed, _, minimiser = words.rows()["Gated DeltaNet"]
     return words.above_the_minimum(decayed, words.beta * words.v, minimiser)
@@ -125,7 +125,7 @@ def every_rule_minimises_an_objective(rule: WriteRule) -> Any:
 
 @every_rule_minimises_an_objective.refute(rules=lambda rule: rule.decay is not Gate.NONE)
 def memory_kept_as_it_was(rule: WriteRule) -> Any:
-    """The memory from before the decay stands for the decayed one."""
+    """The memory before the decay is taken in place of the decayed one."""
     return partial_derivatives(rule, decay=False)
 
 

@@ -1,4 +1,4 @@
-"""Rules that are one and the same under two names."""
+"""Rules with two names."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from gdn_core.rules import DELTANET, FAST_WEIGHTS, LINEAR_ATTENTION, MAMBA, RETN
     code=(reference.step,),
 )
 def fast_weights_are_linear_attention() -> Any:
-    """The fast weights of 1992 and linear attention are one rule."""
+    """The fast weights of 1992 and linear attention are the same rule."""
     return differences(FAST_WEIGHTS, LINEAR_ATTENTION)
 
 
@@ -68,7 +68,7 @@ def state_space(*, delta: tuple[float, ...] = (0.5, 0.5, 0.5)) -> streams.Stream
 
 
 def as_mamba(stream: streams.Stream, discretisation: Discretisation) -> dict[str, Any]:
-    """Take the tokens that Mamba makes of a stream off those that S4 makes of it, exactly."""
+    """Return the differences between the tokens of a stream under S4 and under Mamba, exactly."""
     s4, mamba = streams.tokens(S4, stream), streams.tokens(MAMBA, stream, discretisation=discretisation)
     exactly = np.frompyfunc(Fraction, 1, 1)
     k = [x.w[:, :, None] * (x.k if x.k.ndim == 3 else x.k[:, None, :]) for x in (s4, mamba)]
@@ -90,7 +90,7 @@ def _fixed_step() -> str:
     uses=("state_space_model_is_a_write_rule", "fixed_recurrence_is_a_convolution"),
 )
 def s4_is_mamba_with_a_fixed_step() -> Any:
-    """S4 is Mamba whose step is the same at every token."""
+    """S4 is Mamba with the same step at every token."""
     return {**differences(S4, MAMBA.discretised(Discretisation.ZOH)), "clock": int(S4.clock is not Clock.FIXED)}
 
 
@@ -104,7 +104,7 @@ def mamba_with_a_fixed_step_on_symbols() -> Any:
     engine="exact", scope=Counterexample("one stream of three tokens, of which every number is compared")
 )
 def the_tokens_of_both_rules() -> Any:
-    """What the code makes of a stream of a fixed step is the same under both rules."""
+    """The code's tokens of a stream with a constant step are the same under both rules."""
     return as_mamba(state_space(), Discretisation.ZOH)
 
 

@@ -46,7 +46,7 @@ def outputs_are_effective_attention() -> Any:
     A, T, B = a.matrix("A", "n", "n"), a.matrix("T", "n", "n"), a.diagonal("B", "n")
     a.rule(T @ A, a.identity("n") - T)  # T is the inverse of I + A
     a.rule(A @ N, B @ V - N)  # the triangular system, from an empty memory
-    # T (I + A) N is N on the one hand, and T B V on the other: so the outputs P N are (P T B) V.
+    # T (I + A) N equals N, and it equals T B V, so the outputs P N are (P T B) V.
     return [((T + T @ A) @ N - N).normal(), (P @ (T @ (N + A @ N)) - P @ T @ B @ V).normal()]
 
 
@@ -77,7 +77,7 @@ def code_is_effective_attention_at_real_sizes(rng: random.Random) -> Any:
 
 @outputs_are_effective_attention.refute
 def attention_with_a_full_memory() -> Any:
-    """The memory was not empty: it answers the queries too."""
+    """The memory before the chunk is not empty, and is read by the queries too."""
     return attention_against_recurrence(vectors(GATED_DELTANET, 3))
 
 
@@ -89,5 +89,5 @@ def attention_without_beta() -> Any:
 
 @outputs_are_effective_attention.refute
 def attention_through_the_ungated_system() -> Any:
-    """The inverse has no decays."""
+    """The inverse without decays is taken."""
     return attention_against_recurrence(vectors(GATED_DELTANET, 3).from_zero(), system="A")

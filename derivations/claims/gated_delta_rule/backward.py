@@ -52,7 +52,7 @@ def derivative_of_symbols(sizes: Shapes, backward: Callable[..., Any] | None = N
 
 
 def derivative_at_points(rule: WriteRule, scope: OverField, rng: random.Random) -> Iterator[Any]:
-    """Differentiate the recurrence along a random direction by dual numbers; take off the code's gradients along it."""
+    """Compare the derivative of the recurrence along a random direction, by dual numbers, with the code's gradients."""
     sizes = dict(scope.sizes)
     drawn = shapes(rule, sizes["C"], sizes["dv"], sizes["dk"])
     names = [field.name for field in fields(Token)]
@@ -141,13 +141,13 @@ def misprinted(right: str, wrong: str) -> Any:
 
 @chunk_backward_is_the_derivative.refute
 def key_gradient_without_the_erase_path() -> Any:
-    """The key is taken for what is written only, and not for what is erased."""
+    """The gradient of the key leaves out the erase path."""
     return misprinted("dk + x.b * de", "dk")
 
 
 @chunk_backward_is_the_derivative.refute
 def decay_gradient_without_the_memory_behind() -> Any:
-    """The decays are taken to reach the outputs only, and not the memory after the chunk."""
+    """The gradient of the decays leaves out the memory after the chunk."""
     return misprinted("passed[C - 1] + (dS * end).sum(0)", "passed[C - 1]")
 
 
@@ -159,5 +159,5 @@ def decay_gradient_not_summed_from_the_end() -> Any:
 
 @chunk_backward_is_the_derivative.refute
 def transposed_system_with_the_wrong_sign() -> Any:
-    """The later errors pass their gradients to the earlier ones with the wrong sign."""
+    """The gradients of later errors are added to those of earlier ones with the wrong sign."""
     return misprinted("du[j] - exp(G[j + 1:] - G[j])", "du[j] + exp(G[j + 1:] - G[j])")

@@ -101,20 +101,20 @@ def code_by_channel_at_real_sizes(rule: WriteRule, rng: random.Random) -> Any:
 
 @chunk_by_channel_equals_recurrence.refute
 def keys_not_decayed_to_now() -> Any:
-    """The keys so far are not decayed by the new token."""
+    """The earlier keys are not decayed by the new token."""
     words = ByChannel()
     return words.residual(decay_of_keys=words.algebra.identity("K"))
 
 
 @chunk_by_channel_equals_recurrence.refute
 def erase_gate_left_out() -> Any:
-    """The memory is read by the key itself."""
+    """The erase gate is left out: the error is read with the key itself."""
     words = ByChannel()
     return words.residual(read_by=words.k)
 
 
 @chunk_by_channel_equals_recurrence.refute
 def decays_between_tokens_taken_from_the_start(rule: WriteRule) -> Any:
-    """A key that the output reads is decayed from the start of the chunk, not from when it was written."""
+    """In the outputs a key is decayed from the start of the chunk, not from its own token."""
     wrong = planted(reference.chunk, "exp(G[i] - G[:i + 1])", "exp(G[i] + 0 * G[:i + 1])")
     return chunk_against_recurrence(symbols(rule, 2, 2, 3), wrong)

@@ -43,8 +43,8 @@ def _statement() -> str:
 def gated_chunk_equals_recurrence() -> Any:
     """The chunk form of the gated delta rule is its recurrence, memory and outputs.
 
-    The induction step: if n tokens of the chunk form stand where the recurrence stands, so do n + 1, and the last
-    output is the same.
+    The induction step: if both forms agree after n tokens, they agree after n + 1, in the memory and in the last
+    output.
     """
     words = Induction()
     return words.residual(words.error())
@@ -70,7 +70,7 @@ def code_at_real_sizes(rng: random.Random) -> Any:
 
 @gated_chunk_equals_recurrence.refute
 def gram_matrix_without_decay() -> Any:
-    """The decays are left out of the triangular system: keys overlap as if they had been written now."""
+    """The decays are left out of the triangular system."""
     words = Induction()
     return words.residual(words.error(gram=words.algebra.identity("n")))
 
@@ -84,7 +84,7 @@ def error_read_before_the_decay() -> Any:
 
 @gated_chunk_equals_recurrence.refute
 def causal_mask_for_decay_mask() -> Any:
-    """The outputs are masked by the causal mask of ones, where the decays are meant."""
+    """The outputs are masked by the causal mask of ones in place of the decay mask."""
     words = Induction()
     return words.residual(words.error(), mask=words.algebra.identity("n"))
 
@@ -98,6 +98,6 @@ def causal_mask_for_decay_mask_in_the_code() -> Any:
 
 @gated_chunk_equals_recurrence.refute
 def memory_before_the_chunk_not_decayed_in_the_code() -> Any:
-    """The memory from before the chunk is carried to its end as it was."""
+    """The memory before the chunk is not decayed over the chunk."""
     wrong = planted(reference.chunk, "gamma[C - 1] * S", "S")
     return chunk_against_recurrence(vectors(GATED_DELTANET, 3), wrong)

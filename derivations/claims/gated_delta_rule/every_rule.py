@@ -62,14 +62,14 @@ def chunks_of_the_rule_one_behind_the_other(rule: WriteRule, rng: random.Random)
 
 @every_rule_has_a_chunk_form.refute(rules=erases)
 def errors_solved_with_the_wrong_sign(rule: WriteRule) -> Any:
-    """A later token adds what the earlier ones have written at its key, instead of taking it off."""
+    """A later error adds what the earlier tokens have written at its key, where it must subtract it."""
     wrong = planted(reference.chunk, "u[i] - a @ stack(errors)", "u[i] + a @ stack(errors)")
     return chunk_against_recurrence(symbols(rule, 2, 2, 3), wrong)
 
 
 @every_rule_has_a_chunk_form.refute(rules=decays)
 def writes_not_decayed_to_the_end(rule: WriteRule) -> Any:
-    """What the tokens have written is added up as if it had been written at the end of the chunk."""
+    """The writes of the chunk are summed without their decays to its end."""
     wrong = planted(reference.chunk, "exp(G[C - 1] - G) * x.k", "x.k")
     return chunk_against_recurrence(symbols(rule, 2, 2, 3), wrong)
 

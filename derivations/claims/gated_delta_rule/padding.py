@@ -1,4 +1,4 @@
-"""A token of zeros leaves the memory as it was, so a chunk may be filled up with such tokens."""
+"""A token of zeros leaves the memory unchanged, so a chunk may be padded with such tokens."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def padding_leaves_the_memory() -> Any:
 
 
 def padded(*, decay: str | int = 1, value: bool = False, key: bool = False) -> tuple[Expr, Expr, Expr]:
-    """Return a memory, and the memory and the output after a padding token; the fields named are not zero in it."""
+    """Return a memory, and the memory and output after a padding token; fields that are named are not zeroed."""
     a = Algebra("omega alpha")
     S = a.matrix("S", "V", "K")
     x = arrays.token(
@@ -61,7 +61,7 @@ def _padding_in_words(**wrong: Any) -> Any:
 
 @padding_leaves_the_memory.step(engine="ring", scope=Sizes(C=4, dk=3, dv=2))
 def a_padded_chunk_is_the_chunk(rule: WriteRule) -> Any:
-    """A chunk filled up with such tokens, two of them, ends with the memory and the outputs of its own tokens."""
+    """A chunk padded with two such tokens has the memory and the outputs of its own tokens."""
     return padded_against_chunk(rule, ("k", "v", "g", "b"))
 
 
@@ -78,7 +78,7 @@ def padded_against_chunk(rule: WriteRule, zeroed: tuple[str, ...]) -> Any:
 
 @padding_leaves_the_memory.refute
 def padding_that_decays() -> Any:
-    """The log decay is left as it was."""
+    """The log decay is not zeroed."""
     return _padding_in_words(decay="alpha")
 
 
@@ -90,5 +90,5 @@ def padding_that_writes() -> Any:
 
 @padding_leaves_the_memory.refute(rules=decays)
 def padding_that_decays_in_a_chunk(rule: WriteRule) -> Any:
-    """The log decays of the tokens that fill up the chunk are left as they were."""
+    """The log decays of the padding tokens are not zeroed."""
     return padded_against_chunk(rule, ("k", "v", "b"))

@@ -1,4 +1,4 @@
-"""The stages of a token, decay, erase and write, add up to the step."""
+"""The stages of a token (decay, erase, write), one after the other, are the step."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _stages() -> str:
     rules=every_rule,
 )
 def stages_add_up_to_the_step(rule: WriteRule) -> Any:
-    """The memory after decay, erase and write, taken one by one, is the memory after the step; so is the output."""
+    """The stages decay, erase and write, taken one by one, give the memory and the output of the step."""
     case = symbols(rule, 1, 2, 3)
     m = reference.moments(case.S, case.x[0], exp=case.exp)
     S, o = case.run(reference.recurrent)

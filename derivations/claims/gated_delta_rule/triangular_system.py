@@ -64,9 +64,9 @@ class Triangular:
     code=(reference.chunk,),
 )
 def ut_transform_is_the_gated_triangular_system() -> Any:
-    """The errors of a chunk solve one triangular system, whose matrix has the decays in U and only a factor in W.
+    """The errors of a chunk solve one triangular system: U by the inverse with decays, W by the one without, decayed.
 
-    The induction step: the row that the token after n others adds to the system is its error, solved.
+    The induction step: the row of the next token in the system gives its error.
     """
     t = Triangular()
     return t.residual(t.words.beta * (t.words.k.T @ t.words.K.T @ (t.words.alpha * t.words.L)))
@@ -100,20 +100,20 @@ def matrix_form_is_the_code_at_real_sizes(rng: random.Random) -> Any:
 
 @ut_transform_is_the_gated_triangular_system.refute
 def row_without_the_new_decay() -> Any:
-    """The new row has the decays up to the token before, and not the token's own."""
+    """The new row has the decays up to the previous token, without the token's own."""
     t = Triangular()
     return t.residual(t.words.beta * (t.words.k.T @ t.words.K.T @ t.words.L))
 
 
 @ut_transform_is_the_gated_triangular_system.refute
 def W_from_the_gated_inverse() -> Any:
-    """W is made with the decayed inverse of U, so that its decays count twice."""
+    """W is made with the inverse with decays, so that they count twice."""
     case = vectors(GATED_DELTANET, 3)
     return case.compare(case.run(reference.chunk), case.run(matrix_form, ungated="A_decayed"))
 
 
 @ut_transform_is_the_gated_triangular_system.refute
 def U_from_the_ungated_inverse() -> Any:
-    """U is made with the inverse that has no decays."""
+    """U is made with the inverse without decays."""
     case = vectors(GATED_DELTANET, 3)
     return case.compare(case.run(reference.chunk), case.run(matrix_form, gated="A"))

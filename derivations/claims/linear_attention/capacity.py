@@ -1,4 +1,4 @@
-"""Keys collide: what an additive memory answers, and how many pairs any memory can hold."""
+"""Interference of keys in an additive memory, and the number of pairs that any memory can hold."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def _interference() -> str:
     code=(reference.step,),
 )
 def memory_answers_the_value_and_the_overlaps() -> Any:
-    """An additive memory answers a key with its value and with every other value, weighed by how far the keys overlap.
+    """An additive memory answers a key with its value plus every other value times the inner product of the keys.
 
-    The induction step: one more write by the code makes the memory N'K of one more row; and with a row (k, v) set
-    apart from the others, a unit key k is answered by v and by N'(K k), the others weighed by their overlaps.
+    The induction step: one more write by the code makes the memory N'K with one more row. And for a row (k, v) beside
+    the others, the answer to a unit key k is v plus N'(K k), the other values times their keys' inner products with k.
     """
     words = Additive()
     written, read = step(words.memory, k=words.k, v=words.v)
@@ -50,7 +50,7 @@ def memory_answers_the_value_and_the_overlaps() -> Any:
 
 @memory_answers_the_value_and_the_overlaps.step(engine="words", scope=EverySize("n", "dk", "dv"))
 def orthonormal_keys_are_recalled() -> Any:
-    """Where the keys are orthonormal every value is recalled exactly, all of them at once: K S' = K K' N = N."""
+    """If the keys are orthonormal, all values are recalled exactly: K S' = K K' N = N."""
     words = Additive()
     words.algebra.rule(words.K @ words.K.T, words.algebra.identity("n"))
     return (words.K @ words.memory.T - words.N).normal()
@@ -66,7 +66,7 @@ def recalls(n: int, V: int, K: int) -> tuple[Ring, Token, list[Array]]:
 
 
 def overlap_residual(*, own: bool) -> Any:
-    """Compare what the code answers to each key with the sum over values; ``own`` weighs a key's own value too."""
+    """Compare the code's answer to each key with the weighted sum of values; ``own`` weights its own value too."""
     ring, x, answers = recalls(4, 2, 3)
     weight = x.k @ x.k.T
     wanted = [sum(x.v[i] * (weight[i, j] if own or i != j else 1) for i in range(4)) for j in range(4)]
@@ -75,7 +75,7 @@ def overlap_residual(*, own: bool) -> Any:
 
 @memory_answers_the_value_and_the_overlaps.step(engine="ring", scope=Sizes(n=4, dk=3, dv=2))
 def the_code() -> Any:
-    """What the code answers to each of four keys is the sum over all values, weighed by the inner products."""
+    """The code's answer to each of four keys is the sum of all values, weighted by the inner products."""
     return overlap_residual(own=True)
 
 
@@ -88,12 +88,12 @@ def recalled_whatever_the_keys() -> Any:
 
 @memory_answers_the_value_and_the_overlaps.refute
 def length_of_the_key_left_out() -> Any:
-    """A key of any length is said to be answered by its value with weight 1."""
+    """The weight of a key's own value is said to be 1 whatever the length of the key."""
     return overlap_residual(own=False)
 
 
 class TooMany:
-    """One more pair than the keys have channels: some c that is not zero has c'K = 0, for any S to run into."""
+    """One more pair than key channels: then c'K = 0 for some c that is not zero."""
 
     def __init__(self, *, dependent: bool = True) -> None:
         words = self.algebra = Algebra("")
@@ -103,7 +103,7 @@ class TooMany:
             words.rule(self.c.T @ self.K, words.zero("1", "K"))
 
     def error(self) -> tuple[Expr, Expr]:
-        """Return c' of the recall error for the values c v', and what it is: -|c|^2 v', whatever S is."""
+        """Return c' times the recall error for the values c v', and its value -|c|^2 v', for any S."""
         error = self.K @ self.S.T - self.c @ self.v.T  # row i: S k_i less the value c_i v
         return self.c.T @ error, -((self.c.T @ self.c) * self.v.T)
 
@@ -130,7 +130,7 @@ def _too_many() -> str:
     source=cite("2102.11174", "sec. 4.1"),
 )
 def more_pairs_than_channels_cannot_all_be_recalled() -> Any:
-    """With n = dk + 1 pairs no matrix at all, however it is written, recalls arbitrary values."""
+    """For n = dk + 1 pairs no matrix, however it is written, recalls arbitrary values."""
     return TooMany().residual()
 
 

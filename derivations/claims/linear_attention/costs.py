@@ -1,4 +1,4 @@
-"""What the forms of linear attention cost, in multiplications and in numbers kept."""
+"""The costs of the forms of linear attention, in multiplications and in numbers kept."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ def _costs() -> str:
     code=(reference.recurrent, reference.chunk, reference.chunkwise, rules.KVCache.floats, rules.WriteRule.floats),
 )
 def training_all_at_once_is_quadratic_and_in_chunks_linear() -> Any:
-    """All at once costs the square of the length, token by token or in chunks of a fixed length the length itself."""
+    """The cost is quadratic in the length for all tokens at once, and linear token by token or in fixed chunks."""
     return costs()
 
 
 @training_all_at_once_is_quadratic_and_in_chunks_linear.refute
 def linear_in_the_length_all_at_once() -> Any:
-    """The form that runs all tokens at once costs no more than one by one."""
+    """All tokens at once are said to cost no more than one by one."""
     return costs(chunk=of_recurrence)
 
 
@@ -91,6 +91,6 @@ def reading_not_counted() -> Any:
 
 @training_all_at_once_is_quadratic_and_in_chunks_linear.refute
 def decays_of_the_whole_chunk_taken_at_each_token() -> Any:
-    """Each token multiplies the keys of the whole chunk by their decays, and not only those before it."""
+    """Each token multiplies the keys of the whole chunk by decays, not only the keys up to its own."""
     wrong = planted(reference.chunk, "exp(G[i] - G[:i + 1]) * x.k[:i + 1]", "(exp(G[i] - G) * x.k)[:i + 1]")
     return counted(wrong, 5, 2, 3) - of_chunk(5, 2, 3)

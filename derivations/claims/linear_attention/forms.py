@@ -85,8 +85,8 @@ def _forms() -> str:
 def linear_attention_is_recurrent_parallel_and_chunkwise() -> Any:
     """Linear attention token by token, all at once, and chunk by chunk is one model.
 
-    All at once is masked attention without decays. Cutting off a chunk changes nothing, wherever it is cut; and so,
-    one cut after the other, any number of chunks of any lengths.
+    All at once is masked attention without decays. Splitting a stream into two chunks changes nothing, wherever it is
+    split. By induction this holds for any number of chunks of any lengths.
     """
     return TwoChunks().residual()
 
@@ -135,5 +135,5 @@ def chunks_without_the_memory_between() -> Any:
 
 @linear_attention_is_recurrent_parallel_and_chunkwise.refute
 def strict_causal_mask() -> Any:
-    """A token does not read what it has written itself."""
+    """A token does not read its own write."""
     return forms(vectors(LINEAR_ATTENTION, 3), 2, diagonal=-1)

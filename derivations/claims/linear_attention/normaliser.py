@@ -20,7 +20,7 @@ from gdn_core.rules import LINEAR_ATTENTION, LINEAR_ATTENTION_NORMALISED
 
 
 def answers(keys: tuple[int, ...], values: tuple[int, ...]) -> dict[str, list[Fraction]]:
-    """Return what two rules answer to the query 1 at each token, with one key and one value channel, exactly."""
+    """Return the exact outputs of two rules for the query 1 at each token, with one key and one value channel."""
     T = len(keys)
     column = np.array(keys, dtype=float)[:, None]
     none, one = np.zeros(T), np.ones((T, 1))
@@ -61,7 +61,7 @@ def _means() -> str:
 def dropping_the_normaliser_makes_another_model() -> Any:
     """Attention answers a mean of values; without the normaliser the answer grows with the number of tokens.
 
-    So no scale on queries or values turns one into the other: they differ by another factor at every token.
+    They differ by another factor at every token, so no scale on queries or values turns one into the other.
     """
     found = answers((1, 1, 1, 1), (1, 1, 1, 1))
     ring = Ring(E=())  # the exponential of the one score
@@ -76,13 +76,13 @@ def dropping_the_normaliser_makes_another_model() -> Any:
 
 @dropping_the_normaliser_makes_another_model.refute
 def the_same_without_it() -> Any:
-    """Linear attention answers the mean all the same."""
+    """Linear attention without the normaliser is said to answer the mean."""
     return [answer - 1 for answer in answers((1, 1, 1), (1, 1, 1))["linear-attention"]]
 
 
 @dropping_the_normaliser_makes_another_model.refute
 def repaired_by_the_number_of_tokens() -> Any:
-    """Dividing by the number of tokens is as good as dividing by the weights."""
+    """Dividing by the number of tokens is said to equal dividing by the weights."""
     found = answers((1, 3), (1, 0))
     pairs = zip(found["linear-attention"], found["linear-attention-normalised"], strict=True)
     return [answer / t - mean for t, (answer, mean) in enumerate(pairs, start=1)]

@@ -1,4 +1,4 @@
-"""An additive memory forgets the order of its writes; under a decay a write weighs the decays since."""
+"""An additive memory does not depend on the order of writes; under a decay later writes weigh more."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def permuted() -> tuple[Expr, Expr]:
     code=(reference.step,),
 )
 def additive_memory_forgets_the_order() -> Any:
-    """The additive memory does not depend on the order of the writes: it cannot know what is recent.
+    """The additive memory does not depend on the order of the writes, so it cannot favour recent ones.
 
-    Two neighbouring writes may be exchanged, and exchanges of neighbours make every order.
+    Two neighbouring writes can be exchanged, and exchanges of neighbours generate every order.
     """
     return exchanged()
 
@@ -68,7 +68,7 @@ def every_permutation_at_once() -> Any:
 
 @additive_memory_forgets_the_order.refute
 def under_a_decay() -> Any:
-    """The same under a decay, which makes the order count."""
+    """The same under a decay, where the order matters."""
     return exchanged(decay="alpha")
 
 
@@ -79,7 +79,7 @@ def under_the_delta_rule() -> Any:
 
 
 class Weighed:
-    """An additive memory under decays: the weights of the n writes so far on the diagonal of L, by hypothesis."""
+    """An additive memory under decays, by hypothesis with the weights of the n writes so far on the diagonal of L."""
 
     def __init__(self) -> None:
         self.words = Additive()
@@ -119,9 +119,9 @@ def _weighed() -> str:
     code=(reference.step,),
 )
 def write_weighs_the_decays_since() -> Any:
-    """Under a decay the weight of a write is the product of the decays since: recency, whatever the token says.
+    """Under a decay the weight of a write is the product of the decays after it, whatever its content.
 
-    The induction step: one more token multiplies every weight by its decay, and enters with weight 1. With no token
+    The induction step: one more token multiplies every weight by its decay, and has weight 1 itself. With no token
     the memory is S_0 and c = 1.
     """
     weighed = Weighed()

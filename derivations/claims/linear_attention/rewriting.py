@@ -1,4 +1,4 @@
-"""A key written twice answers the sum of both values, and under the delta rule the new one."""
+"""A key written twice: the answers under the additive rule and under the delta rule."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gdn_core.reference import Token
 
 
 class Rewrite:
-    """Two writes under one key, and what the key answers then."""
+    """Two writes under one key, and the answer to that key."""
 
     def __init__(self, *, unit: bool = True) -> None:
         words = self.algebra = Algebra("beta")
@@ -50,7 +50,7 @@ def _rewrite() -> str:
     code=(reference.step,),
 )
 def new_value_replaces_the_old_only_under_the_delta_rule() -> Any:
-    """A key written twice answers both values, added, under the additive rule, and the new one under the delta rule.
+    """A key written twice answers the sum of both values under the additive rule, the new one under the delta rule.
 
     The additive answer also keeps what the memory held before; the answer of the delta rule does not depend on it.
     """

@@ -1,4 +1,4 @@
-"""Where everything is fixed the outputs are a convolution of the inputs; with a step from the token they are none."""
+"""With constant parameters the outputs are a convolution of the inputs; with a step for each token they are not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gdn_core.rules import Discretisation
 
 
 class Reach:
-    """The states that t inputs reach: R has a column for each input, Abar^j Bbar for the one j tokens ago."""
+    """The state as a function of t inputs: R has a column for each, Abar^j Bbar for the input j tokens ago."""
 
     def __init__(self) -> None:
         words = self.algebra = Algebra()
@@ -31,7 +31,7 @@ class Reach:
 
     @property
     def longer(self) -> Expr:
-        """The columns with one more input: each is a token older, and the newest is Bbar."""
+        """The columns after one more input: each is multiplied by Abar, and the newest is Bbar."""
         return Block([[self.A @ self.R, self.B]])
 
     def following(self, state: Expr, u: Expr) -> Expr:
@@ -67,9 +67,9 @@ def _convolution() -> str:
     uses=("state_space_model_is_a_write_rule",),
 )
 def fixed_recurrence_is_a_convolution() -> Any:
-    """With everything fixed the outputs are a convolution of the inputs with the kernel C Abar^j Bbar.
+    """With constant parameters the outputs are a convolution of the inputs with the kernel C Abar^j Bbar.
 
-    The induction step, for any A: one more token makes every column of R a token older. At no token R is empty.
+    The induction step, for any A: one more token multiplies every column of R by Abar. With no token R is empty.
     """
     words = Reach()
     return words.residual(words.longer)
@@ -99,7 +99,7 @@ def newest_input_decayed_too() -> Any:
 
 @fixed_recurrence_is_a_convolution.refute
 def memory_not_empty() -> Any:
-    """The memory is not empty before the first token: its part of the answer is no convolution of the inputs."""
+    """The memory before the first token is not empty: its part of the output is no convolution of the inputs."""
     model = Model(2, 2, 2, fixed=True)
     _, o = model.run(model.tokens(Discretisation.ZOH))
     _, from_zero = model.run(model.tokens(Discretisation.ZOH), 0 * model.S)
@@ -107,7 +107,7 @@ def memory_not_empty() -> Any:
 
 
 def lag_one(deltas: tuple[int, int, int]) -> tuple[Fraction, Fraction]:
-    """Return the answers one token after an impulse at token 0 and at token 1, in base 2, with A = -1, B = C = 1."""
+    """Return the outputs one token after an impulse at token 0 and at token 1, in base 2, with A = -1, B = C = 1."""
     one = np.array([[Fraction(1)]], dtype=object)
     answers = []
     for at in (0, 1):
@@ -138,27 +138,27 @@ def _lags() -> str:
     code=(ssm.tokens, reference.recurrent),
 )
 def selective_recurrence_is_no_convolution() -> Any:
-    """With a step that depends on the token, no kernel serves: the answer to an impulse depends on when it comes."""
+    """With a step that depends on the token there is no such kernel: the impulse response depends on the time."""
     first, second = lag_one((1, 1, 2))
     return [first - Fraction(1, 2), second - Fraction(1, 4)]
 
 
 @selective_recurrence_is_no_convolution.step(engine="exact", scope=Counterexample("three tokens, Delta = 2, 2, 2"))
 def a_fixed_step_is_one() -> Any:
-    """With the same step at every token both answers agree."""
+    """With the same step at every token both responses are equal."""
     first, second = lag_one((2, 2, 2))
     return first - second
 
 
 @selective_recurrence_is_no_convolution.refute
 def same_answer_at_every_time() -> Any:
-    """The answer is said not to depend on when the impulse comes."""
+    """The response is said not to depend on the time of the impulse."""
     first, second = lag_one((1, 1, 2))
     return first - second
 
 
 @selective_recurrence_is_no_convolution.refute
 def same_answer_where_only_the_first_steps_agree() -> Any:
-    """It is said to be enough that the impulses are written with the same weight."""
+    """Equal steps at the two impulses are said to be enough."""
     first, second = lag_one((2, 2, 1))
     return first - second

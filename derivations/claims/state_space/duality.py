@@ -25,7 +25,7 @@ LONG = OverField(degree=256 + 4, T=256, dk=128, dv=144)
 
 
 def additive(rule: WriteRule) -> bool:
-    """Hold for the rules with one decay, or none, that erase nothing and write everything."""
+    """Tell whether a rule has a scalar decay or none, erases nothing and writes everything."""
     return scalar_gates(rule) and rule.erase is rule.write is Gate.NONE
 
 
@@ -84,7 +84,7 @@ def _statement() -> str:
     rules=additive,
 )
 def additive_recurrence_is_masked_attention() -> Any:
-    """A recurrence that decays and adds is attention under a mask of the products of decays between two tokens.
+    """A recurrence without erase is attention under a mask: the product of the decays between two tokens.
 
     The induction step: the token after n others reads the row of attention that belongs to it.
     """
@@ -154,5 +154,5 @@ def decays_counted_from_the_start(rule: WriteRule) -> Any:
 
 @additive_recurrence_is_masked_attention.refute
 def strict_mask(rule: WriteRule) -> Any:
-    """The mask is strict, in the code's own terms."""
+    """The mask is strict, with the code's own products."""
     return attention_against_recurrence(vectors(rule, 3), strict=True)

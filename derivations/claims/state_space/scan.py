@@ -1,4 +1,4 @@
-"""Tokens are affine maps of the memory, so that segments merge and a prefix scan gives every memory."""
+"""Tokens are affine maps of the memory, so segments merge, and a prefix scan gives every memory."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def translations_exchanged() -> Any:
 
 
 class StepAsMap:
-    """One token of any rule, in words: its memory by the code, and the affine map that it is said to be."""
+    """One token of any rule, in words: its memory by the code, and its affine map."""
 
     def __init__(self) -> None:
         words = self.algebra = Algebra()
@@ -115,7 +115,7 @@ def written_before_the_decay() -> Any:
     uses=("affine_maps_compose_associatively", "every_token_is_an_affine_map"),
 )
 def two_segments_merge_exactly() -> Any:
-    """Two segments of a stream, run apart from each other, merge exactly: what sequence parallelism needs.
+    """Two segments of a stream that are run independently merge exactly, as sequence parallelism needs.
 
     The induction step: if tokens n + 1 to T are the map (M_b, X_b), then with one more token they are its composition,
     and from the memory that the first segment leaves they make the memory of the whole stream.
@@ -133,7 +133,7 @@ def the_code_in_two_segments() -> Any:
 
 @two_segments_merge_exactly.refute
 def second_segment_added_as_it_is() -> Any:
-    """What the first segment wrote is carried through the second undecayed and not erased."""
+    """What the first segment wrote is neither decayed nor erased by the second."""
     return Segments().residual(lambda a, b: (a[0] @ b[0], a[1] + b[1]))
 
 
@@ -184,7 +184,7 @@ def scan_residual(compose: Callable[[Any, Any], Any], *, late: int = 0) -> list[
 
 @prefix_scan_is_the_recurrence.refute
 def later_map_first() -> Any:
-    """The scan composes the later map with the earlier one, as an operator with its arguments exchanged does."""
+    """The scan composes the maps in the other order, as an operator with exchanged arguments does."""
     return scan_residual(lambda a, b: (b[0] @ a[0], b[1] @ a[0] + a[1]))
 
 

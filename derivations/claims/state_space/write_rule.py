@@ -54,7 +54,7 @@ def with_delta_and_a_shared_by_the_channels() -> Any:
 
 @state_space_model_is_a_write_rule.step(engine="ring", scope=Sizes(T=1, V=2, K=1))
 def with_one_token_and_one_state() -> Any:
-    """The same for a single token and a single state, where an axis is easily taken for another."""
+    """The same for a single token and a single state, where a wrong axis would broadcast without an error."""
     return [Model(1, 2, 1, shared=True).residual(method) for method in Discretisation]
 
 
@@ -74,6 +74,6 @@ def input_map_for_output_map() -> Any:
 
 @state_space_model_is_a_write_rule.refute
 def something_erased() -> Any:
-    """The erase gate is one: what the key answers is erased, as a state space model never does."""
+    """The erase gate is one: the token erases, which a state space model does not."""
     wrong = planted(ssm.tokens, "v=u, g=g, b=none, w=delta", "v=u, g=g, b=none + 1, w=delta")
     return Model(2, 2, 2).residual(Discretisation.MAMBA, wrong)
