@@ -1,6 +1,6 @@
-"""What was computed, kept once for all visitors and within a number of bytes.
+"""A cache of results, shared by all visitors and bounded in bytes.
 
-Streamlit's caches are bounded by a number of entries, and a picture takes from 0.01 to 58 MB: see DECISIONS.
+Streamlit's caches are bounded by the number of entries, and a picture takes from 0.01 to 58 MB: see DECISIONS.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-MOST_PARTS = 4  # of a list or tuple that is searched for arrays, one a rule; a longer one has a word for each token
+MOST_PARTS = 4  # longest list or tuple searched for arrays, one for each rule; longer ones hold words
 
 
 class Once:
-    """A bounded cache in which those who ask for the same thing at once wait for one computation.
+    """A bounded cache in which concurrent requests for one key share one computation.
 
     Args:
-        most_bytes: how much the kept values may take; the ones longest unused go first.
+        most_bytes: the bound on the bytes of the kept values; the least recently used are dropped first.
     """
 
     def __init__(self, most_bytes: int) -> None:
@@ -41,7 +41,7 @@ class Once:
         return self._bytes
 
     def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """Return the value of a key, made now if it is not kept; what ``make`` raises reaches all who wait."""
+        """Return the value of a key, made by ``make`` if it is not kept; an exception reaches all waiting callers."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -76,7 +76,7 @@ class Once:
 
 
 def _leaves(value: Any) -> Iterator[np.ndarray | bytes | str]:
-    """Yield what is large in a value: its arrays, buffers and texts."""
+    """Yield the arrays, buffers and texts in a value, which make up its size."""
     if isinstance(value, np.ndarray | bytes | str):
         yield value
     elif is_dataclass(value):

@@ -1,4 +1,4 @@
-"""What a visitor chose on the lab page: frozen and validated. :mod:`app.link` writes it as a link."""
+"""The choice of a visitor on the lab page, immutable and validated. :mod:`app.link` writes it as a link."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from gdn_core.rules import RULES, Discretisation
 
 MOST_RULES = 4
 MOST_FILES = 8
-LEAST_ALPHA = 0.005  # below it one token empties a memory, and a slider has no place for it
+LEAST_ALPHA = 0.005  # below it one token clears a memory; the slider starts here
 HALF_LIVES = (0.25, 256.0)  # tokens
 WINDOW = ("head", "batch", "start", "length", "channels")
 
 
 class Origin(StrEnum):
-    """Where the tokens come from."""
+    """The origin of the tokens."""
 
     PRESET = "preset"
     TEXT = "text"
@@ -29,7 +29,7 @@ class Origin(StrEnum):
 
 
 class Panel(StrEnum):
-    """What is drawn under the player."""
+    """The chart below the player."""
 
     RECALL = "recall"
     SIZE = "size"
@@ -39,7 +39,7 @@ class Panel(StrEnum):
 
 
 class Stage(StrEnum):
-    """A matrix that a token passes through or adds, in the order in which they happen."""
+    """A matrix before, between or after the stages of a token, or one that a stage subtracts or adds, in order."""
 
     BEFORE = "before"
     DECAYED = "decayed"
@@ -51,7 +51,7 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True)
 class File:
-    """An upload, known again by its content.
+    """An uploaded file, identified by its content.
 
     Args:
         name: its file name.
@@ -70,7 +70,7 @@ class File:
 
 @dataclass(frozen=True)
 class TableRow:
-    """One token of the table, as :func:`gdn_core.lab.scenarios.from_table` takes it: "" and None are blank cells."""
+    """A token as a visitor typed it, for :func:`gdn_core.lab.scenarios.from_table`: "" and None are blank cells."""
 
     key: str = ""
     value: str = ""
@@ -107,15 +107,15 @@ class Choice:
         files: the visitor's upload, one file or several whose arrays belong together.
         head, batch, start, length, channels: which memory, which tokens and how many channels of an upload; length 0
             is as many as fit, channels 0 is all.
-        reading: which array of an upload is which, the order of their axes, and what is done to them.
+        reading: the role of each array of an upload, the order of axes, and the transformations.
         table: the visitor's tokens.
         rules: 1 to 4 slugs of :data:`gdn_core.rules.RULES`.
-        discretisation: replaces the own one of every rule that has one; None leaves each its own.
+        discretisation: replaces the discretisation of every rule that has one; None keeps each rule's own.
         settings: sizes, gates, noise and seed.
-        half_life: tokens until half is left, where the visitor gives the decay so; ``settings.alpha`` follows.
+        half_life: the decay as tokens until half is left, if the visitor gave it so; ``settings.alpha`` follows.
         token: the token at rest in the player, counted from 0; -1 is the last.
-        panel: what is drawn under the player.
-        stage: which matrix of the moment is drawn.
+        panel: the chart below the player.
+        stage: the matrix that is drawn of the token at rest.
 
     Raises:
         ValueError: if a field is out of its range; the sentence names the field.
@@ -168,7 +168,7 @@ class Choice:
             raise ValueError(f"alpha: expected a number from {LEAST_ALPHA} to 1, got {self.settings.alpha:g}")
 
     def numbers(self) -> Choice:
-        """Return the part that the numbers depend on: two choices that compute the same are equal here."""
+        """Return the part on which the numbers depend: it is equal for two choices with the same numbers."""
         bare = replace(self, half_life=None, token=-1, panel=Panel.RECALL, stage=Stage.WRITTEN)
         used = {
             Origin.PRESET: ("preset",),
@@ -190,5 +190,5 @@ def starting(origin: Origin, preset: str) -> Choice:
 
 
 def named(files: Sequence[File]) -> str:
-    """Name files with their digests."""
+    """Format files with their digests."""
     return ", ".join(f"{file.name} (sha {file.digest})" for file in files)

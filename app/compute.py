@@ -1,4 +1,4 @@
-"""Choices as arrays: tokens, pictures and what is measured of them, each computed once for all visitors."""
+"""Compute a choice: its tokens, its picture and its measures, each once for all visitors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gdn_core.lab.worker.pool import LaunchError
 from gdn_core.rules import RULES
 
 MOST_BYTES = 256 * 2**20  # of what is kept
-REFUSALS = (TypeError, ValueError, LaunchError)  # what the doors and the kernel's launcher raise, each with a sentence
+REFUSALS = (TypeError, ValueError, LaunchError)  # raised by the checks and by launches, with a message for the page
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Picture:
         scenario: its tokens.
         trajectory: what the rules did to them.
         payload: the buffer of the player.
-        limit: the largest finite magnitude in any memory that does not overflow, the end of the scale that all of them
-            share; in any at all where all overflow.
-        overflows: the first token at which a memory is not finite any more, by the title of its rule.
+        limit: the end of the shared colour scale: the largest finite magnitude in the memories that do not overflow,
+            or in all memories if every one overflows.
+        overflows: the first token at which a memory is not finite, by the title of its rule.
     """
 
     scenario: Scenario
@@ -44,7 +44,7 @@ class Picture:
 
     @property
     def digest(self) -> str:
-        """Tell pictures apart."""
+        """The digest of the payload, which identifies the picture."""
         return str(payload.header(self.payload)["digest"])
 
     @property
@@ -72,7 +72,7 @@ def picture(choice: Choice, upload: uploads.Upload | None = None) -> Picture:
         limit = float(sizes.max())
         if not np.isfinite(limit):
             finite = np.isfinite(sizes)
-            stays = finite.all(axis=(1, 2, 3))  # a rule that overflows must not whiten the others
+            stays = finite.all(axis=(1, 2, 3))  # a rule that overflows must not make the others invisible
             limit = float(metrics.scales(run)[stays if stays.any() else slice(None)].max())
             lost = ~finite[:, 1:].all(axis=(2, 3))  # [R, T]
             overflows = {rule.title: int(lost[r].argmax()) for r, rule in enumerate(run.rules) if lost[r].any()}
@@ -82,7 +82,7 @@ def picture(choice: Choice, upload: uploads.Upload | None = None) -> Picture:
 
 
 def _run(choice: Choice, found: Scenario) -> Trajectory:
-    """Run the rules of a choice on its tokens; what comes before them is needed here alone, and is not kept."""
+    """Run the rules of a choice on its tokens; the tokens before them are used here only, and are not kept."""
     method = choice.numbers().discretisation
     if found.whole is None:
         return trajectory(choice.rules, found.stream, discretisation=method)
@@ -120,7 +120,7 @@ def scenario(choice: Choice, upload: uploads.Upload | None = None) -> Scenario:
 
 
 def tokens(choice: Choice, upload: uploads.Upload | None = None) -> Scenario:
-    """Return the tokens of a choice as :func:`scenario` does, made once, without what comes before them."""
+    """Return the tokens of a choice as :func:`scenario` does, cached, without the tokens before them."""
     if choice.origin is Origin.ARRAYS:
         uploads.held(choice, upload)
     return _once.get((choice.numbers(), "tokens"), lambda: replace(scenario(choice, upload), whole=None))
@@ -158,13 +158,13 @@ def spectrum(choice: Choice, picture: Picture) -> tuple[np.ndarray, ...]:
 
 
 def _measured(measure: Callable[[Trajectory], Any], picture: Picture) -> Any:
-    """Measure a trajectory; where it overflows the figures have gaps, and the page has said so."""
+    """Measure a trajectory; where it overflows the charts have gaps, and the page says so."""
     with np.errstate(over="ignore", invalid="ignore"):
         return measure(picture.trajectory)
 
 
 def stage(picture: Picture, t: int, stage: Stage) -> list[np.ndarray]:
-    """Return one matrix of the moment of token t for each rule, [V, K]."""
+    """Return one matrix of token t for each rule, [V, K]."""
     found = []
     for r in range(len(picture.trajectory.rules)):
         moments = picture.trajectory.moments(r, t)

@@ -1,4 +1,4 @@
-"""Arrays as Plotly figures: units on every axis, one symmetric scale for the memories compared, one colour a rule."""
+"""Plotly figures: units on every axis, one symmetric scale for the memories compared, a colour for each rule."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ THEMED = Palette(
     zero="#000038",
 )
 MATRIX = {"autorange": "reversed", "showgrid": False, "zeroline": False, "constrain": "domain"}  # row 0 on top
-DASHES = ("solid", "dash", "dot", "dashdot")  # beside the colours, for those who cannot use them
+DASHES = ("solid", "dash", "dot", "dashdot")  # in addition to colours, for the colour-blind
 
 
 def memories(
@@ -95,7 +95,7 @@ def memories(
 
 
 def recall(errors: Floats, titles: Sequence[str], labels: Sequence[str], *, palette: Palette = LIGHT) -> go.Figure:
-    """Draw how well every key written so far is still answered, after every token.
+    """Draw the recall error of every key written so far, after every token.
 
     Args:
         errors: [R, T, T], row t, column j: distance from the value that key j holds to the memory's answer after token
@@ -166,7 +166,7 @@ def norm_and_rank(norm: Floats, rank: Floats, titles: Sequence[str], *, palette:
 
 
 def spectrum(eigenvalues: Sequence[Floats], titles: Sequence[str], *, palette: Palette = LIGHT) -> go.Figure:
-    """Draw the eigenvalues of each token's transition: 1 keeps a direction, 0 erases it, below 0 turns it round.
+    """Draw the eigenvalues of each token's transition: 1 keeps a direction, 0 erases it, below 0 reverses it.
 
     Args:
         eigenvalues: [T, N] for each rule, ascending in the last axis.

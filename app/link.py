@@ -75,7 +75,7 @@ def to_query(choice: Choice) -> dict[str, str]:
 
 
 def left_out(choice: Choice) -> list[str]:
-    """Say what a link to this choice cannot carry, and what to do about it."""
+    """Return what a link to this choice cannot carry, a sentence each with what to do."""
     sentences = [
         f"This {name} is too long for a link ({len(packed)} of at most {MOST_LINK} characters): whoever opens the "
         f"link has to paste the {name} again."
@@ -94,8 +94,8 @@ def from_query(query: Mapping[str, str | Sequence[str]]) -> tuple[Choice, list[s
         query: the fields of the link; of a field given twice the last counts.
 
     Returns:
-        A choice that always works, and one sentence for each field that was unknown, missing or absurd; such a
-        field keeps its default.
+        A valid choice, and one sentence for each field that was unknown, missing or invalid; such a field keeps its
+        default.
     """
     given = {name: v if isinstance(v, str) else (list(v) or [""])[-1] for name, v in query.items()}
     brought = [origin.value for name, origin in _BROUGHT_BY.items() if name in given]
@@ -123,7 +123,7 @@ def from_query(query: Mapping[str, str | Sequence[str]]) -> tuple[Choice, list[s
 
 
 def _packed(choice: Choice) -> dict[str, str]:
-    """Pack the text or the table, whichever the origin needs and is not the starting one."""
+    """Pack the text or the table that the origin uses, unless it is the starting one."""
     if choice.origin is Origin.TEXT and choice.text != STARTING_TEXT:
         return {"text": pack(choice.text)}
     if choice.origin is Origin.TABLE and choice.table != STARTING_TABLE:
@@ -133,7 +133,7 @@ def _packed(choice: Choice) -> dict[str, str]:
 
 
 def pack(text: str) -> str:
-    """Compress a text into the letters that a link may carry."""
+    """Compress a text into characters that a link may contain."""
     return base64.urlsafe_b64encode(zlib.compress(text.encode(), 9)).decode().rstrip("=")
 
 
@@ -189,7 +189,7 @@ def _written_reading(reading: Reading) -> dict[str, str]:
 
 
 def _names(text: str) -> tuple[tuple[str, str], ...]:
-    """Read which array is which."""
+    """Read the roles of arrays."""
     try:
         names = json.loads(text) if len(text) <= MOST_LINK else None
     except (json.JSONDecodeError, RecursionError) as error:
@@ -284,6 +284,6 @@ _BROUGHT_BY = {"text": Origin.TEXT, "table": Origin.TABLE, "file": Origin.ARRAYS
 
 
 def _reason(error: ValueError) -> str:
-    """Return what an error says, without the name that the sentence has already."""
+    """Return an error's message without the name of the field, which the sentence has already."""
     reason = str(error).rstrip(".")
     return re.sub(r"^[\w-]+: ", "", reason)

@@ -1,4 +1,4 @@
-"""What visitors, links and files say, as Markdown."""
+"""Texts of visitors, links and files as Markdown."""
 
 import re
 
@@ -6,5 +6,5 @@ _FORMATS = re.compile(r"[\\`*_\[\]<>$~#|]|:(?=//)|(?<=www)\.|(?<=\w)@")
 
 
 def plain(text: str) -> str:
-    """Escape a text for a page, so that it reads as it stands: it formats nothing, links nowhere and loads nothing."""
+    """Escape a text for a page, so that it is shown literally: no formatting, no links, nothing loaded."""
     return _FORMATS.sub(r"\\\g<0>", text)

@@ -1,6 +1,6 @@
-"""The claims of the derivations, checked in processes of their own, and what came of it.
+"""The claims of the derivations for the page: checked in worker processes, with their results.
 
-SymPy and the claims take about a second to import, so they are loaded when a page first asks for them.
+SymPy and the claims take about a second to import, so they are loaded when a page first needs them.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ LIMIT = 120.0  # seconds for a claim, or for a process to start
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim, checked.
+    """The result of a claim, with the time of the check.
 
     Args:
-        result: what came of it.
-        when: seconds since the epoch.
+        result: the result.
+        when: time of the check, seconds since the epoch.
     """
 
     result: Result
@@ -44,13 +44,13 @@ def claims() -> dict[str, Claim]:
     """Return the claims by name, in the order of their subjects."""
     loaded = load()
     gc.collect()
-    gc.freeze()  # what was just imported stays, and Streamlit need not look through it after every run
+    gc.freeze()  # the imported modules stay, so Streamlit's garbage collection may skip them
     return loaded
 
 
 @cache
 def used_by(name: str) -> tuple[str, ...]:
-    """Return the names of the claims that rest on a claim."""
+    """Return the names of the claims that use a claim."""
     return tuple(other for other, made in claims().items() if name in made.uses)
 
 
@@ -77,7 +77,7 @@ def erratum(name: str) -> Erratum | None:
 
 
 class Ledger:
-    """What is known of the claims on this server: all are checked once in the background, and any again on demand."""
+    """The findings of this server: all claims are checked once in the background, and any claim again on demand."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -87,7 +87,7 @@ class Ledger:
         self._live, self._behind = (Worker(limit=LIMIT, nice=10) for _ in range(2))
 
     def begin(self) -> None:
-        """Start to check what has not been checked, in the background; only the first call does."""
+        """Start the background check of all claims; only the first call does."""
         with self._lock:
             if self._began:
                 return
@@ -97,11 +97,11 @@ class Ledger:
 
     @property
     def left(self) -> int:
-        """How many claims the background has still to check."""
+        """The number of claims that the background has still to check."""
         return self._left
 
     def finding(self, name: str) -> Finding | None:
-        """Return what is known of a claim."""
+        """Return the finding of a claim, or None if it has not been checked."""
         return self._found.get(name)
 
     def check(self, name: str) -> Finding:
@@ -115,7 +115,7 @@ class Ledger:
     def _check_all(self) -> None:
         for name in claims():
             if name not in self._found:
-                with suppress(WorkerError):  # it stays unchecked, and the page says so
+                with suppress(WorkerError):  # the claim stays unchecked, and the page says so
                     self._keep(self._behind.check(name))
             with self._lock:
                 self._left -= 1
@@ -133,7 +133,7 @@ def ledger() -> Ledger:
 
 
 def counted(findings: Sequence[Finding | None]) -> dict[str, int]:
-    """Count claims by verdict; "unchecked" are those of which nothing is known."""
+    """Count claims by verdict; "unchecked" counts the claims without a finding."""
     counts: dict[str, int] = {}
     for found in findings:
         verdict: Any = found.result.verdict.value if found else "unchecked"

@@ -1,4 +1,4 @@
-"""What the server starts beside the pages: the processes that run the kernels."""
+"""Start the worker processes of the kernels with the server."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from gdn_core.lab.worker.pool import pool
 
 
 def start() -> None:
-    """Start one of the processes that run the kernels, and return at once."""
+    """Start one worker process, without waiting for it."""
     pool().warm(1)
 
 
 @cache
 def settle() -> None:
-    """Start the other processes, and keep what was imported out of the garbage collector's way.
+    """Start the other worker processes, and freeze the imported objects for the garbage collector.
 
-    Streamlit collects garbage after every run of a page, and goes through every object that is not frozen.
+    Streamlit collects garbage after every run of a page, which visits every object that is not frozen.
     """
     pool().warm()
     gc.collect()

@@ -1,4 +1,4 @@
-"""The table of tokens: what a visitor filled in, and a scenario as rows to edit."""
+"""The table of tokens: read a visitor's cells as table rows, and write a scenario as table rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gdn_core.lab.scenarios import COLUMNS, Scenario
 
 
 def rows(cells: Iterable[Mapping[str, Any]]) -> tuple[TableRow, ...]:
-    """Return the rows that a visitor filled in a table; a cell may be blank, and a blank row is left out."""
+    """Return the table rows of a visitor's cells; cells may be blank, and blank rows are left out."""
     filled = []
     for cell in cells:
         read: dict[str, Any] = {name: str(cell.get(name) or "").strip() for name in TEXTS}
@@ -26,5 +26,5 @@ def rows(cells: Iterable[Mapping[str, Any]]) -> tuple[TableRow, ...]:
 
 
 def of(scenario: Scenario) -> tuple[TableRow, ...]:
-    """Return the tokens of a scenario as the rows of a table to edit."""
+    """Return the tokens of a scenario as table rows."""
     return rows(scenarios.table_of(scenario))

@@ -1,1 +1,1 @@
-"""What a reader sees first, made from the code: the pictures of the README, and the site of reference and tutorial."""
+"""The pictures of the README, and the site of reference and tutorial, made from the code."""

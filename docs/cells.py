@@ -1,4 +1,4 @@
-"""Run a Python file of cells, and write it down with what came out.
+"""Run a Python file of cells, and write it as Markdown with its output.
 
 The file is plain Python in the percent format that editors and Jupytext know: ``# %%`` begins a cell of code,
 ``# %% [markdown]`` one of text in comments. As in a notebook, the value of a cell's last expression is shown.
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# How a Plotly figure stands on a page that may be light or dark, wide or narrow.
+# Colours of a Plotly figure that are legible on a light and on a dark page.
 GROUND, INK, GRID = "rgba(0, 0, 0, 0)", "#808080", "rgba(128, 128, 128, 0.25)"
 PAGE: dict[str, Any] = {
     "template": "none",
@@ -46,7 +46,7 @@ class Cell:
 
 
 def cells(source: str) -> list[Cell]:
-    """Take a file of cells apart; what stands before the first cell belongs to none."""
+    """Split a file into cells; lines before the first cell are ignored."""
     found = []
     marks = list(re.finditer(r"^# %%(.*)\n", source, flags=re.MULTILINE))
     for mark, following in zip(marks, [*marks[1:], None], strict=True):
@@ -65,11 +65,11 @@ def run(cell: Cell, names: dict[str, Any], file: str) -> tuple[str, Any]:
 
     Args:
         cell: the cell.
-        names: what the cells before have defined; the cell adds to it.
-        file: where it stands, for tracebacks.
+        names: the namespace of the cells before, which the cell extends.
+        file: the file's name, for tracebacks.
 
     Returns:
-        What was printed, and the value of the last expression, or None.
+        The printed text, and the value of the last expression, or None.
     """
     tree = ast.parse("\n" * (cell.line - 1) + cell.body, filename=file)
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
@@ -86,7 +86,7 @@ def markdown(path: Path) -> str:
     """Run every cell of a file, and print the file as Markdown with the output under each cell.
 
     Raises:
-        Exception: whatever a cell raises.
+        Exception: any exception of a cell.
     """
     names: dict[str, Any] = {"__name__": "__main__"}
     lines = []

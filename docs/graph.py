@@ -1,9 +1,9 @@
-"""The graph of which claim rests on which, laid out in layers and drawn as SVG.
+"""The graph of claims and the claims that they use, laid out in layers and drawn as SVG.
 
-A claim stands one layer to the right of the last that it uses. An arrow over several layers passes a joint in each of
-those between, so that it goes around what stands there. Within a layer, claims and joints are sorted by the mean place
+A claim is one layer to the right of the last claim that it uses. An arrow over several layers passes through a joint
+in each layer between, so that it goes around the claims there. Within a layer, claims and joints are sorted by the mean place
 of their neighbours (Sugiyama's barycentre method), in a few sweeps to the right and back. Claims without neighbours are
-left out: the caller lists them.
+not drawn; the caller lists them.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ def layers(uses: Mapping[str, Sequence[str]]) -> list[list[str]]:
     """Put every claim that has a neighbour in a layer, one to the right of all that it uses.
 
     Args:
-        uses: for each claim the claims it rests on; no claim may rest on itself, through others either.
+        uses: for each claim the claims that it uses, without a cycle.
 
     Raises:
-        ValueError: if it does.
+        ValueError: if there is a cycle.
     """
     return [[name for name in layer if name in uses] for layer in _with_joints(uses)[0]]
 
 
 def _with_joints(uses: Mapping[str, Sequence[str]]) -> tuple[list[list[str]], dict[tuple[str, str], list[str]]]:
-    """Lay the graph out: the layers, sorted, and for each arrow the names that it passes, joints among them."""
+    """Lay out the graph: the sorted layers, and for each arrow the names that it passes, joints included."""
     depth: dict[str, int] = {}
 
     def place(name: str, above: tuple[str, ...]) -> int:
@@ -66,12 +66,12 @@ def _with_joints(uses: Mapping[str, Sequence[str]]) -> tuple[list[list[str]], di
 
 
 def svg(uses: Mapping[str, Sequence[str]], link: Callable[[str], str], title: Callable[[str], str]) -> str:
-    """Draw the graph; an arrow leads from what is used to what uses it.
+    """Draw the graph; an arrow leads from a claim to one that uses it.
 
     Args:
-        uses: for each claim the claims it rests on.
+        uses: for each claim the claims that it uses.
         link: the address of a claim.
-        title: what is said of it when it is pointed at.
+        title: the tooltip of a claim.
     """
     found, paths = _with_joints(uses)
     lines = {

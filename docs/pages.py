@@ -1,7 +1,7 @@
-"""The pages of the site that are generated: every rule, every claim, every public name, and the glossary.
+"""Generate the pages of the site: rules, claims, public names, and the glossary.
 
-No sentence and no equation is written here: they come from the rules, the claims, the docstrings and the repository's
-own Markdown files, as they are when the site is built.
+Sentences and equations are taken from the rules, the claims, the docstrings and the repository's Markdown files at the
+time of the build; none is written here.
 """
 
 from __future__ import annotations
@@ -62,13 +62,13 @@ def _put(path: Path, text: str) -> None:
 
 
 def plain(text: str) -> str:
-    """Escape what Markdown would take for markup, outside formulas between dollars and code between backticks."""
+    """Escape Markdown, except in formulas between dollars and in code between backticks."""
     parts = re.split(r"(\$[^$]*\$|``.*?``|`[^`]*`)", text)
     return "".join(part if n % 2 else re.sub(r"([\\*_<>\[\]{}|#])", r"\\\1", part) for n, part in enumerate(parts))
 
 
 def formula(statement: str) -> str:
-    """Print a formula in display style, its parts between wide spaces one below the other, so that a phone has room."""
+    """Print a formula in display style, with a line for each part between wide spaces, to fit on a phone."""
     if statement.startswith(r"\begin{aligned}"):
         rows = statement.removeprefix(r"\begin{aligned}").removesuffix(r"\end{aligned}").replace("&", "").split(r"\\")
     else:
@@ -92,7 +92,7 @@ def section(file: Path, title: str) -> str:
 
 
 def cited(source: Source) -> str:
-    """Print where something is published."""
+    """Print a source as a link."""
     title = plain(source.title or source.paper)
     return f"{f'[{title}]({source.url})' if source.url else title}, {plain(source.place)}"
 
@@ -284,13 +284,13 @@ def api() -> str:
 
 
 def _exported(name: str, value: Any) -> tuple[str, str]:
-    """Link to where an exported name is documented, and return its first sentence."""
+    """Return a link to the documentation of an exported name, and its first sentence."""
     if inspect.ismodule(value) or callable(value):
         told = (inspect.getdoc(value) or "").split("\n\n")[0].replace("\n", " ")
         if inspect.ismodule(value):
             return f":mod:`{name} <{value.__name__}>`", told
         return f":obj:`{name} <{value.__module__}.{value.__qualname__}>`", told
-    for module in documented():  # a constant: whoever defines it says what it is, in a comment above
+    for module in documented():  # a constant, documented by a comment above its definition
         found = re.search(rf"^#: (.*)\n{name}\b.*=", inspect.getsource(importlib.import_module(module)), re.MULTILINE)
         if found:
             return f":obj:`{name} <{module}.{name}>`", found[1]

@@ -1,7 +1,7 @@
-"""Make the pictures of the README again: ``./run picture``.
+"""Make the pictures of the README: ``./run picture``.
 
-The app is started and opened in Chromium, once in light and once in dark. The lab's player is shown token by token and
-saved as an animated WebP; the chart of what is recalled, and a claim on the derivations page, as still ones. The chart
+The app is started and opened in Chromium, once in light and once in dark colours. The lab's player is saved token by
+token as an animated WebP. The recall chart and a claim on the derivations page are saved as still pictures. The chart
 of the benchmark is drawn from ``docs/speed.json``.
 """
 
@@ -22,10 +22,10 @@ MOST_BYTES = 2_000_000  # of one picture: what a phone loads without waiting
 WIDTH = 760  # CSS pixels of the window, which a README shows without shrinking it
 SCALE = 2.0  # device pixels for each, so that text is sharp
 LAB = "?preset=overwrite&rules=linear-attention.gated-deltanet&dv=8"
-STEP, HOLD = 450, 1800  # ms for a token, and for one that the eye needs time for
+STEP, HOLD = 450, 1800  # ms for a token, and for one that should be seen longer
 CHART = "?rules=linear-attention.gated-deltanet"
 CLAIM = "gated_chunk_equals_recurrence"
-EDGE = 12  # CSS pixels around what is pictured
+EDGE = 12  # CSS pixels around a picture
 LOSSLESS: dict[str, Any] = {"lossless": True, "quality": 100, "method": 4}
 WAIT = 300_000  # ms: an interpreter on a busy machine
 READY = """document.querySelector('[data-testid=stBidiComponentIsolated]')
@@ -55,7 +55,7 @@ def main() -> int:
 
 
 def lab(page: Any, url: str, to: Path) -> None:
-    """Picture the player at every token of a stream in which one key is written twice."""
+    """Save the player at every token of a stream in which one key is written twice."""
     page.goto(f"{url}/{LAB}")
     page.wait_for_function(READY, timeout=WAIT)
     player = page.locator("section.player")
@@ -71,7 +71,7 @@ def lab(page: Any, url: str, to: Path) -> None:
 
 
 def claim(page: Any, url: str, to: Path) -> None:
-    """Picture a claim down to its verdict, just checked, when the server has checked all others."""
+    """Save a claim with its statement and verdict, after the server has checked all claims."""
     page.goto(f"{url}/derivations")
     page.get_by_role("heading", name="Errata").wait_for(timeout=WAIT)
     page.get_by_text("is checking them now").wait_for(state="detached", timeout=2 * WAIT)
@@ -86,7 +86,7 @@ def claim(page: Any, url: str, to: Path) -> None:
 
 
 def chart(page: Any, url: str, to: Path) -> None:
-    """Picture the chart of how well every key is still recalled, under the player."""
+    """Save the recall chart below the player."""
     page.goto(f"{url}/{CHART}")
     drawn = page.locator(".js-plotly-plot .main-svg").first
     drawn.wait_for(timeout=WAIT)
@@ -96,12 +96,12 @@ def chart(page: Any, url: str, to: Path) -> None:
 
 
 def framed(box: dict[str, float]) -> tuple[float, float, float, float]:
-    """Put an edge around a box: x, y, width and height."""
+    """Return x, y, width and height of a box with an edge around it."""
     return box["x"] - EDGE, box["y"] - EDGE, box["width"] + 2 * EDGE, box["height"] + 2 * EDGE
 
 
 def shot(page: Any, x: float, y: float, width: float, height: float) -> Image.Image:
-    """Picture a part of the page."""
+    """Take a screenshot of a part of the page."""
     clip = {"x": x, "y": y, "width": width, "height": height}
     return Image.open(io.BytesIO(page.screenshot(clip=clip, animations="disabled"))).convert("RGB")
 

@@ -1,8 +1,8 @@
 """Build the site of reference and tutorial: ``./run docs``.
 
-The claims are checked first, so that each stands there with its verdict. Sphinx then builds the site from the
-docstrings, the generated pages and ``docs/source``, and every warning is an error: a link that leads nowhere, a
-reference to a name that is gone, a public name without a docstring. The site asks nothing of other servers.
+The claims are checked first, so that each is shown with its verdict. Sphinx then builds the site from the docstrings,
+the generated pages and ``docs/source``. Every warning is an error: a broken link, a reference to a missing name, a
+public name without a docstring. The site loads nothing from other servers.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def checked(file: Path, *, run: bool) -> dict[str, Any]:
 
 
 def libraries(static: Path) -> None:
-    """Put the libraries that the pages use beside them: MathJax for formulas, Plotly for pictures."""
+    """Copy the libraries that the pages use: MathJax for formulas, Plotly for pictures."""
     static.mkdir(exist_ok=True)
     (static / "plotly.min.js").write_text(plotly.offline.get_plotlyjs(), encoding="utf-8")
     found = importlib.util.find_spec("sphinx-mathjax-offline")

@@ -1,6 +1,6 @@
-"""The table and the chart of the README's timings, made from the one file of measurements, ``docs/speed.json``.
+"""Make the tables and the chart of the README's timings from the measurements in ``docs/speed.json``.
 
-``python -m docs.speed`` draws the chart and prints the tables; a test holds the README to them.
+``python -m docs.speed`` draws the chart and prints the tables; a test compares the README with them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ STYLE = """
 
 @dataclass(frozen=True)
 class Row:
-    """One shape, timed here and elsewhere in the same run.
+    """One shape, timed here and in another library in the same run.
 
     Args:
         tokens: the batch and the tokens, or the packed lengths.

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # A tour: from a rule to its proof, its kernel and a picture
 #
-# This page is a file of the project, `docs/tour.py`. It was run when the page was built, and what it printed stands
-# under each cell. Editors that know `# %%` run it cell by cell.
+# This page is a file of the project, `docs/tour.py`. It was run when the page was built, and the output is under each
+# cell. Editors that know `# %%` run it cell by cell.
 #
 # ## The rule
 #
@@ -77,7 +77,7 @@ sympy.Eq(sympy.Symbol("S'"), written[0, 0])
 # ## The proof
 #
 # A GPU does not run token by token. It takes chunks, solves one triangular system for all errors of a chunk, and then
-# touches the memory twice. That this gives the same numbers is a claim, and each of its steps says for which sizes.
+# touches the memory twice. A claim states that both give the same numbers; each of its steps says for which sizes.
 
 # %%
 from derivations.registry import load
@@ -97,7 +97,7 @@ for step in result.steps:
     print(step.verdict.value, "|", step.engine, "|", step.name)
 
 # %% [markdown]
-# A check that nothing can fail shows nothing. So each claim brings wrong variants, whose residual must not be zero.
+# A check that cannot fail shows nothing. So each claim has wrong variants, whose residual must not be zero.
 
 # %%
 for mutant in result.mutants:
@@ -128,8 +128,8 @@ assert error < 1e-6
 print(f"largest error of an entry: {error:.1e}")
 
 # %% [markdown]
-# What an engineer calls has the signature of flash-linear-attention's function of the same name. On an NVIDIA GPU it
-# runs chunk kernels, elsewhere the chunk form in plain PyTorch.
+# The public functions have the signatures of flash-linear-attention's functions of the same names. On an NVIDIA GPU
+# they run chunk kernels, elsewhere the chunk form in plain PyTorch.
 
 # %%
 import torch
@@ -144,7 +144,7 @@ def tensor(array):
 x = run.tokens[1]  # what Gated DeltaNet made of the stream
 q, k, v, g, beta = map(tensor, (x.q, x.k, x.v, x.g[:, 0, 0], x.b[:, 0]))
 o, state = chunk_gated_delta_rule(q, k, v, g, beta, scale=1.0, output_final_state=True)
-error = float(np.abs(state[0, 0].numpy().T - exact).max())  # a state is [K, V] at this door
+error = float(np.abs(state[0, 0].numpy().T - exact).max())  # a state is [K, V] in the public functions
 assert error < 1e-6
 print(f"largest error of an entry: {error:.1e}")
 

@@ -1,4 +1,4 @@
-"""The rules of the layout that no tool knows, each a function of sources, and each shown to catch a break.
+"""The rules of the layout that no other tool checks; each is a function of sources, with a test that it finds a break.
 
 Which package may import which is in pyproject.toml, and import-linter checks it.
 """

@@ -1,4 +1,4 @@
-"""What watches over every test: wild addresses and unwritten memory show."""
+"""The fixtures of every test: out-of-bounds addresses and unwritten memory are detected."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Groups of tests: what one worker builds is built by no other one."""
+"""Groups of tests for pytest-xdist: what one worker builds, no other worker builds again."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The tools that read the code, run as tests: one red line in one report, here and in CI."""
+"""Linters and type checkers, run as tests."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The run script, in a project of its own that needs no packages, so that a set-up takes seconds."""
+"""The run script, in a small project without packages, so that a set-up takes seconds."""
 
 import importlib.util
 import os

@@ -1,4 +1,4 @@
-"""The wheel: what is in it, and that it runs where the checkout is not.
+"""The wheel: its contents, and that it runs without the checkout.
 
 The environments are empty but for the wheel and for links to some packages of this one, so nothing is downloaded.
 """

@@ -1,4 +1,4 @@
-"""The cache: one computation for all who ask at once, within its bytes."""
+"""The cache: concurrent requests share one computation, and its size is bounded."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

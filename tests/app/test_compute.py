@@ -1,4 +1,4 @@
-"""Choices as arrays: right whoever asks, computed once, kept within bounds."""
+"""Pictures of choices: right for concurrent visitors, computed once, and kept within bounds."""
 
 import io
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What the command reports of every claim and of every mutant of the code, and of code with a wrong sign."""
+"""The report of the command on every claim, on every mutant of the code, and on code with a wrong sign."""
 
 import json
 import shutil

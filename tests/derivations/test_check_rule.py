@@ -1,4 +1,4 @@
-"""A rule of one's own, checked against every claim for all rules."""
+"""A user's rule, checked against every claim that is stated for all rules."""
 
 import doctest
 

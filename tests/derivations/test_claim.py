@@ -1,4 +1,4 @@
-"""What a claim is: no residual, no verdict; and nothing passes that has compared nothing."""
+"""Claims: a step without a residual gets no verdict, and an empty comparison does not pass."""
 
 import itertools
 from fractions import Fraction

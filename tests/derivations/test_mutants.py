@@ -1,4 +1,4 @@
-"""Mutants: what is broken, that it is noticed, and that the code is as it was afterwards."""
+"""Mutants: which changes are made, that claims refute them, and that the code is restored."""
 
 import dataclasses
 import inspect

@@ -1,4 +1,4 @@
-"""Rules and functions of one's own, in a Python file that the command checks."""
+"""Rules and functions in a user's Python file, checked by the command."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""What is printed is what it is: read again as arithmetic, by rules of its own."""
+"""Printed formulas, parsed again as arithmetic, have the values of the expressions."""
 
 import re
 from fractions import Fraction

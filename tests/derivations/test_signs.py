@@ -1,4 +1,4 @@
-"""Signs of series: what the ladder proves, and that it proves nothing false."""
+"""Signs of series: what is proved, and that nothing false is proved."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Statements are printed from what is checked: they follow the code, and what is printed is what the object is."""
+"""Statements are printed from what is checked: they change with the code, and equal the checked object."""
 
 import sys
 

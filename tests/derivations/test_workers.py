@@ -1,4 +1,4 @@
-"""The processes that check claims: what they answer, and what becomes of one that dies or takes too long."""
+"""The processes that check claims: their answers, and the handling of one that dies or takes too long."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The site of reference and tutorial is whole: it builds without a warning, and every link and picture is there."""
+"""The site builds without a warning, and every link and picture on it exists."""
 
 from __future__ import annotations
 

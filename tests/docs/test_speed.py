@@ -1,4 +1,4 @@
-"""The README's timings are those that were measured, and its pictures are there and small."""
+"""The README's timings are the measured ones, and its pictures exist and are small."""
 
 from __future__ import annotations
 

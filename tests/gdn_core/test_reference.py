@@ -1,4 +1,4 @@
-"""The reference, exactly: on fractions there is no tolerance to hide behind."""
+"""The reference on fractions, compared exactly."""
 
 from __future__ import annotations
 

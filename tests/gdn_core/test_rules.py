@@ -1,4 +1,4 @@
-"""Rules are data: the table is whole, and data that make no rule are refused in one sentence."""
+"""Rules as data: the lineage is complete, and data that are no rule are refused with a message."""
 
 from __future__ import annotations
 

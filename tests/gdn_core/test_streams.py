@@ -1,4 +1,4 @@
-"""What a rule takes from a neutral stream: its own gates, at its own width."""
+"""The tokens of a rule from a stream: its own gates, at their width."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker that also breaks on request: for the tests of what a crash, a hang and a planted bug do."""
+"""A worker that crashes, hangs or computes wrong numbers on request, for tests."""
 
 import importlib.util
 import os

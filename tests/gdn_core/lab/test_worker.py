@@ -1,4 +1,4 @@
-"""Launches in worker processes: right whoever else launches, and unharmed by what breaks beside them."""
+"""Launches in worker processes: right under concurrency, and unaffected by crashes and hangs of other launches."""
 
 import inspect
 import os

@@ -1,4 +1,4 @@
-"""The choice of a backend: facts in, a backend and sentences out."""
+"""The choice of a backend, and the reasons of refusals, from facts."""
 
 from dataclasses import replace
 

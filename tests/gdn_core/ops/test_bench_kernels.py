@@ -1,4 +1,4 @@
-"""The race of the public functions: its check, its floor, and what it reports; not its times."""
+"""The benchmark of the public functions: its check, its floor and its report, but not its times."""
 
 from __future__ import annotations
 

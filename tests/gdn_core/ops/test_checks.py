@@ -1,4 +1,4 @@
-"""The door: what it lets through, and the sentence of everything it refuses."""
+"""The checks of arguments: what they accept, and the message of each refusal."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""What a kernel may pick depends on the device."""
+"""The choice of kernels and tiles by device."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The backward kernels where they could go wrong: in windows, beside a poisoned neighbour, among forgetful tokens."""
+"""The backward kernels on hard inputs: windows, a neighbouring sequence of NaN, strong decays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Extreme but legal input of the public functions: decays of 0, garbage behind the tokens that count, 16-bit sums.
+"""Extreme but legal inputs of the public functions: decays of 0, NaN in padding, 16-bit sums.
 
 Every test compares with the recurrence in float64, or with the same call without what is extreme, bit for bit.
 """

@@ -1,4 +1,4 @@
-"""The kernels on extreme but legal numbers: a decay of 0, numbers that are not finite, a buffer that is too long."""
+"""The kernels on extreme but legal inputs: a decay of 0, numbers that are not finite, a buffer with padding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kernels compiled for GPUs that are not here: those that the launchers pick fit, and one that does not is found."""
+"""Kernels compiled for GPUs without a GPU: those that the launchers choose fit, and one that does not fit is found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Packed sequences: each is what it would be alone, bit for bit, gradients too; and the arithmetic of their bounds."""
+"""Packed sequences: each gives the same bits as alone, gradients included; and the arithmetic of their bounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of several kinds of scenario need: settings to try, memories by the reference, and comparisons."""
+"""Shared by tests of scenarios: settings to try, memories by the reference, and comparisons."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""One head of one's own arrays as a scenario: windows, defaults, and every refusal a sentence."""
+"""Scenarios from one head of given arrays: windows, defaults, and the message of every refusal."""
 
 import math
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The Python that makes a scenario again is run, and makes it again."""
+"""The script of a scenario, run, makes the same scenario."""
 
 import io
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A table as a scenario and back, and a sentence for every bad cell."""
+"""Scenarios from a table and back, and the message for every bad cell."""
 
 import math
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""One's own text as a scenario: words in order, pairs, and every refusal a sentence."""
+"""Scenarios from a text: words in order, pairs, and the message of every refusal."""
 
 import numpy as np
 import pytest
