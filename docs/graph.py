@@ -1,9 +1,9 @@
 """The graph of claims and the claims that they use, laid out in layers and drawn as SVG.
 
-A claim is one layer to the right of the last claim that it uses. An arrow over several layers passes through a joint
-in each layer between, so that it goes around the claims there. Within a layer, claims and joints are sorted by the mean place
-of their neighbours (Sugiyama's barycentre method), in a few sweeps to the right and back. Claims without neighbours are
-not drawn; the caller lists them.
+A claim is one layer to the right of the last claim that it uses. An arrow over several layers passes through a joint in
+each layer between, so that it goes around the claims there. Within a layer, claims and joints are sorted by the mean
+place of their neighbours (Sugiyama's barycentre method), in a few sweeps to the right and back. Claims without
+neighbours are not drawn; the caller lists them.
 """
 
 from __future__ import annotations
