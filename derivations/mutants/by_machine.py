@@ -68,7 +68,7 @@ class Mutant:
 
 @cache
 def every_mutant() -> tuple[Mutant, ...]:
-    """Return every change that :func:`_variants` makes to every function of ``MODULES``, each once."""
+    """Return every change that ``_variants`` makes to every function of ``MODULES``, each once."""
     found: dict[tuple[str, str, str], Mutant] = {}
     for name in MODULES:
         module = importlib.import_module(name)
