@@ -182,10 +182,19 @@ class Choice:
         return replace(bare, **{name: getattr(blank, name) for name in unused})
 
 
+OPENS_ON = {  # the panel that shows the point of a preset, where that is not recall
+    "reset": Panel.SIZE,
+    "long": Panel.SIZE,
+    "ignore": Panel.SIZE,
+    "parity": Panel.SPECTRUM,
+}
+
+
 def starting(origin: Origin, preset: str) -> Choice:
     """Return the choice that an origin, or a preset, starts from."""
     if origin is Origin.PRESET:
-        return Choice(preset=preset, rules=PRESETS[preset].rules, settings=PRESETS[preset].settings)
+        made = PRESETS[preset]
+        return Choice(preset=preset, rules=made.rules, settings=made.settings, panel=OPENS_ON.get(preset, Panel.RECALL))
     return Choice(origin=origin, preset=preset, rules=STARTING_RULES, settings=Settings())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -54,6 +55,7 @@ class Picture:
 
 
 _once = Once(MOST_BYTES)
+_askers = ThreadPoolExecutor(256, thread_name_prefix="picture")  # threads that wait, most of them; more would queue
 
 
 def picture(choice: Choice, upload: uploads.Upload | None = None) -> Picture:
@@ -89,6 +91,22 @@ def _run(choice: Choice, found: Scenario) -> Trajectory:
     return trajectory(
         choice.rules, found.whole, window=found.window, from_empty=found.from_empty, discretisation=method
     )
+
+
+def ask(choice: Choice, upload: uploads.Upload | None = None) -> Future[Picture]:
+    """Begin to make what a choice shows, as :func:`picture` does, and return at once.
+
+    What is made goes on and is kept although nobody waits for it any more.
+    """
+    return _askers.submit(picture, choice, upload)
+
+
+def inactive(choice: Choice, upload: uploads.Upload | None = None) -> frozenset[str]:
+    """Name the settings that do not act on the tokens of a choice; none where there are no tokens."""
+    try:
+        return tokens(choice, upload).inactive
+    except REFUSALS:
+        return frozenset()
 
 
 def scenario(choice: Choice, upload: uploads.Upload | None = None) -> Scenario:

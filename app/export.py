@@ -39,12 +39,20 @@ def npz(picture: compute.Picture) -> bytes:
 
 def csv(choice: Choice, picture: compute.Picture) -> bytes:
     """Return the numbers of each token under each rule as a .csv file."""
-    rows = compute.numbers(choice, picture)
+    rows = [row | {"label": _cell(row["label"])} for row in compute.numbers(choice, picture)]
     file = io.StringIO()
     writer = csv_module.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return file.getvalue().encode()
+
+
+def _cell(text: str) -> str:
+    """Return a text as a cell that no spreadsheet takes for a formula.
+
+    Source: OWASP, CSV Injection: a cell that begins with = + - @, a tab or a carriage return is run as one.
+    """
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def python(choice: Choice, picture: compute.Picture) -> bytes:

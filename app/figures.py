@@ -84,7 +84,7 @@ def memories(
         )
         for i, (S, title) in enumerate(zip(memories, titles, strict=True))
     ]
-    layout = _panels(titles, palette, x="key channel", y="value channel", square=True)
+    layout = _panels(titles, palette, x="key channel", y="value channel", matrix=True, square=True)
     layout["coloraxis"] = {
         "cmin": -limit,
         "cmax": limit,
@@ -117,7 +117,7 @@ def recall(errors: Floats, titles: Sequence[str], labels: Sequence[str], *, pale
         )
         for i, title in enumerate(titles)
     ]
-    layout = _panels(titles, palette, x="key of token", y="after token", square=True)
+    layout = _panels(titles, palette, x="key of token", y="after token", matrix=True)
     every = range(0, len(names), max(1, len(names) // 4))
     for i in range(len(titles)):
         layout[_axes(i)["xaxis"].replace("x", "xaxis")] |= {
@@ -129,7 +129,7 @@ def recall(errors: Floats, titles: Sequence[str], labels: Sequence[str], *, pale
         "cmin": 0,
         "cmax": min(max(worst, 1.0), 2.0),
         "colorscale": palette.sequential(),
-        "colorbar": _bar("error of the answer, relative to the value"),
+        "colorbar": _bar("error of the answer: 0 is the value itself, 1 as far off as an empty memory"),
     }
     return go.Figure(traces, layout)
 
@@ -189,7 +189,7 @@ def spectrum(eigenvalues: Sequence[Floats], titles: Sequence[str], *, palette: P
                     **_axes(i),
                 )
             )
-    layout = _panels(titles, palette, x="token", y="eigenvalue", square=False)
+    layout = _panels(titles, palette, x="token", y="eigenvalue")
     layout["showlegend"] = False
     return go.Figure(traces, layout)
 
@@ -225,20 +225,33 @@ def _grid(rows: int, columns: int, **options: Any) -> dict[str, Any]:
     return {name: dict(axis) for name, axis in _made(rows, columns, **options).items()}
 
 
-def _panels(titles: Sequence[str], palette: Palette, *, x: str, y: str, square: bool) -> dict[str, Any]:
-    """Lay panels out in rows of two, which a phone has room for, all zoomed together."""
+def _panels(
+    titles: Sequence[str], palette: Palette, *, x: str, y: str, matrix: bool = False, square: bool = False
+) -> dict[str, Any]:
+    """Lay panels out in rows of two, which a phone has room for, all zoomed together.
+
+    Args:
+        titles: one for each panel.
+        palette: the colours of the titles.
+        x, y: what the axes show.
+        matrix: row 0 is on top, and a panel is high.
+        square: the cells of a matrix are squares, for axes that count: beside an axis of names Plotly gives a panel
+            that is squeezed.
+    """
     count = len(titles)
     columns, rows = min(count, 2), -(-count // 2)
     layout = _grid(rows, columns, horizontal_spacing=0.1, vertical_spacing=0.2 / rows)
     for i in range(count, rows * columns):
         del layout[f"xaxis{_number(i)}"], layout[f"yaxis{_number(i)}"]
-    each = 340 if square else 240  # pixels
+    each = 340 if matrix else 240  # pixels
     layout |= {"height": 150 + each * rows, "margin": {"t": 64, "b": 48}, "annotations": []}
     for i, title in enumerate(titles):
         n = _number(i)
         along, across = layout[f"xaxis{n}"], layout[f"yaxis{n}"]
         along |= {"showgrid": False, "zeroline": False, "constrain": "domain"}
-        across |= MATRIX | {"scaleanchor": f"x{n}"} if square else {"zeroline": True}
+        across |= MATRIX if matrix else {"zeroline": True}
+        if square:
+            across["scaleanchor"] = f"x{n}"
         if i + 2 >= count:  # nothing stands below it
             along["title"] = {"text": x}
         if i % 2 == 0:

@@ -40,6 +40,7 @@ from gdn_core.rules import Discretisation
 
 MOST_LINK = 8_000  # characters of one packed field: browsers, proxies and chats cut long links
 DAMAGED = "it is damaged or too long, so copy the link again, whole"
+MOST_NAMED = 3  # unknown fields that a sentence names
 RESERVED = ("embed", "embed_options")  # Streamlit's own
 
 
@@ -116,9 +117,12 @@ def from_query(query: Mapping[str, str | Sequence[str]]) -> tuple[Choice, list[s
     for name, origin in _BROUGHT_BY.items():
         if name in given and choice.origin is not origin:
             sentences.append(f"The link's {name} was not used: its tokens are to come from the {choice.origin}.")
-    for name in given:
-        if name not in _READERS and name not in (*RESERVED, "file", "sha"):
-            sentences.append(f"The link has a field {shown(name)} that this page does not know; it was left out.")
+    unknown = [name for name in given if name not in _READERS and name not in (*RESERVED, "file", "sha")]
+    if len(unknown) == 1:
+        sentences.append(f"The link has a field {shown(unknown[0])} that this page does not know; it was left out.")
+    elif unknown:
+        few = ", ".join(map(shown, unknown[:MOST_NAMED])) + (", ..." if len(unknown) > MOST_NAMED else "")
+        sentences.append(f"The link has {len(unknown)} fields that this page does not know, left out: {few}.")
     return choice, sentences
 
 

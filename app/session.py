@@ -7,6 +7,7 @@ run loses every second change.
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -22,10 +23,9 @@ from gdn_core.lab.scenarios import Settings
 from gdn_core.rules import Discretisation
 
 SESSION = "session"  # the key of what is kept
-PLAYER = "player"  # keys of elements
-UPLOAD = "upload"
+PLAYER = "player"  # the key of an element
 BELOW = "below"  # the key of the fragment below the player
-GIVEN = ("text", "table", "files", *choices.WINDOW, "panel", "stage")  # what no preset or origin starts anew
+GIVEN = ("text", "table", "files", *choices.WINDOW, "stage")  # what no preset or origin starts anew
 PAUSE, PAUSES, FIRST_PAUSES = 0.02, 10, 50  # seconds, how often, and how often while the browser still loads scripts
 MOST_UPLOADED = LIMITS.unpacked_bytes  # bytes of the uploads kept, so that going back finds the one before
 
@@ -40,6 +40,11 @@ class PlayerStart(NamedTuple):
 
     token: int = -1
     visit: int = 0
+
+
+def _first_start() -> PlayerStart:
+    """Return a start that no session before this one has made in the same page of a browser."""
+    return PlayerStart(visit=secrets.randbelow(2**30))
 
 
 @dataclass
@@ -70,10 +75,17 @@ class Session:
         touched: a widget has changed since the last run began.
         renewed: the controls are new since this was last asked.
         at_lab: the lab is shown, and no other page.
+        fresh: no run of the session has drawn the controls yet: the browser's page may be older than the session.
+        drawn_controls: a run has drawn the controls.
         drawn: the digest of the picture that the browser was last given time to draw, None for none.
         drawn_whole: the digest of the picture under which all but the fragment is drawn.
         uploads: the uploads kept, by their files.
+        windows: the window last chosen of each upload, by the digests of its files: a link may name one before its
+            file is there.
         refused: a sentence for each file of the last upload that is not used.
+        visitor: a name of this session alone, in the keys of the uploader and the table.
+        good: the last choice that made a picture, None for none.
+        cancelled: the choice whose picture the visitor does not wait for any more, None for none.
     """
 
     choice: Choice
@@ -81,14 +93,20 @@ class Session:
     sentences: list[str] = field(default_factory=list)
     table_start: tuple[TableRow, ...] = ()
     seeded: int = 0
-    player: PlayerStart = field(default_factory=PlayerStart)
+    player: PlayerStart = field(default_factory=_first_start)
     touched: bool = False
     renewed: bool = False
     at_lab: bool = True
+    fresh: bool = True
+    drawn_controls: bool = False
     drawn: str | None = None
     drawn_whole: str = ""
     uploads: dict[tuple[choices.File, ...], uploads.Upload] = field(default_factory=dict)
+    windows: dict[tuple[str, ...], dict[str, int]] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
+    visitor: str = field(default_factory=lambda: secrets.token_hex(4))
+    good: Choice | None = None
+    cancelled: Choice | None = None
 
 
 def kept() -> Session:
@@ -104,6 +122,7 @@ def begin() -> None:
         _seed(session, query)
         st.session_state[SESSION] = session  # when it is whole: each look at the state may end the run
     session = kept()
+    session.fresh = not session.drawn_controls
     if not session.touched and query != session.link and (query or session.at_lab):
         # No widget changed and the link did: the visitor went back or forward, or edited it.
         _seed(session, query)
@@ -168,17 +187,29 @@ def keep(choice: Choice) -> None:
     """Make this the visitor's choice, and write its link."""
     session = kept()
     session.choice = choice
+    session.drawn_controls = True
     before, session.link = session.link, link.to_query(choice)
     # Where the browser's link is this one already, the one before may still be on its way there.
     if not before == session.link == st.query_params.to_dict():
         st.query_params.from_dict(session.link)
 
 
-def key(name: str) -> str:
-    """Return the key of a widget, and give the widget the choice's value if it has none yet."""
+def widget(name: str, starts: str = "value") -> dict[str, Any]:
+    """Return the key of a widget as its keyword argument, and give the widget the choice's value if it has none yet.
+
+    Where the session is new and the browser's page is not, as after a restart of the server, what the browser says of
+    the widget counts: the value is only what it starts from if the browser says nothing.
+
+    Args:
+        name: the field of the choice that the widget is for.
+        starts: what the widget calls the value that it starts from.
+    """
     if name not in st.session_state:
-        st.session_state[name] = _values(kept().choice)[name]
-    return name
+        value = _values(kept().choice)[name]
+        if kept().fresh:
+            return {"key": name, starts: value}
+        st.session_state[name] = value
+    return {"key": name}
 
 
 def touch() -> None:
@@ -226,21 +257,25 @@ def switch_decay() -> None:
 
 
 def take_upload() -> None:
-    """Read the files that the visitor chose; one that cannot be read leaves its sentence, and the others count."""
+    """Read the files that the visitor chose; one that cannot be read leaves its sentence, and the others count.
+
+    Each upload has a window of its own, which a link may have named before the file was there. Where no file can be
+    read, those before are still the visitor's.
+    """
     touch()
-    if UPLOAD not in st.session_state:  # see _unseed
+    if upload_key() not in st.session_state:  # see _unseed
         return
-    session, given = kept(), st.session_state[UPLOAD]
+    session, given = kept(), st.session_state[upload_key()]
     session.refused, session.renewed = (), True
-    whole: dict[str, Any] = dict.fromkeys(choices.WINDOW, 0)
-    session.choice = replace(session.choice, files=(), **whole)
-    _forget(*choices.WINDOW)
     if not given:
+        _take_files(session, ())
         return
     try:
         read = uploads.read((file.name, file.getvalue()) for file in given)
         session.refused = read.refused
-        session.choice = replace(session.choice, files=read.files)
+        if not read.files:
+            return
+        _take_files(session, read.files)
     except ValueError as error:
         session.refused = (str(error),)
         return
@@ -251,15 +286,60 @@ def take_upload() -> None:
         del held[next(iter(held))]
 
 
-def upload() -> uploads.Upload | None:
-    """Return the files that the choice names, if the visitor gave them."""
+def _take_files(session: Session, files: tuple[choices.File, ...]) -> None:
+    """Choose these files, with the window last chosen of them; of others, the whole."""
+    _remember_window(session)
+    window: dict[str, int] = session.windows.get(_digests(files), dict.fromkeys(choices.WINDOW, 0))
+    session.choice = replace(session.choice, files=files, **window)
+    _forget(*choices.WINDOW)
+
+
+def _remember_window(session: Session) -> None:
+    """Remember which part of the upload is chosen."""
+    if session.choice.files:
+        chosen = {name: getattr(session.choice, name) for name in choices.WINDOW}
+        session.windows[_digests(session.choice.files)] = chosen
+
+
+def _digests(files: tuple[choices.File, ...]) -> tuple[str, ...]:
+    """Return what files are known by, whatever they are called and in whichever order they came."""
+    return tuple(sorted(file.digest for file in files))
+
+
+def upload_key() -> str:
+    """Return the key of the uploader, new in every session: after a restart of the server, the browser would go on
+    showing a file that the server does not have.
+    """
+    return f"upload-{kept().visitor}"
+
+
+def upload(choice: Choice | None = None) -> uploads.Upload | None:
+    """Return the files that a choice names, by default the visitor's last, if the visitor gave them."""
     session = kept()
-    return session.uploads.get(session.choice.files)
+    return session.uploads.get((choice or session.choice).files)
+
+
+def shown(choice: Choice) -> None:
+    """Note that this choice has made a picture."""
+    session = kept()
+    session.good, session.cancelled = choice, None
+
+
+def cancel(choice: Choice) -> None:
+    """Do not wait for the picture of this choice any more."""
+    touch()
+    kept().cancelled = choice
+
+
+def retry() -> None:
+    """Ask again for a picture that did not come."""
+    touch()
+    kept().cancelled = None
 
 
 def table_key() -> str:
     """Return the key of the table's editor: it keeps edits of one starting table, so another table is another one."""
-    return f"table-{kept().seeded}"
+    return f"table-{kept().visitor}-{kept().seeded}"
 
 
 def start_table(rows: tuple[TableRow, ...]) -> None:

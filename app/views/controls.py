@@ -7,10 +7,9 @@ from typing import Any
 
 import streamlit as st
 
-from app import session, table
+from app import compute, session, table
 from app.choice import HALF_LIVES, LEAST_ALPHA, MOST_RULES, Origin, TableRow, named
 from app.markdown import plain
-from app.views.sentences import sorry
 from gdn_core.lab.limits import LIMITS
 from gdn_core.lab.scenarios import PRESETS
 from gdn_core.rules import RULES, Discretisation, Gate, WriteRule
@@ -24,6 +23,7 @@ DISCRETISATIONS = {
 ABOUT_ARRAYS = (
     "k, and any of q, v, g, beta, w and delta, as [B, T, H, K], [T, H, K] or [T, K]. Several .npy make one upload."
 )
+GATES = {"alpha": "decay α", "beta": "erase gate β", "write": "write gate w", "delta": "step Δ"}
 ABOUT_SPREAD = "How far the gates of single channels lie from the common one, in rules with a gate for each channel."
 
 
@@ -31,24 +31,26 @@ def controls() -> None:
     """Show the controls; :func:`app.session.chosen` reads them."""
     with st.sidebar:
         origin = Origin(one_of("Tokens from", ORIGINS, "origin", session.start_origin, width="stretch"))
+        if session.kept().fresh and origin is not session.kept().choice.origin:
+            session.start_origin()  # the browser's page is older than the session
         _origin(origin)
         slugs = st.multiselect(
             "Write rules, one to four",
             list(RULES),
             format_func=lambda slug: RULES[slug].title,
             max_selections=MOST_RULES,
-            key=session.key("rules"),
+            **session.widget("rules", "default"),
             on_change=session.touch,
         )
         rules = [RULES[slug] for slug in slugs]
-        _gates(rules)
+        _gates(rules, compute.inactive(session.kept().choice, session.upload()))
         _sizes(origin)
         if any(rule.discretisation for rule in rules):
             st.selectbox(
                 "S4 and Mamba discretised",
                 list(DISCRETISATIONS),
                 format_func=lambda method: DISCRETISATIONS[method],
-                key=session.key("discretisation"),
+                **_picked("discretisation", list(DISCRETISATIONS)),
                 on_change=session.touch,
             )
 
@@ -60,13 +62,15 @@ def _origin(origin: Origin) -> None:
             "Preset",
             list(PRESETS),
             format_func=lambda slug: PRESETS[slug].title,
-            key=session.key("preset"),
+            **_picked("preset", list(PRESETS)),
             on_change=session.start_preset,
         )
+        if session.kept().fresh and st.session_state["preset"] != session.kept().choice.preset:
+            session.start_preset()  # the browser's page is older than the session
     elif origin is Origin.TEXT:
         st.text_area(
             "Your text",
-            key=session.key("text"),
+            **session.widget("text"),
             on_change=session.touch,
             height=150,
             help="Each word becomes a key and a value, the same word always the same ones. "
@@ -84,13 +88,11 @@ def _arrays() -> None:
         "Your arrays",
         accept_multiple_files=True,
         type=["npz", "npy", "csv", "safetensors"],
-        key=session.UPLOAD,
+        key=session.upload_key(),
         on_change=session.take_upload,
         help=" ".join((ABOUT_ARRAYS, *LIMITS.sentences())),
     )
     wanted = session.kept().choice.files
-    for refused in session.kept().refused if wanted else ():
-        sorry(refused)
     if wanted and session.upload():
         st.caption(plain(f"In use: {named(wanted)}."))
     left, right = st.columns(2)
@@ -103,9 +105,12 @@ def _arrays() -> None:
         _whole("length", 0, LIMITS.tokens, label="Tokens", about="0 is as many as there are and fit.")
 
 
-def _gates(rules: list[WriteRule]) -> None:
-    """Show the gates of all tokens; one that no chosen rule has is greyed out."""
-    decays = any(rule.decay is not Gate.NONE and not rule.discretisation for rule in rules)
+def _gates(rules: list[WriteRule], brought: frozenset[str]) -> None:
+    """Show the gates of all tokens; one that no chosen rule has, or that every token brings, is greyed out."""
+    if brought:
+        named = _listed([GATES[name] for name in GATES if name in brought])
+        st.caption(f"Every token brings its own {named}: what is set here does not act.")
+    decays = "alpha" not in brought and any(rule.decay is not Gate.NONE and not rule.discretisation for rule in rules)
     given_as = one_of(
         "Decay of a token, given as",
         {"alpha": "alpha", "half-life": "half-life"},
@@ -119,17 +124,23 @@ def _gates(rules: list[WriteRule]) -> None:
         _slider("alpha", LEAST_ALPHA, 1.0, 0.005, on=decays, label="Decay α", hide=True)
     else:
         _slider("half_life", *HALF_LIVES, 0.25, on=decays, label="Half-life, tokens", hide=True)
-    erases = any(rule.erase is not Gate.NONE for rule in rules)
+    erases = "beta" not in brought and any(rule.erase is not Gate.NONE for rule in rules)
     _slider("beta", 0.0, LIMITS.gate, 0.05, on=erases, label="Erase gate β")
-    writes = any(rule.write is not Gate.NONE and not rule.tied and not rule.discretisation for rule in rules)
+    own = any(rule.write is not Gate.NONE and not rule.tied and not rule.discretisation for rule in rules)
+    writes = "write" not in brought and own
     _slider("write", 0.0, LIMITS.gate, 0.05, on=writes, label="Write gate w")
-    steps = any(rule.discretisation for rule in rules)
+    steps = "delta" not in brought and any(rule.discretisation for rule in rules)
     wide = any(gate in (Gate.KEY, Gate.VALUE, Gate.MATRIX) for r in rules for gate in (r.decay, r.erase, r.write))
     left, right = st.columns(2)
     with left:
         _number("delta", 0.0, LIMITS.delta, 0.05, on=steps, label="Step Δ")
     with right:
         _number("spread", 0.0, 1.0, 0.1, on=wide, label="Spread", about=ABOUT_SPREAD)
+
+
+def _listed(names: list[str]) -> str:
+    """Join names as a sentence does."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _sizes(origin: Origin) -> None:
@@ -152,10 +163,16 @@ def one_of(label: str, options: Mapping[Any, str], name: str, changed: Callable[
         list(options),
         format_func=lambda option: options[option],
         required=True,
-        key=session.key(name),
+        **session.widget(name, "default"),
         on_change=changed,
         **looks,
     )
+
+
+def _picked(name: str, options: list[str]) -> dict[str, Any]:
+    """Return the key of a selectbox, and the place among its options that it starts from."""
+    given = session.widget(name)
+    return {"key": name, "index": options.index(given["value"])} if "value" in given else given
 
 
 def _slider(name: str, low: float, high: float, step: float, *, on: bool, label: str, hide: bool = False) -> None:
@@ -164,11 +181,11 @@ def _slider(name: str, low: float, high: float, step: float, *, on: bool, label:
         low,
         high,
         step=step,
-        key=session.key(name),
+        **session.widget(name),
         on_change=session.touch,
         disabled=not on,
         label_visibility="collapsed" if hide else "visible",
-        help=None if on else "None of the chosen rules has this gate.",
+        help=None if on else "None of the chosen rules has this gate, or every token brings its own.",
     )
 
 
@@ -179,7 +196,7 @@ def _number(name: str, low: float, high: float, step: float, *, on: bool, label:
         high,
         step=step,
         format="%g",
-        key=session.key(name),
+        **session.widget(name),
         on_change=session.touch,
         disabled=not on,
         help=about,
@@ -188,7 +205,7 @@ def _number(name: str, low: float, high: float, step: float, *, on: bool, label:
 
 def _whole(name: str, low: int, high: int | None, *, label: str, on: bool = True, about: str | None = None) -> None:
     st.number_input(
-        label, low, high, step=1, key=session.key(name), on_change=session.touch, disabled=not on, help=about
+        label, low, high, step=1, on_change=session.touch, disabled=not on, help=about, **session.widget(name)
     )
 
 

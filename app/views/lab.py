@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import NamedTuple
+
 import streamlit as st
 
 from app import compute, link, session, uploads
@@ -11,8 +14,12 @@ from app.player import player
 from app.views.controls import ABOUT_ARRAYS, controls, edited_table
 from app.views.panels import below
 from app.views.sentences import sorry
+from gdn_core.lab.worker.pool import LaunchError
 
 BACKENDS = {"triton": "Triton", "interpreter": "Triton interpreter", "torch": "PyTorch"}
+ABOVE, UNDER = "picture", "under-the-player"  # keys of what is shown of a picture
+GREY = f"<style>.st-key-{ABOVE}, .st-key-{UNDER} {{ opacity: 0.4; }}</style>"
+LOOK, LOOKS = 0.02, 50  # seconds between two looks at the session, and how many before the visitor may stop waiting
 
 
 def page() -> None:
@@ -24,39 +31,90 @@ def page() -> None:
         controls()
     if session.kept().choice.origin is Origin.TABLE:
         st.markdown("### Your tokens\nOne a row, in order; each token's own gates act at that token alone.")
-    picture = None
+    shown = _asked_for()
+    if shown:
+        with st.container(key=ABOVE):
+            view(*shown)
+    if not renewed:
+        controls()
+    if shown:
+        session.drawn_whole(shown.picture.digest)
+        with st.container(key=UNDER):
+            below(*shown)
+
+
+class Shown(NamedTuple):
+    """A choice and its picture."""
+
+    choice: Choice
+    picture: compute.Picture
+
+
+def _asked_for() -> Shown | None:
+    """Return what the visitor asks for; where it cannot be shown, say why, and return what was shown last."""
+    asks_for_file = False
     try:
         choice = session.chosen(**edited_table())
         session.keep(choice)
-        picture = view(choice)
-    except compute.REFUSALS as error:
-        sorry(error)
-    if not renewed:
-        controls()
-    if picture:
-        session.drawn_whole(picture.digest)
-        below(choice, picture)
-
-
-def view(choice: Choice) -> compute.Picture | None:
-    """Show a choice: its tokens under its rules. Return the picture, or None where a sentence stands for it."""
-    try:
-        scenario = compute.tokens(choice, session.upload())
-        if choice.origin is not Origin.TABLE:
-            st.markdown(f"### {scenario.title}\n{scenario.look_for}")
-        for note in (*scenario.notes, *link.left_out(choice)):
-            st.caption(plain(note))
-        with st.spinner("Running the kernel; the first time its processes have to start."):
-            picture = compute.picture(choice, session.upload())
-    except uploads.NoFileError as error:
-        for sentence in session.kept().refused:
+        for sentence in session.kept().refused if choice.origin is Origin.ARRAYS else ():
             sorry(sentence)
+        picture = _awaited(choice)
+        session.shown(choice)
+        return Shown(choice, picture)
+    except uploads.NoFileError as error:
         st.info(plain(f"{error}."), icon=":material/upload_file:")
         st.caption(f"Give {ABOUT_ARRAYS}")
-        return None
+        asks_for_file = not session.kept().refused
+    except LaunchError as error:
+        sorry(error)
+        st.button("Try again", icon=":material/refresh:", on_click=session.retry, key="retry")
     except compute.REFUSALS as error:
         sorry(error)
+    return None if asks_for_file else _last()
+
+
+def _awaited(choice: Choice) -> compute.Picture:
+    """Wait for the picture of a choice. A change meanwhile ends the run, and after a while so can a button.
+
+    Raises:
+        LaunchError: if it did not come, or the visitor does not want to wait for it.
+    """
+    if session.kept().cancelled == choice.numbers():
+        raise LaunchError("You stopped waiting for this picture")
+    asked = compute.ask(choice, session.upload())
+    stop = st.empty()
+    with st.spinner("Running the kernel; the first time its processes have to start."):
+        for waited in itertools.count():
+            try:
+                return asked.result(LOOK)
+            except TimeoutError:
+                session.kept()  # a look at the session is where the next change is taken up
+            if waited == LOOKS:
+                stop.button("Stop waiting", on_click=session.cancel, args=(choice.numbers(),), key="stop")
+    raise AssertionError("unreachable")
+
+
+def _last() -> Shown | None:
+    """Return the last picture there was, greyed out: it is not what is asked for."""
+    choice = session.kept().good
+    if choice is None:
         return None
+    try:
+        picture = compute.picture(choice, session.upload(choice))
+    except compute.REFUSALS:  # its file is not held any more, or the kernel does not run
+        return None
+    st.html(GREY)
+    st.caption("Below, greyed out, is the last picture that could be shown. The controls stand as you left them.")
+    return Shown(choice, picture)
+
+
+def view(choice: Choice, picture: compute.Picture) -> None:
+    """Show a choice: its tokens under its rules."""
+    scenario = picture.scenario
+    if choice.origin is not Origin.TABLE:
+        st.markdown(f"### {scenario.title}\n{scenario.look_for}")
+    for note in (*scenario.notes, *link.left_out(choice)):
+        st.caption(plain(note))
     run, (T, V, K) = picture.trajectory.run, picture.trajectory.sizes
     token, visit = session.kept().player
     player(picture.payload, key=session.PLAYER, token=token, visit=visit, on_rest=session.rest)
@@ -75,4 +133,3 @@ def view(choice: Choice) -> compute.Picture | None:
         )
     written = zip(picture.titles, compute.equations(choice), strict=True)
     st.markdown("\n\n".join(f"**{title}** $\\quad {equation}$" for title, equation in written))
-    return picture

@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from streamlit.testing.v1 import AppTest
 from app import compute, link, session
 from app.choice import STARTING_RULES, Choice, Origin, TableRow
 from gdn_core.lab.scenarios import PRESETS
+from gdn_core.lab.worker.pool import LaunchError
 from gdn_core.rules import LINEAGE, RULES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -305,7 +307,7 @@ def npz(**arrays: np.ndarray) -> bytes:
 
 
 def give(at: AppTest, *files: tuple[str, bytes]) -> AppTest:
-    return well(at.file_uploader(key="upload").set_value([(name, data, "") for name, data in files]).run())
+    return well(at.file_uploader[0].set_value([(name, data, "") for name, data in files]).run())
 
 
 GOOD = {"k": np.eye(4, 3), "v": np.arange(8.0).reshape(4, 2)}
@@ -438,3 +440,133 @@ def test_the_server_imports_neither_torch_nor_triton() -> None:
 def test_importing_the_entry_neither_runs_the_page_nor_starts_a_process() -> None:
     code = "import subprocess; subprocess.Popen = None; from app.views import lab; lab.page = None; "
     assert run(code + "from app import main; print(type(main.app).__name__)").strip() == "App"
+
+
+HEADS = {"k": np.random.default_rng(0).normal(size=(1, 6, 4, 3)) / 2}
+
+
+def window(at: AppTest) -> dict[str, int]:
+    return {name: at.number_input(key=name).value for name in ("head", "batch", "start", "length", "channels")}
+
+
+def test_the_window_that_a_link_names_is_kept_for_its_file(lab: Callable[..., AppTest]) -> None:
+    at = lab(**{"from": "arrays"})
+    give(at, ("heads.npz", npz(**HEADS)))
+    for name, value in (("head", 3), ("start", 2), ("length", 3), ("channels", 2)):
+        well(at.number_input(key=name).set_value(value).run())
+    chosen, query = window(at), linked(at)
+    assert query["head"] == "3"
+
+    again = lab(**query)
+    give(again, ("damaged.npz", b"PK nothing"))  # what cannot be read takes nothing away
+    assert linked(again) == query
+    give(again, ("other.npz", npz(k=np.eye(3))))
+    assert window(again) == dict.fromkeys(chosen, 0)  # another file has another window
+    give(again, ("heads.npz", npz(**HEADS)))
+    assert sentences(again) == []
+    assert linked(again) == query
+    assert window(again) == chosen
+    kept = again.session_state[session.SESSION]
+    picture = compute.picture(kept.choice, kept.uploads[kept.choice.files])
+    np.testing.assert_array_equal(picture.scenario.stream.k, HEADS["k"][0, 2:5, 3, :2])
+
+
+def grey(at: AppTest) -> bool:
+    return any("greyed out" in element.value for element in at.caption)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda at: at.multiselect(key="rules").set_value([]),
+        lambda at: at.text_area(key="text").set_value(""),
+    ],
+    ids=["no rule", "no text"],
+)
+def test_the_last_good_picture_stays_under_a_refusal(
+    lab: Callable[..., AppTest], spoil: Callable[[AppTest], object]
+) -> None:
+    at = lab(**{"from": "text"})
+    assert not grey(at)
+    spoil(at)
+    well(at.run())
+    assert len(sentences(at)) == 1
+    assert grey(at)
+    assert "Pairs to be recalled" in " ".join(element.value for element in at.markdown)
+    well(at.multiselect(key="rules").set_value(["deltanet"]).run())
+    well(at.text_area(key="text").set_value("a = b").run())
+    assert sentences(at) == []
+    assert not grey(at)
+
+
+def test_the_last_good_picture_stays_under_a_head_that_is_not_there(lab: Callable[..., AppTest]) -> None:
+    at = lab(**{"from": "arrays"})
+    give(at, ("heads.npz", npz(**HEADS)))
+    well(at.number_input(key="head").set_value(4).run())
+    assert len(sentences(at)) == 1
+    assert grey(at)
+
+
+def test_a_step_of_zero_is_taken(lab: Callable[..., AppTest]) -> None:
+    at = lab(rules="mamba", delta="0", **SMALL)
+    assert sentences(at) == []
+    assert not shown(at).trajectory.states.any()  # every token is ignored
+
+
+def test_gates_that_every_token_brings_are_greyed_out_and_said(lab: Callable[..., AppTest]) -> None:
+    at = lab(**{"from": "arrays", "rules": "mamba.gated-deltanet"})
+    give(at, ("mine.npz", npz(**GOOD, g=-np.ones(4), beta=np.ones(4))))
+    gates = {name: at.slider(key=name).disabled for name in ("alpha", "beta", "write")}
+    assert gates == {"alpha": True, "beta": True, "write": True}
+    assert not at.number_input(key="delta").disabled
+    said = [element.value for element in at.caption if "brings its own" in element.value]
+    assert said == ["Every token brings its own decay α, erase gate β and write gate w: what is set here does not act."]
+    give(at, ("less.npz", npz(**GOOD)))
+    assert not at.slider(key="alpha").disabled
+    assert not [element for element in at.caption if "brings its own" in element.value]
+
+
+def test_five_hundred_unknown_fields_make_one_sentence(lab: Callable[..., AppTest]) -> None:
+    at = lab(**{f"x{i}": "1" for i in range(500)})
+    assert len(sentences(at)) == 1
+    assert "500 fields" in sentences(at)[0]
+
+
+def test_a_preset_opens_on_the_panel_that_shows_its_point(lab: Callable[..., AppTest]) -> None:
+    at = lab()
+    for slug, panel in (("parity", "spectrum"), ("overwrite", "recall"), ("long", "size")):
+        well(at.selectbox(key="preset").set_value(slug).run())
+        assert at.segmented_control(key="panel").value == panel
+        assert linked(at) == {"preset": slug}
+
+
+class Never:
+    """A launch that hangs until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+
+    def __call__(self, *_: object, **__: object) -> None:
+        self.go_on.wait(60)
+        raise LaunchError("a launch took longer than 10 s and was stopped")
+
+
+def test_a_visitor_need_not_wait_for_a_launch_that_hangs(
+    lab: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = lab(**SMALL)
+    kept = at.session_state[session.SESSION]
+    hanging = Never()
+    with monkeypatch.context() as patch:
+        patch.setattr(compute, "trajectory", hanging)
+        kept.cancelled = link.from_query(linked(at) | {"seed": "77"})[0].numbers()
+        well(at.number_input(key="seed").set_value(77).run())  # as if the button had been pressed
+        assert ["stopped waiting" in sentence for sentence in sentences(at)] == [True]
+        assert grey(at)
+        hanging.go_on.set()
+        well(at.button(key="retry").click().run())
+        assert ["longer than 10 s" in sentence for sentence in sentences(at)] == [True]
+        assert grey(at)
+    well(at.button(key="retry").click().run())
+    assert sentences(at) == []
+    assert not grey(at)

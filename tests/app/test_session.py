@@ -134,7 +134,7 @@ def test_a_link_is_taken_whole_wherever_the_run_that_takes_it_ends(
     if visited:
         session.begin()
         for name in ("dk", "T", "rules"):
-            session.key(name)
+            session.widget(name)
         query.from_dict({"preset": "overwrite", "dk": "7"})
     state.looks = looks
     with suppress(RunEnds):
