@@ -182,20 +182,16 @@ class Choice:
         return replace(bare, **{name: getattr(blank, name) for name in unused})
 
 
-OPENS_ON = {  # the panel that shows the point of a preset, where that is not recall
-    "reset": Panel.SIZE,
-    "long": Panel.SIZE,
-    "ignore": Panel.SIZE,
-    "parity": Panel.SPECTRUM,
-}
-
-
 def starting(origin: Origin, preset: str) -> Choice:
     """Return the choice that an origin, or a preset, starts from."""
     if origin is Origin.PRESET:
         made = PRESETS[preset]
-        return Choice(preset=preset, rules=made.rules, settings=made.settings, panel=OPENS_ON.get(preset, Panel.RECALL))
+        return Choice(preset=preset, rules=made.rules, settings=made.settings, panel=Panel(made.panel))
     return Choice(origin=origin, preset=preset, rules=STARTING_RULES, settings=Settings())
+
+
+# What a first visit sees: the same key written twice, at the token where it happens.
+OPENING = replace(starting(Origin.PRESET, "overwrite"), token=PRESETS["overwrite"].settings.T // 2)
 
 
 def named(files: Sequence[File]) -> str:

@@ -69,7 +69,7 @@ def picture(choice: Choice, upload: uploads.Upload | None = None) -> Picture:
     def make() -> Picture:
         with np.errstate(over="ignore", invalid="ignore"):  # the page says it in a sentence
             run = _run(choice, scenario(choice, upload) if choice.origin is Origin.ARRAYS else found)
-            packed = payload.of(run, found.labels)
+            packed = payload.of(run, found.labels, _value_names(found))
         sizes, overflows = np.abs(run.states), {}
         limit = float(sizes.max())
         if not np.isfinite(limit):
@@ -91,6 +91,12 @@ def _run(choice: Choice, found: Scenario) -> Trajectory:
     return trajectory(
         choice.rules, found.whole, window=found.window, from_empty=found.from_empty, discretisation=method
     )
+
+
+def _value_names(found: Scenario) -> list[str]:
+    """Name the value of each token: the word that it is, or the token that it came with."""
+    named = zip(found.rows, found.labels, strict=True)
+    return [row.value if isinstance(row.value, str) else f"{label}'s value" for row, label in named]
 
 
 def ask(choice: Choice, upload: uploads.Upload | None = None) -> Future[Picture]:

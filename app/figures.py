@@ -124,6 +124,7 @@ def recall(errors: Floats, titles: Sequence[str], labels: Sequence[str], *, pale
             "tickvals": [names[j] for j in every],
             "ticktext": [str(j) for j in every],
         }
+    layout["meta"] = {"tokens": "y"}
     layout["plot_bgcolor"] = "rgba(128, 128, 128, 0.18)"  # what was not yet written differs from an error of 0
     layout["coloraxis"] = {
         "cmin": 0,
@@ -162,6 +163,7 @@ def norm_and_rank(norm: Floats, rank: Floats, titles: Sequence[str], *, palette:
     layout["yaxis"] |= {"title": {"text": "Frobenius norm"}, "rangemode": "tozero"}
     layout["yaxis2"] |= {"title": {"text": "effective rank, directions"}, "rangemode": "tozero"}
     layout["legend"] = {"orientation": "h", "y": 1.02, "yanchor": "bottom"}
+    layout["meta"] = {"tokens": "x"}  # which axis counts tokens: the player marks its own there
     return go.Figure(curves, layout | {"height": 460, "margin": {"t": 40, "b": 40}})
 
 
@@ -191,6 +193,7 @@ def spectrum(eigenvalues: Sequence[Floats], titles: Sequence[str], *, palette: P
             )
     layout = _panels(titles, palette, x="token", y="eigenvalue")
     layout["showlegend"] = False
+    layout["meta"] = {"tokens": "x"}
     return go.Figure(traces, layout)
 
 

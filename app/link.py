@@ -1,4 +1,5 @@
-"""A choice as a link and back. A link says only what differs from the defaults; every link ever shared can be read.
+"""A choice as a link and back. A link says only what differs from the defaults; one that says
+nothing is a first visit's. Every link ever shared can be read.
 
 Text and table travel in it compressed; an uploaded file cannot, so the link names it and carries a digest of it, by
 which the page knows the file again.
@@ -20,6 +21,7 @@ from typing import Any
 from app.choice import (
     FIRST,
     MOST_RULES,
+    OPENING,
     STARTING_TABLE,
     STARTING_TEXT,
     TEXTS,
@@ -49,6 +51,8 @@ def to_query(choice: Choice) -> dict[str, str]:
 
     A text or table too long for a link is left out; :meth:`left_out` says so.
     """
+    if choice == OPENING:
+        return {}
     base, query = starting(choice.origin, choice.preset), {}
     if choice.origin is not Origin.PRESET:
         query["from"] = choice.origin.value
@@ -72,7 +76,7 @@ def to_query(choice: Choice) -> dict[str, str]:
     for name, short in (("token", "t"), ("panel", "see"), ("stage", "stage")):
         if getattr(choice, name) != getattr(base, name):
             query[short] = str(getattr(choice, name))
-    return query
+    return query or {"preset": FIRST}  # a link that says nothing is a first visit's
 
 
 def left_out(choice: Choice) -> list[str]:
@@ -102,6 +106,8 @@ def from_query(query: Mapping[str, str | Sequence[str]]) -> tuple[Choice, list[s
     brought = [origin.value for name, origin in _BROUGHT_BY.items() if name in given]
     if brought and not {"from", "preset"} & set(given):
         given["from"] = brought[0]
+    if not set(given) - set(RESERVED):
+        return OPENING, []
     sentences: list[str] = []
     choice = Choice()
     for name in [n for n in _ORDER if n in given]:

@@ -22,6 +22,14 @@ ICON = (
 # fading while the page runs, would be drawn again and again while the new picture waits to be.
 STYLE = """<style>
 .stMainBlockContainer { padding: 4.25rem 2.5rem 3rem; max-width: 1500px; }
+.stMainBlockContainer h1 { font-size: 1.45rem; padding: 0 0 0.3rem; }
+@media (max-width: 767px) {
+  .stMainBlockContainer { padding: 3.6rem 1rem 2rem; }
+  .stMainBlockContainer h1 { font-size: 1.2rem; }
+  .st-key-introduction p { font-size: 0.875rem; line-height: 1.35; }
+  .stMain button, .stMain a[data-testid="stPageLink-NavLink"], .stMain summary { min-height: 44px; }
+}
+.stMainBlockContainer h2 { font-size: 1.2rem; padding: 0; }
 [data-testid="stStatusWidget"] { display: none; }
 [data-testid="stElementContainer"][data-stale="true"] { opacity: 1 !important; transition: none !important; }
 </style>"""
@@ -29,14 +37,15 @@ STYLE = """<style>
 
 def main() -> None:
     """Run the page that the visitor is on."""
-    st.set_page_config(page_title="Gated DeltaNet, live", page_icon=ICON, layout="wide", initial_sidebar_state=340)
-    st.html(STYLE)
     pages = [
         st.Page(lab.page, title="Write-rule lab", url_path="lab", icon=":material/play_circle:", default=True),
-        st.Page(rules.page, title="The lineage", url_path="lineage", icon=":material/account_tree:"),
+        rules.as_page(),
         st.Page(derivations.page, title="Derivations", url_path=derivations.PATH, icon=":material/verified:"),
     ]
     page = st.navigation(pages, position="top")
+    title = f"{page.title}: Gated DeltaNet, live"
+    st.set_page_config(page_title=title, page_icon=ICON, layout="wide", initial_sidebar_state=340)
+    st.html(STYLE)
     page.run()
     serving.settle()
 

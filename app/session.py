@@ -226,6 +226,19 @@ def start_origin() -> None:
         _start(choices.starting(origin, old.preset), widgets=("origin",))
 
 
+def go(origin: Origin) -> None:
+    """Start from what an origin starts from, chosen elsewhere than among the controls."""
+    touch()
+    _start(choices.starting(origin, kept().choice.preset), widgets=())
+
+
+def swap_rules() -> None:
+    """Where more rules are chosen than fit side by side, let the newest take the place of the oldest."""
+    touch()
+    if len(rules := st.session_state.get("rules", ())) > choices.MOST_RULES:
+        st.session_state["rules"] = rules[-choices.MOST_RULES :]
+
+
 def start_preset() -> None:
     """Start from what the chosen preset starts from."""
     touch()

@@ -22,9 +22,17 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** Say what a map shows at a token. */
+function described(memory, name, moment, t) {
+  if (name === "z") return `${memory.title}: the sum of its keys after token ${t}`;
+  const { of } = MOMENTS.find((one) => one.name === (name === "large" ? moment : name));
+  const peak = memory.maps[name === "large" ? moment : name].reduce(larger, 0);
+  return `${memory.title}, ${name === "large" ? moment : name} at token ${t}: ${of}; ${peak ? `entries up to ${number(peak, 2)}` : "all entries 0"}`;
+}
+
 class Cards {
-  constructor(memories, { V, K }) {
-    Object.assign(this, { V, K, memories, maps: [] });
+  constructor(memories, { V, K, values }) {
+    Object.assign(this, { V, K, values, memories, maps: [] });
     this.cards = memories.map((memory, r) => this.card(memory, r));
     this.elements = this.cards.map(({ card }) => card);
   }
@@ -43,21 +51,39 @@ class Cards {
     const stages = STAGES.map(({ name, parts }) => {
       gates[name] = make("span", { class: "gate" });
       const heading = make("p", { class: "stage-name" }, name, gates[name]);
-      return make("div", { class: "stage" }, heading, ...parts.map((moment) => this.part(r, moment)));
+      return make("div", { class: "stage", "data-stage": name }, heading, ...parts.map((moment) => this.part(r, moment)));
     });
     const numbers = Object.keys(NUMBERS).map((name) => {
       const value = make("span", { "data-number": name });
       return { name, value, line: make("span", { title: MEANING[name] }, make("i", {}, NUMBERS[name]), " ", value) };
     });
+    const answer = make("p", { class: "answer" });
     const maps = make("div", {
       class: "maps", tabindex: 0, role: "group", "data-r": r, "aria-roledescription": "memory maps",
       "aria-label": `${memory.title}: arrow keys read its entries, M goes to the next map`,
     }, make("div", {}, heading, large), make("div", { class: "moments" }, ...stages));
     const card = make("article", { class: "rule", "data-rule": memory.slug },
-      make("h3", {}, make("i", { class: "chip" }), make("span", {}, memory.title)),
+      make("h2", {}, make("i", { class: "chip" }), make("span", {}, memory.title)),
+      this.equation(memory),
+      answer,
       maps,
       make("p", { class: "numbers" }, ...numbers.map(({ line }) => line)));
-    return { card, heading, zScale, gates, numbers };
+    return { card, heading, zScale, gates, numbers, answer };
+  }
+
+  /** What a token does to the memory, each term in a box of its own: it lights up with its map, and its map with it. */
+  equation({ terms }) {
+    const term = (stage, sign) => (terms[stage]
+      ? [sign, make("span", { class: "term", "data-stage": stage }, terms[stage])]
+      : []);
+    return make("p", { class: "equation" }, "S \u2190 ", ...term("decay", ""), ...term("erase", " \u2212 "), ...term("write", " + "));
+  }
+
+  /** Light up a stage, in the equations and among the maps; none where it is undefined. */
+  light(stage) {
+    for (const card of this.elements) {
+      for (const part of card.querySelectorAll("[data-stage]")) part.classList.toggle("lit", part.dataset.stage === stage);
+    }
   }
 
   /** One matrix on the page: `name` is a moment, "large" or "z". */
@@ -65,7 +91,7 @@ class Cards {
     const rows = name === "z" ? 1 : this.V;
     const what = { large: "the memory", z: "the normaliser z" }[name] ?? name;
     const canvas = make("canvas", {
-      role: "img", "aria-label": `${this.memories[r].title}, ${what}: ${rows} value channels down, ${this.K} key channels across`,
+      role: "img", "aria-label": `${this.memories[r].title}, ${what}`,
     });
     const spot = make("div", { class: "spot" });
     const frame = make("div", { class: "frame", "data-r": r, "data-map": name }, canvas, make("div", { class: "mesh" }), spot);
@@ -119,13 +145,14 @@ class Cards {
   /** Bring the words and numbers up to date. */
   say(t, moment) {
     this.memories.forEach((memory, r) => {
-      const { card, heading, zScale, gates, numbers } = this.cards[r];
+      const { card, heading, zScale, gates, numbers, answer } = this.cards[r];
+      answer.textContent = answered(memory, t, this.values);
       heading.textContent = moment === "written" ? `S after token ${t}` : `${moment}, token ${t}`;
       const [least, most] = memory.decayRange(t);
       const decay = least === most ? number(most, 3) : `${number(least, 2)}\u2026${number(most, 2)}`;
       gates.decay.textContent = memory.decays ? `\u00d7 ${decay}` : "none";
-      gates.erase.textContent = memory.erases ? "read k\u1d40" : "none";
-      gates.write.textContent = "(w v) k\u1d40";
+      gates.erase.textContent = memory.terms.erase || "none";
+      gates.write.textContent = memory.terms.write;
       if (memory.z) zScale.textContent = `normaliser, own scale \u00b1${number(memory.zPeak, 3)}`;
       for (const { name, value } of numbers) {
         const x = memory.norm(name);
@@ -135,7 +162,15 @@ class Cards {
       if (this.shown === moment) return;
       for (const part of card.querySelectorAll(".part")) part.classList.toggle("shown", part.dataset.moment === moment);
     });
+    for (const { r, name, frame } of this.maps) {
+      if (name === "large") frame.firstChild.setAttribute("aria-label", described(this.memories[r], name, moment, t));
+    }
     this.shown = moment;
+  }
+
+  /** What each memory answers, in words. */
+  answers() {
+    return this.cards.map(({ answer }, r) => `${this.memories[r].title} ${answer.textContent}`);
   }
 
   /** The frame of one map of rule r. */

@@ -11,7 +11,8 @@ import streamlit as st
 from streamlit.components.v2.types import ComponentRenderer
 
 HERE = Path(__file__).parent
-SCRIPTS = ("replay.js", "picture.js", "cards.js", "tip.js", "player.js")  # joined in this order they are one module
+# Joined in this order they are one module.
+SCRIPTS = ("replay.js", "picture.js", "cards.js", "tip.js", "answers.js", "charts.js", "player.js")
 
 
 @cache
@@ -26,7 +27,13 @@ def _mount() -> ComponentRenderer:
 
 
 def player(
-    payload: bytes, *, key: str, token: int = 0, visit: int = 0, on_rest: Callable[[], None] = lambda: None
+    payload: bytes,
+    *,
+    key: str,
+    token: int = 0,
+    visit: int = 0,
+    moving: bool = False,
+    on_rest: Callable[[], None] = lambda: None,
 ) -> None:
     """Show the memories of one to four rules and scrub through their tokens, without asking the server.
 
@@ -41,12 +48,14 @@ def player(
             read again until ``visit`` changes; if it changes all the same, the server sends the buffer once more for
             nothing.
         visit: any number; another one than the last sends the player to ``token``.
+        moving: begin by showing the stages of ``token`` again and again, until a person does something or it has been
+            seen a few times; not where the visitor asks for reduced motion. Nothing of it is reported.
         on_rest: called before the rerun in which the token at rest is another one. The session state's
             ``[key]["rest"]`` is then ``{"token": t, "visit": v, "digest": d}``: the token, the visit that it belongs
             to, and the digest of the payload that was shown.
     """
     _mount()(
-        data=payload + struct.pack("<ii", token, visit) + key.encode(),
+        data=payload + struct.pack("<iii", token, visit, moving) + key.encode(),
         key=key,
         default={"rest": None},
         on_rest_change=on_rest,

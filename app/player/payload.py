@@ -14,15 +14,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from app.choice import MOST_RULES
+from gdn_core.equation import GateLetter, letters
 from gdn_core.lab.trajectory import Trajectory
-from gdn_core.rules import Gate
+from gdn_core.rules import Features, Gate, WriteRule
 
 # Four rules at T = 256, V = K = 64 take 1.3 MB; 13.8 MB if two of them are S4 and Mamba, both under exact ZOH with a
 # step for each channel, since keys and decays then differ in every entry of the memory.
@@ -48,6 +50,7 @@ class Factors:
         normaliser: z before the first token and after each, [T + 1, K]; None for a rule that has none.
         decays: the rule has a decay.
         erases: the rule has an erase gate.
+        terms: the terms of its equation by the stage that they are: decay, erase, write.
     """
 
     title: str
@@ -62,14 +65,19 @@ class Factors:
     normaliser: Floats | None = None
     decays: bool = True
     erases: bool = True
+    terms: dict[str, str] = field(default_factory=dict)
 
 
-def encode(rules: Sequence[Factors], labels: Sequence[str]) -> bytes:
+def encode(
+    rules: Sequence[Factors], labels: Sequence[str], *, values: Sequence[str] = (), events: Sequence[str] = ()
+) -> bytes:
     """Pack one to four rules that ran the same stream.
 
     Args:
         rules: their factors, all of the same T, V and K.
         labels: a name for each token, T of them.
+        values: a name for the value of each token, T of them or none.
+        events: what happens at each token in words, "" where nothing is to be said; T of them or none.
 
     Returns:
         The buffer that :func:`app.player.player` shows.
@@ -105,6 +113,7 @@ def encode(rules: Sequence[Factors], labels: Sequence[str]) -> bytes:
                 "slug": rule.slug,
                 "decays": rule.decays,
                 "erases": rule.erases,
+                "terms": rule.terms,
                 "arrays": {name: place(array) for name, array in arrays.items()},
             }
         )
@@ -114,6 +123,8 @@ def encode(rules: Sequence[Factors], labels: Sequence[str]) -> bytes:
         "V": V,
         "K": K,
         "labels": list(labels),
+        "values": list(values),
+        "events": list(events),
         "rules": described,
         "floats": floats,
     }
@@ -129,12 +140,13 @@ def encode(rules: Sequence[Factors], labels: Sequence[str]) -> bytes:
     return struct.pack("<I", len(header)) + header + body
 
 
-def of(trajectory: Trajectory, labels: Sequence[str]) -> bytes:
+def of(trajectory: Trajectory, labels: Sequence[str], values: Sequence[str] = ()) -> bytes:
     """Pack a run of one to four rules.
 
     Args:
         trajectory: what the kernel recorded.
         labels: a name for each token.
+        values: a name for the value of each token, or none.
 
     Returns:
         The buffer that :func:`app.player.player` shows.
@@ -160,9 +172,67 @@ def of(trajectory: Trajectory, labels: Sequence[str]) -> bytes:
                 normaliser=trajectory.normaliser[r] if rule.normalised else None,
                 decays=rule.decay is not Gate.NONE,
                 erases=rule.erase is not Gate.NONE,
+                terms=terms(rule),
             )
         )
-    return encode(rules, labels)
+    return encode(rules, labels, values=values, events=_events(trajectory))
+
+
+def terms(rule: WriteRule) -> dict[str, str]:
+    """Name the terms of a rule's equation by the stage that they are, in letters that need no typesetting.
+
+    >>> from gdn_core.rules import GATED_DELTANET
+    >>> terms(GATED_DELTANET)
+    {'decay': 'α S', 'erase': 'β α S k kᵀ', 'write': 'β v kᵀ'}
+    """
+    token = letters(rule)[1]
+    keys, vector = ("φ(k)", "φ(k)ᵀ") if rule.features is not Features.IDENTITY else ("k", "kᵀ")
+
+    def gate(letter: GateLetter) -> str:
+        plain = re.sub(r"_t|[{}]", "", letter.tex)
+        for tex, sign in (("\\alpha", "α"), ("\\beta", "β"), ("\\gamma", "γ"), ("\\Delta", "Δ"), ("\\bar A", "Ā")):
+            plain = plain.replace(tex, sign)
+        return plain
+
+    decayed = {
+        Gate.NONE: "S",
+        Gate.SCALAR: f"{gate(token.g)} S",
+        Gate.KEY: f"S diag({gate(token.g)})",
+        Gate.VALUE: f"diag({gate(token.g)}) S",
+        Gate.MATRIX: f"{gate(token.g)} ∘ S",
+    }[rule.decay]
+    written = {
+        Gate.NONE: f"v {vector}",
+        Gate.SCALAR: f"{gate(token.w)} v {vector}",
+        Gate.VALUE: f"({gate(token.w)} ∘ v) {vector}",
+        Gate.MATRIX: f"B̄ ∘ (v {vector})",
+    }[rule.write]
+    taken = f"{gate(token.b)} {decayed} {keys} {vector}"
+    if rule.erase is Gate.KEY:
+        taken = f"{decayed} ({gate(token.b)} ∘ {keys}) {vector}"
+    return {
+        "decay": decayed,
+        "erase": "" if rule.erase is Gate.NONE else taken,
+        "write": written,
+    }
+
+
+def _events(trajectory: Trajectory) -> list[str]:
+    """Say at each token whose key was written before what each kind of rule does to what is stored there."""
+    rules = trajectory.rules
+    written = trajectory.wv.any(axis=(0, 2))
+    adding = [rule.title for rule in rules if rule.erase is Gate.NONE]
+    replacing = [rule.title for rule in rules if rule.erase is not Gate.NONE]
+    ends = [(adding, "adds", "add"), (replacing, "replaces", "replace")]
+    acts = "; ".join(f"{', '.join(names)} {one if len(names) == 1 else all_}" for names, one, all_ in ends if names)
+    first: dict[bytes, int] = {}
+    events = []
+    for t, key in enumerate(trajectory.stream.k):
+        before = first.get(key.tobytes()) if written[t] and key.any() else None
+        events.append("" if before is None else f"the key of token {before} again: {acts}")
+        if written[t]:
+            first.setdefault(key.tobytes(), t)
+    return events
 
 
 def header(payload: bytes) -> dict:

@@ -2,6 +2,9 @@
 
 const AFTER = ["decayed", "erased", "written"]; // the memory after each stage
 const REST = 300; // ms without a step after which the player is at rest
+const PACE = 1100; // ms for each picture of the demonstration
+const ROUNDS = 4; // of the demonstration
+const NARROW = 768; // CSS pixels: a window where the controls lie over the page
 const BESIDE = 24; // tokens of the strip beside the current one: as many as may have room there
 
 const players = new WeakMap(); // by their root element
@@ -32,8 +35,9 @@ class Player {
 
   // What comes from the page.
 
-  receive({ header, floats, token, visit, key }, report) {
+  receive({ header, floats, token, visit, moving, key }, report) {
     this.report = report;
+    this.still();
     const first = this.digest === undefined;
     if (header.digest !== this.digest) this.load(header, floats);
     this.recolour();
@@ -41,8 +45,15 @@ class Player {
     if (first) this.position = positions.get(key) ?? {};
     positions.set(key, this.position);
     const asked = token < 0 ? Infinity : token;
-    if (this.position.visit !== visit) Object.assign(this.position, { visit, told: asked, wanted: asked });
+    const anew = this.position.visit !== visit;
+    if (anew) Object.assign(this.position, { visit, told: asked, wanted: asked });
     this.go(this.position.wanted);
+    if (moving && anew && !matchMedia("(prefers-reduced-motion: reduce)").matches) this.demonstrate(this.t);
+    clearInterval(this.marking);
+    this.marking = setInterval(() => markCharts(this.t), 400); // a chart that is drawn anew has no line
+    document.removeEventListener("click", this.clicked);
+    document.addEventListener("click", this.clicked);
+    if (!first && innerWidth < NARROW) document.querySelector('[data-testid="stSidebarCollapseButton"] button')?.click();
     this.observer.observe(this.find(".rules-box")); // and lay out, now that there is something to
     document.addEventListener("scroll", this.scrolled, { capture: true, passive: true });
     window.addEventListener("popstate", this.left);
@@ -51,13 +62,13 @@ class Player {
   }
 
   load(header, floats) {
-    const { T, V, K, labels, rules, digest } = header;
-    Object.assign(this, { T, V, K, labels, digest });
+    const { T, V, K, labels, values, events, rules, digest } = header;
+    Object.assign(this, { T, V, K, labels, values, events, digest });
     this.memories = rules.map((rule) => new Memory(rule, header, floats, MAX_KEPT / rules.length));
     this.peak = this.memories.reduce((peak, { peaks }) => peaks.reduce(larger, peak), 0);
     this.scrubber.max = T - 1;
     const shape = JSON.stringify([V, K, this.memories.map(({ title, z }) => [title, !!z])]);
-    if (shape === this.shape) this.cards.memories = this.memories;
+    if (shape === this.shape) Object.assign(this.cards, { memories: this.memories, values });
     else this.build();
     this.shape = shape;
     this.tokens = labels.map((label, t) =>
@@ -130,9 +141,12 @@ class Player {
     this.root.dataset.token = t;
     this.scrubber.value = t;
     this.scrubber.style.setProperty("--at", T > 1 ? t / (T - 1) : 0);
-    this.scrubber.setAttribute("aria-valuetext", `t = ${t} of 0 to ${T - 1}: ${label}`);
+    this.scrubber.setAttribute("aria-valuetext", `t = ${t} of 0 to ${T - 1}: ${label}${this.events[t] ? `; ${this.events[t]}` : ""}`);
     this.find(".now .t").textContent = `t = ${t}`;
     this.find(".now .label").textContent = label;
+    const event = this.events[t] ?? "";
+    this.find(".event").textContent = event;
+    markCharts(t);
     this.cards.say(t, moment);
     // The current token in the middle, and no more to its sides than may have room.
     this.find(".past").replaceChildren(...this.tokens.slice(Math.max(0, t - BESIDE), t));
@@ -141,7 +155,37 @@ class Player {
     this.tip.show(t, moment);
   }
 
+  /** Say the token and what happens at it, to those who do not see it. */
+  announce() {
+    const { t, labels, events } = this;
+    this.tip.said.textContent = [`token ${t}: ${labels[t]}`, events[t], ...this.cards.answers()].filter(Boolean).join("; ");
+  }
+
   // Stepping and playing.
+
+  /** Show the stages of token t again and again, until something is done or it has been seen a few times. */
+  demonstrate(t) {
+    const frames = [[Math.max(t - 1, 0), "written"], [t, "decayed"], [t, "erased"], [t, "written"], [t, "written"]];
+    let n = 0;
+    this.demonstration = setInterval(() => {
+      if (n === ROUNDS * frames.length) return this.still();
+      const [at, moment] = frames[n++ % frames.length];
+      this.moment = moment;
+      this.go(at);
+      this.position.wanted = t;
+    }, PACE);
+    this.root.dataset.moving = t;
+  }
+
+  /** End the demonstration, at its token. */
+  still() {
+    if (this.demonstration === undefined) return;
+    clearInterval(this.demonstration);
+    delete this.root.dataset.moving;
+    this.demonstration = undefined;
+    this.moment = "written";
+    this.go(this.position.wanted);
+  }
 
   /** Move by tokens, or by stages; tell whether there was room to. */
   step(by) {
@@ -209,7 +253,10 @@ class Player {
 
   stop() {
     this.setPlaying(false);
+    this.still();
     clearTimeout(this.timer);
+    clearInterval(this.marking);
+    document.removeEventListener("click", this.clicked);
     this.observer.disconnect();
     window.removeEventListener("popstate", this.left);
     document.removeEventListener("scroll", this.scrolled, { capture: true });
@@ -223,7 +270,15 @@ class Player {
     const moved = (move) => {
       this.setPlaying(false);
       move();
+      this.announce();
       this.rest(REST);
+    };
+    for (const type of ["pointerdown", "keydown"]) root.addEventListener(type, () => this.still(), { capture: true });
+    this.clicked = (event) => {
+      const token = clickedToken(event);
+      if (token === null) return;
+      this.still();
+      moved(() => this.show(token));
     };
     on(".first", "click", () => moved(() => this.rewind()));
     on(".back", "click", () => moved(() => this.step(-1)));
@@ -264,6 +319,8 @@ class Player {
     for (const type of ["pointermove", "pointerdown"]) rules.addEventListener(type, (event) => this.tip.point(event));
     rules.addEventListener("pointerleave", ({ pointerType }) => pointerType === "touch" || this.tip.aim(null));
     rules.addEventListener("focusout", () => this.tip.aim(null));
+    rules.addEventListener("pointerover", ({ target }) => this.cards.light(target.closest("[data-stage]")?.dataset.stage));
+    rules.addEventListener("pointerleave", () => this.cards.light(undefined));
     rules.addEventListener("click", ({ target }) => {
       const part = target.closest(".part");
       if (part) this.enlarge(part.dataset.moment);

@@ -14,7 +14,8 @@ function decode(bytes) {
   const header = JSON.parse(text(4, start));
   const end = start + 4 * header.floats;
   const floats = new Float32Array(bytes.slice(start, end).buffer); // a copy, so that it is aligned
-  return { header, floats, token: view.getInt32(end, true), visit: view.getInt32(end + 4, true), key: text(end + 8) };
+  const [token, visit, moving] = [0, 4, 8].map((n) => view.getInt32(end + n, true));
+  return { header, floats, token, visit, moving: moving > 0, key: text(end + 12) };
 }
 
 /** One rule's memory at every token. */
@@ -28,7 +29,7 @@ class Memory {
       k: k > 1 ? 1 : 0,
     });
     const { arrays } = rule;
-    Object.assign(this, { title: rule.title, slug: rule.slug, decays: rule.decays, erases: rule.erases, T, V, K });
+    Object.assign(this, { title: rule.title, slug: rule.slug, terms: rule.terms, decays: rule.decays, erases: rule.erases, T, V, K });
     this.decay = operand(arrays.decay);
     this.key = operand(arrays.k);
     for (const name of ["read", "u", "wv", "o"]) this[name] = view(arrays[name]);

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from app import compute, session, table
-from app.choice import HALF_LIVES, LEAST_ALPHA, MOST_RULES, Origin, TableRow, named
+from app.choice import HALF_LIVES, LEAST_ALPHA, Origin, TableRow, named
 from app.markdown import plain
 from gdn_core.lab.limits import LIMITS
 from gdn_core.lab.scenarios import PRESETS
@@ -35,12 +35,11 @@ def controls() -> None:
             session.start_origin()  # the browser's page is older than the session
         _origin(origin)
         slugs = st.multiselect(
-            "Write rules, one to four",
+            "Write rules, one to four: a fifth takes the place of the first",
             list(RULES),
             format_func=lambda slug: RULES[slug].title,
-            max_selections=MOST_RULES,
             **session.widget("rules", "default"),
-            on_change=session.touch,
+            on_change=session.swap_rules,
         )
         rules = [RULES[slug] for slug in slugs]
         _gates(rules, compute.inactive(session.kept().choice, session.upload()))
@@ -109,7 +108,7 @@ def _gates(rules: list[WriteRule], brought: frozenset[str]) -> None:
     """Show the gates of all tokens; one that no chosen rule has, or that every token brings, is greyed out."""
     if brought:
         named = _listed([GATES[name] for name in GATES if name in brought])
-        st.caption(f"Every token brings its own {named}: what is set here does not act.")
+        st.caption(f"The tokens bring their own {named}: what is set here does not act.")
     decays = "alpha" not in brought and any(rule.decay is not Gate.NONE and not rule.discretisation for rule in rules)
     given_as = one_of(
         "Decay of a token, given as",

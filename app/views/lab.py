@@ -8,15 +8,22 @@ from typing import NamedTuple
 import streamlit as st
 
 from app import compute, link, session, uploads
-from app.choice import Choice, Origin
+from app.choice import OPENING, Choice, Origin
 from app.markdown import plain
 from app.player import player
+from app.views import rules
 from app.views.controls import ABOUT_ARRAYS, controls, edited_table
 from app.views.panels import below
 from app.views.sentences import sorry
 from gdn_core.lab.worker.pool import LaunchError
 
 BACKENDS = {"triton": "Triton", "interpreter": "Triton interpreter", "torch": "PyTorch"}
+INTRODUCTION = (
+    "# One memory, four ways to write\n"
+    "Each square below is a memory: a matrix whose rows are value channels and whose columns are key channels. "
+    "A token writes a value under a key, and each rule writes in its own way. "
+    "At token 8 a key is written again: linear attention then answers with both values, DeltaNet with the new one."
+)
 ABOVE, UNDER = "picture", "under-the-player"  # keys of what is shown of a picture
 GREY = f"<style>.st-key-{ABOVE}, .st-key-{UNDER} {{ opacity: 0.4; }}</style>"
 LOOK, LOOKS = 0.02, 50  # seconds between two looks at the session, and how many before the visitor may stop waiting
@@ -30,7 +37,7 @@ def page() -> None:
     if renewed := session.renewed():
         controls()
     if session.kept().choice.origin is Origin.TABLE:
-        st.markdown("### Your tokens\nOne a row, in order; each token's own gates act at that token alone.")
+        st.markdown("# Your tokens\nOne a row, in order; each token's own gates act at that token alone.")
     shown = _asked_for()
     if shown:
         with st.container(key=ABOVE):
@@ -86,7 +93,9 @@ def _awaited(choice: Choice) -> compute.Picture:
     with st.spinner("Running the kernel; the first time its processes have to start."):
         for waited in itertools.count():
             try:
-                return asked.result(LOOK)
+                picture = asked.result(LOOK)
+                stop.empty()
+                return picture
             except TimeoutError:
                 session.kept()  # a look at the session is where the next change is taken up
             if waited == LOOKS:
@@ -111,13 +120,21 @@ def _last() -> Shown | None:
 def view(choice: Choice, picture: compute.Picture) -> None:
     """Show a choice: its tokens under its rules."""
     scenario = picture.scenario
-    if choice.origin is not Origin.TABLE:
-        st.markdown(f"### {scenario.title}\n{scenario.look_for}")
-    for note in (*scenario.notes, *link.left_out(choice)):
-        st.caption(plain(note))
+    if opening := choice.numbers() == OPENING.numbers():
+        with st.container(key="introduction"):
+            st.markdown(INTRODUCTION)
+        with st.container(horizontal=True, gap="small"):
+            st.page_link(rules.as_page(), label="See the rules", icon=":material/account_tree:")
+            st.button("Try your text", icon=":material/notes:", on_click=session.go, args=(Origin.TEXT,))
+            st.button("Bring arrays", icon=":material/upload_file:", on_click=session.go, args=(Origin.ARRAYS,))
+    elif choice.origin is not Origin.TABLE:
+        st.markdown(f"# {scenario.title}\n{scenario.look_for}")
     run, (T, V, K) = picture.trajectory.run, picture.trajectory.sizes
     token, visit = session.kept().player
-    player(picture.payload, key=session.PLAYER, token=token, visit=visit, on_rest=session.rest)
+    moving = opening and token == OPENING.token
+    player(picture.payload, key=session.PLAYER, token=token, visit=visit, moving=moving, on_rest=session.rest)
+    for note in (*((scenario.look_for,) if opening else ()), *scenario.notes, *link.left_out(choice)):
+        st.caption(plain(note))
     notes = [
         f"{title} overflows float32 at token {t}: entries that are not finite are hatched, or left out."
         for title, t in picture.overflows.items()

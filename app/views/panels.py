@@ -105,4 +105,5 @@ def _numbers(choice: Choice, picture: compute.Picture) -> None:
 
 
 def _chart(figure: Any, description: str) -> None:
-    st.plotly_chart(figure, alt=description, config={"displaylogo": False})
+    figure.update_layout(dragmode=False)  # a swipe scrolls the page; the buttons of the chart zoom
+    st.plotly_chart(figure, alt=description, config={"displaylogo": False, "scrollZoom": False})

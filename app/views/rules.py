@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from app import session
@@ -23,6 +25,11 @@ def page() -> None:
     view()
 
 
+def as_page() -> Any:
+    """Return the page as the navigation and links to it take it: one that belongs to the run that asks."""
+    return st.Page(page, title="The lineage", url_path="lineage", icon=":material/account_tree:")
+
+
 def view() -> None:
     """Show every row of the lineage."""
     st.title("The lineage")
@@ -39,7 +46,7 @@ def _row(row: Architecture) -> None:
     left, right = st.columns([2, 3], vertical_alignment="center")
     place = f"[{row.source.title or row.source.paper}]({row.source.url})" if row.source.url else row.source.paper
     with left:
-        st.markdown(f"#### {row.title} · {row.year}")
+        st.markdown(f"## {row.title} · {row.year}")
         st.markdown(row.summary)
         st.caption(f"{place}, {row.source.place}")
     with right:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from app import choice as choices
 from app import link
-from app.choice import Choice, File, Origin, Panel, Stage, TableRow
+from app.choice import OPENING, Choice, File, Origin, Panel, Stage, TableRow
 from gdn_core.lab.limits import LIMITS
 from gdn_core.lab.scenarios import PRESETS, Reading, Settings
 from gdn_core.rules import RULES, Discretisation
@@ -63,8 +63,14 @@ def test_a_link_gives_the_choice_back(choice: Choice) -> None:
 
 
 def test_an_untouched_page_has_an_empty_link() -> None:
-    assert link.to_query(Choice()) == {}
-    assert link.from_query({}) == (Choice(), [])
+    assert link.to_query(OPENING) == {}
+    assert link.from_query({}) == (OPENING, [])
+
+
+def test_what_a_link_without_a_preset_has_meant_it_still_means() -> None:
+    assert link.to_query(Choice()) == {"preset": "collision"}
+    choice, _ = link.from_query({"dk": "6"})
+    assert choice.preset == "collision"
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
