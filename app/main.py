@@ -23,6 +23,12 @@ ICON = (
 STYLE = """<style>
 .stMainBlockContainer { padding: 4.25rem 2.5rem 3rem; max-width: 1500px; }
 .stMainBlockContainer h1 { font-size: 1.45rem; padding: 0 0 0.3rem; }
+:is(.stSlider, .stNumberInput, .stButtonGroup):has(:disabled, [aria-disabled="true"]) [data-testid="stWidgetLabel"] p {
+  color: light-dark(#5f6873, #9aa5b3);
+}
+.stMain [data-testid="stCaptionContainer"], .stMain [data-testid="stCaptionContainer"] p {
+  color: light-dark(#56606c, #a3adba);
+}
 @media (max-width: 767px) {
   .stMainBlockContainer { padding: 3.6rem 1rem 2rem; }
   .stMainBlockContainer h1 { font-size: 1.2rem; }

@@ -25,7 +25,9 @@ from gdn_core.rules import Discretisation
 SESSION = "session"  # the key of what is kept
 PLAYER = "player"  # the key of an element
 BELOW = "below"  # the key of the fragment below the player
-GIVEN = ("text", "table", "files", *choices.WINDOW, "stage")  # what no preset or origin starts anew
+READ = (*choices.WINDOW, "reading")  # what is chosen of an upload
+READINGS = ("axes", "normalise", "from_empty")  # fields of a reading that have a widget
+GIVEN = ("text", "table", "files", *READ, "stage")  # what no preset or origin starts anew
 PAUSE, PAUSES, FIRST_PAUSES = 0.02, 10, 50  # seconds, how often, and how often while the browser still loads scripts
 MOST_UPLOADED = LIMITS.unpacked_bytes  # bytes of the uploads kept, so that going back finds the one before
 
@@ -80,7 +82,7 @@ class Session:
         drawn: the digest of the picture that the browser was last given time to draw, None for none.
         drawn_whole: the digest of the picture under which all but the fragment is drawn.
         uploads: the uploads kept, by their files.
-        windows: the window last chosen of each upload, by the digests of its files: a link may name one before its
+        windows: what was last chosen of each upload, by the digests of its files: a link may name that before its
             file is there.
         refused: a sentence for each file of the last upload that is not used.
         visitor: a name of this session alone, in the keys of the uploader and the table.
@@ -102,7 +104,7 @@ class Session:
     drawn: str | None = None
     drawn_whole: str = ""
     uploads: dict[tuple[choices.File, ...], uploads.Upload] = field(default_factory=dict)
-    windows: dict[tuple[str, ...], dict[str, int]] = field(default_factory=dict)
+    windows: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
     visitor: str = field(default_factory=lambda: secrets.token_hex(4))
     good: Choice | None = None
@@ -163,6 +165,7 @@ def chosen(**drawn: Any) -> Choice:
         discretisation=Discretisation(says["discretisation"]) if says["discretisation"] else None,
         half_life=says["half_life"] if says["decay_as"] == "half-life" else None,
         settings=replace(old.settings, **rounded),
+        reading=replace(old.reading, **{name: says[name] for name in READINGS}),
         **drawn,
     )
 
@@ -302,15 +305,15 @@ def take_upload() -> None:
 def _take_files(session: Session, files: tuple[choices.File, ...]) -> None:
     """Choose these files, with the window last chosen of them; of others, the whole."""
     _remember_window(session)
-    window: dict[str, int] = session.windows.get(_digests(files), dict.fromkeys(choices.WINDOW, 0))
-    session.choice = replace(session.choice, files=files, **window)
-    _forget(*choices.WINDOW)
+    blank = {name: getattr(Choice(), name) for name in READ}
+    session.choice = replace(session.choice, files=files, **session.windows.get(_digests(files), blank))
+    _forget(*choices.WINDOW, *READINGS)
 
 
 def _remember_window(session: Session) -> None:
     """Remember which part of the upload is chosen."""
     if session.choice.files:
-        chosen = {name: getattr(session.choice, name) for name in choices.WINDOW}
+        chosen = {name: getattr(session.choice, name) for name in READ}
         session.windows[_digests(session.choice.files)] = chosen
 
 
@@ -439,6 +442,7 @@ def _values(choice: Choice) -> dict[str, Any]:
     values: dict[str, Any] = {f.name: getattr(choice.settings, f.name) for f in fields(Settings)}
     values |= {n: getattr(choice, n) for n in ("preset", "text", *choices.WINDOW)}
     values |= {n: getattr(choice, n) for n in ("origin", "panel", "stage")}
+    values |= {n: getattr(choice.reading, n) for n in READINGS}
     values["rules"] = list(choice.rules)
     values["discretisation"] = choice.discretisation.value if choice.discretisation else ""
     values |= {"decay_as": "alpha" if choice.half_life is None else "half-life", "half_life": choice.half_life}

@@ -220,7 +220,7 @@ def terms(rule: WriteRule) -> dict[str, str]:
 def _events(trajectory: Trajectory) -> list[str]:
     """Say at each token whose key was written before what each kind of rule does to what is stored there."""
     rules = trajectory.rules
-    written = trajectory.wv.any(axis=(0, 2))
+    written = np.asarray(trajectory.wv.any(axis=(0, 2)))
     adding = [rule.title for rule in rules if rule.erase is Gate.NONE]
     replacing = [rule.title for rule in rules if rule.erase is not Gate.NONE]
     ends = [(adding, "adds", "add"), (replacing, "replaces", "replace")]

@@ -15,6 +15,11 @@ from gdn_core.lab.scenarios import PRESETS
 from gdn_core.rules import RULES, Discretisation, Gate, WriteRule
 
 ORIGINS = {Origin.PRESET: "Preset", Origin.TEXT: "Text", Origin.ARRAYS: "Arrays", Origin.TABLE: "Table"}
+ORDERS = {
+    "auto": "as the sizes say",
+    "BTHK": "[B, T, H, K]: tokens, then heads",
+    "BHTK": "[B, H, T, K]: heads, then tokens",
+}
 DISCRETISATIONS = {
     "": "each as published",
     Discretisation.ZOH.value: "zero-order hold, both",
@@ -57,14 +62,14 @@ def controls() -> None:
 def _origin(origin: Origin) -> None:
     """Show the controls of one origin of tokens."""
     if origin is Origin.PRESET:
-        st.selectbox(
+        preset = st.selectbox(
             "Preset",
             list(PRESETS),
             format_func=lambda slug: PRESETS[slug].title,
             **_picked("preset", list(PRESETS)),
             on_change=session.start_preset,
         )
-        if session.kept().fresh and st.session_state["preset"] != session.kept().choice.preset:
+        if session.kept().fresh and preset != session.kept().choice.preset:
             session.start_preset()  # the browser's page is older than the session
     elif origin is Origin.TEXT:
         st.text_area(
@@ -94,6 +99,25 @@ def _arrays() -> None:
     wanted = session.kept().choice.files
     if wanted and session.upload():
         st.caption(plain(f"In use: {named(wanted)}."))
+    st.selectbox(
+        "Order of axes",
+        list(ORDERS),
+        format_func=lambda axes: ORDERS[axes],
+        **_picked("axes", list(ORDERS)),
+        on_change=session.touch,
+    )
+    st.checkbox(
+        "Normalise keys and queries",
+        **session.widget("normalise"),
+        on_change=session.touch,
+        help="Divide each by its length, as flash-linear-attention does.",
+    )
+    st.checkbox(
+        "Begin with an empty memory",
+        **session.widget("from_empty"),
+        on_change=session.touch,
+        help="Otherwise a window begins with what the tokens before it leave.",
+    )
     left, right = st.columns(2)
     with left:
         _whole("batch", 0, None, label="Sequence")

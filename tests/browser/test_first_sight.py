@@ -1,0 +1,141 @@
+"""What a first visit sees, and what follows the scrubber: in words, in the charts, on a phone."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from playwright.sync_api import Browser, Page, expect
+
+from gdn_core.lab import scenarios
+from tests.browser.conftest import new_profile
+from tests.browser.lab_steps import expect_link, frames, moments, press, settle, visit
+
+AGAIN = 8  # the token that writes the key of token 0 again
+
+
+def test_a_first_visit_sees_the_same_key_written_twice_in_motion_and_in_words(own_page: Page) -> None:
+    own_page.set_viewport_size({"width": 1366, "height": 768})
+    player = visit(own_page)
+    expect(own_page.get_by_role("heading", level=1)).to_have_text("One memory, four ways to write")
+    assert own_page.title().startswith("Write-rule lab")
+    expect(player).to_have_attribute("data-moving", str(AGAIN))
+    seen = player.evaluate(
+        """player => new Promise(done => {
+            const seen = new Set();
+            const watch = new MutationObserver(() => {
+                seen.add(player.querySelector(".large-name").textContent);
+                if (seen.size >= 4) watch.disconnect(), done([...seen].sort());
+            });
+            watch.observe(player, { subtree: true, childList: true, characterData: true });
+        })"""
+    )
+    assert seen == ["S after token 7", "S after token 8", "decayed, token 8", "erased, token 8"]
+    stage = player.locator("[data-rule=gated-deltanet] [data-map=taken]").bounding_box()
+    transport = player.locator(".transport").bounding_box()
+    assert stage and transport
+    assert stage["y"] + stage["height"] <= transport["y"]  # above the fold: the controls lie at the window's lower end
+    player.locator(".now").click()
+    expect(player).not_to_have_attribute("data-moving", str(AGAIN))
+    expect(player).to_have_attribute("data-token", str(AGAIN))
+    expect_link(own_page, {})
+
+    scenario = scenarios.from_preset("overwrite")
+    values = np.stack([scenario.stream.v[0], scenario.stream.v[AGAIN]])
+    for rule in ("linear-attention", "deltanet"):
+        memory = moments(scenario.stream, rule, AGAIN).written
+        found = np.linalg.lstsq(values.T, memory @ scenario.stream.q[AGAIN], rcond=None)[0]
+        want = np.abs(found) / np.abs(found).sum()
+        named = {"first value": want[0], "second value": want[1]}
+        said = player.locator(f"[data-rule={rule}] .answer").inner_text()
+        parts = said.removeprefix("answers ").split(", ")
+        assert {part.rsplit(" ", 1)[0]: float(part.rsplit(" ", 1)[1]) for part in parts} == {
+            name: round(share, 2) for name, share in named.items() if share >= 0.05
+        }
+    player.get_by_role("button", name="Step back").click()
+    player.get_by_role("button", name="Step forward").click()
+    said = player.locator(".said")
+    expect(said).to_contain_text("token 8: the key → second value; the key of token 0 again")
+    expect(said).to_contain_text("Linear attention, Mamba-2 add; DeltaNet, Gated DeltaNet replace")
+
+
+def test_a_term_lights_its_thumbnail_and_the_other_way_round(page: Page) -> None:
+    player = visit(page, "preset=overwrite&rules=gated-deltanet")
+    expect(player.locator(".equation")).to_have_text("S ← α S − β α S k kᵀ + β v kᵀ")
+    for pointed, lit in ((".term", ".stage"), (".stage", ".term")):
+        player.locator(f"{pointed}[data-stage=erase]").hover()
+        expect(player.locator(f"{lit}.lit")).to_have_attribute("data-stage", "erase")
+
+
+def test_charts_have_a_line_at_the_token_and_a_click_in_one_moves_the_player(page: Page) -> None:
+    player = visit(page, "preset=overwrite&see=size")
+    chart = page.locator(".js-plotly-plot")
+    chart.wait_for()
+    scrubber = player.locator(".scrubber")
+    scrubber.focus()
+    scrubber.press("Home")
+    for _ in range(5):
+        scrubber.press("ArrowRight")
+    line = chart.locator(".token-line")
+    expect(line).to_have_count(2)
+    expect(line.first).to_have_attribute("data-token", "5")
+    place = chart.evaluate(
+        """chart => {
+            const { left, top } = chart.querySelector(".svg-container").getBoundingClientRect();
+            const { xaxis, yaxis } = chart._fullLayout._plots.xy;
+            return [left + xaxis._offset + xaxis.l2p(11), top + yaxis._offset + yaxis._length / 2];
+        }"""
+    )
+    page.mouse.click(*place)
+    expect(player).to_have_attribute("data-token", "11")
+    expect(line.first).to_have_attribute("data-token", "11")
+    settle(page)
+    expect_link(page, {"preset": "overwrite", "see": "size", "t": "11"})
+    press(page, "Recall")
+    expect(line).to_have_count(4)
+    expect(line.first).to_have_attribute("data-token", "11")
+
+
+def test_a_phone_sees_picture_and_controls_together_and_a_swipe_on_a_chart_scrolls(
+    browser: Browser, app_url: str
+) -> None:
+    phone = new_profile(browser, app_url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = phone.new_page()
+    player = visit(page)
+    for part in (".large .frame >> nth=0", ".scrubber", ".play", ".forward"):
+        box = player.locator(part).bounding_box()
+        assert box
+        assert box["y"] >= 0
+        assert box["y"] + box["height"] <= 844, part
+    small = player.evaluate(
+        """player => [...player.querySelectorAll("button, select, summary, .scrubber")]
+            .map(e => [e.className, e.getBoundingClientRect()])
+            .filter(([, r]) => r.width && (r.height < 44 || r.width < 44)).map(([name]) => name)"""
+    )
+    assert small == []
+    chart = page.locator(".js-plotly-plot")
+    chart.scroll_into_view_if_needed()
+    frames(page, 10)
+    assert chart.evaluate("chart => chart._fullLayout.dragmode") is False
+    ranges = "chart => JSON.stringify(chart._fullLayout.xaxis.range)"
+    before, box = chart.evaluate(ranges), chart.bounding_box()
+    assert box
+    x, y = box["x"] + box["width"] / 3, min(box["y"] + 200, 600)
+    touch = page.context.new_cdp_session(page)
+    main = page.get_by_test_id("stMain")
+    top = main.evaluate("main => main.scrollTop")
+    for kind, dy in (("touchStart", 0), *(("touchMove", -20 * n) for n in range(1, 11))):
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y + dy}]})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    frames(page, 20)
+    assert chart.evaluate(ranges) == before
+    assert main.evaluate("main => main.scrollTop") != top, json.dumps(box)
+    phone.close()
+
+
+def test_a_fifth_rule_takes_the_place_of_the_first(page: Page) -> None:
+    player = visit(page, "preset=overwrite")
+    page.get_by_test_id("stMultiSelect").get_by_role("combobox").click()
+    page.get_by_role("option", name="RetNet", exact=True).click()
+    expect(player.locator(".rule h2")).to_have_text(["Mamba-2", "DeltaNet", "Gated DeltaNet", "RetNet"])
+    expect_link(page, {"preset": "overwrite", "rules": "mamba-2.deltanet.gated-deltanet.retnet"})
