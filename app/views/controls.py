@@ -130,9 +130,8 @@ def _arrays() -> None:
 
 def _gates(rules: list[WriteRule], brought: frozenset[str]) -> None:
     """Show the gates of all tokens; one that no chosen rule has, or that every token brings, is greyed out."""
-    if brought:
-        named = _listed([GATES[name] for name in GATES if name in brought])
-        st.caption(f"The tokens bring their own {named}: what is set here does not act.")
+    if named := [GATES[name] for name in GATES if name in brought]:
+        st.caption(f"The tokens bring their own {_listed(named)}: what is set here does not act.")
     decays = "alpha" not in brought and any(rule.decay is not Gate.NONE and not rule.discretisation for rule in rules)
     given_as = one_of(
         "Decay of a token, given as",

@@ -142,7 +142,7 @@ def test_a_change_sent_before_the_last_link_arrived_is_not_lost(lab: Callable[..
 
 
 def test_a_preset_brings_its_rules_and_settings_and_each_choice_counts(lab: Callable[..., AppTest]) -> None:
-    at = lab()
+    at = lab(preset="long")
     for slug in ("overwrite", "parity", "reset", "overwrite"):
         well(at.selectbox(key="preset").set_value(slug).run())
         assert tuple(at.multiselect(key="rules").value) == PRESETS[slug].rules
