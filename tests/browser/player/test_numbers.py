@@ -46,7 +46,7 @@ def test_the_numbers_behind_the_maps_are_the_trajectory_to_the_bit(page: Page, r
 
 
 def test_states_kept_only_now_and_then_give_the_same_numbers(script: Page, ran: Trajectory) -> None:
-    data = payload.of(ran, [""] * T) + struct.pack("<ii", 5, 7) + b"key"
+    data = payload.of(ran, [""] * T) + struct.pack("<iii", 5, 7, 0) + b"key"
     states = script.evaluate(
         """data => {
             const shifted = Uint8Array.from(" " + atob(data), (c) => c.charCodeAt(0)); // misaligned, as protobuf may
