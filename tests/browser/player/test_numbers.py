@@ -77,7 +77,7 @@ def test_the_scale_reaches_the_largest_entry_of_every_moment(script: Page) -> No
             const { header, floats } = decode(Uint8Array.from(atob(data), (c) => c.charCodeAt(0)));
             return [...new Memory(header.rules[0], header, floats, Infinity).peaks];
         }""",
-        base64.b64encode(payload.of(ran, [""] * 3) + bytes(8)).decode(),
+        base64.b64encode(payload.of(ran, [""] * 3) + bytes(12)).decode(),
     )
     np.testing.assert_array_equal(np.float32(peaks)[1], np.abs(taken).max())
 
