@@ -26,13 +26,19 @@ STYLE = """<style>
 :is(.stSlider, .stNumberInput, .stButtonGroup):has(:disabled, [aria-disabled="true"]) [data-testid="stWidgetLabel"] p {
   color: light-dark(#5f6873, #9aa5b3);
 }
-.stMain [data-testid="stCaptionContainer"], .stMain [data-testid="stCaptionContainer"] p {
-  color: light-dark(#56606c, #a3adba);
+[data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p {
+  color: light-dark(#56606c, #a3adba); opacity: 1;
 }
+[data-testid="stMultiSelectTagsContainer"] [data-tag] { background: light-dark(#1b5fa6, #2868a8); }
+:is([role="radio"][aria-checked="true"], .stSlider [data-testid="stSliderThumbValue"]) p { color: light-dark(#1b5fa6, #7dbcf5); }
+.st-key-introduction { row-gap: 0.25rem; }
+.st-key-introduction .st-key-offers { align-items: center; }
 @media (max-width: 767px) {
   .stMainBlockContainer { padding: 3.6rem 1rem 2rem; }
   .stMainBlockContainer h1 { font-size: 1.2rem; }
   .st-key-introduction p { font-size: 0.875rem; line-height: 1.35; }
+  .st-key-offers { gap: 0.3rem; }
+  .st-key-offers :is(button, a) { padding: 0.25rem 0.5rem; }
   .stMain button, .stMain a[data-testid="stPageLink-NavLink"], .stMain summary { min-height: 44px; }
 }
 .stMainBlockContainer h2 { font-size: 1.2rem; padding: 0; }

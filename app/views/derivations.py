@@ -87,7 +87,7 @@ def _list(running: bool) -> None:
     for name, made in proofs.claims().items():
         if made.subject != subject:
             subject = made.subject
-            st.subheader(subject, divider="gray")
+            st.header(subject, divider="gray")
         finding = found[name]
         left, right = st.columns([5, 4], vertical_alignment="center")
         with left:
@@ -111,7 +111,7 @@ def _scope(scope: Scope) -> str:
 
 def _claim(made: Claim) -> None:
     _link("", place="top", label="All claims", icon=":material/arrow_back:")
-    st.header(made.conclusion)
+    st.title(made.conclusion)
     st.caption(f"{made.subject} · `{made.name}`")
     _statement(made.tex)
     for scope in made.scopes:
@@ -175,12 +175,12 @@ def _verdict(made: Claim) -> proofs.Finding | None:
 
 def _assumptions(made: Claim) -> None:
     if made.assumptions:
-        st.subheader("Assumed")
+        st.header("Assumed")
         st.markdown("\n".join(f"- {assumption}" for assumption in made.assumptions))
 
 
 def _steps(made: Claim, result: Result | None) -> None:
-    st.subheader("Steps")
+    st.header("Steps")
     for step in made.steps:
         with st.container(border=True):
             st.markdown(step.summary)
@@ -202,7 +202,7 @@ def _outcome(done: list[Checked]) -> None:
 
 
 def _mutants(made: Claim, result: Result | None) -> None:
-    st.subheader("Wrong variants, and what refutes them")
+    st.header("Wrong variants, and what refutes them")
     for mutant in made.mutants:
         done = [each for each in result.mutants if each.name == mutant.name] if result else []
         with st.container(border=True):
@@ -224,7 +224,7 @@ def _sentence(words: str) -> str:
 
 
 def _places(made: Claim) -> None:
-    st.subheader("Source")
+    st.header("Source")
     where = made.source
     title = where.title or where.paper
     st.markdown(f"[{title}]({where.url}), {where.place}" if where.url else f"{title}, {where.place}")
@@ -239,7 +239,7 @@ def _places(made: Claim) -> None:
 
 
 def _code(made: Claim) -> None:
-    st.subheader("The code it is about")
+    st.header("The code it is about")
     for name, source in proofs.source(made.name):
         with st.expander(f"`{name}`"):
             st.code(source, language="python")
@@ -250,7 +250,7 @@ def _code(made: Claim) -> None:
 def _relations(made: Claim) -> None:
     for title, names in (("It uses", made.uses), ("Used by", proofs.used_by(made.name))):
         if names:
-            st.subheader(title)
+            st.header(title)
             for name in names:
                 _link(name, place=title)
 

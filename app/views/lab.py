@@ -19,10 +19,9 @@ from gdn_core.lab.worker.pool import LaunchError
 
 BACKENDS = {"triton": "Triton", "interpreter": "Triton interpreter", "torch": "PyTorch"}
 INTRODUCTION = (
-    "# One memory, four ways to write\n"
-    "Each square below is a memory: a matrix whose rows are value channels and whose columns are key channels. "
-    "A token writes a value under a key, and each rule writes in its own way. "
-    "At token 8 a key is written again: linear attention then answers with both values, DeltaNet with the new one."
+    "Each square is a memory, a matrix: rows are value channels, columns are key channels. A token writes a value under a "
+    "key, and each rule writes in its own way. At token 8 a key is written again: linear attention then answers with both "
+    "values, DeltaNet with the new one."
 )
 ABOVE, UNDER = "picture", "under-the-player"  # keys of what is shown of a picture
 GREY = f"<style>.st-key-{ABOVE}, .st-key-{UNDER} {{ opacity: 0.4; }}</style>"
@@ -36,12 +35,15 @@ def page() -> None:
         st.warning(plain(sentence), icon=":material/link_off:")
     if renewed := session.renewed():
         controls()
-    if session.kept().choice.origin is Origin.TABLE:
+    headed = session.kept().choice.origin is Origin.TABLE
+    if headed:
         st.markdown("# Your tokens\nOne a row, in order; each token's own gates act at that token alone.")
     shown = _asked_for()
     if shown:
         with st.container(key=ABOVE):
-            view(*shown)
+            view(*shown, headed=headed)
+    elif not headed:
+        st.markdown("# Write-rule lab")
     if not renewed:
         controls()
     if shown:
@@ -117,23 +119,28 @@ def _last() -> Shown | None:
     return Shown(choice, picture)
 
 
-def view(choice: Choice, picture: compute.Picture) -> None:
-    """Show a choice: its tokens under its rules."""
+def view(choice: Choice, picture: compute.Picture, *, headed: bool) -> None:
+    """Show a choice: its tokens under its rules.
+
+    Args:
+        choice: what is shown.
+        picture: of it.
+        headed: the page has its heading already.
+    """
     scenario = picture.scenario
-    if opening := choice.numbers() == OPENING.numbers():
+    if opening := not headed and choice.numbers() == OPENING.numbers():
         with st.container(key="introduction"):
+            _offers()
             st.markdown(INTRODUCTION)
-        with st.container(horizontal=True, gap="small"):
-            st.page_link(rules.as_page(), label="See the rules", icon=":material/account_tree:")
-            st.button("Try your text", icon=":material/notes:", on_click=session.go, args=(Origin.TEXT,))
-            st.button("Bring arrays", icon=":material/upload_file:", on_click=session.go, args=(Origin.ARRAYS,))
-    elif choice.origin is not Origin.TABLE:
+    elif not headed:
         st.markdown(f"# {scenario.title}\n{scenario.look_for}")
     run, (T, V, K) = picture.trajectory.run, picture.trajectory.sizes
     token, visit = session.kept().player
     moving = opening and token == OPENING.token
     player(picture.payload, key=session.PLAYER, token=token, visit=visit, moving=moving, on_rest=session.rest)
-    for note in (*((scenario.look_for,) if opening else ()), *scenario.notes, *link.left_out(choice)):
+    if opening:
+        st.markdown(f"## {scenario.title}\n{scenario.look_for}")
+    for note in (*scenario.notes, *link.left_out(choice)):
         st.caption(plain(note))
     notes = [
         f"{title} overflows float32 at token {t}: entries that are not finite are hatched, or left out."
@@ -150,3 +157,13 @@ def view(choice: Choice, picture: compute.Picture) -> None:
         )
     written = zip(picture.titles, compute.equations(choice), strict=True)
     st.markdown("\n\n".join(f"**{title}** $\\quad {equation}$" for title, equation in written))
+
+
+def _offers() -> None:
+    """Head the first visit's page, and offer three things to do."""
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", gap="small"):
+        st.markdown("# One memory, four ways to write", width="content")
+        with st.container(key="offers", horizontal=True, gap="small", width="content", vertical_alignment="center"):
+            st.page_link(rules.as_page(), label="See the rules")
+            st.button("Try your text", on_click=session.go, args=(Origin.TEXT,))
+            st.button("Bring arrays", on_click=session.go, args=(Origin.ARRAYS,))

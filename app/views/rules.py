@@ -51,8 +51,8 @@ def _row(row: Architecture) -> None:
         st.caption(f"{place}, {row.source.place}")
     with right:
         if isinstance(row, WriteRule):
-            st.latex(tex(row))
-            st.latex(r" \qquad ".join(filter(None, (tex_output(row), tex_gates(row)))))
+            for formula in filter(None, (tex(row), tex_output(row), tex_gates(row))):
+                st.markdown(rf"$\displaystyle {formula}$", text_alignment="center")  # in a line, so that it wraps
             tied = "erase and write are one number" if row.tied else f"write: {WIDTHS[row.write]}"
             st.caption(
                 f"decay: {WIDTHS[row.decay]} · erase: {WIDTHS[row.erase]} · {tied} · "

@@ -88,7 +88,7 @@ def test_a_claim_opens_from_the_list_and_the_link_follows(opened):
     at = opened("")
     next(button for button in at.button if button.label == load()[CLAIM].conclusion).click().run()
     assert at.query_params["claim"] in (CLAIM, [CLAIM])
-    assert at.header[0].value == load()[CLAIM].conclusion
+    assert at.title[0].value == load()[CLAIM].conclusion
 
 
 @pytest.mark.parametrize("name", [CLAIM, "every_token_is_an_affine_map", *errata()])

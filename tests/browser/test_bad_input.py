@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from app.link import pack
 from gdn_core.lab.limits import LIMITS
-from tests.browser.lab_steps import give, npz, ours, press, settle, visit
+from tests.browser.lab_steps import fill, give, npz, numbers, ours, press, settle, visit
 
 PICTURE = "![](http://elsewhere.example/a.png)"  # Markdown that would have the reader's browser ask elsewhere
 KEYS = np.eye(5, 3)
@@ -105,3 +105,27 @@ def test_whatever_is_given_gets_a_sentence_and_the_next_input_works(page: Page, 
     home = urlsplit(page.url).netloc
     assert {urlsplit(url).netloc for url in asked if url.startswith("http")} == {home}
     assert ours(errors) == []
+
+
+def test_the_last_good_picture_stays_grey_under_the_sentence(page: Page) -> None:
+    player = visit(page, "from=text&rules=mamba")
+    picture, good = page.locator(".st-key-picture"), player.get_attribute("data-ready")
+    expect(picture).to_have_css("opacity", "1")
+    write(page, "")
+    expect_sentence(page, "expected some words")
+    expect(picture).to_have_css("opacity", "0.4")
+    expect(page.locator(".st-key-under-the-player")).to_have_css("opacity", "0.4")
+    expect(player).to_have_attribute("data-ready", good)
+    said, shown = page.get_by_test_id("stAlert").bounding_box(), picture.bounding_box()
+    assert said and shown and said["y"] + said["height"] <= shown["y"]
+    write(page, "sun = hot")
+    expect(page.get_by_test_id("stAlert")).to_have_count(0)
+    expect(picture).to_have_css("opacity", "1")
+    expect(player).not_to_have_attribute("data-ready", good)
+
+    fill(page, "Step Δ", "0")  # every token is ignored, and that is no fault
+    page.wait_for_function("new URLSearchParams(location.search).get('delta') === '0.0'")
+    settle(page)
+    expect(page.get_by_test_id("stAlert")).to_have_count(0)
+    expect(picture).to_have_css("opacity", "1")
+    assert not numbers(player, "mamba", "written").any()

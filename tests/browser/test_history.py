@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from gdn_core.lab import scenarios
 from gdn_core.rules import RULES
 from tests.browser.conftest import new_profile
-from tests.browser.lab_steps import check, expect_link, fill, frames, number, settle, visit
+from tests.browser.lab_steps import check, expect_link, fill, frames, give, moments, npz, number, numbers, settle, visit
 
 
 def test_a_control_changed_while_the_player_comes_to_rest_is_not_lost(page: Page) -> None:
@@ -58,6 +59,33 @@ def test_a_reload_and_the_link_elsewhere_show_the_same(page: Page, browser: Brow
     stranger = elsewhere.new_page()
     stranger.goto(page.url)
     check(settle(stranger), scenario, preset.rules, 1)
+    elsewhere.close()
+
+
+def test_a_link_to_one_head_shows_that_head_to_whoever_has_the_file(page: Page, browser: Browser, app_url: str) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {"k": rng.normal(size=(1, 40, 4, 3)) / 2, "v": rng.normal(size=(1, 40, 4, 2))}
+    page.goto("/?from=arrays&rules=deltanet")
+    give(page, "heads.npz", npz(**arrays))
+    for label, value in (("Head", "3"), ("First token", "5"), ("Tokens", "30")):
+        settle(page)
+        fill(page, label, value)
+    settle(page)
+    page.wait_for_function("new URLSearchParams(location.search).get('length') === '30'")
+    link = page.url
+
+    elsewhere = new_profile(browser, app_url)
+    stranger = elsewhere.new_page()
+    stranger.goto(link)
+    expect(stranger.get_by_text("file that this link cannot carry")).to_be_visible()
+    give(stranger, "heads.npz", npz(**arrays))
+    player = settle(stranger)
+    for label, value in (("Head", "3"), ("First token", "5"), ("Tokens", "30")):
+        expect(number(stranger, label)).to_have_value(value)
+    whole = scenarios.from_arrays(arrays, scenarios.Settings(), head=3)
+    want = moments(whole.stream, "deltanet", 34).written  # from token 0 on, not from the window's first
+    np.testing.assert_allclose(numbers(player, "deltanet", "written"), want.ravel(), atol=2e-5)
+    assert stranger.url == link
     elsewhere.close()
 
 
@@ -205,3 +233,9 @@ def test_an_absurd_link_is_a_sentence_and_the_page_goes_on(page: Page) -> None:
     settle(page)
     expect(warnings).to_have_count(0)
     expect_link(page, {"T": "9", "seed": "4"})
+
+
+def test_five_hundred_unknown_fields_are_one_sentence(page: Page) -> None:
+    visit(page, "T=9&" + "&".join(f"x{n}=1" for n in range(500)))
+    expect(page.get_by_test_id("stAlert")).to_have_count(1)
+    expect(page.get_by_test_id("stAlert")).to_contain_text("500 fields")
