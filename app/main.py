@@ -30,7 +30,9 @@ STYLE = """<style>
   color: light-dark(#56606c, #a3adba); opacity: 1;
 }
 [data-testid="stMultiSelectTagsContainer"] [data-tag] { background: light-dark(#1b5fa6, #2868a8); }
-:is([role="radio"][aria-checked="true"], .stSlider [data-testid="stSliderThumbValue"]) p { color: light-dark(#1b5fa6, #7dbcf5); }
+:is([role="radio"][aria-checked="true"], .stSlider [data-testid="stSliderThumbValue"]) p {
+  color: light-dark(#1b5fa6, #7dbcf5);
+}
 .st-key-introduction { row-gap: 0.25rem; }
 .st-key-introduction .st-key-offers { align-items: center; }
 @media (max-width: 767px) {

@@ -19,9 +19,9 @@ from gdn_core.lab.worker.pool import LaunchError
 
 BACKENDS = {"triton": "Triton", "interpreter": "Triton interpreter", "torch": "PyTorch"}
 INTRODUCTION = (
-    "Each square is a memory, a matrix: rows are value channels, columns are key channels. A token writes a value under a "
-    "key, and each rule writes in its own way. At token 8 a key is written again: linear attention then answers with both "
-    "values, DeltaNet with the new one."
+    "Each square is a memory, a matrix: rows are value channels, columns are key channels. A token writes a value "
+    "under a key, and each rule writes in its own way. At token 8 a key is written again: linear attention then "
+    "answers with both values, DeltaNet with the new one."
 )
 ABOVE, UNDER = "picture", "under-the-player"  # keys of what is shown of a picture
 GREY = f"<style>.st-key-{ABOVE}, .st-key-{UNDER} {{ opacity: 0.4; }}</style>"

@@ -79,6 +79,8 @@ def test_charts_have_a_line_at_the_token_and_a_click_in_one_moves_the_player(pag
     line = chart.locator(".token-line")
     expect(line).to_have_count(2)
     expect(line.first).to_have_attribute("data-token", "5")
+    chart.evaluate("chart => chart.scrollIntoView({ block: 'center' })")
+    frames(page, 10)
     place = chart.evaluate(
         """chart => {
             const { left, top } = chart.querySelector(".svg-container").getBoundingClientRect();
