@@ -51,14 +51,15 @@ STYLE = """<style>
 
 def main() -> None:
     """Run the page that the visitor is on."""
+    # Before the navigation, which would have the browser fetch the icon of the page from another server.
+    st.set_page_config(page_icon=ICON, layout="wide", initial_sidebar_state=340)
     pages = [
         st.Page(lab.page, title="Write-rule lab", url_path="lab", icon=":material/play_circle:", default=True),
         rules.as_page(),
         st.Page(derivations.page, title="Derivations", url_path=derivations.PATH, icon=":material/verified:"),
     ]
     page = st.navigation(pages, position="top")
-    title = f"{page.title}: Gated DeltaNet, live"
-    st.set_page_config(page_title=title, page_icon=ICON, layout="wide", initial_sidebar_state=340)
+    st.set_page_config(page_title=f"{page.title}: Gated DeltaNet, live")
     st.html(STYLE)
     page.run()
     serving.settle()
