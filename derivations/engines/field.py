@@ -126,6 +126,11 @@ class Field:
         self._large = _powers(pow(base, 1 << _HALF, self.p), self.p)
         self._numbers = np.random.default_rng(rng.getrandbits(64))
 
+    @property
+    def powers(self) -> tuple[np.ndarray, np.ndarray]:
+        """The powers 0 to 2^15 - 1 of the base of the exponential, and those of its power 2^15."""
+        return self._small, self._large
+
     def draw(self, *shape: int) -> Residues:
         """Draw values mod p."""
         return Residues(self._numbers.integers(0, self.p, shape), self.p)

@@ -1,0 +1,290 @@
+"""The arithmetic of exact entries: values mod p, log decays, zeros, decays of 0, and memory that was never written."""
+
+from __future__ import annotations
+
+import random
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from derivations.engines.field import Field, Residues
+
+Entries = torch.Tensor  # int64
+
+EMPTY = -1  # never written
+_LOG = 1 << 60  # a log decay x is _LOG + x
+_LEAST_LOG = 1 << 59
+FORGETS = 1 << 62  # the log decay -inf
+NATS = 2.0**-40  # of one unit of a log decay: a stream of a million tokens stays far from underflow
+UNDERFLOWS = -746.0  # nats; a lower constant is a mask, whose exponential is 0
+_HALF = 15  # bits; products of halves, summed over at most 2^23 entries, are exact in float64
+_LOW = (1 << _HALF) - 1
+_LARGEST_FACTOR = 1 << 20  # of a log decay
+
+
+class Unsound(ArithmeticError):
+    """The program did what fails or is undefined on real numbers: it overflowed, or read what was never written."""
+
+
+class NotModelled(Exception):
+    """The program did what this engine has no exact meaning for; the message names it."""
+
+
+class Numbers:
+    """A prime field with log decays, and the arithmetic of entries.
+
+    Args:
+        rng: draws the prime, the base of the exponential and the points.
+    """
+
+    def __init__(self, rng: random.Random) -> None:
+        self.field = Field(rng)
+        self.p, self.q = self.field.p, self.field.q
+        self._small, self._large = (torch.from_numpy(table) for table in self.field.powers)
+        self._draws = np.random.default_rng(rng.getrandbits(64))
+
+    # Entries and back.
+
+    def draw(self, *shape: int) -> Entries:
+        """Draw values."""
+        return torch.from_numpy(self._draws.integers(0, self.p, shape))
+
+    def draw_logs(self, *shape: int) -> Entries:
+        """Draw log decays, all of decays below 1."""
+        return torch.from_numpy(_LOG - self._draws.integers(1, 1 << 28, shape))
+
+    def residues(self, x: Entries) -> Residues:
+        """Return values as the field's residues.
+
+        Raises:
+            Unsound: if an entry was never written, or is a log decay.
+        """
+        if self._logs(x):
+            raise Unsound("a log decay stands where a value is expected")
+        return Residues(x.numpy(), self.p)
+
+    def logs(self, x: Entries) -> Residues:
+        """Return log decays as the field's, mod q.
+
+        Raises:
+            Unsound: if an entry is -inf, was never written, or is a value.
+        """
+        if bool((x == FORGETS).any()):
+            raise Unsound("a decay of 0 has no logarithm mod q")
+        return Residues(self._decoded(x).numpy(), self.q)
+
+    def constant(self, number: float) -> int:
+        """Return a number of the program as a value; a float is a binary fraction, so this is exact.
+
+        Raises:
+            NotModelled: if it is not finite.
+        """
+        return _fraction(number, self.p)
+
+    def mask(self, number: float) -> int:
+        """Return a number that a program fills a tensor with: a value, or a log whose exponential is 0."""
+        return FORGETS if number <= UNDERFLOWS else self.constant(number)
+
+    def lifted(self, x: torch.Tensor) -> Entries:
+        """Return the entries of an ordinary tensor."""
+        if not x.dtype.is_floating_point:
+            return x.long() % self.p
+        numbers, where = np.unique(x.double().numpy(), return_inverse=True)
+        entries = np.array([self.mask(number) for number in numbers.tolist()], dtype=np.int64)
+        return torch.from_numpy(entries[where].reshape(x.shape))
+
+    # Kinds.
+
+    def _logs(self, *operands: Entries) -> bool:
+        """Tell whether there is a log decay among entries that are about to be used.
+
+        Raises:
+            Unsound: if one was never written.
+        """
+        found = False
+        for x in operands:
+            if x.numel():
+                least, most = x.aminmax()
+                if least < 0:
+                    raise Unsound(f"reads what was never written, at {_first(x < 0)} of a tensor {list(x.shape)}")
+                found |= bool(most >= _LEAST_LOG)
+        return found
+
+    def _decoded(self, x: Entries) -> Entries:
+        """Return log decays as integers, -inf as it is.
+
+        Raises:
+            Unsound: if there is a value among them.
+        """
+        if bool(((x > 0) & (x < _LEAST_LOG)).any()):
+            raise Unsound("a log decay meets what is no log decay")
+        return torch.where((x == 0) | (x == FORGETS), x, x - _LOG)
+
+    @staticmethod
+    def _encoded(x: Entries) -> Entries:
+        return torch.where(x == 0, x, x + _LOG)
+
+    def _factor(self, x: Entries) -> Entries:
+        """Return values that multiply log decays as small integers."""
+        signed = torch.where(x > self.p // 2, x - self.p, x)
+        if bool((signed.abs() > _LARGEST_FACTOR).any()):
+            raise Unsound("a log decay is multiplied by what is no small integer")
+        return signed
+
+    # Arithmetic.
+
+    def add(self, a: Entries, b: Entries, alpha: int = 1) -> Entries:
+        """Return a + alpha b."""
+        if not self._logs(a, b):
+            return (a + alpha * b) % self.p
+        a, b = torch.broadcast_tensors(a, b)
+        values = ((a > 0) & (a < _LEAST_LOG)) | ((b > 0) & (b < _LEAST_LOG))
+        if bool((values & ((a >= _LEAST_LOG) | (b >= _LEAST_LOG))).any()):
+            raise Unsound("a log decay is added to what is no log decay")
+        lost = (a == FORGETS) | (b == FORGETS)
+        if alpha < 0 and bool((b == FORGETS).any()):
+            raise Unsound("a log decay of -inf is subtracted, which makes inf or NaN")
+        logs = self._decoded(torch.where(values, 0, a)) + alpha * self._decoded(torch.where(values, 0, b))
+        sums = torch.where(values, (torch.where(values, a, 0) + alpha * torch.where(values, b, 0)) % self.p,
+                           self._encoded(logs))  # fmt: skip
+        return torch.where(lost, FORGETS, sums)
+
+    def multiply(self, a: Entries, b: Entries) -> Entries:
+        """Return the products; a log decay may be multiplied by a small integer."""
+        if not self._logs(a, b):
+            return a * b % self.p
+        if self._logs(b):
+            a, b = b, a
+        if self._logs(b):
+            raise Unsound("two log decays are multiplied")
+        a, b = torch.broadcast_tensors(a, b)
+        values = a < _LEAST_LOG
+        factor = self._factor(torch.where(values, 1, b))
+        lost = a == FORGETS
+        if bool((lost & (factor <= 0)).any()):
+            raise Unsound("a log decay of -inf is multiplied by 0 or a negative number")
+        logs = self._encoded(self._decoded(torch.where(values | lost, 0, a)) * factor)
+        return torch.where(lost, FORGETS, torch.where(values, torch.where(values, a, 0) * b % self.p, logs))
+
+    def negate(self, x: Entries) -> Entries:
+        """Return -x."""
+        return self.add(torch.zeros_like(x), x, -1)
+
+    def invert(self, x: Entries) -> Entries:
+        """Return 1 / x, by Fermat's little theorem.
+
+        Raises:
+            Unsound: if an entry is 0.
+        """
+        if self._logs(x):
+            raise Unsound("divides by a log decay")
+        if bool((x == 0).any()):
+            raise Unsound(f"divides by 0, at {_first(x == 0)} of a tensor {list(x.shape)}")
+        result, square, exponent = torch.ones_like(x), x, self.p - 2
+        while exponent:
+            if exponent & 1:
+                result = result * square % self.p
+            square, exponent = square * square % self.p, exponent >> 1
+        return result
+
+    def exponential(self, x: Entries) -> Entries:
+        """Return the exponential of log decays.
+
+        Raises:
+            Unsound: if an entry is no log decay, or positive, so that the exponential may overflow.
+        """
+        self._logs(x)
+        if bool(((x > 0) & (x < _LEAST_LOG)).any()):
+            raise Unsound("takes the exponential of what is no log decay")
+        lost = x == FORGETS
+        logs = self._decoded(torch.where(lost, 0, x))
+        if bool((logs > 0).any()):
+            raise Unsound(
+                f"takes the exponential of a positive combination of log decays, which overflows, "
+                f"at {_first(logs > 0)} of a tensor {list(x.shape)}"
+            )
+        power = logs % self.q
+        return torch.where(lost, 0, self._small[power & _LOW] * self._large[power >> _HALF] % self.p)
+
+    def total(self, x: Entries, dims: list[int], *, keepdim: bool) -> Entries:
+        """Return sums over axes."""
+        dims = dims or list(range(x.ndim))
+        if not x.ndim:
+            return x.clone()
+        if not self._logs(x):
+            return x.sum(dims, keepdim=keepdim) % self.p
+        if bool((x == FORGETS).any()):
+            raise Unsound("a log decay of -inf is summed")
+        return self._encoded(self._decoded(x).sum(dims, keepdim=keepdim))
+
+    def cumulated(self, x: Entries, dim: int) -> Entries:
+        """Return cumulated sums over an axis."""
+        if not self._logs(x):
+            return x.cumsum(dim) % self.p
+        lost = x == FORGETS
+        sums = self._encoded(self._decoded(torch.where(lost, 0, x)).cumsum(dim))
+        return torch.where(lost.cumsum(dim) > 0, FORGETS, sums)
+
+    def product(self, a: Entries, b: Entries) -> Entries:
+        """Return matrix products, in halves of 15 bits on float64."""
+        if not self._logs(a, b):
+            a1, a0, b1, b0 = (part.double() for x in (a, b) for part in (x >> _HALF, x & _LOW))
+            high = torch.matmul(a1, b1).long() % self.p
+            middle = (torch.matmul(a1, b0) + torch.matmul(a0, b1)).long() % self.p
+            return (((high << _HALF) + middle) % self.p * (1 << _HALF) + torch.matmul(a0, b0).long()) % self.p
+        if self._logs(a) and self._logs(b):
+            raise Unsound("two log decays are multiplied")
+        a, b = (self._decoded(x) if self._logs(x) else self._factor(x) for x in (a, b))
+        return self._encoded(torch.matmul(a, b))
+
+    def solve(self, A: Entries, B: Entries, *, upper: bool, unit: bool) -> Entries:
+        """Solve A X = B for triangular A by substitution; the other triangle, and a unit diagonal, are not read."""
+        n = A.shape[-1]
+        batch = torch.broadcast_shapes(A.shape[:-2], B.shape[:-2])
+        A, B = A.expand(*batch, n, n), B.expand(*batch, *B.shape[-2:])
+        X = torch.empty(B.shape, dtype=torch.int64)
+        for i in reversed(range(n)) if upper else range(n):
+            known = slice(i + 1, n) if upper else slice(0, i)
+            row = B[..., i, :]
+            if known.stop > known.start:
+                row = self.add(row, self.product(A[..., i : i + 1, known], X[..., known, :])[..., 0, :], -1)
+            X[..., i, :] = row if unit else self.multiply(row, self.invert(A[..., i, i, None]))
+        return X
+
+    # Comparisons.
+
+    def nats(self, x: Entries) -> torch.Tensor:
+        """Return log decays as float64.
+
+        Raises:
+            NotModelled: if an entry is a value: values mod p have no order.
+        """
+        if self._logs(x) or not bool((x > 0).any()):
+            logs = self._decoded(x)
+            return torch.where(x == FORGETS, -torch.inf, logs.double() * NATS)
+        raise NotModelled("an order of values: the program compares numbers that are no decays")
+
+    def finite(self, x: Entries) -> torch.Tensor:
+        """Tell which entries are finite: all but -inf."""
+        self._logs(x)
+        return x != FORGETS
+
+    def zero(self, x: Entries) -> torch.Tensor:
+        """Tell which entries are 0."""
+        self._logs(x)
+        return x == 0
+
+
+@lru_cache(4096)
+def _fraction(number: float, p: int) -> int:
+    if isinstance(number, float) and not np.isfinite(number):
+        raise NotModelled(f"the number {number}")
+    if isinstance(number, complex):
+        raise NotModelled("a complex number")
+    over, under = number.as_integer_ratio()
+    return over * pow(under, -1, p) % p
+
+
+def _first(where: torch.Tensor) -> list[int]:
+    return where.nonzero()[0].tolist()

@@ -1,0 +1,127 @@
+"""The tensor whose entries are exact, and the mode that sends every ATen operation of a program to its meaning."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from derivations.engines.aten.numbers import EMPTY, Entries, NotModelled, Numbers
+
+Call = tuple[Any, tuple[Any, ...], dict[str, Any]]
+
+
+class Exact(torch.Tensor):
+    """A tensor of floats, as the program sees it, with exact entries.
+
+    Args:
+        entries: the entries; a view of them is a view of the tensor.
+        dtype: the floating-point type that the program sees.
+    """
+
+    entries: Entries
+
+    @staticmethod
+    def __new__(cls, entries: Entries, dtype: torch.dtype) -> Exact:  # noqa: D102
+        made = torch.Tensor._make_wrapper_subclass(
+            cls, entries.shape, strides=entries.stride(), storage_offset=entries.storage_offset(), dtype=dtype,
+            device=entries.device,
+        )  # fmt: skip
+        made.entries = entries
+        return made
+
+    def __repr__(self, **options: Any) -> str:  # type: ignore[override]
+        return f"Exact({list(self.shape)}, {self.dtype})"
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Refuse: outside of the mode an exact tensor has no operations."""
+        raise NotModelled(f"{func}, outside of the program that is checked")
+
+
+class Exactly(TorchDispatchMode):
+    """A mode in which ATen operations run on exact numbers.
+
+    Args:
+        numbers: the field.
+
+    Attributes:
+        casts: the casts between float types, which are the identity here, with how often each ran.
+        operations: the names of the operations that ran on exact numbers.
+    """
+
+    def __init__(self, numbers: Numbers) -> None:
+        super().__init__()
+        self.numbers = numbers
+        self.casts: Counter[str] = Counter()
+        self.operations: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run one ATen operation."""
+        from derivations.engines.aten.operations import FACTORIES, meaning  # noqa: PLC0415 - it needs the tensor
+
+        kwargs = kwargs or {}
+        if any(isinstance(x, Exact) for x in _leaves((args, kwargs))):
+            name = func.overloadpacket.__name__
+            self.operations.add(name)
+            run = meaning(func)
+            if run is None:
+                if func._can_decompose():
+                    with self:
+                        return func.decompose(*args, **kwargs)
+                raise NotModelled(f"the operation {func}")
+            return run(self, func, args, kwargs)
+        made = func(*args, **kwargs)
+        if func.overloadpacket.__name__ in FACTORIES and made.dtype.is_floating_point:
+            empty = "empty" in func.overloadpacket.__name__
+            return Exact(torch.full_like(made, EMPTY, dtype=torch.int64) if empty else self.numbers.lifted(made),
+                         made.dtype)  # fmt: skip
+        return made
+
+    def entries(self, x: Any) -> Entries:
+        """Return the entries of an exact tensor, of an ordinary one, or of a number."""
+        if isinstance(x, Exact):
+            return x.entries
+        if isinstance(x, torch.Tensor):
+            return self.numbers.lifted(x)
+        return torch.tensor(self.numbers.constant(x))
+
+    def cast(self, of: torch.dtype, to: torch.dtype) -> None:
+        """Note a cast.
+
+        Raises:
+            NotModelled: if it rounds to integers.
+        """
+        if not to.is_floating_point:
+            raise NotModelled(f"a cast of {_short(of)} to {_short(to)}")
+        if of != to and of.is_floating_point:
+            self.casts[f"{_short(of)} to {_short(to)}"] += 1
+
+
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _leaves(x: Any) -> Iterator[Any]:
+    if isinstance(x, list | tuple):
+        for inner in x:
+            yield from _leaves(inner)
+    elif isinstance(x, dict):
+        for inner in x.values():
+            yield from _leaves(inner)
+    else:
+        yield x
+
+
+@contextmanager
+def exactly(numbers: Numbers) -> Iterator[Exactly]:
+    """Run the program inside a ``with`` block on exact numbers."""
+    with torch.no_grad(), Exactly(numbers) as mode:
+        yield mode
+
+
+Meaning = Callable[[Exactly, Any, tuple[Any, ...], dict[str, Any]], Any]
