@@ -108,6 +108,46 @@ class Residues:
         return NotImplemented
 
 
+class Batch(Residues):
+    """Arrays of residues of one shape for several memories, on which code for one memory runs; all have equal axes."""
+
+    __slots__ = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the array of one memory."""
+        return self.values.shape[1:]
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes of the array of one memory."""
+        return self.values.ndim - 1
+
+    @property
+    def T(self) -> Batch:
+        """The arrays with their axes reversed."""
+        return self._with(self.values.transpose(0, *range(self.ndim, 0, -1)))
+
+    def __len__(self) -> int:
+        return self.values.shape[1]
+
+    def __getitem__(self, index: Any) -> Batch:
+        return self._with(self.values[(slice(None), *(index if isinstance(index, tuple) else (index,)))])
+
+    def __matmul__(self, other: Residues) -> Batch:
+        if other.ndim == 1:
+            return self._with((self @ other[:, None]).values[..., 0])
+        return self._with(super().__matmul__(other).values)
+
+    def _with(self, values: Any) -> Batch:
+        return Batch(values, self.modulus)
+
+    def _values(self, other: Any) -> Any:
+        if isinstance(other, Batch) and other.ndim != self.ndim:
+            raise ValueError(f"expected arrays of one number of axes, got {self.ndim} and {other.ndim}")
+        return super()._values(other)
+
+
 class Field:
     """A prime field, its log decays, and random points of both.
 
@@ -148,7 +188,7 @@ class Field:
         if x.modulus != self.q:
             raise ArithmeticError("the exponential of what is not a log decay")
         low = (1 << _HALF) - 1
-        return Residues(self._small[x.values & low] * self._large[x.values >> _HALF], self.p)
+        return type(x)(self._small[x.values & low] * self._large[x.values >> _HALF], self.p)
 
     def letters(self, shapes: dict[str, tuple[int, ...]]) -> dict[str, Residues]:
         """Draw an array for each name, log decays for the name ``g``."""
@@ -222,11 +262,11 @@ def dual_exp(exp: Callable[[Any], Any]) -> Callable[[Dual], Dual]:
 
 
 def stack(arrays: Sequence[Any]) -> Any:
-    """Stack arrays of residues or of dual numbers along a new first axis."""
+    """Stack arrays of residues, one or many, or of dual numbers along a new first axis."""
     first = arrays[0]
     if isinstance(first, Dual):
         return Dual(stack([a.value for a in arrays]), stack([a.tangent for a in arrays]))
-    return Residues(np.stack([a.values for a in arrays]), first.modulus)
+    return type(first)(np.stack([a.values for a in arrays], 1 if isinstance(first, Batch) else 0), first.modulus)
 
 
 def _powers(base: int, modulus: int) -> np.ndarray:

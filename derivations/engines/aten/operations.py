@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from derivations.engines.aten.numbers import EMPTY, Entries, NotModelled, Unsound
-from derivations.engines.aten.tensors import Exact, Exactly, Meaning
+from derivations.engines.aten.tensors import Exact, Exactly, Magnitude, Meaning
 
 # Views, and what moves entries without looking at them.
 _MOVES = frozenset(
@@ -306,7 +306,16 @@ def _order(name: str) -> Callable[..., Plain]:
     return run
 
 
+@_named("abs")
+def _abs(mode: Exactly, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return Magnitude(args[0].entries, args[0].dtype)
+
+
 def _eq(mode: Exactly, a: Any, b: Any) -> Plain:
+    if isinstance(a, Magnitude):
+        if b != torch.inf:
+            raise NotModelled("the absolute value of a number, which has no order here")
+        return ~mode.numbers.finite(a.entries), None
     return mode.numbers.zero(mode.numbers.add(mode.entries(a), mode.entries(b), -1)), None
 
 
@@ -326,10 +335,6 @@ def _extreme(name: str) -> Callable[..., Plain]:
     return run
 
 
-def _finite(mode: Exactly, a: Exact) -> Plain:
-    return mode.numbers.finite(a.entries), None
-
-
 def _nan(mode: Exactly, a: Exact) -> Plain:
     return torch.zeros_like(mode.numbers.finite(a.entries)), None
 
@@ -340,7 +345,7 @@ _PLAIN: dict[str, Callable[..., Plain]] = {
     "addmm": _addmm, "baddbmm": _addmm, "addcmul": _addcmul, "linalg_solve_triangular": _solve, "where": _where,
     "masked_fill": _masked_fill, "tril": _tril, "triu": _triu, **{name: _order(name) for name in _ORDERS}, "eq": _eq, "ne": _ne,
     "min": _extreme("min"), "max": _extreme("max"), "amin": _extreme("amin"), "amax": _extreme("amax"),
-    "isfinite": _finite, "isnan": _nan,
+    "isnan": _nan,
 }  # fmt: skip
 
 

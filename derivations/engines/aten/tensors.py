@@ -43,6 +43,10 @@ class Exact(torch.Tensor):
         raise NotModelled(f"{func}, outside of the program that is checked")
 
 
+class Magnitude(Exact):
+    """The absolute values of exact entries, which have no order: only whether they are infinite can be asked."""
+
+
 class Exactly(TorchDispatchMode):
     """A mode in which ATen operations run on exact numbers.
 
@@ -60,13 +64,21 @@ class Exactly(TorchDispatchMode):
         self.casts: Counter[str] = Counter()
         self.operations: set[str] = set()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return False: nothing is compiled here, and the wrapper that PyTorch would add costs a third of the time."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one ATen operation."""
         from derivations.engines.aten.operations import FACTORIES, meaning  # noqa: PLC0415 - it needs the tensor
 
         kwargs = kwargs or {}
-        if any(isinstance(x, Exact) for x in _leaves((args, kwargs))):
+        leaves = [x for x in _leaves((args, kwargs)) if isinstance(x, Exact)]
+        if leaves:
             name = func.overloadpacket.__name__
+            if name not in ("eq", "ne") and any(isinstance(x, Magnitude) for x in leaves):
+                raise NotModelled("the absolute value of a number, which has no order here")
             self.operations.add(name)
             run = meaning(func)
             if run is None:

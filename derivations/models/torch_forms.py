@@ -1,0 +1,270 @@
+"""The PyTorch forms of the gated delta rule beside the reference's recurrence, on exact numbers.
+
+A stream has the layout of the public functions: queries and keys [B, T, H, K], values [B, T, HV, V], gates [B, T, HV],
+memories [N, HV, K, V]. The oracle is :func:`gdn_core.reference.recurrent`, on each head of each sequence, with integers
+mod p in NumPy; dual numbers give its derivative.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+
+from derivations.engines.aten.numbers import EMPTY, Numbers, Unsound
+from derivations.engines.aten.tensors import Exact, exactly
+from derivations.engines.field import Batch, Dual, Residues, dual_exp, stack
+from gdn_core import reference
+from gdn_core.ops.torch import chunk, differentiable
+from gdn_core.reference import Token
+
+Entries = torch.Tensor
+FLOAT = torch.float32
+SCALE = 0.125  # a binary fraction
+
+
+@dataclass(frozen=True)
+class Size:
+    """The sizes of a stream.
+
+    Args:
+        T: tokens.
+        K: key channels.
+        V: value channels.
+        C: tokens a chunk.
+        H: heads of keys.
+        HV: heads of values.
+        B: sequences of a batch.
+        lengths: of packed sequences; empty for a batch.
+        decays: whether there are log decays.
+        erases: whether there is an erase and write gate.
+        remembers: whether there is a memory before the first token.
+    """
+
+    T: int
+    K: int
+    V: int
+    C: int = chunk.CHUNK_SIZE
+    H: int = 1
+    HV: int = 1
+    B: int = 1
+    lengths: tuple[int, ...] = ()
+    decays: bool = True
+    erases: bool = True
+    remembers: bool = True
+
+    @property
+    def N(self) -> int:
+        """The number of sequences."""
+        return len(self.lengths) or self.B
+
+    @property
+    def bounds(self) -> tuple[int, ...]:
+        """Where each packed sequence starts, and the last one ends."""
+        return tuple(np.cumsum([0, *self.lengths]).tolist())
+
+    def __str__(self) -> str:
+        parts = [f"C = {self.C}", f"T = {self.T}", f"K = {self.K}", f"V = {self.V}"]
+        parts += [f"H = {self.H}, HV = {self.HV}"] if self.HV > 1 else []
+        parts += [f"B = {self.B}"] if self.B > 1 else []
+        parts += [f"sequences of {', '.join(map(str, self.lengths))}"] if self.lengths else []
+        parts += [text for has, text in ((self.decays, "no decay"), (self.erases, "nothing erased")) if not has]
+        return ", ".join(parts + ["no initial state"] * (not self.remembers))
+
+
+class Stream:
+    """A stream of random exact numbers, and its recurrence.
+
+    Args:
+        size: its sizes.
+        numbers: the field.
+    """
+
+    def __init__(self, size: Size, numbers: Numbers) -> None:
+        self.size, self.numbers = size, numbers
+        s, n = size, numbers
+        self.q, self.k, self.v = n.draw(s.B, s.T, s.H, s.K), n.draw(s.B, s.T, s.H, s.K), n.draw(s.B, s.T, s.HV, s.V)
+        self.g = n.draw_logs(s.B, s.T, s.HV) if s.decays else None
+        self.beta = n.draw(s.B, s.T, s.HV) if s.erases else None
+        self.S = n.draw(s.N, s.HV, s.K, s.V) if s.remembers else None
+
+    def entries(self) -> dict[str, Entries]:
+        """Return what the stream is made of, by name."""
+        given = {"q": self.q, "k": self.k, "v": self.v, "g": self.g, "beta": self.beta, "S": self.S}
+        return {name: x for name, x in given.items() if x is not None}
+
+    def tensors(self, dtype: torch.dtype = FLOAT) -> dict[str, Any]:
+        """Return the tensors of a program, by name; None for what is absent."""
+        return {**dict.fromkeys(("g", "beta", "S")), **{name: exact(x, dtype) for name, x in self.entries().items()}}
+
+    def recurrence(self, scale: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the outputs [B, T, HV, V] and last memories [N, HV, K, V] of the reference, mod p."""
+        ends = [self._run(part, scale, {}) for part in self._parts()]
+        return self._joined([o.values for _, o in ends], [S.values for S, _ in ends])
+
+    def derivative(self, scale: float, along: Mapping[str, Entries], do: Entries, dS: Entries) -> Residues:
+        """Return the derivative of ``sum(do * o) + sum(dS * S)`` along a direction, which has some of the names."""
+        total = Residues(0, self.numbers.p)
+        for rows, tokens in self._parts():
+            S, o = self._run((rows, tokens), scale, along)
+            for gradient, of in ((self._by_head(do[:, tokens]), o), (dS[rows].flatten(0, 1).mT, S)):
+                total = total + (Batch(gradient.numpy(), self.numbers.p) * of.tangent).sum()
+        return total
+
+    def _parts(self) -> list[tuple[slice, slice]]:
+        """Return the memories and the tokens of each batch of sequences: all of them, or one packed sequence each."""
+        if not self.size.lengths:
+            return [(slice(None), slice(0, self.size.T))]
+        return [(slice(n, n + 1), slice(*ends)) for n, ends in enumerate(pairwise(self.size.bounds)) if ends[0] < ends[1]]
+
+    def _by_head(self, x: Entries) -> Entries:
+        """Return [B, T, H, ...] as [B * HV, T, ...], each head of keys repeated for its heads of values."""
+        return x.repeat_interleave(self.size.HV // x.shape[2], 2).transpose(1, 2).flatten(0, 1)
+
+    def _run(self, part: tuple[slice, slice], scale: float, along: Mapping[str, Entries]) -> tuple[Any, Any]:
+        s, n = self.size, self.numbers
+        rows, tokens = part
+        heads = (s.B if not s.lengths else 1) * s.HV
+        given = self.entries()
+
+        def field(name: str, shape: tuple[int, ...], absent: int) -> Any:
+            def taken(x: Entries) -> Entries:
+                if name == "S":
+                    return x[rows].flatten(0, 1).mT.reshape(heads, *shape)
+                return self._by_head(x[:, tokens]).reshape(heads, *shape)
+
+            if name in given:
+                values = n.logs(given[name]) if name == "g" else n.residues(given[name])
+                value = Batch(taken(torch.from_numpy(values.values)).numpy(), values.modulus)
+            else:
+                value = Batch(np.full((heads, *shape), absent), n.q if name == "g" else n.p)
+            if not along:
+                return value
+            tangent = taken(along[name]).numpy() if name in along else np.zeros((heads, *shape))
+            return Dual(value, Batch(tangent, n.p))
+
+        T = tokens.stop - tokens.start
+        q = field("q", (T, s.K), 0)
+        factor = n.constant(scale)
+        q = Dual(q.value * factor, q.tangent * factor) if along else q * factor
+        gate = field("beta", (T, 1), 0)
+        x = Token(q=q, k=field("k", (T, s.K), 0), v=field("v", (T, s.V), 0), g=field("g", (T, 1, 1), 0), b=gate,
+                  w=gate if s.erases else field("beta", (T, 1), 1))  # fmt: skip
+        exp = dual_exp(n.field.exp) if along else n.field.exp
+        return reference.recurrent(field("S", (s.V, s.K), 0), x, exp=exp, stack=stack)
+
+    def _joined(self, outputs: list[np.ndarray], memories: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        s = self.size
+        o = np.zeros((s.B, s.T, s.HV, s.V), np.int64)
+        S = np.zeros((s.N, s.HV, s.K, s.V), np.int64)
+        if self.S is not None:
+            S[...] = self.S.numpy()  # of sequences without tokens
+        for (rows, tokens), of_part, memory in zip(self._parts(), outputs, memories, strict=True):
+            o[:, tokens] = of_part.reshape(-1, s.HV, tokens.stop - tokens.start, s.V).swapaxes(1, 2)
+            S[rows] = memory.reshape(-1, s.HV, s.V, s.K).swapaxes(2, 3)
+        return o, S
+
+
+def exact(entries: Entries, dtype: torch.dtype = FLOAT) -> Exact:
+    """Return entries as a tensor of a program, which may write into it."""
+    return Exact(entries.clone(), dtype)
+
+
+def difference(numbers: Numbers, got: Any, want: np.ndarray) -> Residues | str:
+    """Compare a tensor of a program with residues; a sentence if it is no tensor of this shape, or was not written."""
+    if not isinstance(got, Exact):
+        return f"expected a tensor of exact numbers, got {type(got).__name__}"
+    if tuple(got.shape) != want.shape:
+        return f"expected a tensor {list(want.shape)}, got one {list(got.shape)}"
+    if bool((got.entries == EMPTY).any()):
+        return f"never written at {(got.entries == EMPTY).nonzero()[0].tolist()}"
+    try:
+        return Residues(numbers.residues(got.entries).values - want, numbers.p)
+    except Unsound as error:
+        return str(error)
+
+
+def unsound(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Run a comparison; a program that does what fails on real numbers leaves a sentence as its residual."""
+    try:
+        return run()
+    except Unsound as error:
+        return {"fails": str(error)}
+
+
+@contextmanager
+def chunks_of(C: int) -> Iterator[None]:
+    """Set the chunk size of the PyTorch forms inside a ``with`` block; their functions stay as they are."""
+    size, span, other = chunk.CHUNK_SIZE, chunk.SPAN, differentiable.CHUNK_SIZE
+    chunk.CHUNK_SIZE = differentiable.CHUNK_SIZE = C
+    chunk.SPAN = C * chunk.CHUNKS_AT_ONCE
+    try:
+        yield
+    finally:
+        chunk.CHUNK_SIZE, chunk.SPAN, differentiable.CHUNK_SIZE = size, span, other
+
+
+Form = Callable[[Size, dict[str, Any]], tuple[Any, Any]]  # outputs and last memories, of a stream's tensors
+
+
+def forward_residual(size: Size, rng: random.Random, form: Form) -> dict[str, Any]:
+    """Compare the outputs and the last memories of a form with those of the recurrence."""
+    numbers = Numbers(rng)
+    stream = Stream(size, numbers)
+
+    def run() -> dict[str, Any]:
+        with chunks_of(size.C), exactly(numbers):
+            got = form(size, stream.tensors())
+        want = stream.recurrence(SCALE)
+        return {name: difference(numbers, *pair) for name, *pair in zip("oS", got, want, strict=True)}
+
+    return {str(size): unsound(run)}
+
+
+Backward = Callable[[Size, dict[str, Any], Any, Any], Any]  # gradients by name, of a stream, do and dS
+
+
+def backward_residual(size: Size, rng: random.Random, form: Backward) -> dict[str, Any]:
+    """Compare the gradients of a form, along a random direction, with the derivative of the recurrence."""
+    numbers = Numbers(rng)
+    stream = Stream(size, numbers)
+    do = numbers.draw(size.B, size.T, size.HV, size.V)
+    do[:, size.bounds[-1] if size.lengths else size.T :] = 0  # nothing depends on the outputs behind the sequences
+    dS = numbers.draw(size.N, size.HV, size.K, size.V)
+    along = {name: numbers.draw(*x.shape) for name, x in stream.entries().items()}
+
+    def run() -> dict[str, Any]:
+        with chunks_of(size.C), exactly(numbers):
+            got = form(size, stream.tensors(), exact(do), exact(dS))
+        terms: dict[str, Any] = {}
+        for name, direction in along.items():
+            gradient = difference(numbers, got[name], np.zeros(tuple(direction.shape), np.int64))
+            if isinstance(gradient, str):
+                return {f"d{name}": gradient}
+            terms[name] = (gradient * Residues(direction.numpy(), numbers.p)).sum()
+        total = sum(terms.values()) - _from_empty(stream, dS, along) - stream.derivative(SCALE, along, do, dS)
+        if not total:
+            return {"the derivative": total}
+        wrong = {
+            f"d{name}": terms[name] - _from_empty(stream, dS, {name: x}) - stream.derivative(SCALE, {name: x}, do, dS)
+            for name, x in along.items()
+        }
+        return wrong
+
+    return {str(size): unsound(run)}
+
+
+def _from_empty(stream: Stream, dS: Entries, along: Mapping[str, Entries]) -> Residues:
+    """Return the part of the derivative that sequences without tokens have: their last memory is their first."""
+    zero = Residues(0, stream.numbers.p)
+    if "S" not in along:
+        return zero
+    empty = [n for n, length in enumerate(stream.size.lengths) if not length]
+    pairs = (Residues(dS[n].numpy(), stream.numbers.p) * Residues(along["S"][n].numpy(), stream.numbers.p) for n in empty)
+    return sum((pair.sum() for pair in pairs), zero)
