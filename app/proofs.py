@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from derivations.claim import Claim, name_of
+from derivations.claim import Claim, name_of, source_of
 from derivations.registry import load
 from derivations.result import Result
 from derivations.workers import Worker, WorkerError
@@ -59,7 +59,7 @@ def source(name: str) -> tuple[tuple[str, str], ...]:
     """Return the code that a claim is about, each object by its dotted name."""
     found = []
     for code in claims()[name].code:
-        found.append((name_of(code), inspect.getsource(code)))
+        found.append((name_of(code), source_of(code)[2]))
     return tuple(found)
 
 

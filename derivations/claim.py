@@ -20,12 +20,16 @@ them; the first that is not zero ends the step.
 
 from __future__ import annotations
 
+import ast
+import importlib
+import importlib.util
 import inspect
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from derivations.residual import Residual, describe, is_zero
@@ -34,22 +38,51 @@ from derivations.scope import Scope, listed
 from derivations.subjects import PACKAGE, SUBJECTS
 from gdn_core.rules import RULES, Source, WriteRule
 
-Engine = Literal["words", "series", "ring", "gram", "field", "sympy", "exact"]
+Engine = Literal["words", "series", "ring", "gram", "field", "aten", "sympy", "exact"]
 ENGINES: dict[str, str] = {
     "words": "noncommutative words of matrices with checked shapes",
     "series": "coefficients of power series in one matrix",
     "ring": "the code on symbols: polynomials with integer coefficients",
     "gram": "the code on vectors of any width, known by their inner products",
     "field": "the code on random integers mod a prime",
+    "aten": "the PyTorch program that runs, each of its operations on random integers mod a prime",
     "sympy": "a computer algebra system's own proof",
     "exact": "rational numbers, with no rounding",
 }
 RulePredicate = Callable[[WriteRule], bool]
 
 
+class Code:
+    """A function of a module that is not imported before a claim about it runs, because it needs an optional package.
+
+    Args:
+        module: the dotted name of the module.
+        name: the name of the function.
+    """
+
+    def __init__(self, module: str, name: str) -> None:
+        self.__module__, self.__qualname__ = module, name
+
+    def __call__(self) -> Any:
+        """Import the module and return the function."""
+        return getattr(importlib.import_module(self.__module__), self.__qualname__)
+
+
 def name_of(code: Any) -> str:
     """Return the dotted name of a function or class of the code."""
     return f"{getattr(code, '__module__', '')}.{getattr(code, '__qualname__', code)}".lstrip(".")
+
+
+def source_of(code: Any) -> tuple[Path, int, str]:
+    """Return the file of a function or class of the code, its line, and its source; nothing is imported for it."""
+    if not isinstance(code, Code):
+        lines, line = inspect.getsourcelines(code)
+        return Path(inspect.getsourcefile(code) or "").resolve(), line, "".join(lines)
+    package, _, module = code.__module__.rpartition(".")
+    path = Path(importlib.import_module(package).__path__[0]).resolve() / f"{module}.py"
+    text = path.read_text(encoding="utf-8")
+    node = next(node for node in ast.parse(text).body if getattr(node, "name", None) == code.__qualname__)
+    return path, node.lineno, "\n".join(text.splitlines()[node.lineno - 1 : node.end_lineno]) + "\n"
 
 
 def every_rule(rule: WriteRule) -> bool:
@@ -102,9 +135,10 @@ class Claim:
         statement: TeX, or a function that prints it from what is checked.
         assumptions: sentences, with TeX between dollars.
         source: where the statement is published.
-        code: the functions and classes of gdn_core that it is about.
+        code: the functions and classes of gdn_core that it is about; a :class:`Code` if it needs an optional package.
         uses: the names of the claims that it depends on.
         rules: selects the rules it is stated for; None for a claim without a ``rule``.
+        needs: optional packages that its steps import.
         steps: the checks; the first one has the claim's name.
         mutants: wrong variants; each must return a residual that is not zero.
     """
@@ -116,6 +150,7 @@ class Claim:
     code: tuple[Any, ...]
     uses: tuple[str, ...]
     rules: RulePredicate | None
+    needs: tuple[str, ...] = ()
     steps: list[Step] = field(default_factory=list)
     mutants: list[Step] = field(default_factory=list)
 
@@ -123,6 +158,11 @@ class Claim:
     def name(self) -> str:
         """The conclusion, as an identifier."""
         return self.run.__name__
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The packages that it needs and that are not installed."""
+        return tuple(package for package in self.needs if importlib.util.find_spec(package) is None)
 
     @property
     def conclusion(self) -> str:

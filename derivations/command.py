@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import inspect
 import os
 import re
 import sys
@@ -12,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
-from derivations.claim import ENGINES, Claim, name_of
+from derivations.claim import ENGINES, Claim, name_of, source_of
 from derivations.own import check_own, read
 from derivations.registry import load
 from derivations.reports import (
@@ -265,10 +264,10 @@ def _show(options: argparse.Namespace) -> int:
 
 def _location(code: Any) -> str:
     """Return the file and the line where an object of the code is defined."""
-    path = Path(inspect.getsourcefile(code) or "").resolve()
+    path, line, _ = source_of(code)
     root = Path(__file__).resolve().parents[1]
     place = path.relative_to(root) if path.is_relative_to(root) else path
-    return f"{place.as_posix()}:{inspect.getsourcelines(code)[1]}"
+    return f"{place.as_posix()}:{line}"
 
 
 def shown(made: Claim) -> str:

@@ -27,6 +27,7 @@ def claim(
     code: Iterable[Any] = (),
     uses: Iterable[str] = (),
     rules: RulePredicate | None = None,
+    needs: Iterable[str] = (),
 ) -> Callable[[Callable[..., Residual]], Claim]:
     """Register a claim; use as a decorator on the function that is its first step.
 
@@ -36,9 +37,10 @@ def claim(
         engine: the engine that decides the first step.
         source: where it is published.
         assumptions: sentences, with TeX between dollars.
-        code: the functions and classes of gdn_core that it is about.
+        code: the functions and classes of gdn_core that it is about; a ``Code`` if it needs an optional package.
         uses: the names of the claims that it depends on.
         rules: selects the rules it is stated for, ``every_rule`` or narrower, if its steps take ``rule``.
+        needs: optional packages that its steps import; where one is missing the claim is not checked.
 
     Raises:
         ValueError: if the name is taken, or if the function has no docstring with the conclusion.
@@ -49,7 +51,7 @@ def claim(
             raise ValueError(f"{run.__name__}: a claim of this name is stated in {CLAIMS[run.__name__].run.__module__}")
         if not run.__doc__:
             raise ValueError(f"{run.__name__}: expected a docstring that says the conclusion in words")
-        made = Claim(run, statement, tuple(assumptions), source, tuple(code), tuple(uses), rules)
+        made = Claim(run, statement, tuple(assumptions), source, tuple(code), tuple(uses), rules, tuple(needs))
         made.step(engine=engine, scope=scope)(run)
         CLAIMS[run.__name__] = made
         return made

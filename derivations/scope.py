@@ -111,6 +111,43 @@ class OverField(Scope):
         )
 
 
+@dataclass(frozen=True)
+class OverFields(Scope):
+    """At several sizes, each at a random point mod as many primes: a check, not a proof.
+
+    Args:
+        cases: how many sizes.
+        degree: an upper bound on the total degree of the residual at the largest of them.
+        sizes: the values of each size that occur.
+        primes: how many primes for each, drawn independently.
+        smallest: the size of the smallest set that a letter is drawn from.
+    """
+
+    cases: int
+    degree: int
+    sizes: tuple[tuple[str, tuple[int, ...]], ...]
+    primes: int = 1
+    smallest: int = 1 << 28
+
+    @property
+    def proof(self) -> bool:
+        """False: a random point proves nothing, however small the probability of an error."""
+        return False
+
+    @property
+    def error(self) -> float:
+        """The bound of Schwartz and Zippel on the probability that a formula that is wrong at one size passes."""
+        return (self.degree / self.smallest) ** self.primes
+
+    def __str__(self) -> str:
+        values = "; ".join(f"{name} = {', '.join(map(str, of))}" for name, of in self.sizes)
+        primes = "a prime" if self.primes == 1 else f"{self.primes} primes"
+        return (
+            f"at {self.cases} combinations of {values} only, each at a random point mod {primes}: a formula that is "
+            f"wrong at one of them passes with probability below 1e{math.ceil(math.log10(self.error))}"
+        )
+
+
 def listed(names: tuple[str, ...]) -> str:
     """Join names to a list in a sentence."""
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

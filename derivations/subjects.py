@@ -40,7 +40,17 @@ SUBJECTS: dict[str, Subject] = {
     "delta_rule": Subject("Delta rule", ("gradient_step", "key_answers", "spectrum", "longhorn", "wy_form")),
     "gated_delta_rule": Subject(
         "Gated delta rule",
-        ("chunk", "triangular_system", "by_channel", "every_rule", "stages", "padding", "attention", "backward"),
+        (
+            "chunk",
+            "triangular_system",
+            "by_channel",
+            "every_rule",
+            "stages",
+            "padding",
+            "attention",
+            "backward",
+            "torch_forms",
+        ),
     ),
     "family": Subject("The family", ("containment", "same_rule", "limit", "invariants", "objectives")),
     "errata": Subject(

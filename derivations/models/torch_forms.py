@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -20,6 +19,7 @@ import torch
 from derivations.engines.aten.numbers import EMPTY, Numbers, Unsound
 from derivations.engines.aten.tensors import Exact, exactly
 from derivations.engines.field import Batch, Dual, Residues, dual_exp, stack
+from derivations.models.torch_sizes import Size
 from gdn_core import reference
 from gdn_core.ops.torch import chunk, differentiable
 from gdn_core.reference import Token
@@ -27,55 +27,6 @@ from gdn_core.reference import Token
 Entries = torch.Tensor
 FLOAT = torch.float32
 SCALE = 0.125  # a binary fraction
-
-
-@dataclass(frozen=True)
-class Size:
-    """The sizes of a stream.
-
-    Args:
-        T: tokens.
-        K: key channels.
-        V: value channels.
-        C: tokens a chunk.
-        H: heads of keys.
-        HV: heads of values.
-        B: sequences of a batch.
-        lengths: of packed sequences; empty for a batch.
-        decays: whether there are log decays.
-        erases: whether there is an erase and write gate.
-        remembers: whether there is a memory before the first token.
-    """
-
-    T: int
-    K: int
-    V: int
-    C: int = chunk.CHUNK_SIZE
-    H: int = 1
-    HV: int = 1
-    B: int = 1
-    lengths: tuple[int, ...] = ()
-    decays: bool = True
-    erases: bool = True
-    remembers: bool = True
-
-    @property
-    def N(self) -> int:
-        """The number of sequences."""
-        return len(self.lengths) or self.B
-
-    @property
-    def bounds(self) -> tuple[int, ...]:
-        """Where each packed sequence starts, and the last one ends."""
-        return tuple(np.cumsum([0, *self.lengths]).tolist())
-
-    def __str__(self) -> str:
-        parts = [f"C = {self.C}", f"T = {self.T}", f"K = {self.K}", f"V = {self.V}"]
-        parts += [f"H = {self.H}, HV = {self.HV}"] if self.HV > 1 else []
-        parts += [f"B = {self.B}"] if self.B > 1 else []
-        parts += [f"sequences of {', '.join(map(str, self.lengths))}"] if self.lengths else []
-        parts += [text for has, text in ((self.decays, "no decay"), (self.erases, "nothing erased")) if not has]
-        return ", ".join(parts + ["no initial state"] * (not self.remembers))
 
 
 class Stream:

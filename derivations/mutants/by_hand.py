@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -28,3 +29,20 @@ def planted(code: Callable[..., Any], right: str, wrong: str) -> Callable[..., A
     names = dict(code.__globals__)  # a copy, in which the wrong function is bound to its name
     exec(compile(source.replace(right, wrong), f"<{code.__name__}, with {wrong}>", "exec"), names)  # noqa: S102 - our own source
     return names[code.__name__]
+
+
+@contextmanager
+def misprinted(code: Any, right: str, wrong: str) -> Iterator[None]:
+    """Replace one place in a function's source inside a ``with`` block, for every module that uses it.
+
+    Args:
+        code: the function, or a method of a class.
+        right: the text to replace, as ``ast.unparse`` prints it; it must occur once.
+        wrong: the replacement.
+    """
+    changed, unchanged = planted(code, right, wrong).__code__, code.__code__
+    code.__code__ = changed
+    try:
+        yield
+    finally:
+        code.__code__ = unchanged

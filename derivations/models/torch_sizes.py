@@ -1,0 +1,115 @@
+"""The sizes at which the PyTorch forms are checked; this module needs no PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import accumulate, cycle
+
+from derivations.scope import OverFields
+
+CHUNK_SIZE = 32  # of the PyTorch forms; a test compares it with theirs
+
+
+@dataclass(frozen=True)
+class Size:
+    """The sizes of a stream.
+
+    Args:
+        T: tokens.
+        K: key channels.
+        V: value channels.
+        C: tokens a chunk.
+        H: heads of keys.
+        HV: heads of values.
+        B: sequences of a batch.
+        lengths: of packed sequences; empty for a batch.
+        decays: whether there are log decays.
+        erases: whether there is an erase and write gate.
+        remembers: whether there is a memory before the first token.
+    """
+
+    T: int
+    K: int
+    V: int
+    C: int = CHUNK_SIZE
+    H: int = 1
+    HV: int = 1
+    B: int = 1
+    lengths: tuple[int, ...] = ()
+    decays: bool = True
+    erases: bool = True
+    remembers: bool = True
+
+    @property
+    def N(self) -> int:
+        """The number of sequences."""
+        return len(self.lengths) or self.B
+
+    @property
+    def bounds(self) -> tuple[int, ...]:
+        """Where each packed sequence starts, and the last one ends."""
+        return tuple(accumulate(self.lengths, initial=0))
+
+    def __str__(self) -> str:
+        parts = [f"C = {self.C}", f"T = {self.T}", f"K = {self.K}", f"V = {self.V}"]
+        parts += [f"H = {self.H}, HV = {self.HV}"] if self.HV > 1 else []
+        parts += [f"B = {self.B}"] if self.B > 1 else []
+        parts += [f"sequences of {', '.join(map(str, self.lengths))}"] if self.lengths else []
+        parts += [text for has, text in ((self.decays, "no decay"), (self.erases, "nothing erased")) if not has]
+        return ", ".join(parts + ["no initial state"] * (not self.remembers))
+
+
+# K = 1, V = 1, V = K, V < K, V > K, and wider than 9.
+WIDTHS = ((3, 2), (1, 3), (2, 5), (5, 1), (3, 3), (10, 12), (1, 1), (12, 11), (2, 2), (5, 3))
+CHUNKS = (1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100)
+
+
+def _every_chunk_size() -> Iterator[Size]:
+    """Yield for every chunk size: T < C, one chunk, one token more, a token less than three, and more than five."""
+    widths = cycle(WIDTHS)
+    for C in CHUNKS:
+        for T in (C - 1, C, C + 1, 2 * C, 3 * C - 1, 6 * C + 1 if C <= 17 else 0):
+            if T > 0:
+                K, V = next(widths)
+                yield Size(T, K, V, C, HV=2)
+
+
+EVERY_CHUNK_SIZE = tuple(_every_chunk_size())
+# As the functions stand: one span, a token more than a span, and two spans and a part.
+SPANS = (Size(257, 5, 3), Size(530, 2, 3, HV=2))
+HEADS = (Size(37, 3, 2, B=2), Size(40, 2, 3, H=2, HV=6, B=3), Size(65, 5, 5, 8, H=3, HV=3), Size(5, 10, 12, H=2, HV=4))
+PACKED = (
+    Size(80, 3, 2, lengths=(33, 1, 0, 33, 5), HV=2),  # two of one length, one without tokens, and a tail of no sequence
+    Size(70, 2, 5, 8, lengths=(8, 17, 1, 8, 7, 29), H=2, HV=4),
+    Size(20, 3, 3, 7, lengths=(20,)),
+)
+GATES = tuple(
+    Size(T, 3, 2, 8, HV=2, decays=decays, erases=erases, remembers=remembers)
+    for T, decays, erases, remembers in (
+        (20, True, True, False), (21, True, False, True), (16, False, True, True), (23, False, False, False),
+        (7, True, False, False), (9, False, True, False),
+    )
+)  # fmt: skip
+REAL = (Size(150, 64, 48, H=1, HV=2),)
+TOKEN_BY_TOKEN = (
+    Size(1, 3, 2), Size(2, 1, 1, HV=2), Size(17, 5, 3, H=2, HV=4, B=2), Size(33, 10, 12), Size(16, 2, 2, B=3),
+    *(Size(6, 3, 2, HV=2, decays=d, erases=e, remembers=r) for d in (0, 1) for e in (0, 1) for r in (0, 1)),
+)  # fmt: skip
+
+
+def scope(sizes: Iterable[Size], *, degree: int, primes: int = 1) -> OverFields:
+    """Return the scope of a step that runs these sizes.
+
+    Args:
+        sizes: the sizes.
+        degree: of the residual, a token.
+        primes: drawn for each size.
+    """
+    sizes = tuple(sizes)
+
+    def values(name: str) -> tuple[int, ...]:
+        return tuple(sorted({getattr(size, name) for size in sizes}))
+
+    named = {name: values(name) for name in ("C", "T", "K", "V")}
+    return OverFields(cases=len(sizes), degree=degree * max(named["T"]), primes=primes, sizes=tuple(named.items()))
