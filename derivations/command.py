@@ -23,6 +23,7 @@ from derivations.reports import (
 )
 from derivations.result import Verdict
 from derivations.run import Progress, Report, run
+from gdn_core.extras import missing
 
 HOLDS, FAILS, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
 
@@ -175,6 +176,7 @@ def _check(options: argparse.Namespace) -> int:
         if path and not path.parent.is_dir():
             raise Wrong(f"{path}: there is no folder {path.parent}")
     screen = Screen(sys.stdout)
+    names = _installed(names, options.names, screen)
     if options.file:
         report = _check_file(options.file, names, options.seed, screen)
     else:
@@ -193,6 +195,24 @@ def _check(options: argparse.Namespace) -> int:
         screen.print(fault, "red")
     screen.print(summary(report), "red" if report.faults else "green")
     return FAILS if report.faults else HOLDS
+
+
+def _installed(names: list[str], named: Sequence[str], screen: Screen) -> list[str]:
+    """Return the claims whose optional packages are installed, and say which are left out.
+
+    Raises:
+        Wrong: if a claim that was asked for by name needs a package that is missing, or none is left.
+    """
+    absent = {name: load()[name].missing for name in names if load()[name].missing}
+    for name, packages in absent.items():
+        if name in named:
+            raise Wrong(f"{name}: {missing(packages[0])}")
+    if absent:
+        why = missing(next(iter(absent.values()))[0])
+        screen.print(f"not checked: {', '.join(absent)}; {why}")
+    if len(absent) == len(names):
+        raise Wrong("no claim is left to check")
+    return [name for name in names if name not in absent]
 
 
 def _check_file(path: Path, names: Sequence[str], seed: int, screen: Screen) -> Report:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import cache, partial
+from importlib.util import find_spec
 
 from derivations.claim import Claim
 from derivations.mutants.by_machine import every_mutant
@@ -95,7 +96,7 @@ class Progress:
 @cache
 def versions() -> dict[str, str]:
     """Return the versions of Python, of this project, and of the packages that decide the claims."""
-    packages = ("gated-deltanet-first-principles", "sympy", "numpy")
+    packages = ("gated-deltanet-first-principles", "sympy", "numpy", *(["torch"] if find_spec("torch") else []))
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}
 
 

@@ -140,7 +140,10 @@ class OverFields(Scope):
         return (self.degree / self.smallest) ** self.primes
 
     def __str__(self) -> str:
-        values = "; ".join(f"{name} = {', '.join(map(str, of))}" for name, of in self.sizes)
+        values = "; ".join(
+            f"{name} = {', '.join(map(str, of))}" if len(of) <= 15 else f"{len(of)} {name} from {of[0]} to {of[-1]}"
+            for name, of in self.sizes
+        )
         primes = "a prime" if self.primes == 1 else f"{self.primes} primes"
         return (
             f"at {self.cases} combinations of {values} only, each at a random point mod {primes}: a formula that is "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, cycle
 
 from derivations.scope import OverFields
@@ -94,7 +94,7 @@ GATES = tuple(
 REAL = (Size(150, 64, 48, H=1, HV=2),)
 TOKEN_BY_TOKEN = (
     Size(1, 3, 2), Size(2, 1, 1, HV=2), Size(17, 5, 3, H=2, HV=4, B=2), Size(33, 10, 12), Size(16, 2, 2, B=3),
-    *(Size(6, 3, 2, HV=2, decays=d, erases=e, remembers=r) for d in (0, 1) for e in (0, 1) for r in (0, 1)),
+    *(replace(gates, T=6) for gates in GATES),
 )  # fmt: skip
 
 
