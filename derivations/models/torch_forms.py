@@ -72,7 +72,8 @@ class Stream:
         """Return the memories and the tokens of each batch of sequences: all of them, or one packed sequence each."""
         if not self.size.lengths:
             return [(slice(None), slice(0, self.size.T))]
-        return [(slice(n, n + 1), slice(*ends)) for n, ends in enumerate(pairwise(self.size.bounds)) if ends[0] < ends[1]]
+        ends = list(pairwise(self.size.bounds))
+        return [(slice(n, n + 1), slice(start, stop)) for n, (start, stop) in enumerate(ends) if start < stop]
 
     def _by_head(self, x: Entries) -> Entries:
         """Return [B, T, H, ...] as [B * HV, T, ...], each head of keys repeated for its heads of values."""
@@ -152,13 +153,16 @@ def unsound(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 @contextmanager
 def chunks_of(C: int) -> Iterator[None]:
     """Set the chunk size of the PyTorch forms inside a ``with`` block; their functions stay as they are."""
-    size, span, other = chunk.CHUNK_SIZE, chunk.SPAN, differentiable.CHUNK_SIZE
-    chunk.CHUNK_SIZE = differentiable.CHUNK_SIZE = C
-    chunk.SPAN = C * chunk.CHUNKS_AT_ONCE
+    own = {"CHUNK_SIZE": C, "SPAN": C * chunk.CHUNKS_AT_ONCE}
+    before = [(module, name, vars(module)[name]) for module in (chunk, differentiable) for name in own
+              if name in vars(module)]  # fmt: skip
+    for module, name, _ in before:
+        setattr(module, name, own[name])
     try:
         yield
     finally:
-        chunk.CHUNK_SIZE, chunk.SPAN, differentiable.CHUNK_SIZE = size, span, other
+        for module, name, value in before:
+            setattr(module, name, value)
 
 
 Form = Callable[[Size, dict[str, Any]], tuple[Any, Any]]  # outputs and last memories, of a stream's tensors
@@ -202,11 +206,10 @@ def backward_residual(size: Size, rng: random.Random, form: Backward) -> dict[st
         total = sum(terms.values()) - _from_empty(stream, dS, along) - stream.derivative(SCALE, along, do, dS)
         if not total:
             return {"the derivative": total}
-        wrong = {
+        return {
             f"d{name}": terms[name] - _from_empty(stream, dS, {name: x}) - stream.derivative(SCALE, {name: x}, do, dS)
             for name, x in along.items()
         }
-        return wrong
 
     return {str(size): unsound(run)}
 
@@ -217,5 +220,6 @@ def _from_empty(stream: Stream, dS: Entries, along: Mapping[str, Entries]) -> Re
     if "S" not in along:
         return zero
     empty = [n for n, length in enumerate(stream.size.lengths) if not length]
-    pairs = (Residues(dS[n].numpy(), stream.numbers.p) * Residues(along["S"][n].numpy(), stream.numbers.p) for n in empty)
+    p = stream.numbers.p
+    pairs = (Residues(dS[n].numpy(), p) * Residues(along["S"][n].numpy(), p) for n in empty)
     return sum((pair.sum() for pair in pairs), zero)

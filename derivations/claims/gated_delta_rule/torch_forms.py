@@ -109,21 +109,21 @@ def _statement() -> str:
 )
 def gate_moves_through_the_triangular_system() -> Any:
     """Errors that are solved for before their gate, and gated afterwards, are the errors of the paper's system."""
-    M, B, e, r, one = _reassociated()
+    M, B, e, _, one = _reassociated()
     return ((one + B @ M) @ (B @ e) - B @ ((one + M @ B) @ e)).normal()
 
 
 @gate_moves_through_the_triangular_system.refute
 def gate_on_the_same_side() -> Any:
     """The gate stands on the left of the products in both systems."""
-    M, B, e, r, one = _reassociated()
+    M, B, e, _, one = _reassociated()
     return ((one + B @ M) @ (B @ e) - B @ ((one + B @ M) @ e)).normal()
 
 
 @gate_moves_through_the_triangular_system.refute
 def errors_gated_twice() -> Any:
     """The errors are gated before and after the solution."""
-    M, B, e, r, one = _reassociated()
+    M, B, e, _, one = _reassociated()
     return ((one + B @ M) @ (B @ B @ e) - B @ ((one + M @ B) @ e)).normal()
 
 
@@ -238,7 +238,8 @@ def triangle_inverted_without_its_transpose(rng: random.Random) -> Any:
 @torch_chunk_equals_recurrence.refute
 def memory_of_the_first_sequence(rng: random.Random) -> Any:
     """Every packed sequence starts from the memory of the first."""
-    return _wrong_forward(rng, "sequences.forward", "initial_state=S[group.numbers]", "initial_state=S[0 * group.numbers]")
+    right = "initial_state=S[group.numbers]"
+    return _wrong_forward(rng, "sequences.forward", right, right.replace("group", "0 * group"))
 
 
 @torch_chunk_equals_recurrence.refute
@@ -287,7 +288,7 @@ def error_before_the_decay(rng: random.Random) -> Any:
 @torch_recurrent_equals_recurrence.refute
 def value_not_gated(rng: random.Random) -> Any:
     """The gate is left out of the value."""
-    return _wrong_recurrent(rng, "reshape(-1, 1, 1) * (u - torch.bmm(k_t, S))", "reshape(-1, 1, 1) * -torch.bmm(k_t, S) + u")
+    return _wrong_recurrent(rng, "* (u - torch.bmm(k_t, S))", "* -torch.bmm(k_t, S) + u")
 
 
 @torch_recurrent_equals_recurrence.refute

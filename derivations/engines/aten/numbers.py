@@ -92,7 +92,7 @@ class Numbers:
             return x.long() % self.p
         numbers, where = np.unique(x.double().numpy(), return_inverse=True)
         entries = np.array([self.mask(number) for number in numbers.tolist()], dtype=np.int64)
-        return torch.from_numpy(entries[where].reshape(x.shape))
+        return torch.from_numpy(np.asarray(entries[where]).reshape(x.shape))
 
     # Kinds.
 
@@ -270,10 +270,10 @@ class Numbers:
         self._logs(x)
         return x != FORGETS
 
-    def zero(self, x: Entries) -> torch.Tensor:
-        """Tell which entries are 0."""
-        self._logs(x)
-        return x == 0
+    def same(self, a: Entries, b: Entries) -> torch.Tensor:
+        """Tell which entries are equal; each number is written in one way."""
+        self._logs(a, b)
+        return a == b
 
 
 @lru_cache(4096)

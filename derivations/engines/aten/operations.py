@@ -13,15 +13,15 @@ from derivations.engines.aten.numbers import EMPTY, Entries, NotModelled, Unsoun
 from derivations.engines.aten.tensors import Exact, Exactly, Magnitude, Meaning
 
 # Views, and what moves entries without looking at them.
-_MOVES = frozenset(
-    "view _unsafe_view _reshape_alias alias detach expand transpose t permute slice select unsqueeze squeeze narrow "
-    "split split_with_sizes unbind unfold diagonal as_strided clone flip roll repeat index_select gather "
-    "constant_pad_nd".split()
-)
-FACTORIES = frozenset(
-    "empty empty_strided empty_like new_empty new_empty_strided zeros zeros_like new_zeros ones ones_like new_ones "
-    "full full_like new_full eye scalar_tensor".split()
-)
+_MOVES = frozenset((
+    "view", "_unsafe_view", "_reshape_alias", "alias", "detach", "expand", "transpose", "t", "permute", "slice",
+    "select", "unsqueeze", "squeeze", "narrow", "split", "split_with_sizes", "unbind", "unfold", "diagonal",
+    "as_strided", "clone", "flip", "roll", "repeat", "index_select", "gather", "constant_pad_nd",
+))  # fmt: skip
+FACTORIES = frozenset((
+    "empty", "empty_strided", "empty_like", "new_empty", "new_empty_strided", "zeros", "zeros_like", "new_zeros",
+    "ones", "ones_like", "new_ones", "full", "full_like", "new_full", "eye", "scalar_tensor",
+))  # fmt: skip
 _ORDERS: dict[str, Callable[..., Any]] = {name: getattr(operator, name) for name in ("lt", "le", "gt", "ge")}
 Number = int | float | bool
 _MEANINGS: dict[str, Meaning] = {}
@@ -150,7 +150,10 @@ def _made(mode: Exactly, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any
 @_named("fill_", "zero_")
 def _filled(mode: Exactly, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     x, *value = args
-    x.entries.copy_(_filling(mode, value[0] if value else 0))
+    if value and value[0] != value[0]:  # NaN: what PyTorch fills new memory with where it is asked to
+        x.entries.fill_(EMPTY)
+    else:
+        x.entries.copy_(_filling(mode, value[0] if value else 0))
     return x
 
 
@@ -316,7 +319,7 @@ def _eq(mode: Exactly, a: Any, b: Any) -> Plain:
         if b != torch.inf:
             raise NotModelled("the absolute value of a number, which has no order here")
         return ~mode.numbers.finite(a.entries), None
-    return mode.numbers.zero(mode.numbers.add(mode.entries(a), mode.entries(b), -1)), None
+    return mode.numbers.same(_filling(mode, a), _filling(mode, b)), None
 
 
 def _ne(mode: Exactly, a: Any, b: Any) -> Plain:
@@ -343,7 +346,8 @@ _PLAIN: dict[str, Callable[..., Plain]] = {
     "add": _add, "sub": _sub, "rsub": _rsub, "mul": _mul, "div": _div, "reciprocal": _reciprocal, "neg": _neg,
     "pow": _pow, "exp": _exp, "sum": _sum, "cumsum": _cumsum, "mm": _mm, "bmm": _mm, "mv": _mm, "dot": _mm,
     "addmm": _addmm, "baddbmm": _addmm, "addcmul": _addcmul, "linalg_solve_triangular": _solve, "where": _where,
-    "masked_fill": _masked_fill, "tril": _tril, "triu": _triu, **{name: _order(name) for name in _ORDERS}, "eq": _eq, "ne": _ne,
+    "masked_fill": _masked_fill, "tril": _tril, "triu": _triu, "eq": _eq, "ne": _ne,
+    **{name: _order(name) for name in _ORDERS},
     "min": _extreme("min"), "max": _extreme("max"), "amin": _extreme("amin"), "amax": _extreme("amax"),
     "isnan": _nan,
 }  # fmt: skip

@@ -38,7 +38,9 @@ class Exact(torch.Tensor):
         return f"Exact({list(self.shape)}, {self.dtype})"
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         """Refuse: outside of the mode an exact tensor has no operations."""
         raise NotModelled(f"{func}, outside of the program that is checked")
 
@@ -71,7 +73,7 @@ class Exactly(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one ATen operation."""
-        from derivations.engines.aten.operations import FACTORIES, meaning  # noqa: PLC0415 - it needs the tensor
+        from derivations.engines.aten.operations import FACTORIES, meaning  # which needs the tensor
 
         kwargs = kwargs or {}
         leaves = [x for x in _leaves((args, kwargs)) if isinstance(x, Exact)]

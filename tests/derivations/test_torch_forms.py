@@ -1,0 +1,117 @@
+"""The claims about the PyTorch forms: their oracle against PyTorch's own gradients, and what they notice."""
+
+import random
+
+import pytest
+import torch
+
+from derivations.engines.aten.numbers import Numbers
+from derivations.models.torch_forms import Stream, backward_residual, chunks_of, forward_residual
+from derivations.models.torch_sizes import Size
+from derivations.mutants.by_hand import misprinted
+from derivations.registry import load
+from derivations.residual import is_zero
+from gdn_core.ops.torch import chunk, differentiable, sequences
+
+
+def forward(size, x):
+    bounds = torch.tensor(size.bounds) if size.lengths else None
+    return sequences.forward(x["q"], x["k"], x["v"], x["g"], x["beta"], x["S"], bounds, scale=0.125)
+
+
+def backward(size, x, do, dS):
+    bounds = torch.tensor(size.bounds) if size.lengths else None
+    given = [x[name] for name in ("q", "k", "v", "g", "beta")]
+    kept = sequences.room(x["v"], size.K, bounds, erase=True)
+    sequences.forward(*given, x["S"], bounds, scale=0.125, kept=kept)
+    return sequences.backward(do, dS, *given, bounds, scale=0.125, kept=kept)._asdict()
+
+
+SIZE = Size(11, 3, 2, 4, HV=2, lengths=(4, 0, 6))
+
+
+def rounded(x, p):
+    """Return residues that stand for small integers as float64."""
+    return torch.where(x > p // 2, x - p, x).double()
+
+
+def test_the_oracle_is_the_recurrence_in_fractions_and_its_derivative_that_of_autograd():
+    """With small integers and no decay, residues are the integers themselves."""
+    numbers = Numbers(random.Random(1))
+    size = Size(4, 2, 3, 2, decays=False)
+    stream = Stream(size, numbers)
+    draw = torch.Generator().manual_seed(0)
+    for name, x in stream.entries().items():
+        setattr(stream, name, torch.randint(-2, 3, x.shape, generator=draw) % numbers.p)
+    floats = {name: rounded(x, numbers.p).requires_grad_() for name, x in stream.entries().items()}
+    S, outputs = floats["S"][0, 0].T, []
+    for t in range(size.T):
+        q, k, v, b = floats["q"][0, t, 0], floats["k"][0, t, 0], floats["v"][0, t, 0], floats["beta"][0, t, 0]
+        S = S + b * torch.outer(v - S @ k, k)
+        outputs.append(S @ q)
+    o, last = stream.recurrence(1.0)
+    assert (rounded(torch.from_numpy(o), numbers.p)[0, :, 0] == torch.stack(outputs)).all()
+    assert (rounded(torch.from_numpy(last), numbers.p)[0, 0] == S.T).all()
+    do, dS = torch.ones(1, 4, 1, 3, dtype=torch.int64), torch.ones(1, 1, 2, 3, dtype=torch.int64)
+    gradients = torch.autograd.grad(torch.stack(outputs).sum() + S.sum(), list(floats.values()))
+    along = {name: torch.randint(0, 3, x.shape, generator=draw) for name, x in floats.items()}
+    want = sum((gradient * along[name]).sum() for name, gradient in zip(floats, gradients, strict=True))
+    got = stream.derivative(1.0, along, do, dS)
+    assert int(got.values) == int(want.item()) % numbers.p
+
+
+def test_a_decay_is_a_power_that_multiplies_the_memory():
+    numbers = Numbers(random.Random(2))
+    stream = Stream(Size(3, 1, 1, erases=False), numbers)
+    for x in (stream.k, stream.v):
+        x.zero_()
+    o, last = stream.recurrence(1.0)
+    decay, S = numbers.exponential(stream.g)[0, :, 0].tolist(), int(stream.S[0, 0, 0, 0])
+    for t in range(3):
+        S = S * decay[t] % numbers.p
+        assert o[0, t, 0, 0] == S * int(stream.q[0, t, 0, 0]) % numbers.p
+    assert last[0, 0, 0, 0] == S
+
+
+@pytest.mark.parametrize(
+    ("code", "right", "wrong", "place"),
+    [
+        (chunk.forward, "o, scale)", "o, scale * 1.001)", " o: "),
+        (sequences.forward, "S[group.numbers] = ", "S[group.numbers.flip(0)] = ", ""),
+        (chunk._gates, "column = (span.n, B * HV, span.C, 1)", "column = (span.n, B * HV, span.C, 1); g = g * 2", " o: "),
+    ],
+)  # fmt: skip
+def test_a_wrong_forward_pass_is_named_with_its_sizes(code, right, wrong, place):
+    size = Size(11, 3, 2, 4, HV=2, lengths=(4, 4))
+    assert is_zero(forward_residual(size, random.Random(0), forward))
+    with misprinted(code, right, wrong):
+        residual = forward_residual(size, random.Random(0), forward)
+    ((named, found),) = residual.items()
+    assert named.startswith("C = 4, T = 11, K = 3, V = 2")
+    assert not is_zero(found)
+    assert not place or " at [0, 0, 0, 0]" in str(found["o"])
+
+
+def test_a_wrong_gradient_is_named():
+    assert is_zero(backward_residual(SIZE, random.Random(0), backward))
+
+    def scaled(size, x, do, dS):
+        gradients = backward(size, x, do, dS)
+        return {**gradients, "beta": gradients["beta"] * 1.001}
+
+    ((_, found),) = backward_residual(SIZE, random.Random(0), scaled).items()
+    assert [name for name, residual in found.items() if residual] == ["dbeta"]
+
+
+def test_the_chunk_size_is_put_back():
+    with chunks_of(5):
+        assert (chunk.CHUNK_SIZE, chunk.SPAN, vars(differentiable)["CHUNK_SIZE"]) == (5, 40, 5)
+    assert (chunk.CHUNK_SIZE, chunk.SPAN, vars(differentiable)["CHUNK_SIZE"]) == (32, 256, 32)
+
+
+def test_every_mutant_is_refuted_by_a_residual():
+    made = load()["torch_chunk_equals_recurrence"]
+    for mutant in made.mutants:
+        checked = made.check_step(mutant)
+        assert checked.verdict.value == "holds"
+        assert "Error" not in checked.residual
