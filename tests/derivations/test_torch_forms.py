@@ -78,9 +78,9 @@ def test_a_decay_is_a_power_that_multiplies_the_memory():
     [
         (chunk.forward, "o, scale)", "o, scale * 1.001)", " o: "),
         (sequences.forward, "S[group.numbers] = ", "S[group.numbers.flip(0)] = ", ""),
-        (chunk._gates, "column = (span.n, B * HV, span.C, 1)", "column = (span.n, B * HV, span.C, 1); g = g * 2", " o: "),
+        (chunk._gates, "span.cut(g).to(wide)", "2 * span.cut(g).to(wide)", " o: "),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_forward_pass_is_named_with_its_sizes(code, right, wrong, place):
     size = Size(11, 3, 2, 4, HV=2, lengths=(4, 4))
     assert is_zero(forward_residual(size, random.Random(0), forward))
