@@ -34,6 +34,7 @@ COMPARED = {
     "ut_transform_makes_the_wy_form",
     "gated_chunk_equals_recurrence",
     "ut_transform_is_the_gated_triangular_system",
+    "gate_moves_through_the_triangular_system",
     "chunk_by_channel_equals_recurrence",
     "outputs_are_effective_attention",
     "narrower_rules_keep_what_wider_ones_break",

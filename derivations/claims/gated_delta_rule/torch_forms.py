@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from derivations.claim import Code
+from derivations.engines import arrays
 from derivations.engines.algebra import Algebra, equation
 from derivations.models import torch_sizes
 from derivations.models.torch_sizes import EVERY_CHUNK_SIZE, GATES, HEADS, PACKED, REAL, SPANS, TOKEN_BY_TOKEN, Size
@@ -127,21 +128,36 @@ def errors_gated_twice() -> Any:
     return ((one + B @ M) @ (B @ B @ e) - B @ ((one + M @ B) @ e)).normal()
 
 
+def _recurrence(form: str) -> Callable[[], str]:
+    """Return a function that prints what a form computes: the reference's step, in words."""
+
+    def statement() -> str:
+        a = Algebra("alpha_t beta_t")
+        alpha, beta = a.all_scalars()
+        S, q, k, v = a.matrix("S_{t-1}", "V", "K"), a.vector("q_t", "K"), a.vector("k_t", "K"), a.vector("v_t", "V")
+        x = arrays.token(q=q, k=k, v=v, decay=alpha, erase=beta, write=beta)
+        memory, output = reference.step(arrays.Array(S, 2), x, exp=arrays.exp)
+        left = a.matrix("S_t", "V", "K"), a.vector("o_t", "V")
+        return rf"{form}, \quad {equation(left[0], memory.word)}, \quad {equation(left[1], output.word)}"
+
+    return statement
+
+
 EXACTLY = (
     r"Sums, products and casts do not round: entries are integers mod p, and $e^g$ is a power, so that "
-    r"$e^{g + h} = e^g e^h$.",
+    r"$e^{g + h} = e^g e^h$; $\alpha_t = e^{g_t}$.",
 )
 
 # The chunk form, forward.
 
 
 @claim(
-    statement=r"\operatorname{torch\_chunk}(q, k, v, g, \beta, S_0) = \operatorname{recurrent}(S_0, x)",
+    statement=_recurrence(r"\operatorname{torch\_chunk}(q, k, v, g, \beta, S_0) = (o, S_T)"),
     assumptions=EXACTLY,
     scope=torch_sizes.scope(EVERY_CHUNK_SIZE, degree=FORWARD),
     engine="aten",
     source=cite("2412.06464", "sec. 3.3"),
-    code=(*_code("chunk.forward", "sequences.forward"), reference.recurrent),
+    code=(*_code("chunk.forward", "sequences.forward"), reference.recurrent, reference.step),
     uses=("gated_chunk_equals_recurrence", "gate_moves_through_the_triangular_system"),
     needs=("torch",),
 )
@@ -254,12 +270,12 @@ def key_of_the_next_head(rng: random.Random) -> Any:
 
 
 @claim(
-    statement=r"\operatorname{torch\_recurrent}(q, k, v, g, \beta, S_0) = \operatorname{recurrent}(S_0, x)",
+    statement=_recurrence(r"\operatorname{torch\_recurrent}(q, k, v, g, \beta, S_0) = (o, S_T)"),
     assumptions=EXACTLY,
     scope=torch_sizes.scope(TOKEN_BY_TOKEN, degree=FORWARD, primes=3),
     engine="aten",
     source=cite("2412.06464", "eq. 10"),
-    code=(*_code("recurrent.recurrent", "sequences.steps"), reference.recurrent),
+    code=(*_code("recurrent.recurrent", "sequences.steps"), reference.recurrent, reference.step),
     needs=("torch",),
 )
 def torch_recurrent_equals_recurrence(rng: random.Random) -> Any:
@@ -298,12 +314,12 @@ def query_of_the_token_before(rng: random.Random) -> Any:
 
 
 @claim(
-    statement=r"\operatorname{differentiable\_chunk}(q, k, v, g, \beta, S_0) = \operatorname{recurrent}(S_0, x)",
+    statement=_recurrence(r"\operatorname{differentiable\_chunk}(q, k, v, g, \beta, S_0) = (o, S_T)"),
     assumptions=EXACTLY,
     scope=torch_sizes.scope(EVERY_CHUNK_SIZE[::4], degree=FORWARD),
     engine="aten",
     source=cite("2412.06464", "sec. 3.3"),
-    code=(*_code("differentiable.chunk"), reference.recurrent),
+    code=(*_code("differentiable.chunk"), reference.recurrent, reference.step),
     uses=("gated_chunk_equals_recurrence",),
     needs=("torch",),
 )
@@ -341,7 +357,7 @@ def read_before_the_decay(rng: random.Random) -> Any:
 
 
 @claim(
-    statement=(
+    statement=_recurrence(
         r"\operatorname{torch\_backward}(q, k, v, g, \beta, S_0, \dot o, \dot S_T) = "
         r"\nabla \bigl(\langle \dot o, o \rangle + \langle \dot S_T, S_T \rangle\bigr)"
     ),
@@ -349,7 +365,7 @@ def read_before_the_decay(rng: random.Random) -> Any:
     scope=torch_sizes.scope(EVERY_CHUNK_SIZE[::2], degree=BACKWARD),
     engine="aten",
     source=cite("2412.06464", "sec. 3.3, differentiated by hand here"),
-    code=(*_code("chunk.backward", "sequences.backward"), reference.recurrent),
+    code=(*_code("chunk.backward", "sequences.backward"), reference.recurrent, reference.step),
     uses=("torch_chunk_equals_recurrence",),
     needs=("torch",),
 )
