@@ -13,12 +13,12 @@ from app import uploads
 from app.cache import Once
 from app.choice import Choice, Origin, Stage
 from app.player import payload
-from gdn_core.equation import tex, tex_gates
+from gdn_core.equation import letters, tex, tex_gates
 from gdn_core.lab import metrics, scenarios
 from gdn_core.lab.scenarios import Scenario
 from gdn_core.lab.trajectory import Trajectory, trajectory
 from gdn_core.lab.worker.pool import LaunchError
-from gdn_core.rules import RULES
+from gdn_core.rules import RULES, Gate, WriteRule
 
 MOST_BYTES = 256 * 2**20  # of what is kept
 REFUSALS = (TypeError, ValueError, LaunchError)  # raised by the checks and by launches, with a message for the page
@@ -52,6 +52,14 @@ class Picture:
     def titles(self) -> list[str]:
         """The titles of the rules, in order."""
         return [rule.title for rule in self.trajectory.rules]
+
+    @property
+    def overflow_notes(self) -> list[str]:
+        """Say which memories overflow, a sentence each."""
+        return [
+            f"{title} overflows float32 at token {t}: entries that are not finite are hatched, or left out."
+            for title, t in self.overflows.items()
+        ]
 
 
 _once = Once(MOST_BYTES)
@@ -150,13 +158,30 @@ def tokens(choice: Choice, upload: uploads.Upload | None = None) -> Scenario:
     return _once.get((choice.numbers(), "tokens"), lambda: replace(scenario(choice, upload), whole=None))
 
 
+def rules(choice: Choice) -> list[WriteRule]:
+    """Return the rules of a choice, as it discretises them."""
+    found = [RULES[slug] for slug in choice.rules]
+    method = choice.discretisation
+    return [rule.discretised(method) if rule.discretisation and method else rule for rule in found]
+
+
 def equations(choice: Choice) -> list[str]:
-    """Return the equation of each rule, in TeX, as the choice discretises it."""
+    """Return the equation of each rule, in TeX."""
+    return [r",\quad ".join(filter(None, (tex(rule), tex_gates(rule)))) for rule in rules(choice)]
+
+
+def gates(choice: Choice, picture: Picture) -> list[dict[str, tuple[float, float]]]:
+    """Return the least and the largest of each gate of each rule, over the tokens and channels that are shown.
+
+    The names are the letters of the equation, in TeX; a rule without gates has none.
+    """
     found = []
-    for rule in (RULES[slug] for slug in choice.rules):
-        if rule.discretisation and choice.discretisation:
-            rule = rule.discretised(choice.discretisation)
-        found.append(r",\quad ".join(filter(None, (tex(rule), tex_gates(rule)))))
+    for rule, x in zip(rules(choice), picture.trajectory.tokens, strict=True):
+        token = letters(rule)[1]
+        given = ((token.g, np.exp(x.g)), (token.b, x.b), (token.w, x.w))
+        found.append(
+            {letter.tex: (float(np.min(n)), float(np.max(n))) for letter, n in given if letter.width is not Gate.NONE}
+        )
     return found
 
 

@@ -1,22 +1,88 @@
-"""A picture as files: every array, the numbers of each token, and the Python that makes them again."""
+"""A picture as files: every array, the numbers of each token, the Python that makes them again, and what it is called."""
 
 from __future__ import annotations
 
 import csv as csv_module
 import io
 import re
+import unicodedata
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 
-from app import compute
-from app.choice import Choice
+from app import compute, link
+from app.choice import Choice, Origin
+from app.player.caption import Caption, Line
+from gdn_core.equation import text
 from gdn_core.lab import scenarios
 
+MOST_BYTES = 80  # of a part of a name: file systems take 255 for all of it
 
-def name(picture: compute.Picture) -> str:
-    """Name a picture's files, by its title in letters that every file system takes."""
-    return re.sub(r"[^a-z0-9]+", "-", picture.scenario.title.lower()).strip("-")
+
+def name(choice: Choice, picture: compute.Picture) -> str:
+    """Name a picture's files in letters that every file system takes, without an ending.
+
+    Arrays are named after their file, their keys' array, sequence, head and window.
+    """
+    if choice.origin is not Origin.ARRAYS:
+        return choice.preset if choice.origin is Origin.PRESET else str(choice.origin)
+    first, *others = (file.name.rpartition(".")[0] or file.name for file in choice.files)
+    file = f"{first} and {len(others)} more" if others else first
+    return "_".join(_plain(part) for part in (file, *_part_shown(choice, picture, leave_out=first)))
+
+
+def title(choice: Choice, picture: compute.Picture) -> str:
+    """Say in words what a picture shows."""
+    if choice.origin is not Origin.ARRAYS:
+        return picture.scenario.title
+    files = ", ".join(file.name for file in choice.files)
+    return ", ".join((files, *_part_shown(choice, picture)))
+
+
+def _part_shown(choice: Choice, picture: compute.Picture, leave_out: str = "k") -> list[str]:
+    """Say which part of an upload is shown; an array called ``leave_out``, or just k, is not named."""
+    reading = picture.scenario.reading
+    keys = dict(reading.names).get("k", "") if reading else ""
+    start, stop = picture.scenario.window
+    return [
+        *([keys] if keys not in ("", "k", leave_out) else []),
+        *([f"sequence {choice.batch}"] if choice.batch else []),
+        f"head {choice.head}",
+        f"tokens {start} to {stop - 1}",
+    ]
+
+
+def _plain(part: str) -> str:
+    """Return a part of a name in letters, digits and hyphens, of any script."""
+    letters = re.sub(r"\W+", "-", unicodedata.normalize("NFC", part)).strip("-")
+    return letters.encode()[:MOST_BYTES].decode(errors="ignore") or "unnamed"
+
+
+def caption(choice: Choice, picture: compute.Picture, page: str) -> Caption:
+    """Return what a saved picture says beside the memories.
+
+    Args:
+        choice, picture: what is shown.
+        page: the address of the lab; "" where it is not known.
+    """
+    said = zip(compute.equations(choice), compute.gates(choice, picture), strict=True)
+    return Caption(
+        name=name(choice, picture),
+        title=title(choice, picture),
+        rules=tuple(Line(equation=text(equation), gates=_gates(gates)) for equation, gates in said),
+        link=link.address(page, choice),
+        notes=tuple(link.left_out(choice)),
+    )
+
+
+def _gates(gates: dict[str, tuple[float, float]]) -> str:
+    """Write the gates of a rule, each as a number or as the two between which it lies."""
+    written = []
+    for letter, (least, most) in gates.items():
+        low, high = f"{least:.4g}", f"{most:.4g}"
+        written.append(f"{text(letter)} = {low}" if low == high else f"{text(letter)} from {low} to {high}")
+    return ", ".join(written) or "no gates"
 
 
 def npz(picture: compute.Picture) -> bytes:
@@ -39,20 +105,27 @@ def npz(picture: compute.Picture) -> bytes:
 
 def csv(choice: Choice, picture: compute.Picture) -> bytes:
     """Return the numbers of each token under each rule as a .csv file."""
-    rows = [row | {"label": _cell(row["label"])} for row in compute.numbers(choice, picture)]
+    rows = numbers(choice, picture)
     file = io.StringIO()
     writer = csv_module.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    return file.getvalue().encode()
+    return file.getvalue().encode(errors="replace")
 
 
-def _cell(text: str) -> str:
-    """Return a text as a cell that no spreadsheet takes for a formula.
+def numbers(choice: Choice, picture: compute.Picture) -> list[dict[str, Any]]:
+    """Return the numbers of each token under each rule, a dict a row, for a table that may end in a spreadsheet."""
+    return [row | {"label": cell(row["label"])} for row in compute.numbers(choice, picture)]
 
-    Source: OWASP, CSV Injection: a cell that begins with = + - @, a tab or a carriage return is run as one.
+
+def cell(words: str) -> str:
+    """Return a text as a cell that no spreadsheet takes for a formula. A number stays one.
+
+    Source: OWASP, CSV Injection: a cell that begins with = + - @, also full-width ones, a tab, a carriage return or a
+    line feed is run as one. Blanks before it do not count here: some programs strip them.
     """
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    formula = words.startswith(("\t", "\r", "\n")) or words.lstrip().startswith(tuple("=+-@＝＋－＠"))
+    return f"'{words}" if formula and not re.fullmatch(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", words) else words
 
 
 def python(choice: Choice, picture: compute.Picture) -> bytes:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from enum import StrEnum
 from typing import Any
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from app.choice import (
     FIRST,
@@ -77,6 +78,21 @@ def to_query(choice: Choice) -> dict[str, str]:
         if getattr(choice, name) != getattr(base, name):
             query[short] = str(getattr(choice, name))
     return query or {"preset": FIRST}  # a link that says nothing is a first visit's
+
+
+def address(page: str, choice: Choice) -> str:
+    """Return the address that opens what a choice shows, whatever is drawn below it.
+
+    Args:
+        page: the address of the lab; "" where it is not known.
+        choice: what is shown. Its token is left out: ``&t=`` and a token may be added.
+    """
+    place = urlsplit(page)
+    if place.scheme not in ("http", "https"):
+        return ""
+    bare = choice.numbers()
+    query = to_query(replace(bare, panel=starting(bare.origin, bare.preset).panel))
+    return urlunsplit((place.scheme, place.netloc, place.path, urlencode(query), ""))
 
 
 def left_out(choice: Choice) -> list[str]:

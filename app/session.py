@@ -170,6 +170,11 @@ def chosen(**drawn: Any) -> Choice:
     )
 
 
+def address() -> str:
+    """Return the address at which the visitor has the lab, without a query; "" where it is not known."""
+    return st.context.url or ""
+
+
 def elsewhere() -> None:
     """Note that another page than the lab is shown; the lab's choice stays."""
     if SESSION in st.session_state:

@@ -7,6 +7,7 @@ changes every page.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -206,6 +207,33 @@ def tex_gates(rule: WriteRule) -> str | None:
         return rf"\bar A{t} = {ssm.mamba(A, delta, exp=_exp)[0].tex}"
     decay, factor = ssm.zoh(A, delta, exp=_exp, phi1=_phi1)
     return rf"\bar A{t} = {decay.tex}, \quad \bar B{t} = {factor.tex}"
+
+
+_GREEK = {"alpha": "α", "beta": "β", "gamma": "γ", "phi": "φ", "Delta": "Δ"}
+_SIGNS = {rf"\\{name}(?![A-Za-z])": letter for name, letter in _GREEK.items()} | {
+    r"\\operatorname\{(\w+)\}": r"\1",
+    r"\\frac\{([^{}]*)\}\{([^{}]*)\}": r"(\1) / (\2)",
+    r"\\bar (\w)": "\\1\u0304",
+    r"\\odot": "∘",
+    r"\\(left|right|quad)(?![A-Za-z])": "",
+    r"\\exp": "exp",
+    r"\^\\top": "ᵀ",
+    r"_\{t-1\}": "ₜ₋₁",
+    "_t": "ₜ",
+    "-": "−",
+}
+
+
+def text(printed: str) -> str:
+    r"""Write what :func:`tex`, :func:`tex_gates` and :func:`tex_output` print in letters that need no typesetting.
+
+    >>> from gdn_core.rules import GATED_DELTANET
+    >>> print(text(tex(GATED_DELTANET)))
+    Sₜ = αₜ Sₜ₋₁ (I − βₜ kₜ kₜᵀ) + βₜ vₜ kₜᵀ
+    """
+    for pattern, sign in _SIGNS.items():
+        printed = re.sub(pattern, sign, printed)
+    return " ".join(printed.split())
 
 
 @dataclass(frozen=True)

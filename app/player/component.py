@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 
 import streamlit as st
 from streamlit.components.v2.types import ComponentRenderer
 
-HERE = Path(__file__).parent
-# Joined in this order they are one module.
-SCRIPTS = ("replay.js", "picture.js", "cards.js", "tip.js", "answers.js", "charts.js", "player.js")
+from app.player.caption import Caption, behind
+from app.player.source import source
 
 
 @cache
 def _mount() -> ComponentRenderer:
     """Register the component once; each runtime that shows it registers it again by itself."""
-    return st.components.v2.component(
-        "memory-player",
-        html=(HERE / "player.html").read_text(encoding="utf-8"),
-        css=(HERE / "player.css").read_text(encoding="utf-8"),
-        js="\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS),
-    )
+    return st.components.v2.component("memory-player", **source()._asdict())
 
 
 def player(
@@ -33,6 +25,7 @@ def player(
     token: int = 0,
     visit: int = 0,
     moving: bool = False,
+    caption: Caption = Caption(),  # noqa: B008  # it is frozen
     on_rest: Callable[[], None] = lambda: None,
 ) -> None:
     """Show the memories of one to four rules and scrub through their tokens, without asking the server.
@@ -50,12 +43,13 @@ def player(
         visit: any number; another one than the last sends the player to ``token``.
         moving: begin by showing the stages of ``token`` again and again, until a person does something or it has been
             seen a few times; not where the visitor asks for reduced motion. Nothing of it is reported.
+        caption: what a saved picture says beside the memories.
         on_rest: called before the rerun in which the token at rest is another one. The session state's
             ``[key]["rest"]`` is then ``{"token": t, "visit": v, "digest": d}``: the token, the visit that it belongs
             to, and the digest of the payload that was shown.
     """
     _mount()(
-        data=payload + struct.pack("<iii", token, visit, moving) + key.encode(),
+        data=behind(payload, key=key, token=token, visit=visit, moving=moving, caption=caption),
         key=key,
         default={"rest": None},
         on_rest_change=on_rest,

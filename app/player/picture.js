@@ -86,8 +86,22 @@ function number(x, digits = 4) {
   return (x < 0 ? "\u2212" : "") + text.replace("e-", "e\u2212");
 }
 
-/** Compose what the player shows at twice its size. */
-function picture({ memories, V, K, T, t, label, limit, bend, unit, colours, numbers }) {
+/** Break a text into lines that have room, at spaces where there are any. */
+function wrapped(context, text, room) {
+  const lines = [""];
+  const fits = (more) => context.measureText(lines.at(-1) + more).width <= room;
+  for (const word of text.split(/(?<= )/)) {
+    if (lines.at(-1) && !fits(word.trimEnd())) lines.push("");
+    for (const part of fits(word.trimEnd()) ? [word] : word) {
+      if (lines.at(-1) && !fits(part)) lines.push("");
+      lines[lines.length - 1] += part;
+    }
+  }
+  return lines;
+}
+
+/** Compose what the player shows at twice its size, with its title, its rules in words and the link that opens it. */
+function picture({ memories, V, K, T, t, label, limit, bend, unit, colours, numbers, caption }) {
   const [column, high, low] = memories.length === 1 ? [556, 520, 260] : [272, 340, 150];
   const gap = 28;
   const margin = 32;
@@ -103,12 +117,24 @@ function picture({ memories, V, K, T, t, label, limit, bend, unit, colours, numb
   const top = 84;
   const strip = memories.some(({ z }) => z) ? 30 : 0;
   const below = top + 44 + bigHeight + 30 + strip;
-  const height = below + 2 * (smallHeight + 26) + 100;
+  const figures = below + 2 * (smallHeight + 26) + 32;
 
   const canvas = document.createElement("canvas");
+  const c = canvas.getContext("2d");
+  const broken = (text, room, size, weight = 400) => {
+    c.font = `${weight} ${size}px ${colours.font}`;
+    return text ? wrapped(c, text, room) : [];
+  };
+  const title = broken(caption.title, width - 2 * margin, 18, 600);
+  const words = caption.rules.map(({ equation, gates }) => [...broken(equation, column, 12), ...broken(gates, column, 12)]);
+  const link = caption.link && `${caption.link}&t=${t}`;
+  const foot = [...caption.notes, link].flatMap((text) => broken(text, width - 2 * margin, 11));
+  const above = 26 * title.length; // the title stands above the rest
+  const ruled = 17 * Math.max(0, ...words.map(({ length }) => length)); // below each rule's numbers
+  const bottom = figures + ruled + 44; // of the rest
+  const height = above + bottom + 15 * foot.length + 24;
   canvas.width = 2 * width;
   canvas.height = 2 * height;
-  const c = canvas.getContext("2d");
   c.scale(2, 2);
   c.imageSmoothingEnabled = false;
   c.fillStyle = colours.background;
@@ -130,6 +156,8 @@ function picture({ memories, V, K, T, t, label, limit, bend, unit, colours, numb
     c.strokeRect(x - 0.5, y - 0.5, w + 1, h + 1);
   };
 
+  title.forEach((line, n) => write(line, margin, 42 + 26 * n, { size: 18, weight: 600 }));
+  c.translate(0, above);
   write(`t = ${t}`, margin, 46, { size: 20, weight: 600 });
   write(`of 0 to ${T - 1}`, margin + 78, 46, { size: 13, alpha: 0.65 });
   write(label, margin, 66, { size: 14, room: width - 2 * margin - 300 });
@@ -161,13 +189,14 @@ function picture({ memories, V, K, T, t, label, limit, bend, unit, colours, numb
       matrix(memory.maps[name], left, y + 12, smallWidth, smallHeight);
       write(`${sign} ${name}`.trim(), left, y + smallHeight + 26, { size: 11 });
     });
-    const y = below + 2 * (smallHeight + 26) + 32;
-    write(numbers(memory).join("   "), x, y, { size: 12, room: column });
+    write(numbers(memory).join("   "), x, figures, { size: 12, room: column });
+    words[r]?.forEach((line, n) => write(line, x, figures + 20 + 17 * n));
   });
-  write("decayed \u2212 taken = erased,  erased + added = written,  taken = read k\u1d40,  added = (w v) k\u1d40", margin, height - 24, {
+  write("decayed \u2212 taken = erased,  erased + added = written,  taken = read k\u1d40,  added = (w v) k\u1d40", margin, bottom, {
     size: 11,
     alpha: 0.65,
   });
+  foot.forEach((line, n) => write(line, margin, bottom + 20 + 15 * n, { size: 11 }));
   return canvas;
 }
 

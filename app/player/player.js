@@ -35,8 +35,8 @@ class Player {
 
   // What comes from the page.
 
-  receive({ header, floats, token, visit, moving, key }, report) {
-    this.report = report;
+  receive({ header, floats, token, visit, moving, key, caption }, report) {
+    Object.assign(this, { report, caption });
     this.still();
     const first = this.digest === undefined;
     if (header.digest !== this.digest) this.load(header, floats);
@@ -355,17 +355,17 @@ class Player {
   }
 
   save() {
-    const { memories, t } = this;
+    const { caption, t } = this;
     const numbers = (memory) => Object.keys(NUMBERS).map((name) => `${NUMBERS[name]} ${number(memory.norm(name))}`);
     picture({ ...this, label: this.labels[t], numbers }).toBlob((blob) => {
-      const link = make("a", { href: URL.createObjectURL(blob), download: `${memories.map(({ slug }) => slug).join("-")}-t${t}.png` });
+      const link = make("a", { href: URL.createObjectURL(blob), download: `${caption.name}_t-${t}.png` });
       link.click();
       setTimeout(() => URL.revokeObjectURL(link.href), 10000);
     });
   }
 }
 
-export default function ({ data, parentElement, setStateValue }) {
+export default function mount({ data, parentElement, setStateValue }) {
   const root = parentElement.querySelector(".player");
   if (!players.has(root)) players.set(root, new Player(root));
   const player = players.get(root);

@@ -6,7 +6,7 @@
 const fround = Math.fround;
 const MAX_KEPT = 16 * 2 ** 20; // floats of states kept, 64 MB; beyond that every nth state, and the rest on demand
 
-/** Read a buffer that app.player.payload.encode made, and what app.player.player put behind it. */
+/** Read a buffer that app.player.payload.encode made, and what app.player.caption.behind put behind it. */
 function decode(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const text = (start, end) => new TextDecoder().decode(bytes.subarray(start, end));
@@ -15,7 +15,7 @@ function decode(bytes) {
   const end = start + 4 * header.floats;
   const floats = new Float32Array(bytes.slice(start, end).buffer); // a copy, so that it is aligned
   const [token, visit, moving] = [0, 4, 8].map((n) => view.getInt32(end + n, true));
-  return { header, floats, token, visit, moving: moving > 0, key: text(end + 12) };
+  return { header, floats, token, visit, moving: moving > 0, ...JSON.parse(text(end + 12)) };
 }
 
 /** One rule's memory at every token. */

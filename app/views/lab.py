@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from app import compute, link, session, uploads
+from app import compute, export, link, session, uploads
 from app.choice import OPENING, Choice, Origin
 from app.markdown import plain
 from app.player import player
@@ -137,16 +137,20 @@ def view(choice: Choice, picture: compute.Picture, *, headed: bool) -> None:
     run, (T, V, K) = picture.trajectory.run, picture.trajectory.sizes
     token, visit = session.kept().player
     moving = opening and token == OPENING.token
-    player(picture.payload, key=session.PLAYER, token=token, visit=visit, moving=moving, on_rest=session.rest)
+    player(
+        picture.payload,
+        key=session.PLAYER,
+        token=token,
+        visit=visit,
+        moving=moving,
+        caption=export.caption(choice, picture, session.address()),
+        on_rest=session.rest,
+    )
     if opening:
         st.markdown(f"## {scenario.title}\n{scenario.look_for}")
     for note in (*scenario.notes, *link.left_out(choice)):
         st.caption(plain(note))
-    notes = [
-        f"{title} overflows float32 at token {t}: entries that are not finite are hatched, or left out."
-        for title, t in picture.overflows.items()
-    ]
-    for note in notes:
+    for note in picture.overflow_notes:
         st.caption(note)
     refused = " ".join(f"{BACKENDS.get(name, name)}: {why}." for name, why in run.refusals.items())
     with st.container(horizontal=True, vertical_alignment="center"):

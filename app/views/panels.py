@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 
-from app import compute, export, figures, session, table
+from app import compute, export, figures, offline, session, table
 from app.choice import Choice, Origin, Panel, Stage
 from app.markdown import plain
 from app.views.controls import one_of
@@ -43,7 +44,7 @@ def below(choice: Choice, picture: compute.Picture) -> None:
     elif panel is Panel.SPECTRUM:
         _spectrum(choice, picture)
     elif panel is Panel.MOMENT:
-        shown["stage"] = _moment(picture)
+        shown["stage"] = _moment(choice, picture)
     else:
         _numbers(choice, picture)
     session.watched(**shown)
@@ -54,6 +55,7 @@ def _recall(choice: Choice, picture: compute.Picture) -> None:
     _chart(
         figures.recall(errors, picture.titles, picture.scenario.labels, palette=figures.THEMED),
         "How far each rule's answer to every key written so far is from the value written last under it",
+        f"{export.name(choice, picture)}_recall",
     )
 
 
@@ -62,6 +64,7 @@ def _norm_and_rank(choice: Choice, picture: compute.Picture) -> None:
     _chart(
         figures.norm_and_rank(norm, rank, picture.titles, palette=figures.THEMED),
         "Frobenius norm and effective rank of each rule's memory after every token",
+        f"{export.name(choice, picture)}_norm-and-rank",
     )
 
 
@@ -69,10 +72,11 @@ def _spectrum(choice: Choice, picture: compute.Picture) -> None:
     _chart(
         figures.spectrum(compute.spectrum(choice, picture), picture.titles, palette=figures.THEMED),
         "Eigenvalues of each token's transition under each rule",
+        f"{export.name(choice, picture)}_spectrum",
     )
 
 
-def _moment(picture: compute.Picture) -> Stage:
+def _moment(choice: Choice, picture: compute.Picture) -> Stage:
     last, at_rest = len(picture.scenario.labels) - 1, session.kept().choice.token
     token = last if at_rest < 0 else min(at_rest, last)
     label = f"Token {token}, {plain(picture.scenario.labels[token])}: the memory"
@@ -83,15 +87,18 @@ def _moment(picture: compute.Picture) -> Stage:
         limit=picture.limit,
         palette=figures.THEMED,
     )
-    _chart(figure, f"The memory of each rule, {STAGES[stage]}, at token {token}")
+    named = f"{export.name(choice, picture)}_t-{token}_{stage}"
+    _chart(figure, f"The memory of each rule, {STAGES[stage]}, at token {token}", named)
     return stage
 
 
 def _numbers(choice: Choice, picture: compute.Picture) -> None:
-    name = export.name(picture)
+    name, page = export.name(choice, picture), session.address()
+    at_rest = replace(choice, token=session.kept().choice.token)
     files = {
         f"{name}.npz": ("Every array (NPZ)", lambda: export.npz(picture)),
         f"{name}.csv": ("Numbers of each token (CSV)", lambda: export.csv(choice, picture)),
+        f"{name}.html": ("The player, to open offline (HTML)", lambda: offline.html(at_rest, picture, page)),
         f"{name.replace('-', '_')}.py": ("The Python that makes them", lambda: export.python(choice, picture)),
     }
     with st.container(horizontal=True):
@@ -100,10 +107,14 @@ def _numbers(choice: Choice, picture: compute.Picture) -> None:
         if choice.origin is not Origin.TABLE and st.button("Edit these tokens", icon=":material/edit:", key="edit"):
             session.start_table(table.of(picture.scenario))
             st.rerun()
-    st.caption("The picture is saved as PNG by the player above, and by the camera of a figure.")
-    st.dataframe(compute.numbers(choice, picture), hide_index=True)
+    st.caption(
+        f"The HTML file holds the player and its data, about {offline.size(picture) / 1e6:.1f} MB, and asks no server "
+        "for anything. The picture is saved as PNG by the player above, and by the camera of a figure."
+    )
+    st.dataframe(export.numbers(choice, picture), hide_index=True)
 
 
-def _chart(figure: Any, description: str) -> None:
+def _chart(figure: Any, description: str, name: str) -> None:
     figure.update_layout(dragmode=False)  # a swipe scrolls the page; the buttons of the chart zoom
-    st.plotly_chart(figure, alt=description, config={"displaylogo": False, "scrollZoom": False})
+    config = {"displaylogo": False, "scrollZoom": False, "toImageButtonOptions": {"filename": name}}
+    st.plotly_chart(figure, alt=description, config=config)

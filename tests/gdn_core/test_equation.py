@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gdn_core import equation, reference
-from gdn_core.equation import tex, tex_gates, tex_output, written
+from gdn_core.equation import tex, tex_gates, tex_output, text, written
 from gdn_core.rules import RULES, Discretisation, Gate, WriteRule
 
 ANSWER = r"\left(I - \beta_t k_t k_t^\top\right) + \beta_t v_t k_t^\top"
@@ -32,6 +32,27 @@ PRINTED = {
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 def test_a_rule_prints_as_its_paper_has_it(rule: WriteRule) -> None:
     assert tex(rule) == PRINTED[rule.slug]
+
+
+PLAIN = {
+    "linear-attention-normalised": "Sₜ = Sₜ₋₁ + vₜ φ(kₜ)ᵀ",
+    "s4": "Sₜ = Ā ∘ Sₜ₋₁ + B̄ ∘ (vₜ kₜᵀ)",
+    "retnet": "Sₜ = γ Sₜ₋₁ + vₜ kₜᵀ",
+    "gated-deltanet-2": "Sₜ = Sₜ₋₁ diag(αₜ) (I − (bₜ ∘ kₜ) kₜᵀ) + (wₜ ∘ vₜ) kₜᵀ",
+}
+
+
+@pytest.mark.parametrize("slug", PLAIN)
+def test_a_rule_is_written_in_plain_letters(slug: str) -> None:
+    assert text(tex(RULES[slug])) == PLAIN[slug]
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_nothing_of_tex_is_left_in_plain_letters(rule: WriteRule) -> None:
+    shown = [rule] if rule.discretisation is None else [rule.discretised(method) for method in Discretisation]
+    for one in shown:
+        for printed in (tex(one), tex_gates(one) or "", tex_output(one)):
+            assert not set(text(printed)) & set("\\{}^_"), text(printed)
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from app.player import payload
-from app.player.component import HERE as PLAYER
+from app.player.source import HERE as PLAYER
 from gdn_core.lab.trajectory import Trajectory, trajectory
 from gdn_core.rules import RULES
 from gdn_core.streams import Stream
@@ -226,7 +226,7 @@ def test_the_picture_is_saved_as_png(page: Page, tmp_path: Path) -> None:
     open_player(page, "?token=9")
     with page.expect_download() as download:
         page.get_by_role("button", name="Save PNG").click()
-    assert download.value.suggested_filename == f"{'-'.join(FOUR)}-t9.png"
+    assert download.value.suggested_filename == "memory_t-9.png"
     download.value.save_as(tmp_path / "picture.png")
     data = (tmp_path / "picture.png").read_bytes()
     assert data.startswith(b"\x89PNG\r\n\x1a\n")
