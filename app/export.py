@@ -1,4 +1,4 @@
-"""A picture as files: every array, the numbers of each token, the Python that makes them again, and what it is called."""
+"""A picture as files: its name, every array, the numbers of each token, and the Python that makes them again."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def csv(choice: Choice, picture: compute.Picture) -> bytes:
     writer = csv_module.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    return file.getvalue().encode(errors="replace")
+    return file.getvalue().encode()
 
 
 def numbers(choice: Choice, picture: compute.Picture) -> list[dict[str, Any]]:

@@ -18,12 +18,13 @@ from app.player.caption import Caption, behind
 from app.player.source import read, source
 
 THEMES = Path(__file__).parents[1] / ".streamlit" / "config.toml"
-REST = 200_000  # bytes of a file beside its data, about: most of it is the player
+PLAYER, ROW = 74_000, 100  # bytes of a file beside its data, and of a row of its table, about
 
 
 def size(picture: compute.Picture) -> int:
     """Return about how many bytes the file of a picture has: its data grows by a third in letters."""
-    return len(picture.payload) * 4 // 3 + REST
+    rows = len(picture.titles) * len(picture.scenario.labels)
+    return len(picture.payload) * 4 // 3 + PLAYER + ROW * rows
 
 
 def html(choice: Choice, picture: compute.Picture, page: str) -> bytes:
@@ -54,7 +55,7 @@ def html(choice: Choice, picture: compute.Picture, page: str) -> bytes:
         buffer=base64.b64encode(buffer).decode(),
         script=script,
     )
-    return file.encode(errors="replace")
+    return file.encode()
 
 
 def inside(text: str) -> str:
@@ -111,5 +112,5 @@ def _table(choice: Choice, picture: compute.Picture) -> Iterable[str]:
     yield f"<thead><tr>{''.join(f'<th>{escape(name)}</th>' for name in rows[0])}</tr></thead><tbody>"
     for row in rows:
         cells = (f"{x:.6g}" if isinstance(x, float) else "" if x is None else escape(str(x)) for x in row.values())
-        yield f"<tr>{''.join(f'<td dir=auto>{cell}</td>' for cell in cells)}</tr>\n"
+        yield f"<tr>{''.join(f'<td>{cell}' for cell in cells)}\n"
     yield "</tbody>"

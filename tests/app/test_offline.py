@@ -106,7 +106,7 @@ def test_a_file_says_its_rules_its_link_and_its_numbers() -> None:
 def test_the_size_that_the_page_says_is_about_that_of_the_file() -> None:
     for choice in (OPENING, Choice(rules=("deltanet", "mamba"), settings=Settings(dk=32, dv=32, T=128))):
         shown = compute.picture(choice)
-        assert len(file_of(choice)) == pytest.approx(offline.size(shown), rel=0.3)
+        assert len(file_of(choice)) == pytest.approx(offline.size(shown), rel=0.1)
 
 
 def test_a_file_has_the_colours_of_the_app_in_light_and_dark() -> None:

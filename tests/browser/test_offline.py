@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from app import compute, offline
 from app.choice import Choice, Origin, TableRow
-from gdn_core.lab.trajectory import Trajectory
 from gdn_core.lab.scenarios import Settings
+from gdn_core.lab.trajectory import Trajectory
 from tests.browser.lab_steps import numbers, save, settle, visit
 
 HOSTILE = "</script><img src=x onerror=\"document.title='run'\"><!--"
@@ -109,12 +110,13 @@ def test_it_lets_nothing_out_and_runs_no_other_script(browser: Browser, address:
 
 @pytest.mark.parametrize("width", [390, 1360])
 def test_it_fits_a_phone_and_follows_light_and_dark(opened: Page, width: int) -> None:
-    opened.set_viewport_size({"width": width, "height": 844})
     corner = "c => [...c.getContext('2d').getImageData(0, 0, 1, 1).data.subarray(0, 3)]"
     ends = []
-    for scheme in ("light", "dark"):
-        opened.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        expect(opened.locator("body")).to_have_css("background-color", {"light": "rgb(255, 255, 255)"}.get(scheme, "rgb(16, 21, 28)"))
+    opened.set_viewport_size({"width": width, "height": 844})
+    backgrounds: dict[Literal["light", "dark"], str] = {"light": "rgb(255, 255, 255)", "dark": "rgb(16, 21, 28)"}
+    for scheme, background in backgrounds.items():
+        opened.emulate_media(color_scheme=scheme)
+        expect(opened.locator("body")).to_have_css("background-color", background)
         ends.append(opened.locator("canvas.colours").evaluate(corner))
     assert ends == [[8, 54, 106], [163, 212, 255]]
     assert opened.evaluate("document.documentElement.scrollWidth") <= width
