@@ -92,7 +92,7 @@ def address(page: str, choice: Choice) -> str:
         return ""
     bare = choice.numbers()
     query = to_query(replace(bare, panel=starting(bare.origin, bare.preset).panel))
-    return urlunsplit((place.scheme, place.netloc, place.path, urlencode(query), ""))
+    return urlunsplit((place.scheme, place.netloc, place.path or "/", urlencode(query), ""))
 
 
 def left_out(choice: Choice) -> list[str]:
