@@ -18,6 +18,7 @@ ICON = (
     '<path fill="#8dbbe5" d="M1 0h1v1H1zM2 1h1v1H2zM0 2h1v1H0z"/>'
     '<path fill="#e2813c" d="M2 0h1v1H2zM0 1h1v1H0zM1 2h1v1H1zM2 2h1v1H2z"/></svg>'
 )
+# What a table's own toolbar saves as .csv is named by the hour, and its cells may be formulas: the lab has its own.
 # A wide picture needs the room that the page would leave empty around it. An animation in the header, and every element
 # fading while the page runs, would be drawn again and again while the new picture waits to be.
 STYLE = """<style>
@@ -45,6 +46,7 @@ STYLE = """<style>
 }
 .stMainBlockContainer h2 { font-size: 1.2rem; padding: 0; }
 [data-testid="stStatusWidget"] { display: none; }
+[data-testid="stElementToolbarButton"]:has([aria-label="Download as CSV"]) { display: none; }
 [data-testid="stElementContainer"][data-stale="true"] { opacity: 1 !important; transition: none !important; }
 </style>"""
 

@@ -6,11 +6,14 @@ import io
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlencode
 
 import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
+from app import link
+from app.choice import Choice, Origin, Panel, TableRow
 from gdn_core.lab import scenarios
 from tests.browser.conftest import ROOT
 from tests.browser.lab_steps import check, give, npz, numbers, press, save, settle, visit
@@ -57,6 +60,17 @@ def test_the_table_of_numbers_is_downloaded_as_csv(page: Page) -> None:
     lines = save(page, "Numbers of each token (CSV)").decode().splitlines()
     assert lines[0].startswith("rule,token,label")
     assert len(lines) == 1 + 2 * 6
+
+
+def test_no_table_saves_cells_that_are_formulas(page: Page) -> None:
+    row = TableRow("a", "b", label="=1+1")
+    table = link.to_query(Choice(origin=Origin.TABLE, table=(row,), rules=("deltanet",), panel=Panel.NUMBERS))
+    visit(page, urlencode(table))
+    assert save(page, "Numbers of each token (CSV)").decode().splitlines()[1].startswith("deltanet,0,'=1+1,")
+    expect(page.get_by_test_id("stDataFrame")).to_have_count(2)  # what is edited, and the numbers
+    buttons = page.get_by_test_id("stBaseButton-elementToolbar").filter(visible=True)
+    expect(buttons.and_(page.get_by_label("Fullscreen"))).to_have_count(2)
+    expect(buttons.and_(page.get_by_label("Download as CSV"))).to_have_count(0)
 
 
 BAD = {
