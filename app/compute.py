@@ -15,6 +15,7 @@ from app.choice import Choice, Origin, Stage
 from app.player import payload
 from gdn_core.equation import letters, tex, tex_gates
 from gdn_core.lab import metrics, scenarios
+from gdn_core.lab.answers import answers
 from gdn_core.lab.scenarios import Scenario
 from gdn_core.lab.trajectory import Trajectory, trajectory
 from gdn_core.lab.worker.pool import LaunchError
@@ -77,7 +78,7 @@ def picture(choice: Choice, upload: uploads.Upload | None = None) -> Picture:
     def make() -> Picture:
         with np.errstate(over="ignore", invalid="ignore"):  # the page says it in a sentence
             run = _run(choice, scenario(choice, upload) if choice.origin is Origin.ARRAYS else found)
-            packed = payload.of(run, found.labels, _value_names(found))
+            packed = payload.of(run, found.labels, answers(run, found.rows, found.labels))
         sizes, overflows = np.abs(run.states), {}
         limit = float(sizes.max())
         if not np.isfinite(limit):
@@ -99,12 +100,6 @@ def _run(choice: Choice, found: Scenario) -> Trajectory:
     return trajectory(
         choice.rules, found.whole, window=found.window, from_empty=found.from_empty, discretisation=method
     )
-
-
-def _value_names(found: Scenario) -> list[str]:
-    """Name the value of each token: the word that it is, or the token that it came with."""
-    named = zip(found.rows, found.labels, strict=True)
-    return [row.value if isinstance(row.value, str) else f"{label}'s value" for row, label in named]
 
 
 def ask(choice: Choice, upload: uploads.Upload | None = None) -> Future[Picture]:

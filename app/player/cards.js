@@ -31,8 +31,8 @@ function described(memory, name, moment, t) {
 }
 
 class Cards {
-  constructor(memories, { V, K, values }) {
-    Object.assign(this, { V, K, values, memories, maps: [] });
+  constructor(memories, { V, K }) {
+    Object.assign(this, { V, K, memories, maps: [] });
     this.cards = memories.map((memory, r) => this.card(memory, r));
     this.elements = this.cards.map(({ card }) => card);
   }
@@ -145,8 +145,7 @@ class Cards {
   /** Bring the words and numbers up to date. */
   say(t, moment) {
     this.memories.forEach((memory, r) => {
-      const { card, heading, zScale, gates, numbers, answer } = this.cards[r];
-      answer.textContent = answered(memory, t, this.values);
+      const { card, heading, zScale, gates, numbers } = this.cards[r];
       heading.textContent = moment === "written" ? `S after token ${t}` : `${moment}, token ${t}`;
       const [least, most] = memory.decayRange(t);
       const decay = least === most ? number(most, 3) : `${number(least, 2)}\u2026${number(most, 2)}`;

@@ -16,13 +16,14 @@ import hashlib
 import json
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from app.choice import MOST_RULES
 from gdn_core.equation import GateLetter, letters
+from gdn_core.lab.answers import Answers
 from gdn_core.lab.trajectory import Trajectory
 from gdn_core.rules import Features, Gate, WriteRule
 
@@ -69,14 +70,14 @@ class Factors:
 
 
 def encode(
-    rules: Sequence[Factors], labels: Sequence[str], *, values: Sequence[str] = (), events: Sequence[str] = ()
+    rules: Sequence[Factors], labels: Sequence[str], *, answers: Answers | None = None, events: Sequence[str] = ()
 ) -> bytes:
     """Pack one to four rules that ran the same stream.
 
     Args:
         rules: their factors, all of the same T, V and K.
         labels: a name for each token, T of them.
-        values: a name for the value of each token, T of them or none.
+        answers: what their memories answer in the values that were written, of the same tokens and rules; or nothing.
         events: what happens at each token in words, "" where nothing is to be said; T of them or none.
 
     Returns:
@@ -117,17 +118,17 @@ def encode(
                 "arrays": {name: place(array) for name, array in arrays.items()},
             }
         )
-    body = b"".join(part.tobytes() for part in parts)
     described_stream = {
         "T": T,
         "V": V,
         "K": K,
         "labels": list(labels),
-        "values": list(values),
         "events": list(events),
         "rules": described,
-        "floats": floats,
+        "answers": _named(answers, place) if answers else None,
     }
+    described_stream["floats"] = floats
+    body = b"".join(part.tobytes() for part in parts)
     # The browser compares digests to tell a rerun of the page with the same numbers from new ones.
     digest = hashlib.blake2b(json.dumps(described_stream).encode() + body, digest_size=16).hexdigest()
     header = json.dumps({"digest": digest, **described_stream}, separators=(",", ":")).encode()
@@ -140,13 +141,13 @@ def encode(
     return struct.pack("<I", len(header)) + header + body
 
 
-def of(trajectory: Trajectory, labels: Sequence[str], values: Sequence[str] = ()) -> bytes:
+def of(trajectory: Trajectory, labels: Sequence[str], answers: Answers | None = None) -> bytes:
     """Pack a run of one to four rules.
 
     Args:
         trajectory: what the kernel recorded.
         labels: a name for each token.
-        values: a name for the value of each token, or none.
+        answers: what its memories answer, or nothing.
 
     Returns:
         The buffer that :func:`app.player.player` shows.
@@ -175,7 +176,19 @@ def of(trajectory: Trajectory, labels: Sequence[str], values: Sequence[str] = ()
                 terms=terms(rule),
             )
         )
-    return encode(rules, labels, values=values, events=_events(trajectory))
+    return encode(rules, labels, answers=answers, events=_events(trajectory))
+
+
+def _named(answers: Answers, place: Callable[[Floats], dict[str, object]]) -> dict[str, object]:
+    """Describe answers: names as JSON, and by ``place`` the numbers among the other arrays."""
+    names = ("written", "asked", "left", "of", "shares", "named", "others", "total", "rest")
+    return {
+        "values": list(answers.values),
+        "glyphs": [glyph and {"thing": glyph.thing, "bits": glyph.bits} for glyph in answers.glyphs],
+        "keys": list(answers.keys),
+        "queries": list(answers.queries),
+        "arrays": {name: place(getattr(answers, name)) for name in names},
+    }
 
 
 def terms(rule: WriteRule) -> dict[str, str]:

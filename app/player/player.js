@@ -20,6 +20,7 @@ class Player {
     this.playing = false;
     this.scrubber = this.find(".scrubber");
     this.tip = new Tip(this.find(".tip"), this.find(".said"));
+    this.answers = new Answers(root);
     this.observer = new ResizeObserver(() => this.layout());
     this.scrolled = () => this.tip.follow();
     this.left = () => clearTimeout(this.timer); // back or forward: what was to be told is about a choice that is gone
@@ -62,14 +63,15 @@ class Player {
   }
 
   load(header, floats) {
-    const { T, V, K, labels, values, events, rules, digest } = header;
-    Object.assign(this, { T, V, K, labels, values, events, digest });
+    const { T, V, K, labels, events, rules, digest } = header;
+    Object.assign(this, { T, V, K, labels, events, digest });
     this.memories = rules.map((rule) => new Memory(rule, header, floats, MAX_KEPT / rules.length));
     this.peak = this.memories.reduce((peak, { peaks }) => peaks.reduce(larger, peak), 0);
     this.scrubber.max = T - 1;
     const shape = JSON.stringify([V, K, this.memories.map(({ title, z }) => [title, !!z])]);
-    if (shape === this.shape) Object.assign(this.cards, { memories: this.memories, values });
+    if (shape === this.shape) this.cards.memories = this.memories;
     else this.build();
+    this.answers.load(header, floats, this.cards.elements);
     this.shape = shape;
     this.tokens = labels.map((label, t) =>
       make("span", { class: "token", "data-t": t, dir: "auto" }, make("small", {}, String(t)), label),
@@ -148,6 +150,7 @@ class Player {
     this.find(".event").textContent = event;
     markCharts(t);
     this.cards.say(t, moment);
+    this.answers.say(t, this.colours);
     // The current token in the middle, and no more to its sides than may have room.
     this.find(".past").replaceChildren(...this.tokens.slice(Math.max(0, t - BESIDE), t));
     this.find(".here").replaceChildren(this.tokens[t]);
@@ -254,6 +257,7 @@ class Player {
   stop() {
     this.setPlaying(false);
     this.still();
+    this.answers.stop();
     clearTimeout(this.timer);
     clearInterval(this.marking);
     document.removeEventListener("click", this.clicked);

@@ -120,11 +120,11 @@ def _corrected(x: Token, S: Floats) -> Floats:
     else:
         A = np.zeros((chunks, CHUNK, CHUNK))
         _fill(A, erase, k, G)
-    inverse = _inverse(A)
+    solve = inverse(A)
     asked, rest = np.exp(G) * erase, np.exp(G[:, -1:] - G) * k
     gamma = np.exp(G[:, -1])  # [N, 1 or K]
     for n in range(chunks):
-        u = inverse[n] @ (wv[n] - asked[n] @ S.T)  # errors
+        u = solve[n] @ (wv[n] - asked[n] @ S.T)  # errors
         S = gamma[n] * S + u.T @ rest[n]
     return S
 
@@ -145,7 +145,7 @@ def _fill(A: Floats, erase: Floats, k: Floats, G: Floats) -> None:
     A[:, half:, :half] = late @ early.swapaxes(1, 2)
 
 
-def _inverse(A: Floats) -> Floats:
+def inverse(A: Floats) -> Floats:
     """Return (I + A)^-1 for strictly lower triangular A, [N, C, C], C a power of two: by rows, then by halves."""
     N, C, _ = A.shape
     if C <= HALVED:
@@ -156,7 +156,7 @@ def _inverse(A: Floats) -> Floats:
                 rows[i, :i] -= A[:, i, j] * rows[j, :i]
         return rows.transpose(2, 0, 1)
     half = C // 2
-    ends = _inverse(np.concatenate([A[:, :half, :half], A[:, half:, half:]]))
+    ends = inverse(np.concatenate([A[:, :half, :half], A[:, half:, half:]]))
     result = np.zeros_like(A)
     result[:, :half, :half], result[:, half:, half:] = ends[:N], ends[N:]
     result[:, half:, :half] = -ends[N:] @ (A[:, half:, :half] @ ends[:N])

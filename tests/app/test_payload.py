@@ -11,6 +11,8 @@ import pytest
 
 from app.player import payload
 from app.player.payload import Factors
+from gdn_core.lab.answers import answers
+from gdn_core.lab.scenarios import TokenRow
 from gdn_core.lab.trajectory import trajectory
 from gdn_core.reference import Moments, moments
 from gdn_core.rules import RULES, Discretisation, WriteRule
@@ -139,6 +141,26 @@ def test_a_normalised_rule_brings_its_normaliser_and_others_none() -> None:
     assert normalised["normaliser"][-1].min() > 0
     assert "normaliser" not in plain
     assert [(rule["decays"], rule["erases"]) for rule in header["rules"]] == [(False, False)] * 2
+
+
+def test_answers_travel_beside_the_factors_and_change_none_of_them() -> None:
+    ran = trajectory(["deltanet", "linear-attention"], stream(), backend="torch")
+    rows = [TokenRow(key="a", value=f"v{t}") for t in range(T)]
+    want = answers(ran, rows, LABELS)
+    header, decoded = decode(payload.of(ran, LABELS, want))
+    plain, without = decode(payload.of(ran, LABELS))
+    assert plain["answers"] is None
+    for mine, others in zip(decoded, without, strict=True):
+        for name, array in mine.items():
+            np.testing.assert_array_equal(array, others[name])
+    assert header["answers"]["values"] == [f"v{t}" for t in range(T)]
+    assert header["answers"]["glyphs"][0] == {"thing": "heart", "bits": "6cfefefe7c381000"}
+    data = payload.of(ran, LABELS, want)
+    (length,) = struct.unpack("<I", data[:4])
+    for name, where in header["answers"]["arrays"].items():
+        size = int(np.prod(where["shape"]))
+        got = np.frombuffer(data, "<f4", count=size, offset=4 + length + 4 * where["offset"])
+        np.testing.assert_array_equal(got.reshape(where["shape"]), getattr(want, name).astype(np.float32))
 
 
 def test_every_label_survives_and_every_array_is_aligned(factors: Factors) -> None:
