@@ -36,6 +36,7 @@ class Panel(StrEnum):
     SPECTRUM = "spectrum"
     MOMENT = "moment"
     NUMBERS = "numbers"
+    HEADS = "heads"  # of arrays alone
 
 
 class Stage(StrEnum):
@@ -159,6 +160,8 @@ class Choice:
         for name, least in (("token", -1), *((name, 0) for name in WINDOW)):
             if not least <= getattr(self, name) < 10**9:
                 raise ValueError(f"{name}: expected a whole number from {least}, got {getattr(self, name)}")
+        if self.panel is Panel.HEADS and self.origin is not Origin.ARRAYS:
+            object.__setattr__(self, "panel", Panel.RECALL)
         if self.half_life is not None:
             low, high = HALF_LIVES
             if not low <= self.half_life <= high:

@@ -16,6 +16,8 @@ from app.player import payload
 from gdn_core.equation import letters, tex, tex_gates
 from gdn_core.lab import metrics, scenarios
 from gdn_core.lab.answers import answers
+from gdn_core.lab.heads import Heads
+from gdn_core.lab.heads import heads as find_heads
 from gdn_core.lab.scenarios import Scenario
 from gdn_core.lab.trajectory import Trajectory, trajectory
 from gdn_core.lab.worker.pool import LaunchError
@@ -116,6 +118,60 @@ def inactive(choice: Choice, upload: uploads.Upload | None = None) -> frozenset[
         return tokens(choice, upload).inactive
     except REFUSALS:
         return frozenset()
+
+
+def reading(choice: Choice, upload: uploads.Upload | None = None) -> tuple[str, str]:
+    """Say how the axes of arrays were read, and how long their keys are; "" and "" where they cannot be."""
+    try:
+        found = tokens(choice, upload)
+    except REFUSALS:
+        return "", ""
+    low, middle, high = found.key_lengths
+    return found.read_as, f"Lengths of the keys shown: {low:.3g} to {high:.3g}, median {middle:.3g}."
+
+
+def heads(choice: Choice, upload: uploads.Upload | None, slug: str) -> Heads:
+    """Return what a rule makes of every head of the layer that a choice is about.
+
+    Raises:
+        ValueError: with a sentence that says what was expected and what came.
+    """
+    arrays, numbers = uploads.held(choice, upload).arrays, choice.numbers()
+    key = replace(numbers, head=0, start=0, length=0, rules=(slug,))
+    method = numbers.discretisation if RULES[slug].discretisation else None
+    return _once.get(
+        (key, "heads"),
+        lambda: find_heads(
+            arrays,
+            choice.settings,
+            RULES[slug],
+            batch=choice.batch,
+            channels=choice.channels or None,
+            reading=choice.reading,
+            discretisation=method,
+        ),
+    )
+
+
+def heads_listed(found: Heads, shown: int) -> list[dict[str, Any]]:
+    """Return heads as rows of a table; ``shown`` is the one that the player shows."""
+
+    def numbers(x: np.ndarray) -> list[float]:
+        return [float(n) for n in x if np.isfinite(n)]
+
+    return [
+        {
+            "head": head,
+            "here": "shown" if head == shown else "",
+            "norm": numbers(found.norm[head]),
+            "|S|": float(found.norm[head, -1]) if np.isfinite(found.norm[head, -1]) else None,
+            "rank": numbers(found.rank[head]),
+            "rank now": float(found.rank[head, -1]) if np.isfinite(found.rank[head, -1]) else None,
+            "half-life": float(found.half_life[head]) if np.isfinite(found.half_life[head]) else None,
+            "beta": float(found.beta[head]),
+        }
+        for head in range(len(found.norm))
+    ]
 
 
 def scenario(choice: Choice, upload: uploads.Upload | None = None) -> Scenario:

@@ -44,6 +44,7 @@ from gdn_core.rules import Discretisation
 MOST_LINK = 8_000  # characters of one packed field: browsers, proxies and chats cut long links
 DAMAGED = "it is damaged or too long, so copy the link again, whole"
 MOST_NAMED = 3  # unknown fields that a sentence names
+SPLIT = "~"  # between the names of arrays
 RESERVED = ("embed", "embed_options")  # Streamlit's own
 
 
@@ -208,14 +209,24 @@ def _written_reading(reading: Reading) -> dict[str, str]:
     """Write how arrays are read, without the defaults."""
     query = {}
     if reading.names:
-        query["names"] = json.dumps(dict(reading.names), ensure_ascii=False, separators=(",", ":"))
+        plain = not any(SPLIT in name for _, name in reading.names)
+        query["names"] = (
+            SPLIT.join(f"{role}:{name}" for role, name in reading.names)
+            if plain
+            else json.dumps(dict(reading.names), ensure_ascii=False, separators=(",", ":"))
+        )
     if reading.axes != "auto":
         query["axes"] = reading.axes
     return query | {name: "1" for name in ("normalise", "from_empty") if getattr(reading, name)}
 
 
 def _names(text: str) -> tuple[tuple[str, str], ...]:
-    """Read the roles of arrays."""
+    """Read the roles of arrays: k:keys~q:asked, or a mapping in JSON."""
+    if not text.startswith("{") and len(text) <= MOST_LINK:
+        pairs = [part.partition(":") for part in text.split(SPLIT)]
+        if not all(colon for _, colon, _ in pairs):
+            raise ValueError(f"expected a role and a name, such as k:keys, got {shown(text)}")
+        return tuple((role, name) for role, _, name in pairs)
     try:
         names = json.loads(text) if len(text) <= MOST_LINK else None
     except (json.JSONDecodeError, RecursionError) as error:

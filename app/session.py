@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 
 from app import choice as choices
 from app import link, uploads
@@ -29,7 +31,7 @@ READ = (*choices.WINDOW, "reading")  # what is chosen of an upload
 READINGS = ("axes", "normalise", "from_empty")  # fields of a reading that have a widget
 GIVEN = ("text", "table", "files", *READ, "stage")  # what no preset or origin starts anew
 PAUSE, PAUSES, FIRST_PAUSES = 0.02, 10, 50  # seconds, how often, and how often while the browser still loads scripts
-MOST_UPLOADED = LIMITS.unpacked_bytes  # bytes of the uploads kept, so that going back finds the one before
+MOST_UPLOADED = LIMITS.visitor_bytes  # bytes of the uploads kept, so that going back finds the one before
 
 
 class PlayerStart(NamedTuple):
@@ -81,9 +83,12 @@ class Session:
         drawn_controls: a run has drawn the controls.
         drawn: the digest of the picture that the browser was last given time to draw, None for none.
         drawn_whole: the digest of the picture under which all but the fragment is drawn.
+        given: what the visitor gave last, None for nothing.
         uploads: the uploads kept, by their files.
         windows: what was last chosen of each upload, by the digests of its files: a link may name that before its
             file is there.
+        taken: the files, by what Streamlit calls them, whose bytes were read and dropped.
+        lost: earlier uploads were let go of to make room.
         refused: a sentence for each file of the last upload that is not used.
         visitor: a name of this session alone, in the keys of the uploader and the table.
         good: the last choice that made a picture, None for none.
@@ -103,8 +108,11 @@ class Session:
     drawn_controls: bool = False
     drawn: str | None = None
     drawn_whole: str = ""
+    given: uploads.Upload | None = None
     uploads: dict[tuple[choices.File, ...], uploads.Upload] = field(default_factory=dict)
     windows: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
+    lost: bool = False
     refused: tuple[str, ...] = ()
     visitor: str = field(default_factory=lambda: secrets.token_hex(4))
     good: Choice | None = None
@@ -287,24 +295,64 @@ def take_upload() -> None:
     if upload_key() not in st.session_state:  # see _unseed
         return
     session, given = kept(), st.session_state[upload_key()]
-    session.refused, session.renewed = (), True
+    session.refused, session.renewed, session.lost = (), True, False
     if not given:
+        session.given = None
         _take_files(session, ())
         return
-    try:
-        read = uploads.read((file.name, file.getvalue()) for file in given)
-        session.refused = read.refused
-        if not read.files:
-            return
+    before = {one.key: one for one in session.given.given} if session.given else {}
+    read = uploads.together([before.get(file.file_id) or _read(session, file) for file in given])
+    session.given, session.refused = read, read.refused
+    uploads.SHELF.put(read)
+    if read.files:
         _take_files(session, read.files)
-    except ValueError as error:
-        session.refused = (str(error),)
+        held = session.uploads
+        held.pop(read.files, None)
+        held[read.files] = read
+        while len(held) > 1 and sum(one.bytes for one in held.values()) > MOST_UPLOADED:
+            del held[next(iter(held))]
+            session.lost = True
+    uploads.give_back_memory()
+
+
+def _read(session: Session, file: Any) -> uploads.Given:
+    """Read a file that the visitor gave, and drop its bytes, which Streamlit would keep beside the arrays."""
+    if file.file_id in session.taken:
+        refused = f"{file.name}: the server let go of it to make room. Take it away and choose it again"
+        return uploads.Given(file.file_id, choices.File(file.name[-200:], "0" * 16), refused=refused)
+    given = uploads.look(file.name, file.getvalue(), key=file.file_id)
+    session.taken.add(file.file_id)
+    file.seek(0)
+    file.truncate()
+    if context := get_script_run_ctx():
+        store: Any = context.uploaded_file_mgr
+        store.add_file(context.session_id, UploadedFileRec(file.file_id, file.name, file.type, b""))
+    return given
+
+
+def map_array(role: str, key: str) -> None:
+    """Take the array that the visitor chose for a role."""
+    touch()
+    session, given = kept(), upload()
+    if given is None or key not in st.session_state:  # see _unseed
         return
-    held = session.uploads
-    held.pop(read.files, None)
-    held[read.files] = read
-    while len(held) > 1 and sum(one.bytes for one in held.values()) > MOST_UPLOADED:
-        del held[next(iter(held))]
+    names = uploads.mapped(given, session.choice.reading, role, st.session_state[key])
+    session.choice = replace(session.choice, reading=replace(session.choice.reading, names=names))
+
+
+def says(key: str, value: Any) -> dict[str, Any]:
+    """Return the key of a widget that says what follows from the choice, and have it say so."""
+    if st.session_state.get(key) != value:
+        st.session_state[key] = value
+    return {"key": key}
+
+
+def show_head(head: int) -> None:
+    """Go to another head of the same layer."""
+    touch()
+    session = kept()
+    session.choice, session.renewed = replace(session.choice, head=head), True
+    _forget("head")
 
 
 def _take_files(session: Session, files: tuple[choices.File, ...]) -> None:
@@ -337,7 +385,9 @@ def upload_key() -> str:
 def upload(choice: Choice | None = None) -> uploads.Upload | None:
     """Return the files that a choice names, by default the visitor's last, if the visitor gave them."""
     session = kept()
-    return session.uploads.get((choice or session.choice).files)
+    if found := session.uploads.get((choice or session.choice).files):
+        uploads.SHELF.use(found)
+    return found
 
 
 def shown(choice: Choice) -> None:

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import streamlit as st
 
 from app import compute, session, table
-from app.choice import HALF_LIVES, LEAST_ALPHA, Origin, TableRow, named
-from app.markdown import plain
+from app.choice import HALF_LIVES, LEAST_ALPHA, Origin, TableRow
+from app.views.arrays import arrays
+from app.views.widgets import number, one_of, picked, slider, whole
 from gdn_core.lab.limits import LIMITS
 from gdn_core.lab.scenarios import PRESETS
 from gdn_core.rules import RULES, Discretisation, Gate, WriteRule
 
 ORIGINS = {Origin.PRESET: "Preset", Origin.TEXT: "Text", Origin.ARRAYS: "Arrays", Origin.TABLE: "Table"}
-ORDERS = {
-    "auto": "as the sizes say",
-    "BTHK": "[B, T, H, K]: tokens, then heads",
-    "BHTK": "[B, H, T, K]: heads, then tokens",
-}
 DISCRETISATIONS = {
     "": "each as published",
     Discretisation.ZOH.value: "zero-order hold, both",
     Discretisation.MAMBA.value: "Mamba's own (Δ B), both",
 }
-ABOUT_ARRAYS = (
-    "k, and any of q, v, g, beta, w and delta, as [B, T, H, K], [T, H, K] or [T, K]. Several .npy make one upload."
-)
 GATES = {"alpha": "decay α", "beta": "erase gate β", "write": "write gate w", "delta": "step Δ"}
 ABOUT_SPREAD = "How far the gates of single channels lie from the common one, in rules with a gate for each channel."
 
@@ -54,7 +46,7 @@ def controls() -> None:
                 "S4 and Mamba discretised",
                 list(DISCRETISATIONS),
                 format_func=lambda method: DISCRETISATIONS[method],
-                **_picked("discretisation", list(DISCRETISATIONS)),
+                **picked("discretisation", list(DISCRETISATIONS)),
                 on_change=session.touch,
             )
 
@@ -66,7 +58,7 @@ def _origin(origin: Origin) -> None:
             "Preset",
             list(PRESETS),
             format_func=lambda slug: PRESETS[slug].title,
-            **_picked("preset", list(PRESETS)),
+            **picked("preset", list(PRESETS)),
             on_change=session.start_preset,
         )
         if session.kept().fresh and preset != session.kept().choice.preset:
@@ -81,51 +73,9 @@ def _origin(origin: Origin) -> None:
             "Lines such as *cat = purrs* become pairs to be recalled.",
         )
     elif origin is Origin.ARRAYS:
-        _arrays()
+        arrays()
     else:
         st.caption("Edit the tokens in the table. A gate left empty there is the one set below.")
-
-
-def _arrays() -> None:
-    """Show the controls of an upload: the file, and which memory and tokens of it."""
-    st.file_uploader(
-        "Your arrays",
-        accept_multiple_files=True,
-        type=["npz", "npy", "csv", "safetensors"],
-        key=session.upload_key(),
-        on_change=session.take_upload,
-        help=" ".join((ABOUT_ARRAYS, *LIMITS.sentences())),
-    )
-    wanted = session.kept().choice.files
-    if wanted and session.upload():
-        st.caption(plain(f"In use: {named(wanted)}."))
-    st.selectbox(
-        "Order of axes",
-        list(ORDERS),
-        format_func=lambda axes: ORDERS[axes],
-        **_picked("axes", list(ORDERS)),
-        on_change=session.touch,
-    )
-    st.checkbox(
-        "Normalise keys and queries",
-        **session.widget("normalise"),
-        on_change=session.touch,
-        help="Divide each by its length, as flash-linear-attention does.",
-    )
-    st.checkbox(
-        "Begin with an empty memory",
-        **session.widget("from_empty"),
-        on_change=session.touch,
-        help="Otherwise a window begins with what the tokens before it leave.",
-    )
-    left, right = st.columns(2)
-    with left:
-        _whole("batch", 0, None, label="Sequence")
-        _whole("start", 0, None, label="First token")
-        _whole("channels", 0, LIMITS.channels, label="Channels", about="Of keys and values, the first so many; 0: all.")
-    with right:
-        _whole("head", 0, None, label="Head")
-        _whole("length", 0, LIMITS.tokens, label="Tokens", about="0 is as many as there are and fit.")
 
 
 def _gates(rules: list[WriteRule], brought: frozenset[str]) -> None:
@@ -143,21 +93,21 @@ def _gates(rules: list[WriteRule], brought: frozenset[str]) -> None:
         help="What is left of the memory after one token, or after how many tokens half of it is left.",
     )
     if given_as == "alpha":
-        _slider("alpha", LEAST_ALPHA, 1.0, 0.005, on=decays, label="Decay α", hide=True)
+        slider("alpha", LEAST_ALPHA, 1.0, 0.005, on=decays, label="Decay α", hide=True)
     else:
-        _slider("half_life", *HALF_LIVES, 0.25, on=decays, label="Half-life, tokens", hide=True)
+        slider("half_life", *HALF_LIVES, 0.25, on=decays, label="Half-life, tokens", hide=True)
     erases = "beta" not in brought and any(rule.erase is not Gate.NONE for rule in rules)
-    _slider("beta", 0.0, LIMITS.gate, 0.05, on=erases, label="Erase gate β")
+    slider("beta", 0.0, LIMITS.gate, 0.05, on=erases, label="Erase gate β")
     own = any(rule.write is not Gate.NONE and not rule.tied and not rule.discretisation for rule in rules)
     writes = "write" not in brought and own
-    _slider("write", 0.0, LIMITS.gate, 0.05, on=writes, label="Write gate w")
+    slider("write", 0.0, LIMITS.gate, 0.05, on=writes, label="Write gate w")
     steps = "delta" not in brought and any(rule.discretisation for rule in rules)
     wide = any(gate in (Gate.KEY, Gate.VALUE, Gate.MATRIX) for r in rules for gate in (r.decay, r.erase, r.write))
     left, right = st.columns(2)
     with left:
-        _number("delta", 0.0, LIMITS.delta, 0.05, on=steps, label="Step Δ")
+        number("delta", 0.0, LIMITS.delta, 0.05, on=steps, label="Step Δ")
     with right:
-        _number("spread", 0.0, 1.0, 0.1, on=wide, label="Spread", about=ABOUT_SPREAD)
+        number("spread", 0.0, 1.0, 0.1, on=wide, label="Spread", about=ABOUT_SPREAD)
 
 
 def _listed(names: list[str]) -> str:
@@ -170,65 +120,12 @@ def _sizes(origin: Origin) -> None:
     made = origin is not Origin.ARRAYS
     left, right = st.columns(2)
     with left:
-        _whole("dk", 1, LIMITS.channels, on=made, label="Key channels dₖ")
-        _whole("T", 1, LIMITS.tokens, on=origin is Origin.PRESET, label="Tokens T")
-        _number("noise", 0.0, LIMITS.noise, 0.05, on=made, label="Noise")
+        whole("dk", 1, LIMITS.channels, on=made, label="Key channels dₖ")
+        whole("T", 1, LIMITS.tokens, on=origin is Origin.PRESET, label="Tokens T")
+        number("noise", 0.0, LIMITS.noise, 0.05, on=made, label="Noise")
     with right:
-        _whole("dv", 1, LIMITS.channels, on=made, label="Value channels dᵥ")
-        _whole("seed", 0, LIMITS.seed, on=made, label="Seed")
-
-
-def one_of(label: str, options: Mapping[Any, str], name: str, changed: Callable[[], None], **looks: Any) -> Any:
-    """Show a choice of one of a few options, each by its value and what the page calls it."""
-    return st.segmented_control(
-        label,
-        list(options),
-        format_func=lambda option: options[option],
-        required=True,
-        **session.widget(name, "default"),
-        on_change=changed,
-        **looks,
-    )
-
-
-def _picked(name: str, options: list[str]) -> dict[str, Any]:
-    """Return the key of a selectbox, and the place among its options that it starts from."""
-    given = session.widget(name)
-    return {"key": name, "index": options.index(given["value"])} if "value" in given else given
-
-
-def _slider(name: str, low: float, high: float, step: float, *, on: bool, label: str, hide: bool = False) -> None:
-    st.slider(
-        label,
-        low,
-        high,
-        step=step,
-        **session.widget(name),
-        on_change=session.touch,
-        disabled=not on,
-        label_visibility="collapsed" if hide else "visible",
-        help=None if on else "None of the chosen rules has this gate, or every token brings its own.",
-    )
-
-
-def _number(name: str, low: float, high: float, step: float, *, on: bool, label: str, about: str | None = None) -> None:
-    st.number_input(
-        label,
-        low,
-        high,
-        step=step,
-        format="%g",
-        **session.widget(name),
-        on_change=session.touch,
-        disabled=not on,
-        help=about,
-    )
-
-
-def _whole(name: str, low: int, high: int | None, *, label: str, on: bool = True, about: str | None = None) -> None:
-    st.number_input(
-        label, low, high, step=1, on_change=session.touch, disabled=not on, help=about, **session.widget(name)
-    )
+        whole("dv", 1, LIMITS.channels, on=made, label="Value channels dᵥ")
+        whole("seed", 0, LIMITS.seed, on=made, label="Seed")
 
 
 def edited_table() -> dict[str, tuple[TableRow, ...]]:

@@ -12,7 +12,8 @@ from app.choice import OPENING, Choice, Origin
 from app.markdown import plain
 from app.player import player
 from app.views import rules
-from app.views.controls import ABOUT_ARRAYS, controls, edited_table
+from app.views.arrays import ABOUT_ARRAYS
+from app.views.controls import controls, edited_table
 from app.views.panels import below
 from app.views.sentences import sorry
 from gdn_core.lab.worker.pool import LaunchError
@@ -49,7 +50,7 @@ def page() -> None:
     if shown:
         session.drawn_whole(shown.picture.digest)
         with st.container(key=UNDER):
-            below(*shown)
+            below(shown.choice)
 
 
 class Shown(NamedTuple):

@@ -10,7 +10,9 @@ import streamlit as st
 from app import compute, export, figures, offline, session, table
 from app.choice import Choice, Origin, Panel, Stage
 from app.markdown import plain
-from app.views.controls import one_of
+from app.views.heads import heads
+from app.views.sentences import sorry
+from app.views.widgets import one_of
 
 PANELS = {
     Panel.RECALL: "Recall",
@@ -18,6 +20,7 @@ PANELS = {
     Panel.SPECTRUM: "Spectrum",
     Panel.MOMENT: "One token, enlarged",
     Panel.NUMBERS: "Numbers and files",
+    Panel.HEADS: "All heads",
 }
 STAGES = {
     Stage.BEFORE: "before",
@@ -30,11 +33,22 @@ STAGES = {
 
 
 @st.fragment(key=session.BELOW)
-def below(choice: Choice, picture: compute.Picture) -> None:
-    """Show what stands below the player; runs alone when the player rests or something here is asked for."""
+def below(choice: Choice) -> None:
+    """Show what stands below the player; runs alone when the player rests or something here is asked for.
+
+    Streamlit keeps what a fragment is given for as long as the visit lasts: a choice is small, a picture is not.
+    """
+    try:
+        picture = compute.picture(choice, session.upload(choice))
+    except compute.REFUSALS as error:
+        sorry(error)
+        return
     if (token := session.kept().choice.token) >= len(picture.scenario.labels):
         st.caption(f"There is no token {token} here: the player stands at the last.")
-    panel = Panel(one_of("Below the player", PANELS, "panel", session.touch, label_visibility="collapsed"))
+    there = {
+        panel: name for panel, name in PANELS.items() if panel is not Panel.HEADS or choice.origin is Origin.ARRAYS
+    }
+    panel = Panel(one_of("Below the player", there, "panel", session.touch, label_visibility="collapsed"))
     session.let_the_picture_be_drawn(picture.digest)
     shown: dict[str, Any] = {"panel": panel}
     if panel is Panel.RECALL:
@@ -45,6 +59,8 @@ def below(choice: Choice, picture: compute.Picture) -> None:
         _spectrum(choice, picture)
     elif panel is Panel.MOMENT:
         shown["stage"] = _moment(choice, picture)
+    elif panel is Panel.HEADS:
+        heads(choice)
     else:
         _numbers(choice, picture)
     session.watched(**shown)

@@ -76,8 +76,8 @@ def _tokens(rule: WriteRule, stream: Stream, discretisation: Discretisation | No
 
 
 def wide(stream: Stream) -> Stream:
-    """Return a stream in float64."""
-    return Stream(**{f.name: np.asarray(getattr(stream, f.name), dtype=float) for f in fields(stream)})
+    """Return a copy of a stream in float64: a window that is kept must not keep what it is cut from."""
+    return Stream(**{f.name: np.array(getattr(stream, f.name), dtype=float) for f in fields(stream)})
 
 
 def _faded(rule: WriteRule, stream: Stream, S: Floats, discretisation: Discretisation | None) -> Floats:

@@ -28,6 +28,8 @@ class Limits:
         csv_lines: lines of a .csv file.
         csv_columns: columns of a .csv file.
         unpacked_bytes: bytes of all arrays of a file that hold floating-point numbers, after decompression.
+        visitor_bytes: bytes of the arrays of all files that the server keeps for one visitor.
+        visitors_bytes: the same for all visitors together.
         arrays: arrays in a file.
         gate: erase and write gates, from 0.
         delta: step of the discretised rules, from 0.
@@ -44,6 +46,8 @@ class Limits:
     csv_lines: int = 100_000
     csv_columns: int = 4096
     unpacked_bytes: int = 160 * 2**20
+    visitor_bytes: int = 160 * 2**20
+    visitors_bytes: int = 256 * 2**20
     arrays: int = 512
     gate: float = 2.0
     delta: float = 100.0
@@ -59,12 +63,15 @@ class Limits:
             f"A text has at most {self.characters:,} characters.",
             f"A file has at most {size(self.file_bytes)} ({size(self.csv_bytes)} if .csv), "
             f"{self.arrays} arrays, and {size(self.unpacked_bytes)} when unpacked.",
+            f"The server keeps {size(self.visitor_bytes)} of arrays for a visitor and {size(self.visitors_bytes)} for "
+            "all, and lets go first of what was not used for longest.",
             f"beta and the write gate lie in 0 to {self.gate:g}, alpha in 0 to 1 without 0.",
         )
 
 
 #: The limits that uploads, streams and the page keep to.
 LIMITS = Limits()
+
 
 def size(count: int) -> str:
     """Format a number of bytes: 32 MB, 1.5 MB, 700 bytes."""

@@ -65,33 +65,44 @@ def scales(trajectory: Trajectory) -> Floats32:
 
 def norm(trajectory: Trajectory) -> Floats32:
     """Measure the Frobenius norm of each memory after each token, [R, T] float32; NaN or inf where a memory is."""
-    S = trajectory.states[:, 1:]
+    return norm_of(trajectory.states[:, 1:]).astype(np.float32)
+
+
+def norm_of(S: np.ndarray) -> np.ndarray:
+    """Measure the Frobenius norm of memories, [..., V, K]; NaN or inf where a memory is."""
     with np.errstate(over="ignore"):
-        squares = np.einsum("rtvk,rtvk->rt", S, S)
+        squares = np.einsum("...vk,...vk->...", S, S)
     if np.isfinite(squares).all():
         return np.sqrt(squares)
-    with np.errstate(over="ignore"):  # squares of entries above 1.8e19 overflow, though the norm need not
-        return np.sqrt(np.einsum("rtvk,rtvk->rt", S, S, dtype=np.float64)).astype(np.float32)
+    with np.errstate(over="ignore"):  # squares of entries above 1.8e19 overflow a float32, though the norm need not
+        return np.sqrt(np.einsum("...vk,...vk->...", S, S, dtype=np.float64))
 
 
 def effective_rank(trajectory: Trajectory) -> Floats32:
-    """Return the effective rank of each memory: the participation ratio of its squared singular values.
+    """Return the effective rank of each memory after each token, see :func:`effective_rank_of`, [R, T] float32."""
+    return effective_rank_of(trajectory.states[:, 1:])
+
+
+def effective_rank_of(S: np.ndarray) -> np.ndarray:
+    """Return the effective rank of memories: the participation ratio of their squared singular values.
 
     With singular values s it is (sum s^2)^2 / sum s^4 = tr(S S^T)^2 / tr((S S^T)^2): n if n singular values are equal
     and the rest 0, else between 1 and the rank. It costs one matrix product and no decomposition.
 
+    Args:
+        S: memories, [..., V, K].
+
     Returns:
-        [R, T] float32: after each token; 0 for an empty memory, NaN for one that is not finite.
+        [...]: 0 for an empty memory, NaN for one that is not finite.
     """
-    S = trajectory.states[:, 1:]
-    if S.shape[2] > S.shape[3]:
-        S = S.swapaxes(2, 3)
-    size = norm(trajectory)
+    if S.shape[-2] > S.shape[-1]:
+        S = S.swapaxes(-1, -2)
+    size = norm_of(S).astype(S.dtype)
     S = np.divide(
         S, size[..., None, None], out=np.zeros_like(S), where=size[..., None, None] != 0
     )  # no fourth power overflows
-    gram = S @ S.swapaxes(2, 3)
-    concentration = np.einsum("rtij,rtij->rt", gram, gram)
+    gram = S @ S.swapaxes(-1, -2)
+    concentration = np.einsum("...ij,...ij->...", gram, gram)
     return np.divide(1, concentration, out=np.zeros_like(size), where=concentration != 0)
 
 

@@ -6,16 +6,18 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import compute, link, session
+from app import compute, link, session, uploads
 from app.choice import STARTING_RULES, Choice, Origin, TableRow
 from gdn_core.lab.scenarios import PRESETS
 from gdn_core.lab.worker.pool import LaunchError
 from gdn_core.rules import LINEAGE, RULES
+from gdn_core.streams import Stream
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"dk": "6", "dv": "5", "T": "9"}
@@ -381,6 +383,131 @@ def test_uploads_kept_do_not_grow_without_end(lab: Callable[..., AppTest], monke
         give(at, (f"{size}.npz", npz(k=np.eye(size))))
     kept = at.session_state[session.SESSION].uploads.values()
     assert [upload.arrays["k"].shape for upload in kept] == [(4, 4), (2, 2)]
+
+
+def test_what_a_visitor_gave_before_is_let_go_with_a_sentence(
+    lab: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "MOST_UPLOADED", 100)
+    at = lab(**{"from": "arrays"})
+    give(at, ("3.npz", npz(k=np.eye(3))))
+    assert not said(at, "for a visitor")
+    give(at, ("4.npz", npz(k=np.eye(4))))
+    assert said(at, "160 MB of arrays for a visitor")
+
+
+def said(at: AppTest, part: str) -> list[str]:
+    return [element.value for element in at.caption if part in element.value]
+
+
+def test_the_bytes_of_a_file_are_dropped_and_it_still_counts_beside_the_next(lab: Callable[..., AppTest]) -> None:
+    at = lab(**{"from": "arrays"})
+    k, v = np.eye(3), np.arange(6.0).reshape(3, 2)
+    give(at, ("k.npy", npy(k)))
+    kept = at.session_state[session.SESSION]
+    (file,) = at.session_state[kept_key(at)]
+    assert file.getvalue() == b""
+    before = {one.key: one for one in kept.given.given}
+    assert list(before) == [file.file_id]
+    # What Streamlit reports when a second file is added: the first, without its bytes, and the second.
+    again = uploads.together([before[file.file_id], uploads.look("v.npy", npy(v))])
+    np.testing.assert_array_equal(again.arrays["k"], k)
+    np.testing.assert_array_equal(again.arrays["v"], v)
+
+
+def kept_key(at: AppTest) -> str:
+    return f"upload-{at.session_state[session.SESSION].visitor}"
+
+
+def npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def test_files_that_the_server_let_go_are_asked_for_again(lab: Callable[..., AppTest]) -> None:
+    at = lab(**{"from": "arrays"})
+    give(at, ("mine.npz", npz(**GOOD)))
+    kept = at.session_state[session.SESSION]
+    uploads.let_go(kept.uploads[kept.choice.files])
+    well(at.number_input(key="start").set_value(1).run())
+    assert [element.value for element in at.info if "let go of yours" in element.value]
+    assert linked(at)["start"] == "1"
+
+
+DUMP = {f"layers.{i}.linear_attn.{name}": (1.0 + i) * np.random.default_rng(i).normal(size=(1, 6, 3, 4))
+        for i in (0, 1) for name in ("k", "v")}  # fmt: skip
+DUMP |= {"input_ids": np.arange(6), "odd": np.ones((1, 6, 3, 5))}
+
+
+def test_a_dump_of_layers_is_listed_and_read_layer_by_layer_as_the_link_says(lab: Callable[..., AppTest]) -> None:
+    at = lab(**{"from": "arrays"})
+    give(at, ("dump.npz", npz(**DUMP)))
+    assert "names" not in linked(at)
+    (listed,) = [table.value for table in at.dataframe if "use" in table.value]
+    assert list(listed["name"]) == list(DUMP)
+    assert listed["sizes"][0] == "1 x 6 x 3 x 4"
+    assert listed["use"][4].startswith("left: expected float16")
+    assert said(at, "1 sequence, 6 tokens, 3 heads, 4 key channels, 4 value channels")
+    assert at.selectbox(key="layer").options == ["layers.0.linear\\_attn", "layers.1.linear\\_attn"]
+    well(at.selectbox(key="layer").set_value("layers.1.linear_attn.k").run())
+    assert linked(at)["names"] == "k:layers.1.linear_attn.k"
+    assert at.selectbox(key="array-v").value == "layers.1.linear_attn.v"
+    np.testing.assert_array_equal(stream(at).v, DUMP["layers.1.linear_attn.v"][0, :, 0])
+    well(at.selectbox(key="array-v").set_value("odd").run())
+    assert linked(at)["names"] == "k:layers.1.linear_attn.k~v:odd"
+    np.testing.assert_array_equal(stream(at).v, np.ones((6, 5)))
+    other = lab(**linked(at))
+    give(other, ("dump.npz", npz(**DUMP)))
+    assert linked(other) == linked(at)
+    assert other.selectbox(key="array-v").value == "odd"
+    assert other.selectbox(key="layer").value == "layers.1.linear_attn.k"
+    np.testing.assert_array_equal(stream(other).v, np.ones((6, 5)))
+    well(other.selectbox(key="layer").set_value("layers.0.linear_attn.k").run())
+    assert "names" not in linked(other)
+
+
+def stream(at: AppTest) -> Stream:
+    kept = at.session_state[session.SESSION]
+    return compute.picture(kept.choice, kept.uploads[kept.choice.files]).scenario.stream
+
+
+def test_the_order_of_axes_is_changed_with_one_control(lab: Callable[..., AppTest]) -> None:
+    at = lab(**{"from": "arrays"})
+    k = np.random.default_rng(0).normal(size=(1, 6, 5, 4))
+    give(at, ("k.npz", npz(k=k)))
+    assert said(at, "1 sequence, 6 tokens, 5 heads")
+    well(at.selectbox(key="axes").set_value("BHTK").run())
+    assert said(at, "1 sequence, 6 heads, 5 tokens")
+    np.testing.assert_array_equal(stream(at).k, k[0, 0])
+    assert linked(at)["axes"] == "BHTK"
+
+
+def test_one_click_leads_from_all_heads_to_one(lab: Callable[..., AppTest]) -> None:
+    at = lab(**{"from": "arrays", "see": "heads"})
+    give(at, ("dump.npz", npz(**DUMP)))
+    table = table_of_heads(at)
+    assert list(table.value["head"]) == [0, 1, 2]
+    assert list(table.value["here"]) == ["shown", "", ""]
+    at.session_state[table.key] = {"selection": {"rows": [2], "columns": [], "cells": []}}
+    well(at.run())
+    assert linked(at)["head"] == "2"
+    assert at.number_input(key="head").value == 2
+    np.testing.assert_array_equal(stream(at).v, DUMP["layers.0.linear_attn.v"][0, :, 2])
+    assert list(table_of_heads(at).value["here"]) == ["", "", "shown"]
+    well(at.number_input(key="head").set_value(1).run())
+    assert list(table_of_heads(at).value["here"]) == ["", "shown", ""]
+
+
+def table_of_heads(at: AppTest) -> Any:
+    (table,) = [element for element in at.dataframe if str(element.key).startswith("heads-")]
+    return table
+
+
+def test_only_arrays_have_heads_to_compare(lab: Callable[..., AppTest]) -> None:
+    at = lab(see="heads", **SMALL)
+    assert sentences(at) == []
+    assert "see" not in linked(at)
 
 
 def test_a_csv_with_a_header_is_shown(lab: Callable[..., AppTest]) -> None:

@@ -187,8 +187,12 @@ def test_how_arrays_are_read_travels_in_the_link() -> None:
     query = link.to_query(choice)
     assert query["axes"] == "BHTK"
     assert query["from_empty"] == query["normalise"] == "1"
+    assert query["names"] == "g:~k:layers.3/k é"
     assert link.from_query(query) == (choice, [])
-    bad_names = ("[", '{"z":"k"}', '{"k":3}', "[" * 9000)
+    assert link.from_query(query | {"names": '{"k":"layers.3/k é","g":""}'}) == (choice, [])  # as links had it before
+    odd = replace(choice, reading=Reading(names={"k": "a~b:c", "q": ""}))
+    assert link.from_query(link.to_query(odd)) == (odd, [])
+    bad_names = ("[", "k", "z:k", "k:a~k:b", '{"z":"k"}', '{"k":3}', "[" * 9000)
     for field, bad in (*(("names", bad) for bad in bad_names), ("axes", "KT"), ("normalise", "yes")):
         got, sentences = link.from_query(query | {field: bad})
         assert got.files == choice.files

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import importlib.metadata
+import io
 import json
 import os
 import platform
@@ -20,7 +21,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-u
 SIZES = "dk=32&dv=32&T=64"
 LARGEST = "preset=long&dk=64&dv=64&T=256"
 VISITORS, EVERY, SECONDS = 20, 2.0, 30.0
+UPLOADERS = 50
 TOLERANCE = 1e-4  # of the largest output: float32 over 64 tokens stays far below, a wrong rule or seed far above
 
 
@@ -123,6 +125,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+servers: list[int] = []  # the processes that serve the app now
+
+
 @contextlib.contextmanager
 def server(port: int | None = None) -> Iterator[str]:
     """Start the app, and yield its address once it answers."""
@@ -130,6 +135,7 @@ def server(port: int | None = None) -> Iterator[str]:
     options = [f"--server.port={port}", "--server.headless=true", "--logger.level=error"]
     command = [sys.executable, "-m", "streamlit", "run", "app/main.py", *options]
     running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    servers.append(running.pid)
     try:
         url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 60
         while time.monotonic() < deadline:
@@ -138,6 +144,7 @@ def server(port: int | None = None) -> Iterator[str]:
             time.sleep(0.01)
         yield url
     finally:
+        servers.remove(running.pid)
         running.terminate()
         running.wait()
 
@@ -379,11 +386,127 @@ def visitors(repeats: int) -> Iterator[Result]:
         yield Result("wrong pictures and errors", "", [float(wrong + len(errors))], 0, 0)
 
 
+def uploads(repeats: int) -> Iterator[Result]:
+    """Measure what the server keeps after fifty people have each given it a file of 10 MB, all still there."""
+    del repeats
+
+    async def all_of_them(url: str, process: int) -> tuple[float, list[Uploader]]:
+        people = [Uploader(number) for number in range(UPLOADERS)]
+        async with contextlib.AsyncExitStack() as channels:
+            for person in people:  # one after the other: what is left counts, and not what is under way
+                await person.visit(url, channels)
+            await asyncio.sleep(2)
+            return resident(process), people
+
+    with server() as url:
+        (process,) = servers
+        before = resident(process)
+        after, people = asyncio.run(all_of_them(url, process))
+    errors = [said for person in people for said in person.errors]
+    shown = sum(person.shown for person in people)
+    note = f"{before:.0f} MB before; {shown} pictures, {len(errors)} errors{': ' + errors[0] if errors else ''}"
+    yield Result(f"the server after {UPLOADERS} uploads of 10 MB", "MB", [after], 900, None, note)
+    if errors or shown < UPLOADERS:
+        yield Result("uploads without a picture, and errors", "", [float(UPLOADERS - shown + len(errors))], 0, 0)
+
+
+def resident(process: int) -> float:
+    """Return the MB of memory that a process holds, without those it started."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+@dataclass
+class Uploader:
+    """Someone who gives the lab a file of arrays, by Streamlit's protocol."""
+
+    number: int
+    shown: bool = False
+    errors: list[str] = field(default_factory=list)
+
+    async def visit(self, url: str, channels: contextlib.AsyncExitStack) -> None:
+        """Open the lab, give it a file of 10 MB, wait for the picture, and stay."""
+        from streamlit.proto.BackMsg_pb2 import BackMsg
+        from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+        from streamlit.proto.WidgetStates_pb2 import WidgetStates
+        from websockets.asyncio.client import connect
+
+        address = url.replace("http", "ws") + "/_stcore/stream"
+        given: Any = connect(address, subprotocols=["streamlit"], max_size=2**27)  # type: ignore[list-item]
+        channel = await channels.enter_async_context(given)
+        states, link, uploader = WidgetStates(), "from=arrays", ""
+
+        async def messages() -> AsyncIterator[ForwardMsg]:
+            while True:
+                message = ForwardMsg()
+                message.ParseFromString(await asyncio.wait_for(channel.recv(), 300))
+                yield message
+                if message.WhichOneof("type") == "script_finished":
+                    return
+
+        async def run() -> None:
+            nonlocal uploader, link
+            rerun: Any = {"query_string": link, "widget_states": states}
+            await channel.send(BackMsg(rerun_script=rerun).SerializeToString())
+            async for message in messages():
+                kind = message.WhichOneof("type")
+                if kind == "page_info_changed":
+                    link = message.page_info_changed.query_string
+                if kind != "delta" or message.delta.WhichOneof("type") != "new_element":
+                    continue
+                element = message.delta.new_element
+                name = element.WhichOneof("type")
+                self.shown |= name == "bidi_component"
+                if name == "file_uploader":
+                    uploader = element.file_uploader.id
+                elif name == "exception" or (name == "alert" and element.alert.format == element.alert.ERROR):
+                    self.errors.append(str(getattr(element, str(name)))[:300])
+
+        await run()
+        wanted: Any = {"request_id": "1", "file_names": ["mine.npz"]}
+        await channel.send(BackMsg(file_urls_request=wanted).SerializeToString())
+        async for message in messages():
+            if message.WhichOneof("type") == "file_urls_response":
+                urls = message.file_urls_response.file_urls[0]
+                break
+        data = await asyncio.to_thread(arrays_of_10_mb, self.number)
+        await asyncio.to_thread(put, url, urls.upload_url, data)
+        info = states.widgets.add(id=uploader).file_uploader_state_value.uploaded_file_info.add()
+        info.file_id, info.name, info.size = urls.file_id, "mine.npz", len(data)
+        info.file_urls.CopyFrom(urls)
+        await run()
+
+
+def arrays_of_10_mb(seed: int) -> bytes:
+    """Return keys and values of four heads of 64 channels, 10 MB of float32, as an .npz."""
+    rng = np.random.default_rng(seed)
+    k, v = (rng.standard_normal((1, 5000, 4, 64), np.float32) for _ in range(2))
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, k=k, v=v)
+    return file.getvalue()
+
+
+def put(url: str, path: str, data: bytes) -> None:
+    """Send a file to the server, as a page does."""
+    with urllib.request.urlopen(f"{url}/_stcore/health") as answer:
+        cookie = answer.headers["Set-Cookie"].split(";")[0]
+    head = b'--part\r\nContent-Disposition: form-data; name="file"; filename="mine.npz"\r\n\r\n'
+    headers = {
+        "Content-Type": "multipart/form-data; boundary=part",
+        "Cookie": cookie,
+        "X-Xsrftoken": cookie.partition("=")[2],
+    }
+    body = head + data + b"\r\n--part--\r\n"
+    with urllib.request.urlopen(urllib.request.Request(url + path, body, headers, method="PUT")):
+        pass
+
+
 PARTS: dict[str, Callable[[int], Iterator[Result]]] = {
     "change": change,
     "scrub": scrub,
     "start": start,
     "visitors": visitors,
+    "uploads": uploads,
 }
 
 

@@ -41,6 +41,20 @@ class Contents:
     members: tuple[Member, ...]
 
 
+class LeftError(TypeError):
+    """An array that is there and holds something else than floating-point numbers.
+
+    Args:
+        sentence: what was expected, and what came.
+        shape: its sizes; () where nobody knows them.
+        dtype: what it holds.
+    """
+
+    def __init__(self, sentence: str, shape: tuple[int, ...] = (), dtype: str = "") -> None:
+        super().__init__(sentence)
+        self.shape, self.dtype = shape, dtype
+
+
 Found = list[tuple[Member, "np.ndarray | Exception"]]  # an array, or why there is none
 
 NARROW = ("bfloat16", "float8_e4m3fn", "float8_e5m2")

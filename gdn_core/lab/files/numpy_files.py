@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib import format as npy
 
-from gdn_core.lab.files.members import NARROW, Found, Member, widened
+from gdn_core.lab.files.members import NARROW, Found, LeftError, Member, widened
 from gdn_core.lab.limits import LIMITS, size
 from gdn_core.ops.checks import shown
 
@@ -69,7 +69,8 @@ def read_npz(place: str, _: str, data: bytes) -> Found:
                 x = _array(f"{place}, {shown(filename)}", unpacked, promise)
                 found.append((Member(name, promise.shape, promise.said), x))
             else:
-                found.append((Member(name, left=str(promise)), promise))
+                shape, dtype = (promise.shape, promise.dtype) if isinstance(promise, LeftError) else ((), "")
+                found.append((Member(name, shape, dtype, str(promise)), promise))
         return found
 
 
@@ -84,7 +85,7 @@ def _looked_at(place: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) ->
         return ValueError(f"{quoted}: expected an array stored or deflated, got compression {member.compress_type}")
     try:
         return _promised(quoted, _unpacked(place, archive, member, MOST_HEADER + 16))
-    except TypeError as error:
+    except LeftError as error:
         return error
 
 
@@ -144,18 +145,23 @@ def _promised(place: str, data: bytes) -> _Promise:
         raise ValueError(
             f"{place}: expected an array as numpy.save writes it, got something else or a part of one"
         ) from error
+    sizes = shape if len(shape) <= MOST_AXES else ()
     if dtype.hasobject:
-        raise TypeError(f"{place}: expected floating-point numbers, got pickled Python objects, which are never read")
+        sentence = f"{place}: expected floating-point numbers, got pickled Python objects, which are never read"
+        raise LeftError(sentence, sizes, "objects")
     if dtype.names or dtype.subdtype:
-        raise TypeError(f"{place}: expected one plain array of floating-point numbers, got an array of records")
+        sentence = f"{place}: expected one plain array of floating-point numbers, got an array of records"
+        raise LeftError(sentence, sizes, "records")
     said = dtype.newbyteorder("=").name
     if dtype.kind == "V" and dtype.itemsize in _BITS:
         said = named or _BITS[dtype.itemsize]
         dtype = np.dtype(f"<u{dtype.itemsize}")
     elif dtype.kind != "f" or dtype.itemsize not in (2, 4, 8):
-        raise TypeError(
+        raise LeftError(
             f"{place}: expected float16, float32 or float64, as .astype('float32') gives, got "
-            f"{_KINDS.get(dtype.kind, 'something else')} ({shown(dtype.str)})"
+            f"{_KINDS.get(dtype.kind, 'something else')} ({shown(dtype.str)})",
+            sizes,
+            "text" if dtype.kind in "SU" else said,
         )
     if len(shape) > MOST_AXES or not all(0 <= n < 2**63 for n in shape):
         raise ValueError(f"{place}: expected a shape of at most {MOST_AXES} axes, got {shown(list(shape))}")

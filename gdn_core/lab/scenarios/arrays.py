@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -48,56 +48,26 @@ def from_arrays(
         ValueError: if arrays disagree, a number is NaN, infinite or out of range, there is no such head, sequence or
             window, or the memory would pass the limits.
     """
-    roles = named(arrays, reading)
-    known = {role: arrays[name] for role, name in roles.items()}
-    notes = _notes_of_names(arrays, roles)
-    if "k" not in known:
-        given = shown(", ".join(map(str, arrays)), 80)
-        raise ValueError(f"k: expected an array of keys, got none; the arrays given are {given}")
-    if "v" not in known:
-        known["v"] = known["k"]
-        notes.append("No v: every token stores its own key.")
-    decays = known.pop("alpha", None)
-    if decays is not None and "g" in known:
-        notes.append("Both g and alpha were given: g is used.")
-        decays = None
-    elif decays is not None:
-        known["g"] = decays
-    known, order, ambiguous = oriented(known, reading.axes)
-    rank = len(known["k"].shape)
-    sizes = check_layout(known, ranks=(4, 3, 2))
-    notes.append(_note_of_axes(order, sizes, ambiguous and reading.axes == "auto"))
-    head, batch = check_integer("head", head, 0, sizes.HV - 1), check_integer("batch", batch, 0, sizes.B - 1)
+    layer = layer_of(arrays, reading)
+    sizes = layer.sizes
+    batch, head = layer.checked(batch, head)
     start = check_integer("start", start, 0, sizes.T - 1)
     most = min(sizes.T - start, LIMITS.tokens)
     length = most if length is None else check_integer("length", length, 1, most)
-    kept = LIMITS.channels if channels is None else check_integer("channels", channels, 1, LIMITS.channels)
-    if channels is None:
-        for name, what, n in (("k", "key", sizes.K), ("v", "value", sizes.V)):
-            if n > kept:
-                raise ValueError(
-                    f"{name}: expected at most {kept} {what} channels, got {n}; channels = {kept} keeps the first ones"
-                )
-    of_head = {}
-    for name, x in known.items():
-        x = np.asarray(x)
-        x = x[None] if rank == 3 else x[None, :, None] if rank == 2 else x
-        x = x[batch, :, head // (sizes.HV // sizes.H if name in ("q", "k") else 1)]
-        of_head[name] = x[:, :kept] if x.ndim == 2 else x
-    if decays is not None:
-        of_head["g"] = _log("alpha", of_head["g"])
+    kept, of_head = layer.of_head(batch, head, channels)
     stop = start + length
     check_ranges({name: x[start:stop] for name, x in of_head.items()}, start=start)
     lengths = lengths_of(np.asarray(of_head["k"][start:stop], dtype=float))
     if reading.normalise:
         of_head |= {name: normalised(of_head[name]) for name in ("q", "k") if name in of_head}
-    notes += _notes_of_window(sizes.T, start, length, reading.from_empty)
+    notes = [*layer.notes, layer.read_as, *_notes_of_window(sizes.T, start, length, reading.from_empty)]
     notes += _notes_of_channels(kept, sizes.K, sizes.V)
     K, V = of_head["k"].shape[1], of_head["v"].shape[1]
     check_window(T=length, K=K, V=V)
-    whole = _filled(of_head, settings, sizes.T, K)
+    whole = filled(of_head, settings, sizes.T, K)
     stream = whole.window(start, stop)
-    stream = Stream(**{f.name: np.asarray(getattr(stream, f.name), dtype=float) for f in fields(Stream)})
+    # Copies: a window that is kept must not keep the arrays that it is cut from.
+    stream = Stream(**{f.name: np.array(getattr(stream, f.name), dtype=float) for f in fields(Stream)})
     check_stream(stream, LIMITS)
     notes += _notes_of_missing(of_head, settings)
     notes += _notes_of_lengths(lengths, stream, normalise=reading.normalise)
@@ -119,7 +89,99 @@ def from_arrays(
         start=start,
         from_empty=reading.from_empty,
         key_lengths=lengths,
-        reading=replace(reading, names=tuple(roles.items()), axes=reading.axes if rank == 2 else order),
+        reading=replace(reading, names=tuple(layer.roles.items()), axes=layer.axes or reading.axes),
+        read_as=layer.read_as,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """Arrays that were found out to be q, k, v and so on, in the API's order of axes.
+
+    Args:
+        arrays: by the names of the API's layout, k and v among them; g may hold decays, see ``decays``.
+        roles: the name of the array in each role.
+        sizes: what the arrays agree on.
+        axes: the order of axes they came in, "" where tokens and channels are all there is.
+        decays: g holds decays, alpha, and not their logarithms.
+        read_as: how the axes were read, in words.
+        notes: what stands for what, and what was left, a sentence each.
+    """
+
+    arrays: dict[str, np.ndarray]
+    roles: dict[str, str]
+    sizes: Dimensions
+    axes: str
+    decays: bool
+    read_as: str
+    notes: tuple[str, ...]
+
+    def checked(self, batch: int, head: int) -> tuple[int, int]:
+        """Return a sequence and a head.
+
+        Raises:
+            ValueError: if there is no such sequence or head.
+        """
+        head = check_integer("head", head, 0, self.sizes.HV - 1)
+        return check_integer("batch", batch, 0, self.sizes.B - 1), head
+
+    def of_head(self, batch: int, head: int, channels: int | None) -> tuple[int, dict[str, np.ndarray]]:
+        """Return how many channels are kept at most, and the arrays of one head, [T] or [T, channels], g a logarithm.
+
+        Raises:
+            ValueError: if there are more channels than the limits have and none are left out, or a decay is no decay.
+        """
+        kept = LIMITS.channels if channels is None else check_integer("channels", channels, 1, LIMITS.channels)
+        if channels is None:
+            for name, what, n in (("k", "key", self.sizes.K), ("v", "value", self.sizes.V)):
+                if n > kept:
+                    raise ValueError(
+                        f"{name}: expected at most {kept} {what} channels, got {n}; "
+                        f"channels = {kept} keeps the first ones"
+                    )
+        rank, found = len(self.arrays["k"].shape), {}
+        for name, x in self.arrays.items():
+            x = np.asarray(x)
+            x = x[None] if rank == 3 else x[None, :, None] if rank == 2 else x
+            x = x[batch, :, head // (self.sizes.HV // self.sizes.H if name in ("q", "k") else 1)]
+            found[name] = x[:, :kept] if x.ndim == 2 else x
+        if self.decays:
+            found["g"] = _log("alpha", found["g"])
+        return kept, found
+
+
+def layer_of(arrays: Mapping[str, np.ndarray], reading: Reading) -> Layer:
+    """Find out which array is which and in which order their axes are.
+
+    Raises:
+        TypeError: if an array that is used holds something other than floating-point numbers.
+        ValueError: if there are no keys, or arrays disagree.
+    """
+    roles = named(arrays, reading)
+    known = {role: arrays[name] for role, name in roles.items()}
+    notes = _notes_of_names(arrays, roles)
+    if "k" not in known:
+        given = shown(", ".join(map(str, arrays)), 80)
+        raise ValueError(f"k: expected an array of keys, got none; the arrays given are {given}")
+    if "v" not in known:
+        known["v"] = known["k"]
+        notes.append("No v: every token stores its own key.")
+    decays = known.pop("alpha", None)
+    if decays is not None and "g" in known:
+        notes.append("Both g and alpha were given: g is used.")
+        decays = None
+    elif decays is not None:
+        known["g"] = decays
+    known, order, ambiguous = oriented(known, reading.axes)
+    sizes = check_layout(known, ranks=(4, 3, 2))
+    return Layer(
+        known,
+        roles,
+        sizes,
+        "" if len(known["k"].shape) == 2 else order,
+        decays is not None,
+        _note_of_axes(order, sizes, ambiguous and reading.axes == "auto"),
+        tuple(notes),
     )
 
 
@@ -141,7 +203,7 @@ def _log(name: str, x: np.ndarray) -> np.ndarray:
     return np.log(x)
 
 
-def _filled(given: Mapping[str, np.ndarray], settings: Settings, T: int, K: int) -> Stream:
+def filled(given: Mapping[str, np.ndarray], settings: Settings, T: int, K: int) -> Stream:
     """Make the stream of a head, with gates from the settings where there is no array."""
 
     def even(value: float) -> np.ndarray:

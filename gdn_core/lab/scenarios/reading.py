@@ -58,9 +58,7 @@ def named(arrays: Mapping[str, np.ndarray], reading: Reading) -> dict[str, str]:
     for role, name in said.items():
         if name and name not in arrays:
             raise ValueError(f"{role}: expected one of the arrays {shown(', '.join(arrays), 80)}, got {shown(name)}")
-    free = [name for name in arrays if name not in said.values()]
-    roles = {role: name for role, name in guesses(free).items() if role not in said}
-    roles |= {role: name for role, name in said.items() if name}
+    roles = guesses((name for name in arrays if name not in said.values()), said=said)
     if len(set(roles.values())) < len(roles):
         raise ValueError("names: expected each array in one role")
     return {role: roles[role] for role in ROLES if role in roles}

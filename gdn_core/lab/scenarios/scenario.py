@@ -35,6 +35,7 @@ class Scenario:
         from_empty: the memory before ``stream`` is empty, and the tokens before it are ignored.
         key_lengths: the smallest, median and largest length of the keys as given.
         reading: how arrays were read, with every role and the order of axes; None if there are no arrays.
+        read_as: how the axes of arrays were read, in words; "" if there are no arrays.
         meant: the value that the key of each token should answer from that token on, [T, V]; None: the value written.
     """
 
@@ -52,6 +53,7 @@ class Scenario:
     from_empty: bool = False
     key_lengths: tuple[float, float, float] = (0.0, 0.0, 0.0)
     reading: Reading | None = None
+    read_as: str = ""
     meant: np.ndarray | None = None
 
     @property

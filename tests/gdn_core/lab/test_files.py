@@ -149,6 +149,8 @@ class TestWhatAFileHolds:
         left = {member.name: member.left for member in held.members if member.left}
         assert set(left) == {"ids", "mask", "names"}
         assert left["ids"].endswith("got integers ('<i8')")
+        sizes = {member.name: (member.dtype, member.shape) for member in held.members if member.left}
+        assert sizes == {"ids": ("int64", (9,)), "mask": ("bool", (2, 2)), "names": ("text", (2,))}
 
     def test_of_objects_beside_arrays_only_the_header_is_looked_at(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gdn_core.lab import scenarios
+from gdn_core.lab.names import layers
 from gdn_core.lab.scenarios import Reading, Settings, guesses
 from gdn_core.lab.trajectory import trajectory
 from tests.gdn_core.lab.scenarios.stream_checks import HV, RANDOM, B, H, K, T, V, layout, memories, refused
@@ -226,6 +227,51 @@ def test_an_order_of_axes_that_there_is_not_is_refused():
 )  # fmt: skip
 def test_which_array_is_which_is_guessed_by_its_name(names, roles):
     assert guesses(names) == roles
+
+
+SEVERAL = [*[f"layers.{i}.attn.{name}" for i in (3, 7) for name in ("k", "v", "beta")][:-1], "mask"]
+
+
+def test_nothing_of_another_layer_goes_with_the_keys_that_are_said():
+    assert layers(SEVERAL) == {"layers.3.attn.k": "layers.3.attn", "layers.7.attn.k": "layers.7.attn"}
+    said = {"k": "layers.7.attn.k"}
+    assert guesses(SEVERAL, said=said) == {"k": "layers.7.attn.k", "v": "layers.7.attn.v"}
+    assert guesses([*SEVERAL, "beta"], said=said)["beta"] == "beta"
+    assert layers(["key_0", "key_1", "k.2", "w/k.weight"]) == {
+        "key_0": "0", "key_1": "1", "k.2": "2", "w/k.weight": "w"
+    }  # fmt: skip
+    assert layers(["key", "k", "a.k", "a.keys"]) == {"key": "key", "k": "k", "a.k": "a.k", "a.keys": "a.keys"}
+
+
+@pytest.mark.parametrize(("said", "decays"), [("g", "alpha"), ("alpha", "g")])
+def test_one_form_of_the_decay_that_is_said_leaves_the_other_out(said, decays):
+    assert decays not in guesses(["k", "other", "g", "alpha"], said={said: "other"})
+
+
+def test_a_layer_that_is_said_is_the_one_that_is_read():
+    x = layout()
+    both = {f"layers.{i}.{name}": (i + 1) * array for i in (0, 1) for name, array in x.items() if name in "kv"}
+    made = scenarios.from_arrays(both, Settings(), reading=Reading(names={"k": "layers.1.k"}))
+    np.testing.assert_array_equal(made.stream.v, 2 * x["v"][0, :, 0])
+
+
+def test_a_window_that_is_kept_does_not_keep_the_arrays():
+    made = scenarios.from_arrays({"k": RANDOM.random((1000, 3)) / 2}, Settings(), start=500)
+    run = trajectory("gated-deltanet", made.whole, window=made.window)
+    for x in (*vars(made.stream).values(), *vars(run.stream).values(), *vars(run.tokens[0]).values()):
+        while isinstance(x.base, np.ndarray):
+            x = x.base
+        assert len(x) <= 500
+
+
+def test_the_order_of_axes_is_said_with_every_size():
+    x = {"k": np.ones((1, 50, 3, 8)), "v": np.ones((1, 50, 3, 4))}
+    made = scenarios.from_arrays(x, Settings())
+    assert made.read_as == (
+        "Read as [B, T, H, K]: 1 sequence, 50 tokens, 3 heads, 8 key channels, 4 value channels. "
+        "Their sizes allow [B, H, T, K] too: axes = BHTK reads them so."
+    )
+    assert made.read_as in made.notes
 
 
 def test_any_array_can_be_said_to_be_any_other_and_the_guess_is_said():
