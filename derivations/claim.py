@@ -4,7 +4,7 @@
            code=(reference.chunk, reference.recurrent))
     def chunk_equals_recurrence():
         '''The chunk form is the recurrence.'''
-        return residual  # 0, an array of zeros, or an empty list holds; anything else is shown
+        return residual  # 0, or a collection of zeros or of "", holds; an empty one is refused; anything else is shown
 
     @chunk_equals_recurrence.step(engine="words", scope=EverySize("C", "d_k", "d_v"))
     def induction(): ...
@@ -253,12 +253,13 @@ class Claim:
         among = tuple(RULES.values() if rules is None else rules)
 
         def run(steps: list[Step]) -> list[Checked]:
-            return [
-                self.check_step(step, seed=seed, rule=rule)
-                for step in steps
-                if step.per_rule or rules is None
-                for rule in step.runs(among)
-            ]
+            checked = []
+            for step in steps:
+                if step.per_rule or rules is None:
+                    checked += [self.check_step(step, seed=seed, rule=rule) for rule in step.runs(among)]
+                if rules is None and not step.runs(among):
+                    checked.append(Checked(step.name, Verdict.ERROR, "there is no rule that it is run for", 0.0))
+            return checked
 
         steps, mutants = run(self.steps), run(self.mutants)
         if not self.mutants:

@@ -16,8 +16,8 @@ def is_zero(residual: Residual) -> bool:
     """Decide whether a residual is zero: a number, an expression, an array or a collection of residuals.
 
     Raises:
-        TypeError: if the residual cannot show a difference: None, a truth value, a float, an array without entries, or
-            an object that cannot be compared with zero.
+        TypeError: if the residual cannot show a difference: None, a truth value, a float, an array or a collection
+            without entries, or an object that cannot be compared with zero.
     """
     if residual is None or isinstance(residual, bool | np.bool_):
         raise TypeError(f"expected a residual that shows the difference, got {residual}")
@@ -29,6 +29,8 @@ def is_zero(residual: Residual) -> bool:
         if not residual.size:
             raise TypeError(f"expected an array with entries, got one of shape {list(residual.shape)}")
         return all(is_zero(entry) for entry in residual.flat)
+    if type(residual) in (dict, list, tuple, set, frozenset) and not residual:
+        raise TypeError(f"expected a residual, got an empty {type(residual).__name__}: nothing was compared")
     if type(residual) is dict:  # not a subclass, such as a SymPy polynomial
         return all(is_zero(entry) for entry in residual.values())
     if isinstance(residual, list | tuple | set | frozenset):

@@ -45,8 +45,16 @@ class EveryWidth(Scope):
 
     C: int
 
+    @property
+    def lengths(self) -> range:
+        """Every length of a stream that a step of this scope runs."""
+        return range(1, self.C + 1)
+
     def __str__(self) -> str:
         return f"for C <= {self.C}, every dk and dv"
+
+
+WIDE = EveryWidth(C=8)  # of the steps that run code on vectors of any width
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ operation on single channels, such as the product of two keys channel by channel
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,17 @@ from derivations.engines.ring import Ring
 from gdn_core.reference import Token
 
 _TOKEN, _KEY, _VALUE = "", "K", "V"  # what an axis is: of known entries, of coefficients, or of one symbolic entry
+
+
+class Width:
+    """How many channels a symbolic axis has: any number, so code that asks cannot be checked for all of them."""
+
+    def _counted(self, *other: Any) -> Any:
+        raise ArithmeticError("the code counts the channels of a vector")
+
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __bool__ = __index__ = __int__ = __float__ = _counted
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __pow__ = __rpow__ = __neg__ = _counted
+    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __hash__ = __format__ = _counted
 
 
 class Axes:
@@ -28,9 +39,9 @@ class Axes:
         self.entries, self.kinds, self._gram = entries, kinds, gram
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape; a symbolic axis, which has no size, shows its number of coefficients."""
-        return self.entries.shape
+    def shape(self) -> tuple[int | Width, ...]:
+        """The size of each axis; that of a symbolic axis raises whatever is asked of it."""
+        return tuple(n if kind == _TOKEN else Width() for n, kind in zip(self.entries.shape, self.kinds, strict=True))
 
     @property
     def ndim(self) -> int:
@@ -43,8 +54,8 @@ class Axes:
         return self._with(self.entries.T, self.kinds[::-1])
 
     def __len__(self) -> int:
-        if self.kinds[0] == _KEY:
-            raise ArithmeticError("the code counts the channels of a key")
+        if self.kinds[0] != _TOKEN:
+            raise ArithmeticError("the code counts the channels of a vector")
         return len(self.entries)
 
     def __getitem__(self, index: Any) -> Axes:
@@ -71,10 +82,10 @@ class Axes:
         return self._elementwise(other, np.multiply, product=True)
 
     def __rsub__(self, other: Any) -> Axes:
-        return self._with(other - self.entries, self.kinds)
+        return self._elementwise(other, lambda mine, theirs: theirs - mine, product=False)
 
     def __rmul__(self, other: Any) -> Axes:
-        return self._with(other * self.entries, self.kinds)
+        return self * other
 
     def __matmul__(self, other: Axes) -> Axes:
         last, first = self.kinds[-1], other.kinds[0 if other.ndim == 1 else -2]
@@ -89,8 +100,10 @@ class Axes:
         kept = () if other.ndim == 1 else (other.kinds[-1],)
         return self._with(entries, (*self.kinds[:-1], *kept))
 
-    def _elementwise(self, other: Any, operation: np.ufunc, *, product: bool) -> Axes:
+    def _elementwise(self, other: Any, operation: Callable[[Any, Any], Any], *, product: bool) -> Axes:
         if not isinstance(other, Axes):
+            if {*self.kinds} != {_TOKEN} and (not product or np.ndim(other)):
+                raise ArithmeticError("the code takes an array of known entries, or a number, for a vector")
             return self._with(operation(self.entries, other), self.kinds)
         n = max(self.ndim, other.ndim)
         kinds = []
@@ -171,4 +184,4 @@ def stack(arrays: Sequence[Axes]) -> Axes:
 
 def _padded(x: Axes, n: int) -> list[tuple[str, int]]:
     """Return the kind and the size of each axis, with axes of one entry in front up to n."""
-    return [(_TOKEN, 1)] * (n - x.ndim) + list(zip(x.kinds, x.shape, strict=True))
+    return [(_TOKEN, 1)] * (n - x.ndim) + list(zip(x.kinds, x.entries.shape, strict=True))

@@ -233,8 +233,8 @@ class Series:
         lowest = min((n for n, found in out.items() if found), default=0)
         return {n: out.get(n, zero) for n in range(min(lowest, 0), order + 1)}
 
-    def pole(self, variable: Series) -> list[Series]:
-        """Return the parts that are not entire functions of a variable; none if the element is entire."""
+    def pole(self, variable: Series) -> list[Series] | str:
+        """Return the parts that are not entire functions of a variable; "" if the element is entire."""
         gen = self._generator(variable)
         index = self.variables.ring.gens.index(gen)
         found = [coefficient for n, coefficient in self.expanded(variable, 0).items() if n < 0 and coefficient]
@@ -242,7 +242,7 @@ class Series:
             powers = {monomial[index] for monomial in factor.denom.itermonoms()}
             if len(powers) > 1:
                 found.append(self._polynomial(factor.denom))
-        return found
+        return found or ""
 
     def _coerced(self, other: Any) -> Any:
         if isinstance(other, Series):

@@ -10,7 +10,7 @@ from sympy.polys.fields import FracElement
 from derivations.engines.series import Series
 
 
-def unproved(x: Series, variable: Series, *, rungs: int = 6) -> list[Series]:
+def unproved(x: Series, variable: Series, *, rungs: int = 6) -> Series | str:
     """Try to prove that an element is nonnegative where every variable is positive.
 
     A term is nonnegative if the coefficients of its rational function are. If some are negative, the value at 0 and the
@@ -23,17 +23,17 @@ def unproved(x: Series, variable: Series, *, rungs: int = 6) -> list[Series]:
         rungs: the largest number of derivatives.
 
     Returns:
-        An empty list if it is proved, else the derivative that could not be decided.
+        "" if it is proved, else the derivative that could not be decided.
     """
     if all(_has_no_sign(factor) for factor in x.terms.values()):
-        return []
+        return ""
     if not rungs:
-        return [x]
+        return x
     expanded = x.expanded(variable, 0)
     if len(expanded) > 1:
-        return [x]
+        return x
     start = expanded[0]
-    return [start] if not all(_has_no_sign(f) for f in start.terms.values()) else unproved(
+    return start if not all(_has_no_sign(f) for f in start.terms.values()) else unproved(
         x.diff(variable), variable, rungs=rungs - 1
     )  # fmt: skip
 

@@ -114,12 +114,11 @@ def _numbers(entry: Erratum) -> str:
 
 
 def against(entry: Erratum, numbers: Numbers) -> list[str]:
-    """Compare the results of both formulas with those in the entry."""
+    """Compare the results of both formulas with those in the entry: a sentence for each that differs, else ""."""
     said = (entry.gives, entry.should_give)
     return [
-        f"{what} formula gives {found}, the entry says {wanted}"
+        f"{what} formula gives {found}, the entry says {wanted}" if str(found) != wanted else ""
         for what, found, wanted in zip(("the printed", "the right"), numbers(), said, strict=True)
-        if str(found) != wanted
     ]
 
 

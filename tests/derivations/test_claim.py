@@ -2,6 +2,7 @@
 
 import itertools
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def made(claim, residual, mutant=1, **fields) -> Claim:
 
 
 @pytest.mark.parametrize(
-    "zero", [0, Fraction(0), "", [], {}, [0, [0]], {"S": 0}, np.zeros(2, dtype=object), sympy.Integer(0)]
+    "zero", [0, Fraction(0), "", [""], [0, [0]], {"S": 0}, np.zeros(2, dtype=object), sympy.Integer(0)]
 )
 def test_these_residuals_are_zero(zero):
     assert is_zero(zero)
@@ -52,7 +53,8 @@ def test_an_expression_is_zero_where_its_normal_form_is():
 
 
 @pytest.mark.parametrize(
-    "refused", [None, True, False, np.bool_(False), 0.0, np.float64(0), 0j, np.zeros((0, 2)), object()]
+    "refused",
+    [None, True, False, np.bool_(False), 0.0, np.float64(0), 0j, np.zeros((0, 2)), [], {}, (), set(), object()],
 )
 def test_what_may_have_compared_nothing_is_refused(refused):
     with pytest.raises(TypeError, match="expected"):
@@ -116,6 +118,15 @@ def test_a_step_that_yields_nothing_exact_is_an_error(claim, yielded):
     assert made(claim, 0).check().verdict is Verdict.HOLDS
     made_claim = made(claim, 0)
     made_claim.step(engine="exact", scope=EverySize())(lambda: iter(yielded))
+    assert made_claim.check().verdict is Verdict.ERROR
+
+
+@pytest.mark.parametrize("of_mutants", [False, True])
+def test_a_step_or_a_mutant_that_no_rule_runs_is_an_error(claim, of_mutants):
+    made_claim = made(claim, 0, rules=every_rule)
+    assert made_claim.check().verdict is Verdict.HOLDS
+    add = made_claim.refute if of_mutants else partial(made_claim.step, engine="exact", scope=EverySize())
+    add(rules=lambda rule: False)(lambda rule: 0)
     assert made_claim.check().verdict is Verdict.ERROR
 
 

@@ -1,11 +1,14 @@
 """The code on vectors of any width, against float64 vectors."""
 
+import inspect
 
 import numpy as np
 import pytest
 
 from derivations.engines import gram
 from derivations.engines.cases import scalar_gates, vectors
+from derivations.registry import load
+from derivations.result import Verdict
 from gdn_core import reference
 from gdn_core.reference import Token
 from gdn_core.rules import GATED_DELTANET, GLA
@@ -42,6 +45,19 @@ def test_gram_letters_stand_for_vectors_of_any_width(V, K):
         lambda x, S: x.k * x.k,  # channel by channel
         lambda x, S: x.k[0][0],  # one channel
         lambda x, S: len(x.k[0]),  # how many channels
+        lambda x, S: len(S),
+        lambda x, S: S if S.shape[0] == S.shape[1] else S.T,
+        lambda x, S: S.shape == (1, 5),
+        lambda x, S: x.k * (1 / x.k.shape[1]),
+        lambda x, S: range(x.v.shape[1]),
+        lambda x, S: x.k.shape[1] > 1,
+        lambda x, S: [0] * S.shape[0],
+        lambda x, S: x.k + 1,
+        lambda x, S: 1 - x.k,
+        lambda x, S: 1 - S,
+        lambda x, S: x.k * np.ones(7),
+        lambda x, S: np.ones(7) * x.k,
+        lambda x, S: np.ones((3, 1)) * x.v,
         lambda x, S: x.k + x.b,  # a number added to a vector
         lambda x, S: x.v @ x.v.T,  # values contracted
         lambda x, S: x.k @ x.k,  # tokens taken for channels
@@ -52,6 +68,26 @@ def test_code_that_looks_at_channels_is_refused(look):
     case = vectors(GATED_DELTANET, 3)
     with pytest.raises(ArithmeticError, match="the code"):
         look(case.x, case.S)
+
+
+def test_tokens_may_be_counted_and_gates_shifted():
+    case = vectors(GATED_DELTANET, 3)
+    assert case.x.k.shape[0] == case.x.g.shape[0] == len(case.x.v) == 3
+    assert case.x.b.shape == (3, 1)
+    assert not case.residual((1 - case.x.b) * case.x.k * 2, 2 * case.x.k - 2 * (case.x.b * case.x.k)).any()
+
+
+def test_a_chunk_form_that_is_right_for_some_widths_only_does_not_hold(monkeypatch):
+    """Right wherever V and K differ, as the first and the second size of the letters do, and wrong at V = K."""
+    made = load()["gated_chunk_equals_recurrence"]
+    wrong = "(S if S.shape[0] == S.shape[1] else S.T)"
+    source = inspect.getsource(reference.chunk).replace("erase) @ S.T", f"erase) @ {wrong}")
+    assert wrong in source
+    scope = dict(vars(reference))
+    exec(source, scope)  # noqa: S102 - the code above, with one change
+    monkeypatch.setattr(reference, "chunk", scope["chunk"])
+    (step,) = (step for step in made.steps if step.engine == "gram")
+    assert made.check_step(step).verdict is Verdict.ERROR
 
 
 def test_a_product_of_keys_and_queries_is_the_same_from_either_side():

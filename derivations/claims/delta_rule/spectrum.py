@@ -226,7 +226,7 @@ def interval_residual(end: int) -> Any:
         "below": unproved(-room(-s), s),
         "inside": unproved(room(end * s / (1 + s)), s),
         "above": unproved(-room(end + s), s),
-        "never zero between": ["zero" for line in (-s, end * s / (1 + s), end + s) if not room(line)],
+        "never zero between": ["" if room(line) else "zero" for line in (-s, end * s / (1 + s), end + s)],
     }
 
 

@@ -56,7 +56,7 @@ def mamba_input_is_zoh_to_first_order() -> Any:
         "difference": difference - left_out(2, a, D, phi),
         "leading": leading() - a / 2,
         "remainder": difference - leading() * D**2 - left_out(3, a, D, phi),
-        "poles": phi(2, D * a).pole(a) + phi(3, D * a).pole(a),
+        "poles": [phi(2, D * a).pole(a), phi(3, D * a).pole(a)],
     }
 
 

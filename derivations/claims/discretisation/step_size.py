@@ -49,7 +49,7 @@ def small_step_ignores_the_token() -> Any:
     return {
         "limits": [decay.at(D, 0) - 1, factor.at(D, 0)],
         "first order": [first["decay"][1] - a, first["input"][1] - 1],
-        "poles": decay.pole(D) + factor.pole(D) + decay.pole(a) + factor.pole(a),
+        "poles": [decay.pole(D), factor.pole(D), decay.pole(a), factor.pole(a)],
     }
 
 

@@ -24,7 +24,7 @@ def held_equation(decay: Series, factor: Series) -> dict[str, Any]:
         "the decay at Delta = 0": decay.at(D, 0) - 1,
         "the input factor, differentiated": factor.diff(D) - (a * factor + 1),
         "the input factor at Delta = 0": factor.at(D, 0),
-        "poles": decay.pole(a) + factor.pole(a),
+        "poles": [decay.pole(a), factor.pole(a)],
     }
 
 

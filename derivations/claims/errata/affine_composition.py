@@ -40,7 +40,7 @@ def affine_maps_carry_the_translation_through_the_second_map() -> Any:
 @affine_maps_carry_the_translation_through_the_second_map.step(engine="words", scope=EverySize("dk", "dv"))
 def right_composition() -> Any:
     """X_i M_j + X_j composes and associates for every size; M_j X_i does not fit unless dk = dv."""
-    return [composition_residual(then), ["M_j X_i fits"] if fits(_printed_composition) else []]
+    return [composition_residual(then), "M_j X_i fits" if fits(_printed_composition) else ""]
 
 
 def _printed_composition() -> Any:

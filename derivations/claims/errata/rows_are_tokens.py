@@ -49,12 +49,12 @@ def rows_are_tokens_so_the_values_are_transposed() -> Any:
     return against(ENTRY, products_in_numbers)
 
 
-def has_the_shape_of_the_memory(*, transposed: bool) -> list[str]:
-    """Return a sentence if the product of values and keys, one row for each token, has not the memory's shape."""
+def has_the_shape_of_the_memory(*, transposed: bool) -> str:
+    """Return "" if the product of values and keys, one row for each token, has the memory's shape, else a sentence."""
     words = Algebra()
     V, K, S = words.matrix("V", "C", "V"), words.matrix("K", "C", "K"), words.matrix("S", "V", "K")
     made = V.T @ K if transposed else V @ words.matrix("K'", "V", "C")
-    return [] if (made.rows, made.cols) == (S.rows, S.cols) else [f"{made} is {shape(made)}, the memory {shape(S)}"]
+    return "" if (made.rows, made.cols) == (S.rows, S.cols) else f"{made} is {shape(made)}, the memory {shape(S)}"
 
 
 @rows_are_tokens_so_the_values_are_transposed.step(engine="words", scope=EverySize("C", "dk", "dv"))
@@ -62,7 +62,7 @@ def shapes_of_the_right_form() -> Any:
     """V'K has the shape of the memory for every size, and V K' fits for none in general."""
     words = Algebra()
     V, K = words.matrix("V", "C", "V"), words.matrix("K", "C", "K")
-    return [has_the_shape_of_the_memory(transposed=True), ["V K' fits"] if fits(lambda: V @ K.T) else []]
+    return [has_the_shape_of_the_memory(transposed=True), "V K' fits" if fits(lambda: V @ K.T) else ""]
 
 
 @rows_are_tokens_so_the_values_are_transposed.refute
@@ -74,4 +74,5 @@ def product_of_columns() -> Any:
 @rows_are_tokens_so_the_values_are_transposed.refute
 def shape_in_numbers() -> Any:
     """The printed product of two tokens is said to be one number, as a memory with dk = dv = 1 is."""
-    return [] if product_shape(transposed=False) == "1 x 1" else [product_shape(transposed=False)]
+    found = product_shape(transposed=False)
+    return "" if found == "1 x 1" else found

@@ -12,7 +12,7 @@ from derivations.models.chunk_matrices import Inverse, inverse_of_unit_lower, ma
 from derivations.models.gated_chunk import ONE_CHUNK
 from derivations.papers import cite
 from derivations.registry import claim
-from derivations.scope import EverySize, EveryWidth
+from derivations.scope import WIDE, EverySize
 from gdn_core import reference
 from gdn_core.reference import Array, Exp, Stack, Token
 from gdn_core.rules import GATED_DELTANET
@@ -62,10 +62,10 @@ def attention_against_recurrence(case: Case, **wrong: Any) -> Any:
     return case.residual(effective_attention(case.x, exp=case.exp, stack=case.stack, **wrong), o)
 
 
-@outputs_are_effective_attention.step(engine="gram", scope=EveryWidth(C=8))
+@outputs_are_effective_attention.step(engine="gram", scope=WIDE)
 def code_is_effective_attention() -> Any:
     """The reference's outputs are A V."""
-    return attention_against_recurrence(vectors(GATED_DELTANET, 8).from_zero())
+    return (attention_against_recurrence(vectors(GATED_DELTANET, C).from_zero()) for C in WIDE.lengths)
 
 
 @outputs_are_effective_attention.step(engine="field", scope=ONE_CHUNK)

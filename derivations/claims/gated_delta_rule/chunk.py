@@ -11,7 +11,7 @@ from derivations.models.gated_chunk import STREAM, Induction, chunk_against_recu
 from derivations.mutants.by_hand import planted
 from derivations.papers import cite
 from derivations.registry import claim
-from derivations.scope import EverySize, EveryWidth, Sizes
+from derivations.scope import WIDE, EverySize, Sizes
 from gdn_core import reference
 from gdn_core.rules import GATED_DELTANET
 
@@ -50,10 +50,10 @@ def gated_chunk_equals_recurrence() -> Any:
     return words.residual(words.error())
 
 
-@gated_chunk_equals_recurrence.step(engine="gram", scope=EveryWidth(C=8))
+@gated_chunk_equals_recurrence.step(engine="gram", scope=WIDE)
 def code_on_vectors_of_any_width() -> Any:
     """The reference's chunk is the reference's recurrence."""
-    return chunk_against_recurrence(vectors(GATED_DELTANET, 8))
+    return (chunk_against_recurrence(vectors(GATED_DELTANET, C)) for C in WIDE.lengths)
 
 
 @gated_chunk_equals_recurrence.step(engine="ring", scope=Sizes(C=6, dk=3, dv=2))

@@ -12,7 +12,7 @@ from derivations.models.chunk_matrices import BETA, GAMMA, matrix_form, written_
 from derivations.models.gated_chunk import ONE_CHUNK, Induction
 from derivations.papers import cite
 from derivations.registry import claim
-from derivations.scope import EverySize, EveryWidth
+from derivations.scope import WIDE, EverySize
 from gdn_core import reference
 from gdn_core.rules import GATED_DELTANET
 
@@ -84,11 +84,11 @@ def W_is_the_ungated_W_decayed() -> Any:
     return (gated_system @ (D @ T @ B @ K) - B @ D @ K).normal()
 
 
-@ut_transform_is_the_gated_triangular_system.step(engine="gram", scope=EveryWidth(C=8))
+@ut_transform_is_the_gated_triangular_system.step(engine="gram", scope=WIDE)
 def matrix_form_is_the_code() -> Any:
     """The reference's chunk is the matrix form with this U and W."""
-    case = vectors(GATED_DELTANET, 8)
-    return case.compare(case.run(reference.chunk), case.run(matrix_form))
+    cases = (vectors(GATED_DELTANET, C) for C in WIDE.lengths)
+    return (case.compare(case.run(reference.chunk), case.run(matrix_form)) for case in cases)
 
 
 @ut_transform_is_the_gated_triangular_system.step(engine="field", scope=ONE_CHUNK)

@@ -14,7 +14,7 @@ from derivations.engines.trees import Block, Expr
 from derivations.engines.written import Below, Kind, letters
 from derivations.papers import cite
 from derivations.registry import claim
-from derivations.scope import EverySize, EveryWidth, OverField
+from derivations.scope import WIDE, EverySize, OverField
 from gdn_core import reference
 from gdn_core.equation import tex, tex_output
 from gdn_core.reference import Array
@@ -113,10 +113,10 @@ def forms(case: Case, chunk_size: int, **wrong: int) -> list[Any]:
     return [case.compare(end, want) for end in ends]
 
 
-@linear_attention_is_recurrent_parallel_and_chunkwise.step(engine="gram", scope=EveryWidth(C=8))
+@linear_attention_is_recurrent_parallel_and_chunkwise.step(engine="gram", scope=WIDE)
 def the_code_on_vectors_of_any_width() -> Any:
     """The reference's recurrence, its one chunk, and its chunks of three tokens are the parallel form."""
-    return forms(vectors(LINEAR_ATTENTION, 8), 3)
+    return (forms(vectors(LINEAR_ATTENTION, C), 3) for C in WIDE.lengths)
 
 
 @linear_attention_is_recurrent_parallel_and_chunkwise.step(engine="field", scope=LONG)

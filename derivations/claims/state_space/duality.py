@@ -15,7 +15,7 @@ from derivations.engines.trees import Block, Expr
 from derivations.engines.written import Kind, Written, letters
 from derivations.papers import cite
 from derivations.registry import claim
-from derivations.scope import EverySize, EveryWidth, OverField
+from derivations.scope import WIDE, EverySize, OverField
 from gdn_core import reference
 from gdn_core.reference import Array
 from gdn_core.rules import MAMBA2, Gate, WriteRule
@@ -118,10 +118,10 @@ def attention_against_recurrence(case: Case, **wrong: bool) -> dict[str, Any]:
     return case.compare(masked_attention(case, **wrong), case.run(reference.recurrent))
 
 
-@additive_recurrence_is_masked_attention.step(engine="gram", scope=EveryWidth(C=8))
+@additive_recurrence_is_masked_attention.step(engine="gram", scope=WIDE)
 def the_code_on_vectors_of_any_width(rule: WriteRule) -> Any:
     """The reference's recurrence is masked attention."""
-    return attention_against_recurrence(vectors(rule, 8))
+    return (attention_against_recurrence(vectors(rule, C)) for C in WIDE.lengths)
 
 
 @additive_recurrence_is_masked_attention.step(engine="field", scope=LONG)
