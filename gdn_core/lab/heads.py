@@ -76,12 +76,12 @@ def heads(
     state.
 
     Args:
-        arrays, settings, batch, channels, reading: as :func:`gdn_core.lab.scenarios.from_arrays` takes them.
+        arrays, settings, batch, channels, reading: as ``gdn_core.lab.scenarios.from_arrays`` takes them.
         rule: whose memory it is.
         discretisation: replaces the rule's own.
 
     Raises:
-        TypeError, ValueError: as :func:`gdn_core.lab.scenarios.from_arrays` does.
+        TypeError, ValueError: as ``gdn_core.lab.scenarios.from_arrays`` does.
     """
     layer = layer_of(arrays, reading)
     sizes = layer.sizes

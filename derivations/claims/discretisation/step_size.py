@@ -155,7 +155,7 @@ def _monotone(decay: Series, factor: Series) -> dict[str, Any]:
         "input < 1 / r": unproved(1 / r - factor, D),
         "input grows": unproved(factor.diff(D), D),
         "none is zero": [
-            "constant" for x in (1 - decay, decay.diff(D), factor, 1 / r - factor, factor.diff(D)) if not x
+            "" if x else "constant" for x in (1 - decay, decay.diff(D), factor, 1 / r - factor, factor.diff(D))
         ],
     }
 

@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from app.player import payload
+from app.player.caption import Caption, behind
 from app.player.source import HERE as PLAYER
 from gdn_core.lab.trajectory import Trajectory, trajectory
 from gdn_core.rules import RULES
@@ -46,12 +47,12 @@ def test_the_numbers_behind_the_maps_are_the_trajectory_to_the_bit(page: Page, r
 
 
 def test_states_kept_only_now_and_then_give_the_same_numbers(script: Page, ran: Trajectory) -> None:
-    data = payload.of(ran, [""] * T) + struct.pack("<iii", 5, 7, 0) + b"key"
+    data = behind(payload.of(ran, [""] * T), key="key", token=5, visit=7, caption=Caption(title="a title"))
     states = script.evaluate(
         """data => {
             const shifted = Uint8Array.from(" " + atob(data), (c) => c.charCodeAt(0)); // misaligned, as protobuf may
-            const { header, floats, token, visit, key } = decode(shifted.subarray(1));
-            if (token !== 5 || visit !== 7 || key !== "key") throw new Error("the tail was read wrongly");
+            const { header, floats, token, visit, caption } = decode(shifted.subarray(1));
+            if (token !== 5 || visit !== 7 || caption.title !== "a title") throw new Error("the tail was read wrongly");
             const memory = new Memory(header.rules[2], header, floats, 4 * header.V * header.K);
             if (memory.kept.length > 4 * header.V * header.K) throw new Error("more states were kept than asked for");
             return [23, 0, 11, 12, 13, 5].map((t) => { memory.seek(t); return [t, [...memory.maps.written]]; });
@@ -77,7 +78,7 @@ def test_the_scale_reaches_the_largest_entry_of_every_moment(script: Page) -> No
             const { header, floats } = decode(Uint8Array.from(atob(data), (c) => c.charCodeAt(0)));
             return [...new Memory(header.rules[0], header, floats, Infinity).peaks];
         }""",
-        base64.b64encode(payload.of(ran, [""] * 3) + bytes(12)).decode(),
+        base64.b64encode(behind(payload.of(ran, [""] * 3), key="", token=0, caption=Caption())).decode(),
     )
     np.testing.assert_array_equal(np.float32(peaks)[1], np.abs(taken).max())
 
