@@ -71,7 +71,7 @@ def test_its_numbers_are_those_of_the_run_at_every_token(opened: Page, run: Traj
 
 def test_its_table_has_the_numbers_of_the_page(opened: Page) -> None:
     opened.get_by_text("Numbers of each token").click()
-    cells = opened.locator("td").all_text_contents()
+    cells = opened.locator(".numbers-table td").all_text_contents()
     want = [row["|S|"] for row in compute.numbers(CHOICE, compute.picture(CHOICE))]
     assert [float(cell) for cell in cells[7::10]] == pytest.approx(want, rel=1e-5)
 
