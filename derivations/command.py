@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
 from derivations.claim import ENGINES, Claim, name_of, source_of
+from derivations.models.programs import EPS, ROLES, argument, size
 from derivations.own import check_own, read
+from derivations.programs import LIMIT, check_torch
 from derivations.registry import load
 from derivations.reports import (
     append_github_summary,
@@ -24,6 +26,7 @@ from derivations.reports import (
 from derivations.result import Verdict
 from derivations.run import Progress, Report, run
 from gdn_core.extras import missing
+from gdn_core.rules import GATED_DELTANET
 
 HOLDS, FAILS, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
 
@@ -57,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m derivations", description="Check the claims of the derivations by machine."
     )
-    commands = parser.add_subparsers(required=True, metavar="check | list | show")
+    commands = parser.add_subparsers(required=True, metavar="check | check-torch | list | show")
 
     check = commands.add_parser("check", help="check claims; exit 0 if all hold, 1 if not, 2 if the call is wrong")
     check.set_defaults(command=_check)
@@ -82,6 +85,32 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="list the claims by subject, with their scope")
     listing.set_defaults(command=_list)
     _add_selection(listing)
+
+    torch = commands.add_parser(
+        "check-torch",
+        help="check a PyTorch function of yours or of a library, on exact numbers, against the recurrence of a rule",
+    )
+    torch.set_defaults(command=_check_torch)
+    torch.add_argument("where", metavar="MODULE:FUNCTION", help="the function, or FILE.py:FUNCTION")
+    torch.add_argument(
+        "--map",
+        metavar="PARAMETER=WHAT",
+        nargs="+",
+        default=[],
+        help=f"what a parameter is: {', '.join(ROLES)}, or a constant; by default those with the usual names",
+    )
+    torch.add_argument("--rule", metavar="RULE", default=GATED_DELTANET.slug, help="by default gated-deltanet")
+    torch.add_argument("--layout", metavar="BTHD", default="BTHD", help="the order of axes of q, k, v and outputs")
+    torch.add_argument("--state", metavar="BHKV", default="BHKV", help="the order of axes of memories")
+    torch.add_argument("--returns", metavar="o,S", default="", help="outputs o, last memory S, and _ for anything else")
+    torch.add_argument("--scale", metavar="X", type=float, help="factor on queries; by default 1 / sqrt(K)")
+    torch.add_argument("--eps", metavar="X", type=float, default=EPS, help="under the root of a length, with l2norm")
+    torch.add_argument("--dtype", metavar="DTYPE", default="float32", help="of the arguments; by default float32")
+    torch.add_argument("--grouped", action="store_true", help="with more heads of values than of keys, too")
+    torch.add_argument("--size", metavar="T=.,K=.,V=.", action="append", default=[], help="in place of the usual sizes")
+    torch.add_argument("--limit", metavar="S", type=float, default=LIMIT, help="seconds for each size; by default 60")
+    torch.add_argument("--seed", metavar="N", type=int, default=0, help="of the random points; by default 0")
+    torch.add_argument("--json", metavar="FILE", type=Path, help="write the verdict")
 
     show = commands.add_parser("show", help="show a claim: statement, assumptions, scope, steps, source, code, mutants")
     show.set_defaults(command=_show)
@@ -259,6 +288,43 @@ class Screen:
 
     def _painted(self, text: str, colour: str) -> str:
         return f"\x1b[{self._CODES[colour]}m{text}\x1b[0m" if self._colour and colour else text
+
+
+# check-torch
+
+
+def _check_torch(options: argparse.Namespace) -> int:
+    if options.json and not options.json.parent.is_dir():
+        raise Wrong(f"{options.json}: there is no folder {options.json.parent}")
+    if not options.limit > 0:
+        raise Wrong(f"--limit: expected seconds, got {options.limit:g}")
+    screen = Screen(sys.stdout)
+    try:
+        told = [argument(text) for text in options.map]
+        verdict = check_torch(
+            options.where,
+            seed=options.seed,
+            limit=options.limit,
+            roles={name: role for name, role, _ in told if role},
+            constants={name: constant for name, role, constant in told if not role},
+            rule=options.rule,
+            layout=options.layout,
+            state=options.state,
+            results=tuple(options.returns.split(",")) if options.returns else (),
+            scale=options.scale,
+            eps=options.eps,
+            dtype=options.dtype,
+            grouped=options.grouped,
+            sizes=tuple(size(text) for text in options.size),
+        )
+    except (ValueError, ModuleNotFoundError) as error:
+        raise Wrong(str(error)) from error
+    if options.json:
+        options.json.write_text(verdict.as_json(), encoding="utf-8")
+    screen.print(verdict.sentence, "green" if verdict.holds else "red")
+    screen.print(f"taken: {verdict.taken}")
+    screen.print(f"not modelled: {'; '.join(verdict.not_modelled)}")
+    return HOLDS if verdict.holds else FAILS
 
 
 # list and show

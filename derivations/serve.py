@@ -1,8 +1,8 @@
 """The program of a worker process: it reads tasks and writes results, each a line of JSON.
 
 ``python -m derivations.serve`` imports the claims once, prints ``ready``, and ends when its input ends. A task is a
-check of one claim, or the refutation of mutants. Mutants are numbered as in
-:func:`~derivations.mutants.by_machine.every_mutant`, which is the same in every process.
+check of one claim, or the refutation of mutants; those of a program of other people are in ``serve_programs``. Mutants
+are numbered as in :func:`~derivations.mutants.by_machine.every_mutant`, which is the same in every process.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -62,23 +63,29 @@ def refutation(read: dict[str, Any]) -> Refutation:
     return Refutation(**{**read, "key": (place, before, after)})
 
 
-def main() -> None:
-    """Run tasks until the input ends."""
-    # Text that a claim prints must not mix with the results.
-    answers, sys.stdout = sys.stdout, sys.stderr
+def serve(tasks: Mapping[str, Callable[..., Any]]) -> None:
+    """Run tasks until the input ends.
+
+    Args:
+        tasks: by name; each returns what JSON can hold.
+    """
+    # What a task prints must not mix with the results, and what it reads must not be the next task.
+    given, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
     if hasattr(os, "nice") and len(sys.argv) > 1:
         os.nice(int(sys.argv[1]))
-    load()
     try:
         answers.write(f"{READY}\n")
         answers.flush()
-        for line in sys.stdin:
+        for line in given:
             task, arguments = json.loads(line)
-            answers.write(encode(TASKS[task](**arguments)) + "\n")
+            answers.write(encode(tasks[task](**arguments)) + "\n")
             answers.flush()
     except BrokenPipeError:  # the calling program was killed
         os.dup2(os.open(os.devnull, os.O_WRONLY), answers.fileno())
 
 
 if __name__ == "__main__":
-    main()
+    load()
+    serve(TASKS)

@@ -35,17 +35,29 @@ class WorkerError(RuntimeError):
     """A task gave no result; the message says why."""
 
 
+class TookTooLongError(WorkerError):
+    """A task was stopped at its time limit."""
+
+
 class Worker:
     """A process that runs one task at a time; it starts with the first task, and again after it has ended.
 
     Args:
-        limit: seconds for a task, or for the process to start; None for no limit.
+        limit: seconds for a task; None for no limit.
+        start: seconds for the process to start; None for those of a task.
         nice: added to the niceness of the process, so that checks yield to the page.
         command: the program.
     """
 
-    def __init__(self, *, limit: float | None = None, nice: int = 0, command: Sequence[str] = COMMAND) -> None:
-        self._limit, self._command = limit, (*command, str(nice))
+    def __init__(
+        self,
+        *,
+        limit: float | None = None,
+        start: float | None = None,
+        nice: int = 0,
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        self._limit, self._start_limit, self._command = limit, start or limit, (*command, str(nice))
         self._turn = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
 
@@ -55,7 +67,7 @@ class Worker:
         Raises:
             WorkerError: if the process ended or took too long; the next task starts another.
         """
-        return result(self._do("check", {"name": name, "seed": seed}))
+        return result(self.do("check", {"name": name, "seed": seed}))
 
     def refute(self, places: Sequence[int], seconds: Mapping[Attempt, float], *, seed: int = 0) -> list[Refutation]:
         """Refute mutants of one function, as :func:`derivations.mutants.refutation.refute` does.
@@ -69,7 +81,7 @@ class Worker:
             WorkerError: if the process ended or took too long; the next task starts another.
         """
         costs = [(*attempt, cost) for attempt, cost in seconds.items()]
-        found = self._do("refute_all", {"places": list(places), "seconds": costs, "seed": seed})
+        found = self.do("refute_all", {"places": list(places), "seconds": costs, "seed": seed})
         return [refutation(read) for read in found]
 
     def kill(self) -> None:
@@ -83,7 +95,12 @@ class Worker:
                     with suppress(OSError):  # the process that would read the rest has ended
                         pipe.close()
 
-    def _do(self, task: str, arguments: dict[str, Any]) -> Any:
+    def do(self, task: str, arguments: dict[str, Any]) -> Any:
+        """Run a task of the program, and return its result as JSON has it.
+
+        Raises:
+            WorkerError: if the process ended or took too long; the next task starts another.
+        """
         with self._turn:
             process = self._process or self._start()
             assert process.stdin
@@ -93,7 +110,7 @@ class Worker:
             except OSError as error:
                 self.kill()
                 raise WorkerError("the process that checks claims has ended; check again to start another") from error
-            return json.loads(self._answer(process))
+            return json.loads(self._answer(process, self._limit))
 
     def _start(self) -> subprocess.Popen[str]:
         path = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH")) if part)
@@ -107,12 +124,18 @@ class Worker:
             # divides the processor between sessions first, whatever the niceness.
             process_group=0 if os.name == "posix" else None,
         )
-        self._answer(process)
+        self._answer(process, self._start_limit)
         return process
 
-    def _answer(self, process: subprocess.Popen[str]) -> str:
+    def _answer(self, process: subprocess.Popen[str], limit: float | None) -> str:
         assert process.stdout
-        timer = threading.Timer(self._limit, process.kill) if self._limit else None
+        late = threading.Event()
+
+        def stop() -> None:
+            late.set()
+            process.kill()
+
+        timer = threading.Timer(limit, stop) if limit else None
         if timer:
             timer.daemon = True
             timer.start()
@@ -121,8 +144,9 @@ class Worker:
             timer.cancel()
         if not line:
             self.kill()
-            late = f", or took longer than {self._limit:g} s" if self._limit else ""
-            raise WorkerError(f"the process that checks claims ended{late}; check again")
+            if late.is_set():
+                raise TookTooLongError(f"the process that checks claims took longer than {limit:g} s; check again")
+            raise WorkerError("the process that checks claims ended; check again")
         return line
 
 

@@ -23,6 +23,7 @@ from derivations.models.torch_sizes import Size
 from gdn_core import reference
 from gdn_core.ops.torch import chunk, differentiable
 from gdn_core.reference import Token
+from gdn_core.rules import GATED_DELTANET, Gate, WriteRule
 
 Entries = torch.Tensor
 FLOAT = torch.float32
@@ -35,20 +36,34 @@ class Stream:
     Args:
         size: its sizes.
         numbers: the field.
+        rule: the rule that it is a stream of. Gates wider than one number have axes [V], [K] or [V, K] behind those
+            above; a tied gate has the name ``beta``, and others ``b`` and ``w``.
+        unit: what is added to the squared length of queries and keys before they are divided by its root; None to
+            leave them as they are.
     """
 
-    def __init__(self, size: Size, numbers: Numbers) -> None:
-        self.size, self.numbers = size, numbers
+    def __init__(
+        self, size: Size, numbers: Numbers, rule: WriteRule = GATED_DELTANET, unit: float | None = None
+    ) -> None:  # fmt: skip
+        self.size, self.numbers, self.rule, self.unit = size, numbers, rule, unit
         s, n = size, numbers
-        self.q, self.k, self.v = n.draw(s.B, s.T, s.H, s.K), n.draw(s.B, s.T, s.H, s.K), n.draw(s.B, s.T, s.HV, s.V)
-        self.g = n.draw_logs(s.B, s.T, s.HV) if s.decays else None
-        self.beta = n.draw(s.B, s.T, s.HV) if s.erases else None
+        axes = {Gate.SCALAR: (), Gate.KEY: (s.K,), Gate.VALUE: (s.V,), Gate.MATRIX: (s.V, s.K)}
+        wide = {name: axes[gate] for name, gate in _gates(rule, s).items()}
+        self.q, self.k = (
+            n.draw(s.B, s.T, s.H, s.K) if unit is None else n.draw_lengths(s.B, s.T, s.H, s.K, plus=unit)
+            for _ in range(2)
+        )
+        self.v = n.draw(s.B, s.T, s.HV, s.V)
+        self.g = n.draw_logs(s.B, s.T, s.HV, *wide["g"]) if "g" in wide else None
+        self.beta, self.b, self.w = (
+            n.draw(s.B, s.T, s.HV, *wide[name]) if name in wide else None for name in ("beta", "b", "w")
+        )
         self.S = n.draw(s.N, s.HV, s.K, s.V) if s.remembers else None
 
     def entries(self) -> dict[str, Entries]:
         """Return what the stream is made of, by name."""
-        given = {"q": self.q, "k": self.k, "v": self.v, "g": self.g, "beta": self.beta, "S": self.S}
-        return {name: x for name, x in given.items() if x is not None}
+        names = ("q", "k", "v", "g", "beta", "b", "w", "S")
+        return {name: x for name in names if (x := getattr(self, name)) is not None}
 
     def tensors(self, dtype: torch.dtype = FLOAT) -> dict[str, Any]:
         """Return the tensors of a program, by name; None for what is absent."""
@@ -84,6 +99,8 @@ class Stream:
         rows, tokens = part
         heads = (s.B if not s.lengths else 1) * s.HV
         given = self.entries()
+        if self.unit is not None:
+            given |= {name: n.unit(given[name], plus=self.unit) for name in "qk"}
 
         def field(name: str, shape: tuple[int, ...], absent: int) -> Any:
             def taken(x: Entries) -> Entries:
@@ -102,12 +119,13 @@ class Stream:
             return Dual(value, Batch(tangent, n.p))
 
         T = tokens.stop - tokens.start
-        q = field("q", (T, s.K), 0)
+        q, k = field("q", (T, s.K), 0), field("k", (T, s.K), 0)
         factor = n.constant(scale)
         q = Dual(q.value * factor, q.tangent * factor) if along else q * factor
-        gate = field("beta", (T, 1), 0)
-        x = Token(q=q, k=field("k", (T, s.K), 0), v=field("v", (T, s.V), 0), g=field("g", (T, 1, 1), 0), b=gate,
-                  w=gate if s.erases else field("beta", (T, 1), 1))  # fmt: skip
+        erase, write = ("beta", "beta") if self.beta is not None else ("b", "w")
+        x = Token(q=q, k=k, v=field("v", (T, s.V), 0), g=field("g", (T, *self.rule.decay.shape(s.V, s.K)), 0),
+                  b=field(erase, (T, self.rule.erase.shape(s.V, s.K)[1]), 0),
+                  w=field(write, (T, self.rule.write.shape(s.V, s.K)[0]), 1))  # fmt: skip
         exp = dual_exp(n.field.exp) if along else n.field.exp
         return reference.recurrent(field("S", (s.V, s.K), 0), x, exp=exp, stack=stack)
 
@@ -121,6 +139,16 @@ class Stream:
             o[:, tokens] = of_part.reshape(-1, s.HV, tokens.stop - tokens.start, s.V).swapaxes(1, 2)
             S[rows] = memory.reshape(-1, s.HV, s.V, s.K).swapaxes(2, 3)
         return o, S
+
+
+def _gates(rule: WriteRule, size: Size) -> dict[str, Gate]:
+    """Return the gates of a stream by name, without those that are absent."""
+    gates = {"g": rule.decay if size.decays else Gate.NONE}
+    if rule.tied:
+        gates["beta"] = rule.erase if size.erases else Gate.NONE
+    else:
+        gates |= {"b": rule.erase, "w": rule.write}
+    return {name: gate for name, gate in gates.items() if gate is not Gate.NONE}
 
 
 def exact(entries: Entries, dtype: torch.dtype = FLOAT) -> Exact:

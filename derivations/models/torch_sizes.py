@@ -52,7 +52,12 @@ class Size:
         return tuple(accumulate(self.lengths, initial=0))
 
     def __str__(self) -> str:
-        parts = [f"C = {self.C}", f"T = {self.T}", f"K = {self.K}", f"V = {self.V}"]
+        return f"C = {self.C}, {self.stream}"
+
+    @property
+    def stream(self) -> str:
+        """The sizes in words, without that of a chunk."""
+        parts = [f"T = {self.T}", f"K = {self.K}", f"V = {self.V}"]
         parts += [f"H = {self.H}, HV = {self.HV}"] if self.HV > 1 else []
         parts += [f"B = {self.B}"] if self.B > 1 else []
         parts += [f"sequences of {', '.join(map(str, self.lengths))}"] if self.lengths else []

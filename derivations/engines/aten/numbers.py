@@ -54,6 +54,13 @@ class Numbers:
         """Draw log decays, all of decays below 1."""
         return torch.from_numpy(_LOG - self._draws.integers(1, 1 << 28, shape))
 
+    def draw_lengths(self, *shape: int, plus: float) -> Entries:
+        """Draw vectors along the last axis whose squared length, with a constant added, has a root mod p."""
+        x = self.draw(*shape)
+        while bool((lost := ~self._square(self._squared_length(x, plus))).any()):
+            x = torch.where(lost, self.draw(*shape), x)
+        return x
+
     def residues(self, x: Entries) -> Residues:
         """Return values as the field's residues.
 
@@ -181,7 +188,32 @@ class Numbers:
             raise Unsound("divides by a log decay")
         if bool((x == 0).any()):
             raise Unsound(f"divides by 0, at {_first(x == 0)} of a tensor {list(x.shape)}")
-        result, square, exponent = torch.ones_like(x), x, self.p - 2
+        return self._power(x, self.p - 2)
+
+    def root(self, x: Entries) -> Entries:
+        """Return square roots: of both the one that is a square itself, so that roots of products are products.
+
+        Raises:
+            NotModelled: if an entry is no square.
+        """
+        if self._logs(x):
+            raise Unsound("takes the root of a log decay")
+        if not bool(self._square(x).all()):
+            raise NotModelled("the root of a number that is no square mod p (where a length is divided by, say l2norm)")
+        return self._power(x, (self.p + 1) // 4)  # p = 3 mod 4, since (p - 1) / 2 is an odd prime
+
+    def unit(self, x: Entries, *, plus: float) -> Entries:
+        """Divide vectors along the last axis by the root of their squared length, to which a constant is added."""
+        return self.multiply(x, self.invert(self.root(self._squared_length(x, plus))))
+
+    def _squared_length(self, x: Entries, plus: float) -> Entries:
+        return self.add(self.total(self.multiply(x, x), [-1], keepdim=True), torch.tensor(self.constant(plus)))
+
+    def _square(self, x: Entries) -> torch.Tensor:
+        return self._power(x, self.q) <= 1
+
+    def _power(self, x: Entries, exponent: int) -> Entries:
+        result, square = torch.ones_like(x), x
         while exponent:
             if exponent & 1:
                 result = result * square % self.p

@@ -223,6 +223,14 @@ def _reciprocal(mode: Exactly, a: Exact) -> Plain:
     return mode.numbers.invert(a.entries), a.dtype
 
 
+def _sqrt(mode: Exactly, a: Exact) -> Plain:
+    return mode.numbers.root(a.entries), a.dtype
+
+
+def _rsqrt(mode: Exactly, a: Exact) -> Plain:
+    return mode.numbers.invert(mode.numbers.root(a.entries)), a.dtype
+
+
 def _neg(mode: Exactly, a: Exact) -> Plain:
     return mode.numbers.negate(a.entries), a.dtype
 
@@ -344,9 +352,9 @@ def _nan(mode: Exactly, a: Exact) -> Plain:
 
 _PLAIN: dict[str, Callable[..., Plain]] = {
     "add": _add, "sub": _sub, "rsub": _rsub, "mul": _mul, "div": _div, "reciprocal": _reciprocal, "neg": _neg,
-    "pow": _pow, "exp": _exp, "sum": _sum, "cumsum": _cumsum, "mm": _mm, "bmm": _mm, "mv": _mm, "dot": _mm,
-    "addmm": _addmm, "baddbmm": _addmm, "addcmul": _addcmul, "linalg_solve_triangular": _solve, "where": _where,
-    "masked_fill": _masked_fill, "tril": _tril, "triu": _triu, "eq": _eq, "ne": _ne,
+    "pow": _pow, "exp": _exp, "sqrt": _sqrt, "rsqrt": _rsqrt, "sum": _sum, "cumsum": _cumsum, "mm": _mm, "bmm": _mm,
+    "mv": _mm, "dot": _mm, "addmm": _addmm, "baddbmm": _addmm, "addcmul": _addcmul, "linalg_solve_triangular": _solve,
+    "where": _where, "masked_fill": _masked_fill, "tril": _tril, "triu": _triu, "eq": _eq, "ne": _ne,
     **{name: _order(name) for name in _ORDERS},
     "min": _extreme("min"), "max": _extreme("max"), "amin": _extreme("amin"), "amax": _extreme("amax"),
     "isnan": _nan,
