@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from derivations.claim import Claim, name_of, source_of
 from derivations.registry import load
-from derivations.result import Result
+from derivations.result import Kind, Result
+from derivations.run import steps_by_kind
 from derivations.workers import Worker, WorkerError
 
 if TYPE_CHECKING:
@@ -130,6 +131,11 @@ class Ledger:
 def ledger() -> Ledger:
     """Return the one ledger of this server."""
     return Ledger()
+
+
+def kinds(findings: Sequence[Finding | None]) -> dict[Kind, int]:
+    """Count the steps of the claims that were checked by what they are about."""
+    return steps_by_kind(found.result for found in findings if found)
 
 
 def counted(findings: Sequence[Finding | None]) -> dict[str, int]:

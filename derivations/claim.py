@@ -27,14 +27,19 @@ import inspect
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from derivations.engines.degree import largest
+from derivations.engines.field import Field, counting
+from derivations.ran import Call, kind, recording, wider
 from derivations.residual import Residual, describe, is_zero
 from derivations.result import Checked, Result, Verdict
-from derivations.scope import Scope, listed
+from derivations.scope import OverField, Scope, in_words, listed
 from derivations.subjects import PACKAGE, SUBJECTS
 from gdn_core.rules import RULES, Source, WriteRule
 
@@ -256,7 +261,10 @@ class Claim:
             checked = []
             for step in steps:
                 if step.per_rule or rules is None:
-                    checked += [self.check_step(step, seed=seed, rule=rule) for rule in step.runs(among)]
+                    checked += [
+                        self.check_step(step, seed=seed, rule=rule, record=bool(step.engine))
+                        for rule in step.runs(among)
+                    ]
                 if rules is None and not step.runs(among):
                     checked.append(Checked(step.name, Verdict.ERROR, "there is no rule that it is run for", 0.0))
             return checked
@@ -266,22 +274,61 @@ class Claim:
             mutants = [Checked("none stated", Verdict.FAILS, "", 0.0)]
         return Result(self.name, self.subject, tuple(steps), tuple(mutants), time.perf_counter() - started, seed)
 
-    def check_step(self, step: Step, *, seed: int = 0, rule: WriteRule | None = None) -> Checked:
-        """Run one step or mutant, with a rule if it takes one."""
+    def check_step(
+        self, step: Step, *, seed: int = 0, rule: WriteRule | None = None, record: bool = False
+    ) -> Checked:
+        """Run one step or mutant, with a rule if it takes one.
+
+        Args:
+            step: a step or mutant of this claim.
+            seed: seed of the random points.
+            rule: the rule, for a step that takes one.
+            record: find what the step ran: its kind, the functions, and the degree of its residual.
+        """
         arguments: dict[str, Any] = {"rule": rule} if rule else {}
-        if "rng" in inspect.signature(step.run).parameters:
-            arguments["rng"] = random.Random(f"{seed} {self.name} {step.run.__name__} {rule.slug if rule else ''}")
-        started = time.perf_counter()
-        verdict, text = _verdict(step.run, arguments, mutant=not step.engine)
-        return Checked(
-            name=step.name,
-            verdict=verdict,
-            residual=text,
-            seconds=time.perf_counter() - started,
-            engine=step.engine,
-            scope=str(step.scope or ""),
-            rule=rule.slug if rule else "",
+
+        def drawn() -> dict[str, Any]:
+            if "rng" not in inspect.signature(step.run).parameters:
+                return arguments
+            name = f"{seed} {self.name} {step.run.__name__} {rule.slug if rule else ''}"
+            return {**arguments, "rng": random.Random(name)}
+
+        started, fields = time.perf_counter(), Field.made
+        nothing: list[Call] = []
+        with recording(self._named_functions()) if record else nullcontext(nothing) as calls:
+            verdict, text = _verdict(step.run, drawn(), mutant=not step.engine)
+        seconds, fields = time.perf_counter() - started, Field.made - fields
+        slug, scope = rule.slug if rule else "", str(step.scope or "")
+        checked = Checked(step.name, verdict, text, seconds, step.engine, scope, slug)
+        if not record or not step.scope or verdict is Verdict.ERROR:
+            return checked
+        more_rows = int(rule.normalised) if rule else 0
+        if verdict is Verdict.HOLDS and (
+            fault := wider(step.scope, step.engine, calls, fields=fields, more_rows=more_rows)
+        ):
+            return replace(checked, verdict=Verdict.ERROR, residual=fault)
+        degree = _degree(step, drawn()) if step.engine == "field" else getattr(step.scope, "degree", 0)
+        return replace(
+            checked,
+            scope=in_words(step.scope, degree),
+            kind=kind(step.scope, calls),
+            ran=tuple(dict.fromkeys(call.function for call in calls)),
+            degree=degree,
         )
+
+    def _named_functions(self) -> tuple[Any, ...]:
+        """Return the functions of the code that it names, as far as they can be imported."""
+        return tuple(code() if isinstance(code, Code) and not self.missing else code for code in self.code)
+
+
+def _degree(step: Step, arguments: dict[str, Any]) -> int:
+    """Count the degree of a step's residual by running it on degrees."""
+    with counting():
+        residual = step.run(**arguments)
+        if isinstance(residual, Iterator):
+            cases = 1 if isinstance(step.scope, OverField) else None  # one size mod several primes has one degree
+            return max(map(largest, islice(residual, cases)))
+        return largest(residual)
 
 
 def _verdict(run: Callable[..., Residual], arguments: dict[str, Any], *, mutant: bool) -> tuple[Verdict, str]:

@@ -75,7 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--junit", metavar="FILE", type=Path, help="write JUnit XML")
     check.add_argument("--github", action="store_true", help="print GitHub annotations, and write the job's summary")
     check.add_argument("--jobs", metavar="N", type=int, help="worker processes; by default one a core")
-    check.add_argument("--seed", metavar="N", type=int, default=0, help="of the random points; by default 0")
+    check.add_argument(
+        "--seed", metavar="N", type=int, help="of the random points; by default 0, and fresh where CI is set; printed"
+    )
     check.add_argument(
         "--mutants",
         action=argparse.BooleanOptionalAction,
@@ -204,13 +206,16 @@ def _check(options: argparse.Namespace) -> int:
     for path in (options.json, options.junit):
         if path and not path.parent.is_dir():
             raise Wrong(f"{path}: there is no folder {path.parent}")
+    seed = options.seed
+    if seed is None:
+        seed = int.from_bytes(os.urandom(4)) if os.environ.get("CI") else 0
     screen = Screen(sys.stdout)
     names = _installed(names, options.names, screen)
     if options.file:
-        report = _check_file(options.file, names, options.seed, screen)
+        report = _check_file(options.file, names, seed, screen)
     else:
         mutate = (not options.names and options.k is None) if options.mutants is None else options.mutants
-        report = run(names, mutate=mutate, jobs=jobs, seed=options.seed, show=screen.show)
+        report = run(names, mutate=mutate, jobs=jobs, seed=seed, show=screen.show)
     screen.clear()
     if options.json:
         options.json.write_text(as_json(report), encoding="utf-8")
@@ -267,7 +272,7 @@ class Screen:
         """Print a claim that has been checked, and update the bar."""
         if result := progress.result:
             self.clear()
-            scope = "; ".join(str(scope) for scope in load()[result.claim].scopes)
+            scope = "; ".join(result.said)
             verdict = self._painted(f"{result.verdict.value:5}", "green" if result.verdict is Verdict.HOLDS else "red")
             self.print(f"{verdict} {result.seconds:6.2f} s  {result.claim}  {self._painted(scope, 'dim')}")
         if self._bar:

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 from derivations.claim import Claim, name_of
 from derivations.registry import load
-from derivations.result import Checked, Result, Verdict
+from derivations.result import Checked, Kind, Result, Verdict
 from derivations.run import Report
 
 FORMAT = 1  # version of the JSON; raised when a field changes its meaning
@@ -28,6 +28,7 @@ def as_json(report: Report) -> str:
             "holds": not report.faults,
             "seconds": round(report.seconds, 3),
             "seed": report.seed,
+            "kinds": report.kinds,
             "jobs": report.jobs,
             "versions": report.versions,
             "faults": report.faults,
@@ -69,23 +70,37 @@ def _checked(checked: Checked) -> dict[str, Any]:
 
 
 def as_junit(report: Report) -> str:
-    """Print a run as JUnit XML: a suite a subject, a case a claim, and one for the mutants of the code."""
+    """Print a run as JUnit XML: a suite a subject, a case a step with its kind, scope and engine, and one a mutant."""
     root = ElementTree.Element("testsuites", name="derivations", time=f"{report.seconds:.3f}")
     suites: dict[str, ElementTree.Element] = {}
 
-    def add(subject: str, name: str, seconds: float, faults: tuple[str, ...], *, error: bool) -> None:
+    def add(subject: str, of: str, name: str, seconds: float, faults: tuple[str, ...], *, error: bool) -> Any:
         if subject not in suites:
             suites[subject] = ElementTree.SubElement(root, "testsuite", name=subject)
-        case = ElementTree.SubElement(suites[subject], "testcase", classname=subject, name=name, time=f"{seconds:.3f}")
+        case = ElementTree.SubElement(suites[subject], "testcase", classname=of, name=name, time=f"{seconds:.3f}")
         if faults:
             found = ElementTree.SubElement(case, "error" if error else "failure", message=_xml(faults[0]))
             found.text = _xml("\n".join(faults))
+        return case
 
     for result in report.results:
-        error = result.verdict is Verdict.ERROR
-        add(result.subject, result.claim, result.seconds, result.faults, error=error)
+        if not result.steps:
+            add(result.subject, result.claim, "steps", result.seconds, result.faults, error=True)
+        for part, prefix in ((result.steps, ""), (result.mutants, "refutes: ")):
+            for checked in part:
+                faults = (f"{result.claim}: {checked.fault}",) if checked.fault else ()
+                error = checked.verdict is Verdict.ERROR
+                name = prefix + checked.labelled
+                case = add(result.subject, result.claim, name, checked.seconds, faults, error=error)
+                said = {"kind": checked.kind, "scope": checked.scope, "engine": checked.engine, "ran": checked.ran}
+                properties = ElementTree.SubElement(case, "properties") if any(said.values()) else None
+                for key, value in said.items():
+                    if properties is not None and value:
+                        text = ", ".join(value) if isinstance(value, tuple) else str(value)
+                        ElementTree.SubElement(properties, "property", name=key, value=_xml(text))
     if report.mutation:
-        add("The code", "every mutant is refuted", report.mutation.seconds, report.mutation.faults, error=False)
+        mutation = report.mutation
+        add("The code", "mutants", "every mutant is refuted", mutation.seconds, mutation.faults, error=False)
     for suite in suites.values():
         suite.set("tests", str(len(suite)))
         for kind, name in (("failure", "failures"), ("error", "errors")):
@@ -125,9 +140,9 @@ def github_summary(report: Report) -> str:
     lines = ["## Derivations", "", _sentence(report), ""]
     if report.faults:
         lines += [*(f"- {_cell(fault)}" for fault in report.faults), ""]
-    lines += ["| Claim | Verdict | Scope | Seconds |", "|---|---|---|---:|"]
+    lines += ["| Claim | Verdict | Kind and scope | Seconds |", "|---|---|---|---:|"]
     for result in report.results:
-        scope = "; ".join(str(scope) for scope in load()[result.claim].scopes)
+        scope = "; ".join(result.said)
         lines.append(f"| `{result.claim}` | {result.verdict.value} | {_cell(scope)} | {result.seconds:.2f} |")
     return "\n".join(lines) + "\n"
 
@@ -143,12 +158,16 @@ def _sentence(report: Report) -> str:
 def summary(report: Report) -> str:
     """Return the outcome of a run as a sentence."""
     held = sum(result.verdict is Verdict.HOLDS for result in report.results)
+    kinds = report.kinds
     text = f"{held} of {len(report.results)} claims hold"
+    text += f", by {kinds[Kind.ALGEBRA]} steps of algebra, {kinds[Kind.CODE]} on code for all inputs of their sizes, "
+    text += f"and {kinds[Kind.POINTS]} on code at points"
     if mutation := report.mutation:
         broken = len(mutation.refuted) + len(mutation.survivors)
         text += f"; {len(mutation.refuted)} of {broken} mutants of the code are refuted"
         text += f", {len(mutation.equivalent)} more change nothing"
-    return f"{text}; {report.seconds:.1f} s on {report.jobs} {'process' if report.jobs == 1 else 'processes'}."
+    jobs = f"{report.jobs} {'process' if report.jobs == 1 else 'processes'}"
+    return f"{text}; {report.seconds:.1f} s on {jobs}, with seed {report.seed}."
 
 
 def append_github_summary(report: Report) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 
 
 class Verdict(Enum):
@@ -12,6 +12,21 @@ class Verdict(Enum):
     HOLDS = "holds"
     FAILS = "fails"  # a residual is not zero, or a mutant was not refuted
     ERROR = "error"  # an exception was raised
+
+
+class Kind(StrEnum):
+    """What a step that holds is about."""
+
+    ALGEBRA = "algebra"
+    CODE = "code"
+    POINTS = "points"
+
+
+KINDS: dict[Kind, str] = {
+    Kind.ALGEBRA: "a theorem on paper, checked by machine, about no code",
+    Kind.CODE: "these functions, for all inputs of these sizes",
+    Kind.POINTS: "these functions at points, an example or random ones; of random points a probability",
+}
 
 
 @dataclass(frozen=True)
@@ -26,6 +41,9 @@ class Checked:
         engine: the engine of a step, "" of a mutant.
         scope: the scope of a step in words, "" of a mutant.
         rule: the slug of the rule it was run for, or "".
+        kind: what the step is about, as it follows from what it ran; None of a mutant.
+        ran: the functions of the code that the step called.
+        degree: of a step at random points the bound on the residual's degree, counted by the code; else 0.
     """
 
     name: str
@@ -35,6 +53,31 @@ class Checked:
     engine: str = ""
     scope: str = ""
     rule: str = ""
+    kind: Kind | None = None
+    ran: tuple[str, ...] = ()
+    degree: int = 0
+
+    @property
+    def labelled(self) -> str:
+        """The name, with the rule that it was run for."""
+        return f"{self.name} ({self.rule})" if self.rule else self.name
+
+    @property
+    def fault(self) -> str:
+        """Say what went wrong; "" if it holds. A mutant that fails has no residual."""
+        if self.verdict is Verdict.HOLDS:
+            return ""
+        return f"{self.labelled}: {self.residual}" if self.residual else f"{self.labelled} was not refuted"
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """The functions of the code that it ran, without the name of the package."""
+        return tuple(name.removeprefix("gdn_core.") for name in self.ran)
+
+    @property
+    def stated(self) -> str:
+        """The scope without the probability of an error."""
+        return self.scope.partition(": of degree")[0]
 
 
 @dataclass(frozen=True)
@@ -57,19 +100,15 @@ class Result:
         return Verdict.FAILS if Verdict.FAILS in verdicts else Verdict.HOLDS
 
     @property
+    def said(self) -> tuple[str, ...]:
+        """The scopes of the steps, each once with its kind; those of algebra first, those at points last."""
+        said = [f"{step.kind}: {step.scope}" for kind in Kind for step in self.steps if step.kind is kind]
+        return tuple(dict.fromkeys(said))
+
+    @property
     def faults(self) -> tuple[str, ...]:
         """The failures, a sentence each."""
         found = [] if self.steps else [f"{self.claim}: no step applies, so nothing was checked"]
-        for checked in self.steps:
-            if checked.verdict is not Verdict.HOLDS:
-                found.append(f"{self.claim}: {_labelled(checked)}: {checked.residual}")
-        for checked in self.mutants:
-            if checked.verdict is Verdict.FAILS:
-                found.append(f"{self.claim}: the mutant {_labelled(checked)} was not refuted")
-            elif checked.verdict is Verdict.ERROR:
-                found.append(f"{self.claim}: the mutant {_labelled(checked)}: {checked.residual}")
+        found += [f"{self.claim}: {step.fault}" for step in self.steps if step.fault]
+        found += [f"{self.claim}: the mutant {mutant.fault}" for mutant in self.mutants if mutant.fault]
         return tuple(found)
-
-
-def _labelled(checked: Checked) -> str:
-    return f"{checked.name} ({checked.rule})" if checked.rule else checked.name

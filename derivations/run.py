@@ -6,7 +6,7 @@ import importlib.metadata
 import itertools
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import cache, partial
@@ -17,7 +17,7 @@ from derivations.mutants.by_machine import every_mutant
 from derivations.mutants.equivalent import EQUIVALENT
 from derivations.mutants.refutation import Refutation, attempts
 from derivations.registry import load
-from derivations.result import Result
+from derivations.result import Kind, Result
 from derivations.workers import Worker, Workers
 from gdn_core.rules import WriteRule
 
@@ -76,6 +76,17 @@ class Report:
         """Say what went wrong, a sentence each."""
         found = tuple(fault for result in self.results for fault in result.faults)
         return found + (self.mutation.faults if self.mutation else ())
+
+    @property
+    def kinds(self) -> dict[Kind, int]:
+        """Count the steps by what they are about, each once for all rules."""
+        return steps_by_kind(self.results)
+
+
+def steps_by_kind(results: Iterable[Result]) -> dict[Kind, int]:
+    """Count the steps of results by kind, each once for all rules."""
+    steps = {(result.claim, step.name): step for result in results for step in result.steps}
+    return {kind: sum(step.kind is kind for step in steps.values()) for kind in Kind}
 
 
 @dataclass(frozen=True)

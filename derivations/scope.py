@@ -15,6 +15,20 @@ class Scope:
         """Whether a step of this scope is a proof, and not a check at random points."""
         return True
 
+    @property
+    def example(self) -> bool:
+        """Whether one example decides it."""
+        return False
+
+    @property
+    def named(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """The sizes that it names, with the values of each."""
+        return ()
+
+    def error(self, degree: int) -> float:
+        """Return a bound on the probability that a wrong formula passes, given the degree of the residual."""
+        return 0.0
+
 
 @dataclass(frozen=True)
 class Every(Scope):
@@ -66,6 +80,11 @@ class Sizes(Scope):
     def __init__(self, **sizes: int) -> None:
         object.__setattr__(self, "sizes", tuple(sizes.items()))
 
+    @property
+    def named(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """The sizes that it names, with the value of each."""
+        return tuple((name, (size,)) for name, size in self.sizes)
+
     def __str__(self) -> str:
         return f"at {_equations(self.sizes)} only, every entry a symbol"
 
@@ -76,6 +95,11 @@ class Counterexample(Scope):
 
     what: str
 
+    @property
+    def example(self) -> bool:
+        """True."""
+        return True
+
     def __str__(self) -> str:
         return f"by example: {self.what}"
 
@@ -85,19 +109,17 @@ class OverField(Scope):
     """At these sizes only, at random points mod several primes: a check, not a proof.
 
     Args:
-        degree: an upper bound on the total degree of the residual as a polynomial.
         smallest: the size of the smallest set that a letter is drawn from.
         primes: how many primes, drawn independently.
         sizes: the sizes.
     """
 
-    degree: int
     smallest: int
     primes: int
     sizes: tuple[tuple[str, int], ...]
 
-    def __init__(self, *, degree: int, smallest: int = 1 << 28, primes: int = 3, **sizes: int) -> None:
-        for name, value in (("degree", degree), ("smallest", smallest), ("primes", primes)):
+    def __init__(self, *, smallest: int = 1 << 28, primes: int = 3, **sizes: int) -> None:
+        for name, value in (("smallest", smallest), ("primes", primes)):
             object.__setattr__(self, name, value)
         object.__setattr__(self, "sizes", tuple(sizes.items()))
 
@@ -107,16 +129,16 @@ class OverField(Scope):
         return False
 
     @property
-    def error(self) -> float:
-        """The bound of Schwartz and Zippel on the probability that a wrong formula passes: (degree / |set|)^primes."""
-        return (self.degree / self.smallest) ** self.primes
+    def named(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """The sizes that it names, with the value of each."""
+        return tuple((name, (size,)) for name, size in self.sizes)
+
+    def error(self, degree: int) -> float:
+        """Return the bound of Schwartz and Zippel: (degree / |set|)^primes."""
+        return (degree / self.smallest) ** self.primes
 
     def __str__(self) -> str:
-        exponent = math.ceil(math.log10(self.error))
-        return (
-            f"at {_equations(self.sizes)} only, at random points mod {self.primes} primes: "
-            f"a wrong formula passes with probability below 1e{exponent}"
-        )
+        return f"at {_equations(self.sizes)} only, at random points mod {self.primes} primes"
 
 
 @dataclass(frozen=True)
@@ -125,17 +147,17 @@ class OverFields(Scope):
 
     Args:
         cases: how many sizes.
-        degree: an upper bound on the total degree of the residual at the largest of them.
         sizes: the values of each size that occur.
         primes: how many primes for each, drawn independently.
         smallest: the size of the smallest set that a letter is drawn from.
+        degree: a bound on the degree of the residual at the largest of them, where no run of the code can count it.
     """
 
     cases: int
-    degree: int
     sizes: tuple[tuple[str, tuple[int, ...]], ...]
     primes: int = 1
     smallest: int = 1 << 28
+    degree: int = 0
 
     @property
     def proof(self) -> bool:
@@ -143,9 +165,13 @@ class OverFields(Scope):
         return False
 
     @property
-    def error(self) -> float:
-        """The bound of Schwartz and Zippel on the probability that a formula that is wrong at one size passes."""
-        return (self.degree / self.smallest) ** self.primes
+    def named(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """The sizes that it names, with the values of each."""
+        return self.sizes
+
+    def error(self, degree: int) -> float:
+        """Return the bound of Schwartz and Zippel for a formula that is wrong at one size."""
+        return (degree / self.smallest) ** self.primes
 
     def __str__(self) -> str:
         values = "; ".join(
@@ -153,10 +179,20 @@ class OverFields(Scope):
             for name, of in self.sizes
         )
         primes = "a prime" if self.primes == 1 else f"{self.primes} primes"
-        return (
-            f"at {self.cases} combinations of {values} only, each at a random point mod {primes}: a formula that is "
-            f"wrong at one of them passes with probability below 1e{math.ceil(math.log10(self.error))}"
-        )
+        return f"at {self.cases} combinations of {values} only, each at a random point mod {primes}"
+
+
+def in_words(scope: Scope, degree: int) -> str:
+    """Print a scope, of random points with the probability of an error.
+
+    Args:
+        scope: the scope.
+        degree: a bound on the degree of the residual as a polynomial; 0 where there are no random points.
+    """
+    if not (error := scope.error(degree)):
+        return str(scope)
+    below = math.ceil(math.log10(error))
+    return f"{scope}: of degree {degree} at most, a wrong formula passes with probability below 1e{below}"
 
 
 def listed(names: tuple[str, ...]) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 from derivations.mutants.by_machine import every_mutant
 from derivations.mutants.refutation import Refutation, refute
 from derivations.registry import load
-from derivations.result import Checked, Result, Verdict
+from derivations.result import Checked, Kind, Result, Verdict
 
 READY = "ready"
 
@@ -51,10 +51,15 @@ def encode(made: Any) -> str:
 def result(read: dict[str, Any]) -> Result:
     """Decode a result of :func:`check`."""
     checked = {
-        part: tuple(Checked(**{**entry, "verdict": Verdict(entry["verdict"])}) for entry in read[part])
+        part: tuple(Checked(**{**entry, **_checked(entry)}) for entry in read[part])
         for part in ("steps", "mutants")
     }
     return Result(**{**read, **checked})
+
+
+def _checked(entry: dict[str, Any]) -> dict[str, Any]:
+    kind = entry["kind"] and Kind(entry["kind"])
+    return {"verdict": Verdict(entry["verdict"]), "kind": kind, "ran": tuple(entry["ran"])}
 
 
 def refutation(read: dict[str, Any]) -> Refutation:

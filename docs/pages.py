@@ -186,7 +186,6 @@ def _claim(made: Claim, verdict: Mapping[str, Any] | None) -> Iterator[str]:
         yield ""
     for assumption in made.assumptions:
         yield f"- Assumed: {plain(assumption)}"
-    yield from (f"- Scope: {plain(str(scope))}" for scope in made.scopes)
     yield f"- Source: {cited(made.source)}"
     used_by = [name for name, other in load().items() if made.name in other.uses]
     for title, names in (("Uses", made.uses), ("Used by", used_by)):
@@ -196,10 +195,13 @@ def _claim(made: Claim, verdict: Mapping[str, Any] | None) -> Iterator[str]:
     if made.code:
         yield "- Code: " + ", ".join(_code(code) for code in made.code)
     yield ""
-    yield "| Step | Decided by |"
-    yield "|---|---|"
+    ran = {step["name"]: step for step in verdict["steps"]} if verdict else {}
+    yield "| Step | Kind and scope | Decided by |"
+    yield "|---|---|---|"
     for step in made.steps:
-        yield f"| {plain(step.summary)} | {step.engine}: {plain(ENGINES[step.engine])} |"
+        found = ran.get(step.name)
+        scope = f"{found['kind']}: {plain(found['scope'])}" if found else plain(str(step.scope))
+        yield f"| {plain(step.summary)} | {scope} | {step.engine}: {plain(ENGINES[step.engine])} |"
     yield ""
     yield "Wrong variants that the check refutes:"
     yield ""

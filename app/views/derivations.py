@@ -11,12 +11,12 @@ import streamlit as st
 from app import proofs, session
 from app.markdown import plain
 from derivations.claim import ENGINES
+from derivations.result import KINDS, Kind
 from derivations.workers import WorkerError
 
 if TYPE_CHECKING:
     from derivations.claim import Claim, Step
     from derivations.result import Checked, Result
-    from derivations.scope import Scope
 
 PATH = "derivations"
 VERDICTS = {
@@ -24,6 +24,11 @@ VERDICTS = {
     "fails": ":red[:material/cancel: fails]",
     "error": ":red[:material/error: could not be checked]",
     "unchecked": ":gray[:material/schedule: not checked yet]",
+}
+BADGES = {
+    Kind.ALGEBRA: ":blue-badge[algebra]",
+    Kind.CODE: ":green-badge[code]",
+    Kind.POINTS: ":orange-badge[points]",
 }
 ALIGNED = (r"\begin{aligned}", r"\end{aligned}")
 REFRESH = 1.5  # seconds between looks at what the background has checked
@@ -64,11 +69,10 @@ def _link(name: str, *, place: str, label: str = "", icon: str | None = None) ->
 def _overview() -> None:
     st.title("Derivations")
     st.markdown(
-        "Claims from linear attention to Gated DeltaNet, each checked by machine. Many are about algebra and about no "
-        "code; the others run the reference code itself. Each says for which sizes: a :green-badge[proof] covers "
-        "everything that its scope names, a :orange-badge[check] is at random points or single numbers and proves "
-        "nothing beyond them. Every claim comes with wrong variants that its check must refute."
+        "Claims from linear attention to Gated DeltaNet, each checked by machine. A scope is of one of three kinds, "
+        "which follow from what the check ran. Every claim comes with wrong variants that its check must refute."
     )
+    st.markdown("\n".join(f"- {BADGES[kind]} {text}" for kind, text in KINDS.items()))
     running = proofs.ledger().left > 0
     st.fragment(_list, run_every=REFRESH if running else None)(running)
 
@@ -81,6 +85,9 @@ def _list(running: bool) -> None:
     counts = proofs.counted(list(found.values()))
     said = " · ".join(f"{n} {VERDICTS[verdict]}" for verdict, n in counts.items())
     st.markdown(f"**{len(found)} claims**: {said}")
+    kinds = proofs.kinds(list(found.values()))
+    if any(kinds.values()):
+        st.markdown("**Steps**: " + " · ".join(f"{n} {BADGES[kind]}" for kind, n in kinds.items()))
     if ledger.left:
         st.caption(f"This server is checking them now, {ledger.left} to go.")
     subject = ""
@@ -94,16 +101,29 @@ def _list(running: bool) -> None:
             _link(name, place="all")
         with right:
             verdict = VERDICTS[finding.result.verdict.value if finding else "unchecked"]
-            st.markdown(f"{verdict} &nbsp; {_scope(_widest(made))}")
+            st.markdown(f"{verdict} &nbsp; {_strongest(made, finding)}")
 
 
-def _widest(made: Claim) -> Scope:
-    """The scope that says most: the first proof, or else the first of all."""
-    return next((scope for scope in made.scopes if scope.proof), made.scopes[0])
+def _strongest(made: Claim, finding: proofs.Finding | None) -> str:
+    """Print the first scope of each kind; before the claim is checked, what it says it will check."""
+    if not finding:
+        return f"to be checked {made.scopes[0]}"
+    first: dict[Kind, Checked] = {}
+    for step in finding.result.steps:
+        if step.kind:
+            first.setdefault(step.kind, step)
+    return " &nbsp; ".join(f"{BADGES[kind]} {first[kind].stated}" for kind in Kind if kind in first)
 
 
-def _scope(scope: Scope) -> str:
-    return f":green-badge[proof] {scope}" if scope.proof else f":orange-badge[check] {scope}"
+def _scope(step: Step, done: list[Checked]) -> str:
+    """Print the scope of a step with its kind and the functions it ran; of several rules the one of highest degree."""
+    ran = [each for each in done if each.kind]
+    if not ran:
+        return f":gray-badge[not checked yet] {step.scope}"
+    most = max(ran, key=lambda each: each.degree)
+    assert most.kind
+    functions = ", ".join(f"`{name}`" for name in dict.fromkeys(name for each in ran for name in each.functions))
+    return f"{BADGES[most.kind]} {most.scope}" + (f"; it ran {functions}" if functions else "")
 
 
 # One claim.
@@ -114,8 +134,6 @@ def _claim(made: Claim) -> None:
     st.title(made.conclusion)
     st.caption(f"{made.subject} · `{made.name}`")
     _statement(made.tex)
-    for scope in made.scopes:
-        st.markdown(_scope(scope))
     finding = _verdict(made)
     _assumptions(made)
     _steps(made, finding.result if finding else None)
@@ -184,11 +202,11 @@ def _steps(made: Claim, result: Result | None) -> None:
     for step in made.steps:
         with st.container(border=True):
             st.markdown(step.summary)
-            assert step.scope
-            st.markdown(f"{_scope(step.scope)}")
+            done = [done for done in result.steps if done.name == step.name] if result else []
+            st.markdown(_scope(step, done))
             st.caption(f"by **{step.engine}**: {ENGINES[step.engine]}")
-            if result:
-                _outcome([done for done in result.steps if done.name == step.name])
+            if done:
+                _outcome(done)
 
 
 def _outcome(done: list[Checked]) -> None:

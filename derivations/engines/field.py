@@ -9,10 +9,15 @@ homomorphism from the first to the second, as on the reals. The two kinds are dr
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, ClassVar
 
 import numpy as np
+
+from derivations.engines import degree
+from derivations.engines.degree import Degree
 
 SMALLEST = 1 << 28  # lower bound on q, the size of the smallest set that a letter is drawn from
 _HALF = 15  # bits: products of halves, summed over at most 2^23 entries, are exact in float64
@@ -148,6 +153,19 @@ class Batch(Residues):
         return super()._values(other)
 
 
+_COUNTING = ContextVar("_COUNTING", default=False)
+
+
+@contextmanager
+def counting() -> Iterator[None]:
+    """Draw degrees in place of numbers inside a ``with`` block."""
+    token = _COUNTING.set(True)
+    try:
+        yield
+    finally:
+        _COUNTING.reset(token)
+
+
 class Field:
     """A prime field, its log decays, and random points of both.
 
@@ -155,7 +173,13 @@ class Field:
         rng: draws the prime, the base of the exponential and the points.
     """
 
+    made: ClassVar[int] = 0  # fields so far, in this process
+
     def __init__(self, rng: random.Random) -> None:
+        Field.made += 1
+        self._counts = _COUNTING.get()
+        if self._counts:
+            return
         while True:
             self.q = rng.randrange(SMALLEST + 1, 2 * SMALLEST, 2)
             self.p = 2 * self.q + 1
@@ -171,12 +195,16 @@ class Field:
         """The powers 0 to 2^15 - 1 of the base of the exponential, and those of its power 2^15."""
         return self._small, self._large
 
-    def draw(self, *shape: int) -> Residues:
+    def draw(self, *shape: int) -> Any:
         """Draw values mod p."""
+        if self._counts:
+            return degree.letters(*shape)
         return Residues(self._numbers.integers(0, self.p, shape), self.p)
 
-    def draw_logs(self, *shape: int) -> Residues:
+    def draw_logs(self, *shape: int) -> Any:
         """Draw log decays, mod q."""
+        if self._counts:
+            return degree.logs(*shape)
         return Residues(self._numbers.integers(0, self.q, shape), self.q)
 
     def exp(self, x: Residues) -> Residues:
@@ -185,12 +213,14 @@ class Field:
         Raises:
             ArithmeticError: if x is not a log decay.
         """
+        if isinstance(x, Degree):
+            return degree.exp(x)
         if x.modulus != self.q:
             raise ArithmeticError("the exponential of what is not a log decay")
         low = (1 << _HALF) - 1
         return type(x)(self._small[x.values & low] * self._large[x.values >> _HALF], self.p)
 
-    def letters(self, shapes: dict[str, tuple[int, ...]]) -> dict[str, Residues]:
+    def letters(self, shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
         """Draw an array for each name, log decays for the name ``g``."""
         return {name: self.draw_logs(*shape) if name == "g" else self.draw(*shape) for name, shape in shapes.items()}
 
@@ -264,6 +294,8 @@ def dual_exp(exp: Callable[[Any], Any]) -> Callable[[Dual], Dual]:
 def stack(arrays: Sequence[Any]) -> Any:
     """Stack arrays of residues, one or many, or of dual numbers along a new first axis."""
     first = arrays[0]
+    if isinstance(first, Degree):
+        return degree.stack(arrays)
     if isinstance(first, Dual):
         return Dual(stack([a.value for a in arrays]), stack([a.tangent for a in arrays]))
     return type(first)(np.stack([a.values for a in arrays], 1 if isinstance(first, Batch) else 0), first.modulus)

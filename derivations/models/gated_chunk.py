@@ -14,12 +14,11 @@ from derivations.scope import OverField
 from gdn_core import reference
 from gdn_core.rules import Gate, WriteRule
 
-# A token brings at most its decay, its erase gate and its key twice, then its value, write gate and query: 5 a token
-# bounds the degree. The last chunk is a short one.
-STREAM = OverField(degree=5 * 260, C=64, dk=128, dv=144, T=260)
-SHORTER_STREAM = OverField(degree=5 * 130, C=64, dk=128, dv=144, T=130)
-ONE_CHUNK = OverField(degree=10 * 64, C=64, dk=128, dv=144)
-SHORT_CHUNKS = OverField(degree=5 * 21, C=8, dk=12, dv=10, T=21)
+# The last chunk is a short one.
+STREAM = OverField(C=64, dk=128, dv=144, T=260)
+SHORTER_STREAM = OverField(C=64, dk=128, dv=144, T=130)
+ONE_CHUNK = OverField(C=64, dk=128, dv=144)
+SHORT_CHUNKS = OverField(C=8, dk=12, dv=10, T=21)
 
 
 def chunks_against_recurrence(rule: WriteRule, rng: random.Random, scope: OverField) -> Iterator[Any]:

@@ -1,7 +1,6 @@
 """Mutants made by machine: the source of the code, with one small change each."""
 
 from __future__ import annotations
-import __future__
 
 import ast
 import copy
@@ -11,10 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from types import CodeType, FunctionType
-from typing import Any
+from types import CodeType
 
-MODULES = ("gdn_core.reference", "gdn_core.ssm", "gdn_core.reference_backward")
+from derivations.functions import ARITHMETIC, compiled, found, of_module
+
+MODULES = ARITHMETIC
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Mutant:
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Change the function in place, for every module that has imported it, inside a ``with`` block."""
-        function = _function(self.module, self.function)
+        function = found(self.module, self.function)
         right = function.__code__
         function.__code__ = self.code
         try:
@@ -69,30 +69,13 @@ class Mutant:
 @cache
 def every_mutant() -> tuple[Mutant, ...]:
     """Return every change that ``_variants`` makes to every function of ``MODULES``, each once."""
-    found: dict[tuple[str, str, str], Mutant] = {}
+    made: dict[tuple[str, str, str], Mutant] = {}
     for name in MODULES:
         module = importlib.import_module(name)
-        for function, node in _functions(ast.parse(inspect.getsource(module))):
+        for function, node in of_module(ast.parse(inspect.getsource(module))):
             for mutant in _of_function(name, function, node, module.__file__ or name):
-                found.setdefault(mutant.key, mutant)
-    return tuple(found.values())
-
-
-def _function(module: str, name: str) -> FunctionType:
-    found: Any = importlib.import_module(module)
-    for part in name.split("."):
-        found = vars(found)[part]
-    return found
-
-
-def _functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef):
-            yield node.name, node
-        if isinstance(node, ast.ClassDef):
-            yield from (
-                (f"{node.name}.{inner.name}", inner) for inner in node.body if isinstance(inner, ast.FunctionDef)
-            )
+                made.setdefault(mutant.key, mutant)
+    return tuple(made.values())
 
 
 def _of_function(module: str, function: str, node: ast.FunctionDef, filename: str) -> Iterator[Mutant]:
@@ -102,7 +85,7 @@ def _of_function(module: str, function: str, node: ast.FunctionDef, filename: st
             for variant in _variants(child):
                 _put(parent, place, index, ast.copy_location(variant, child))
                 after = _head(statement)
-                code = _compiled(node, filename)
+                code = compiled(node, filename)
                 _put(parent, place, index, child)
                 if after != before:
                     yield Mutant(module, function, child.lineno, before, after, code)
@@ -206,11 +189,3 @@ def _put(parent: ast.AST, place: str, index: int | None, child: ast.AST) -> None
 def _head(statement: ast.stmt) -> str:
     """Print a statement without its nested statements."""
     return ast.unparse(ast.fix_missing_locations(statement)).partition("\n")[0]
-
-
-def _compiled(node: ast.FunctionDef, filename: str) -> CodeType:
-    bare = copy.copy(node)  # without decorators and annotations, which are evaluated at definition
-    bare.decorator_list, bare.returns = [], None
-    module = ast.fix_missing_locations(ast.Module([bare], []))
-    made = compile(module, filename, "exec", flags=__future__.annotations.compiler_flag, dont_inherit=True)
-    return next(c for c in made.co_consts if isinstance(c, CodeType) and c.co_name == node.name)

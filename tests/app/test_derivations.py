@@ -15,7 +15,7 @@ from app.markdown import plain
 from app.views import derivations
 from derivations.models.errata import errata
 from derivations.registry import load
-from derivations.result import Result, Verdict
+from derivations.result import Kind, Result, Verdict
 from derivations.workers import Worker
 
 CLAIM = "zoh_of_an_invertible_matrix"
@@ -75,13 +75,16 @@ def test_the_list_names_every_claim_with_its_scope_and_without_a_verdict_that_no
     assert labels == [made.conclusion for made in load().values()]
     assert text(at).count("not checked yet") == len(load()) + 1
     assert ":green[" not in text(at)
-    assert text(at).count("-badge[proof] for every") > 10
-    assert "-badge[check] at" in text(at)
+    assert text(at).count("to be checked for every") > 10
+    assert text(at).count("-badge[") == len(Kind)  # what each kind is, and no kind of what nothing has run
 
 
 def test_a_checked_claim_shows_its_verdict_in_the_list(opened, ledger):
     ledger.check(CLAIM)
-    assert text(opened("")).count(derivations.VERDICTS["holds"]) == 2  # in the count, and at the claim
+    shown = text(opened(""))
+    assert shown.count(derivations.VERDICTS["holds"]) == 2  # in the count, and at the claim
+    assert f"{derivations.BADGES[Kind.CODE]} for every invertible A" in shown
+    assert f"2 {derivations.BADGES[Kind.CODE]} · 0 {derivations.BADGES[Kind.POINTS]}" in shown
 
 
 def test_a_claim_opens_from_the_list_and_the_link_follows(opened):
@@ -112,6 +115,7 @@ def test_a_live_check_shows_the_verdict_the_time_and_the_residual_of_every_mutan
     found = ledger.finding(CLAIM)
     assert found and found.result.verdict is Verdict.HOLDS
     assert "just now" in text(at)
+    assert f"{derivations.BADGES[Kind.CODE]} for every invertible A; it ran `ssm.zoh`" in text(at)
     assert f"{len(found.result.mutants)} of {len(found.result.mutants)} wrong variants refuted" in text(at)
     shown = [code.value for code in at.code]
     assert all(mutant.residual in shown for mutant in found.result.mutants)

@@ -12,7 +12,7 @@ from derivations import registry
 from derivations.claim import Claim, every_rule
 from derivations.residual import describe, is_zero
 from derivations.result import Verdict
-from derivations.scope import Counterexample, EverySize, EveryWidth, OverField, Sizes
+from derivations.scope import Counterexample, EverySize, EveryWidth, OverField, Sizes, in_words
 from gdn_core.rules import GLA, MAMBA2, RULES, Gate, Source
 
 SOURCE = Source("2412.06464", "eq. 10")
@@ -183,10 +183,11 @@ def test_scopes_say_what_they_reach():
 
 
 def test_a_random_check_is_no_proof_and_states_its_error():
-    scope = OverField(degree=1 << 10, smallest=1 << 28, primes=3, C=64)
+    scope = OverField(smallest=1 << 28, primes=3, C=64)
     assert not scope.proof
-    assert scope.error == 2.0**-54
-    assert "below 1e-16" in str(scope)
+    assert scope.error(1 << 10) == 2.0**-54
+    assert "of degree 1024 at most" in in_words(scope, 1 << 10) and "below 1e-16" in in_words(scope, 1 << 10)
+    assert in_words(EverySize(), 0) == str(EverySize())
 
 
 def test_a_long_residual_is_cut():

@@ -17,12 +17,21 @@ def test_json_holds_verdict_scope_engine_seconds_and_versions(failed):
         assert all(step["engine"] and step["scope"] and step["seconds"] >= 0 for step in made["steps"])
         assert all(mutant["residual"] for mutant in made["mutants"])
     assert report["claims"][1]["steps"][0]["rule"] == "gla"
+    assert report["claims"][0]["steps"][0]["kind"] == "algebra"
+    assert report["kinds"] == {"algebra": 1, "code": 0, "points": 0}
+    assert report["claims"][0]["scope"] == ["for every dk and dv"] and report["claims"][0]["proof"] == [True]
 
 
 def test_junit_counts_failures_and_escapes_what_xml_cannot_hold(failed):
     root = ElementTree.fromstring(as_junit(failed))
     assert [suite.get("failures") for suite in root.iter("testsuite")] == ["0", "1", "1"]
     (failure, stale) = root.iter("failure")
+    cases = {(case.get("classname"), case.get("name")): case for case in root.iter("testcase")}
+    held = failed.results[0].steps[0]
+    said = {each.get("name"): each.get("value") for each in cases[QUICK[0], held.name].iter("property")}
+    assert said == {"kind": "algebra", "scope": "for every dk and dv", "engine": "words"}
+    assert (QUICK[1], "a step (gla)") in cases
+    assert sum(of == QUICK[0] for of, _ in cases) == len(failed.results[0].steps) + len(failed.results[0].mutants)
     assert "2*k <b> & 100%" in failure.get("message")
     assert "listed as equivalent" in stale.get("message")
 

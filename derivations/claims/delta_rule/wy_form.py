@@ -22,7 +22,7 @@ from gdn_core import reference
 from gdn_core.reference import Array, Token
 from gdn_core.rules import DELTANET
 
-SEVERAL = OverField(degree=5 * 64, C=64, dk=128, dv=128)
+SEVERAL = OverField(C=64, dk=128, dv=128)
 
 
 # Products of transitions.

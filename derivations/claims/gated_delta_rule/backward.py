@@ -22,9 +22,8 @@ from gdn_core import reference, reference_backward
 from gdn_core.reference import Token
 from gdn_core.rules import GATED_DELTANET, WriteRule
 
-# The loss has the degree of an output, 5 a token, and two more for do and the direction; a product of two at the most.
-REAL = OverField(degree=10 * 64, C=64, dk=128, dv=144)
-SMALL = OverField(degree=10 * 9, C=9, dk=12, dv=10)
+REAL = OverField(C=64, dk=128, dv=144)
+SMALL = OverField(C=9, dk=12, dv=10)
 
 
 def gradients_on_symbols(

@@ -20,7 +20,7 @@ from gdn_core.equation import tex, tex_output
 from gdn_core.reference import Array
 from gdn_core.rules import LINEAR_ATTENTION
 
-LONG = OverField(degree=4, T=130, C=64, dk=128, dv=144)  # S0 q, or v k q
+LONG = OverField(T=130, C=64, dk=128, dv=144)
 
 
 # Three forms.

@@ -21,7 +21,7 @@ from gdn_core.reference import Array
 from gdn_core.rules import MAMBA2, Gate, WriteRule
 
 # A weight has a key, a query and the decays between; the output adds a value and, from a full memory, its own entries.
-LONG = OverField(degree=256 + 4, T=256, dk=128, dv=144)
+LONG = OverField(T=256, dk=128, dv=144)
 
 
 def additive(rule: WriteRule) -> bool:
