@@ -78,7 +78,7 @@ def _engine(arguments: Iterable[Any]) -> str:
 
 def _sizes(arguments: dict[str, Any]) -> Size:
     S, x, u, A = (arguments.get(name) for name in ("S", "x", "u", "A"))
-    shape = getattr(S, "shape", ())
+    shape: tuple[Any, ...] = getattr(S, "shape", ())
     shapes: dict[str, Any] = {"V": shape[0], "K": shape[-1]} if len(shape) == 2 else {}
     if isinstance(x, Token) and np.ndim(x.v):
         shapes["T"] = x.v.shape[0] if x.v.ndim == 2 else 0  # one token is no stream
