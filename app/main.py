@@ -47,6 +47,10 @@ STYLE = """<style>
 .stMainBlockContainer h2 { font-size: 1.2rem; padding: 0; }
 [data-testid="stStatusWidget"] { display: none; }
 [data-testid="stElementToolbarButton"]:has([aria-label="Download as CSV"]) { display: none; }
+@media (forced-colors: active) {
+  .stSlider [role="slider"], .stSlider div:has(> [role="slider"]) { forced-color-adjust: none; }
+  [role="radio"][aria-checked="true"] { outline: 2px solid Highlight; outline-offset: -4px; }
+}
 [data-testid="stElementContainer"][data-stale="true"] { opacity: 1 !important; transition: none !important; }
 </style>"""
 

@@ -18,7 +18,7 @@ from app.player.caption import Caption, behind
 from app.player.source import read, source
 
 THEMES = Path(__file__).parents[1] / ".streamlit" / "config.toml"
-PLAYER, ROW = 74_000, 100  # bytes of a file beside its data, and of a row of its table, about
+PLAYER, ROW = 90_000, 100  # bytes of a file beside its data, and of a row of its table, about
 
 
 def size(picture: compute.Picture) -> int:

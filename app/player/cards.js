@@ -1,19 +1,15 @@
 // The cards, one a rule: its maps, its gates and its numbers.
 
 const STAGES = [
-  { name: "decay", parts: ["before", "decayed"] },
+  { name: "decay", parts: ["decayed", "before"] },
   { name: "erase", parts: ["taken", "erased"] },
   { name: "write", parts: ["added", "written"] },
-];
-const BIG = { alone: 400, beside: 330 }; // CSS pixels, the most that a memory is high
+]; // first the term of the equation: the three make up the memory
+const BIG = { alone: 400, beside: 330, least: 160, part: 0.24 }; // CSS pixels that a memory is high; part of a window
+const FEW = 48; // rows
+const SMALL_CELL = 5; // CSS pixels
 const SMALL = 170;
 const NUMBERS = { S: "|S|", u: "|u|", o: "|o|" }; // Euclidean lengths, of all entries of S for a memory
-const MEANING = {
-  S: "Length of the memory: the root of the sum of its squared entries",
-  u: "Length of the error: what was to be written, less what the memory answered to the key",
-  o: "Length of the output",
-};
-
 /** Make an element. */
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -24,25 +20,34 @@ function make(tag, attributes = {}, ...children) {
 
 /** Say what a map shows at a token. */
 function described(memory, name, moment, t) {
-  if (name === "z") return `${memory.title}: the sum of its keys after token ${t}`;
-  const { of } = MOMENTS.find((one) => one.name === (name === "large" ? moment : name));
-  const peak = memory.maps[name === "large" ? moment : name].reduce(larger, 0);
-  return `${memory.title}, ${name === "large" ? moment : name} at token ${t}: ${of}; ${peak ? `entries up to ${number(peak, 2)}` : "all entries 0"}`;
+  if (name === "z") return `${memory.title}: the normaliser z, the sum of its keys after token ${t}`;
+  const shown = name === "large" ? moment : name;
+  const { of } = MOMENTS.find((one) => one.name === shown);
+  const is = of ?? (termOf(memory, shown) || "nothing, this rule has no such stage");
+  return `${memory.title}, ${shown} at token ${t}: ${is}; ${strongest(memory.moment(shown), memory.K)}`;
+}
+
+/** Say where the largest entry of a matrix stands. */
+function strongest(values, K) {
+  let most = 0;
+  for (let n = 1; n < values.length; n++) if (Math.abs(values[n]) > Math.abs(values[most])) most = n;
+  if (!values[most]) return "all entries 0";
+  return `largest entry ${number(values[most], 2)} at value channel ${Math.floor(most / K)}, key channel ${most % K}`;
 }
 
 class Cards {
-  constructor(memories, { V, K }) {
-    Object.assign(this, { V, K, memories, maps: [] });
+  constructor(memories, { V, K, view }) {
+    Object.assign(this, { V, K, view, memories, maps: [] });
     this.cards = memories.map((memory, r) => this.card(memory, r));
     this.elements = this.cards.map(({ card }) => card);
   }
 
   card(memory, r) {
-    const axis = (name, size) =>
+    const axis = (name) =>
       make("div", { class: `${name}-axis`, "aria-hidden": "true" },
-        make("span", {}, "0"), make("span", { class: "name" }, `${name} channel`), make("span", {}, String(size - 1)));
+        make("span", { class: "from" }), make("span", { class: "name" }, `${name} channel`), make("span", { class: "to" }));
     const heading = make("p", { class: "large-name" });
-    const large = make("div", { class: "large" }, axis("value", this.V), this.map(r, "large"), axis("key", this.K));
+    const large = make("div", { class: "large" }, axis("value"), this.map(r, "large"), axis("key"));
     const zScale = make("p", { class: "z-scale" });
     if (memory.z) large.append(make("div", { class: "z-name", "aria-hidden": "true" }, "z"), this.map(r, "z"), zScale);
     else if (this.memories.some(({ z }) => z)) large.append(make("div", { class: "z-none" })); // keeps the rows in line
@@ -50,24 +55,25 @@ class Cards {
     const gates = {};
     const stages = STAGES.map(({ name, parts }) => {
       gates[name] = make("span", { class: "gate" });
-      const heading = make("p", { class: "stage-name" }, name, gates[name]);
+      const heading = make("p", { class: "stage-name" }, word(name), gates[name]);
       return make("div", { class: "stage", "data-stage": name }, heading, ...parts.map((moment) => this.part(r, moment)));
     });
     const numbers = Object.keys(NUMBERS).map((name) => {
       const value = make("span", { "data-number": name });
-      return { name, value, line: make("span", { title: MEANING[name] }, make("i", {}, NUMBERS[name]), " ", value) };
+      return { name, value, line: make("span", {}, word(name), " ", value) };
     });
-    const answer = make("p", { class: "answer" });
+    const figures = make("p", { class: "numbers" }, ...numbers.map(({ line }) => line));
+    const answer = make("p", { class: "answer", "data-word": "answer" });
     const maps = make("div", {
-      class: "maps", tabindex: 0, role: "group", "data-r": r, "aria-roledescription": "memory maps",
-      "aria-label": `${memory.title}: arrow keys read its entries, M goes to the next map`,
+      class: "maps", tabindex: 0, role: "application", "data-r": r, "aria-roledescription": "memory maps",
+      "aria-label": `${memory.title}: arrow keys read its entries, M goes to the next map, plus and minus zoom`,
     }, make("div", {}, heading, large), make("div", { class: "moments" }, ...stages));
     const card = make("article", { class: "rule", "data-rule": memory.slug },
       make("h2", {}, make("i", { class: "chip" }), make("span", {}, memory.title)),
       this.equation(memory),
       answer,
-      maps,
-      make("p", { class: "numbers" }, ...numbers.map(({ line }) => line)));
+      figures,
+      maps);
     return { card, heading, zScale, gates, numbers, answer };
   }
 
@@ -91,7 +97,7 @@ class Cards {
     const rows = name === "z" ? 1 : this.V;
     const what = { large: "the memory", z: "the normaliser z" }[name] ?? name;
     const canvas = make("canvas", {
-      role: "img", "aria-label": `${this.memories[r].title}, ${what}`,
+      role: "img", "aria-label": `${this.memories[r].title}, ${what}`, // until it is said what it shows
     });
     const spot = make("div", { class: "spot" });
     const frame = make("div", { class: "frame", "data-r": r, "data-map": name }, canvas, make("div", { class: "mesh" }), spot);
@@ -116,42 +122,72 @@ class Cards {
     const ratio = window.devicePixelRatio || 1;
     const [across, down] = stretch(this.V, this.K);
     const rooms = this.maps.map(({ frame }) => frame.parentElement.clientWidth); // read first, then write
-    this.maps.forEach(({ name, frame, rows }, n) => {
+    const few = this.V * down <= FEW; // a small memory leaves room in the window for its stages
+    const most = this.cards.length === 1 ? BIG.alone : BIG.beside;
+    const big = few ? Math.min(most, Math.max(BIG.least, BIG.part * window.innerHeight)) : most;
+    this.maps.forEach((map, n) => {
+      const { name, frame, rows } = map;
       if (!rooms[n]) return;
-      const high = name !== "large" && name !== "z" ? SMALL : this.cards.length === 1 ? BIG.alone : BIG.beside;
+      const high = name !== "large" && name !== "z" ? SMALL : big;
       const exact = Math.min((rooms[n] * ratio) / (this.K * across), (high * ratio) / (this.V * down));
       const cell = (exact >= 1 ? Math.floor(exact) : exact) / ratio;
-      frame.style.width = `${cell * across * this.K}px`;
-      frame.style.height = name === "z" ? "" : `${cell * down * rows}px`;
-      frame.style.setProperty("--cell", `${cell * across}px ${cell * down}px`);
-      frame.classList.toggle("meshed", cell >= 7);
+      const [width, height] = [cell * across * this.K, cell * down * rows];
+      frame.style.width = `${width}px`;
+      frame.style.height = name === "z" ? "" : `${height}px`;
+      map.pixels.room = [name === "z" ? 1 : height, width].map((size) => Math.max(1, Math.floor(size * ratio)));
+      Object.assign(map, { width, height });
       if (name !== "large") return;
       const large = frame.closest(".large");
       large.style.setProperty("--width", frame.style.width);
-      large.classList.toggle("narrow", cell * across * this.K < 110);
-      large.classList.toggle("low", cell * down * rows < 96);
+      large.classList.toggle("narrow", width < 110);
+      large.classList.toggle("low", height < 96);
     });
+    this.look();
   }
 
-  /** Draw token t, with this moment large, on a scale from -limit to limit. */
-  draw(t, moment, limit, table) {
+  /** Bring axes and meshes up to date with the part that is shown. */
+  look() {
+    const { i, j, rows, columns } = this.view;
+    for (const { name, frame, width, height } of this.maps) {
+      if (!width || name === "z") continue;
+      const [wide, high] = [width / columns, height / rows];
+      frame.style.setProperty("--cell", `${wide}px ${high}px`);
+      frame.classList.toggle("meshed", Math.min(wide, high) >= 7);
+    }
+    for (const card of this.elements) {
+      for (const [axis, first, count] of [["value", i, rows], ["key", j, columns]]) {
+        card.querySelector(`.${axis}-axis .from`).textContent = first;
+        card.querySelector(`.${axis}-axis .to`).textContent = first + count - 1;
+      }
+    }
+  }
+
+  /** A cell of the large maps is so small, in CSS pixels, that zooming in shows more. */
+  get small() {
+    return this.maps.some(({ name, width }) => name === "large" && width && width / this.K < SMALL_CELL);
+  }
+
+  /** Draw token t, each memory on a scale from -limit to limit: the large maps with this moment, or the small ones. */
+  draw(t, moment, limits, table, small) {
     for (const { r, name, pixels } of this.maps) {
-      const { maps, z, zPeak } = this.memories[r];
-      if (name === "z") pixels.draw(z.subarray((t + 1) * this.K, (t + 2) * this.K), zPeak, table);
-      else pixels.draw(maps[name === "large" ? moment : name], limit, table);
+      if (small !== (name !== "large" && name !== "z")) continue;
+      const memory = this.memories[r];
+      const { z, zPeak } = memory;
+      if (name === "z") pixels.draw(z.subarray((t + 1) * this.K, (t + 2) * this.K), zPeak, table, this.view.row, pixels.room);
+      else pixels.draw(memory.moment(small ? name : moment), limits[r], table, this.view, pixels.room);
     }
   }
 
   /** Bring the words and numbers up to date. */
-  say(t, moment) {
+  say(t, moment, scales) {
     this.memories.forEach((memory, r) => {
       const { card, heading, zScale, gates, numbers } = this.cards[r];
-      heading.textContent = moment === "written" ? `S after token ${t}` : `${moment}, token ${t}`;
+      const what = moment === "written" ? `S after token ${t}` : `${moment}, token ${t}`;
+      heading.textContent = [what, scales[r]].filter(Boolean).join(" \u00b7 ");
       const [least, most] = memory.decayRange(t);
       const decay = least === most ? number(most, 3) : `${number(least, 2)}\u2026${number(most, 2)}`;
-      gates.decay.textContent = memory.decays ? `\u00d7 ${decay}` : "none";
-      gates.erase.textContent = memory.terms.erase || "none";
-      gates.write.textContent = memory.terms.write;
+      for (const { name } of STAGES) gates[name].textContent = memory.terms[name] || "none";
+      if (memory.decays) gates.decay.textContent += ` \u00b7 ${decay}`;
       if (memory.z) zScale.textContent = `normaliser, own scale \u00b1${number(memory.zPeak, 3)}`;
       for (const { name, value } of numbers) {
         const x = memory.norm(name);
@@ -161,10 +197,14 @@ class Cards {
       if (this.shown === moment) return;
       for (const part of card.querySelectorAll(".part")) part.classList.toggle("shown", part.dataset.moment === moment);
     });
-    for (const { r, name, frame } of this.maps) {
-      if (name === "large") frame.firstChild.setAttribute("aria-label", described(this.memories[r], name, moment, t));
-    }
     this.shown = moment;
+  }
+
+  /** Put in words what each map shows. */
+  describe(t, moment) {
+    for (const { r, name, frame } of this.maps) {
+      frame.firstChild.setAttribute("aria-label", described(this.memories[r], name, moment, t));
+    }
   }
 
   /** What each memory answers, in words. */

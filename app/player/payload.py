@@ -203,8 +203,7 @@ def terms(rule: WriteRule) -> dict[str, str]:
 
     def gate(letter: GateLetter) -> str:
         plain = re.sub(r"_t|[{}]", "", letter.tex)
-        greek = {"\\alpha": "α", "\\beta": "β", "\\theta": "θ", "\\gamma": "γ", "\\Delta": "Δ", "\\bar A": "Ā"}
-        for tex, sign in greek.items():
+        for tex, sign in (("\\alpha", "α"), ("\\beta", "β"), ("\\gamma", "γ"), ("\\Delta", "Δ"), ("\\bar A", "Ā")):
             plain = plain.replace(tex, sign)
         return plain
 

@@ -47,24 +47,61 @@ function rgb(colour) {
   return [...context.getImageData(0, 0, 1, 1).data.subarray(0, 3)];
 }
 
-/** A canvas with one pixel for each entry of a matrix; the page enlarges it. */
+/** A canvas that shows a matrix, or a part of it: a pixel for each entry, or fewer where fewer have room. */
 class Pixels {
   constructor(canvas, rows, columns) {
-    canvas.width = columns;
-    canvas.height = rows;
+    this.canvas = canvas;
     this.context = canvas.getContext("2d");
-    this.image = this.context.createImageData(columns, rows);
-    this.packed = new Uint32Array(this.image.data.buffer);
+    this.whole = { i: 0, j: 0, rows, columns };
   }
 
-  /** Draw the matrix on a scale from -limit to limit. */
-  draw(values, limit, table) {
+  /** Make room for so many pixels. */
+  size(rows, columns) {
+    const { canvas, image } = this;
+    if (image?.width === columns && image.height === rows) return;
+    canvas.width = columns;
+    canvas.height = rows;
+    this.image = this.context.createImageData(columns, rows);
+    this.packed = new Uint32Array(this.image.data.buffer);
+    this.strongest = new Float32Array(columns);
+  }
+
+  /** Draw a part of the matrix on a scale from -limit to limit, in at most so many rows and columns of pixels.
+   *
+   * A pixel of several entries has the colour of the one of largest magnitude, so that no entry that stands out is lost.
+   */
+  draw(values, limit, table, part = this.whole, [most, widest] = [Infinity, Infinity]) {
+    const [rows, columns] = [Math.min(part.rows, most), Math.min(part.columns, widest)];
+    this.size(rows, columns);
     const { packed } = this;
     const factor = STEPS / 2 / (limit || 1);
     const middle = STEPS / 2 + 0.5;
-    for (let n = 0; n < packed.length; n++) {
-      const place = values[n] * factor + middle;
-      packed[n] = table[place >= 0 ? (place < STEPS ? place | 0 : STEPS) : place < 0 ? 0 : NOT_A_NUMBER];
+    const colour = (x) => {
+      const place = x * factor + middle;
+      return table[place >= 0 ? (place < STEPS ? place | 0 : STEPS) : place < 0 ? 0 : NOT_A_NUMBER];
+    };
+    const width = this.whole.columns;
+    let n = 0;
+    if (rows === part.rows && columns === part.columns) {
+      for (let i = part.i; i < part.i + rows; i++) {
+        for (let at = i * width + part.j, end = at + columns; at < end; at++) packed[n++] = colour(values[at]);
+      }
+    } else {
+      const { strongest } = this;
+      const places = Uint32Array.from({ length: part.columns }, (_, j) => Math.floor((j * columns) / part.columns));
+      for (let row = 0, i = 0; row < rows; row++) {
+        strongest.fill(0);
+        for (; i < Math.ceil(((row + 1) * part.rows) / rows); i++) {
+          for (let j = 0, at = (part.i + i) * width + part.j; j < part.columns; j++, at++) {
+            const x = values[at];
+            const p = places[j];
+            const before = strongest[p];
+            // What is not a number stays.
+            if (before === before && !((x < 0 ? -x : x) <= (before < 0 ? -before : before))) strongest[p] = x;
+          }
+        }
+        for (let p = 0; p < columns; p++) packed[n++] = colour(strongest[p]);
+      }
     }
     this.context.putImageData(this.image, 0, 0);
   }
@@ -101,7 +138,7 @@ function wrapped(context, text, room) {
 }
 
 /** Compose what the player shows at twice its size, with its title, its rules in words and the link that opens it. */
-function picture({ memories, V, K, T, t, label, limit, bend, unit, colours, numbers, caption }) {
+function picture({ memories, V, K, T, t, label, limits, ends, own, bend, unit, view, colours, numbers, caption }) {
   const [column, high, low] = memories.length === 1 ? [556, 520, 260] : [272, 340, 150];
   const gap = 28;
   const margin = 32;
@@ -148,9 +185,9 @@ function picture({ memories, V, K, T, t, label, limit, bend, unit, colours, numb
     c.fillText(text, x, y, room);
     c.globalAlpha = 1;
   };
-  const matrix = (values, x, y, w, h, rows = V, end = limit) => {
+  const matrix = (values, x, y, w, h, end, rows = V) => {
     const source = document.createElement("canvas");
-    new Pixels(source, rows, K).draw(values, end, colours[bend]);
+    new Pixels(source, rows, K).draw(values, end, colours[bend], rows === V ? view : view.row, [2 * h, 2 * w].map(Math.floor));
     c.drawImage(source, x, y, w, h);
     c.strokeStyle = colours.border;
     c.strokeRect(x - 0.5, y - 0.5, w + 1, h + 1);
@@ -167,8 +204,8 @@ function picture({ memories, V, K, T, t, label, limit, bend, unit, colours, numb
   c.drawImage(scale, bar.x, bar.y, bar.width, bar.height);
   c.strokeStyle = colours.border;
   c.strokeRect(bar.x - 0.5, bar.y - 0.5, bar.width + 1, bar.height + 1);
-  ticks(limit, bend).forEach((x, n) => {
-    write(number(x, 2), bar.x + (n / 4) * bar.width, bar.y + 24, { size: 11, align: ["left", "center", "center", "center", "right"][n] });
+  ends.forEach((text, n) => {
+    write(text, bar.x + (n / 4) * bar.width, bar.y + 24, { size: 11, align: ["left", "center", "center", "center", "right"][n] });
   });
   write(`${unit}; ${bend === "root" ? "square-root" : "linear"} colours`, bar.x + bar.width, bar.y - 6, { size: 10.5, align: "right", alpha: 0.65 });
 
@@ -177,22 +214,25 @@ function picture({ memories, V, K, T, t, label, limit, bend, unit, colours, numb
     c.fillStyle = colours.rules[r % colours.rules.length];
     c.fillRect(x, top + 8, 10, 10);
     write(memory.title, x + 17, top + 18, { size: 15, weight: 600, room: column - 17 });
-    matrix(memory.maps.written, x, top + 34, bigWidth, bigHeight);
-    write("S\u209c   \u2193 value channel   \u2192 key channel", x, top + 34 + bigHeight + 17, { size: 11, alpha: 0.65 });
+    matrix(memory.moment("written"), x, top + 34, bigWidth, bigHeight, limits[r]);
+    const scaled = own[r] ? `   own scale \u00b1${number(limits[r], 2)}` : "";
+    write(`S\u209c   \u2193 value channel   \u2192 key channel${scaled}`, x, top + 34 + bigHeight + 17, { size: 11, alpha: 0.65, room: column });
     if (memory.z) {
-      matrix(memory.z.subarray((t + 1) * K, (t + 2) * K), x, top + 34 + bigHeight + 26, bigWidth, 8, 1, memory.zPeak);
+      matrix(memory.z.subarray((t + 1) * K, (t + 2) * K), x, top + 34 + bigHeight + 26, bigWidth, 8, memory.zPeak, 1);
       write(`normaliser z, own scale \u00b1${number(memory.zPeak, 3)}`, x, top + 34 + bigHeight + 46, { size: 10.5, alpha: 0.65 });
     }
-    MOMENTS.forEach(({ name, sign }, m) => {
-      const left = x + Math.floor(m / 2) * ((column - 32) / 3 + 16);
-      const y = below + (m % 2) * (smallHeight + 26);
-      matrix(memory.maps[name], left, y + 12, smallWidth, smallHeight);
-      write(`${sign} ${name}`.trim(), left, y + smallHeight + 26, { size: 11 });
+    MOMENTS.forEach(({ name, sign }) => {
+      const stage = STAGES.findIndex(({ parts }) => parts.includes(name));
+      const left = x + stage * ((column - 32) / 3 + 16);
+      const y = below + STAGES[stage].parts.indexOf(name) * (smallHeight + 26);
+      matrix(memory.moment(name), left, y + 12, smallWidth, smallHeight, limits[r]);
+      write([sign, name, termOf(memory, name)].filter(Boolean).join(" "), left, y + smallHeight + 26, { size: 11, room: (column - 32) / 3 + 10 });
     });
     write(numbers(memory).join("   "), x, figures, { size: 12, room: column });
     words[r]?.forEach((line, n) => write(line, x, figures + 20 + 17 * n));
   });
-  write("decayed \u2212 taken = erased,  erased + added = written,  taken = read k\u1d40,  added = (w v) k\u1d40", margin, bottom, {
+  const part = view.isWhole ? "" : `;  of the memory: ${view.said}`;
+  write(`decayed \u2212 taken = erased,  erased + added = written${part}`, margin, bottom, {
     size: 11,
     alpha: 0.65,
   });

@@ -5,7 +5,12 @@ const REST = 300; // ms without a step after which the player is at rest
 const PACE = 1100; // ms for each picture of the demonstration
 const ROUNDS = 4; // of the demonstration
 const NARROW = 768; // CSS pixels: a window where the controls lie over the page
+const WORDING = 150; // ms after which what the pictures show is put in words
+const MUCH = 2 ** 15; // entries of all memories: more are not all drawn while the player moves
+const SMALL_LATER = 80; // ms
 const BESIDE = 24; // tokens of the strip beside the current one: as many as may have room there
+
+const ZOOMS = { "+": 2, "=": 2, "-": 0.5, 0: 0 }; // by keys: closer, farther, the whole
 
 const players = new WeakMap(); // by their root element
 // By the key the page gave: a player that is mounted again goes on where it was. `told` is the token that the server
@@ -21,12 +26,13 @@ class Player {
     this.scrubber = this.find(".scrubber");
     this.tip = new Tip(this.find(".tip"), this.find(".said"));
     this.answers = new Answers(root);
+    listWords(this.find(".words dl"));
     this.observer = new ResizeObserver(() => this.layout());
     this.scrolled = () => this.tip.follow();
     this.left = () => clearTimeout(this.timer); // back or forward: what was to be told is about a choice that is gone
     if (matchMedia("(prefers-reduced-motion: reduce)").matches) this.find(".speed").value = "1";
     this.listen();
-    root.numbers = (rule, moment) => this.memories.find(({ slug }) => slug === rule).maps[moment].slice();
+    root.numbers = (rule, moment) => this.memories.find(({ slug }) => slug === rule).moment(moment).slice();
     root.seek = (t) => this.show(t);
   }
 
@@ -66,11 +72,12 @@ class Player {
     const { T, V, K, labels, events, rules, digest } = header;
     Object.assign(this, { T, V, K, labels, events, digest });
     this.memories = rules.map((rule) => new Memory(rule, header, floats, MAX_KEPT / rules.length));
-    this.peak = this.memories.reduce((peak, { peaks }) => peaks.reduce(larger, peak), 0);
     this.scrubber.max = T - 1;
     const shape = JSON.stringify([V, K, this.memories.map(({ title, z }) => [title, !!z])]);
     if (shape === this.shape) this.cards.memories = this.memories;
     else this.build();
+    this.bent = undefined; // the scales are those of other numbers
+    this.find(".own").hidden = rules.length === 1;
     this.answers.load(header, floats, this.cards.elements);
     this.shape = shape;
     this.tokens = labels.map((label, t) =>
@@ -80,6 +87,7 @@ class Player {
   }
 
   build() {
+    if (this.view?.V !== this.V || this.view.K !== this.K) this.view = new View(this.V, this.K);
     this.cards = new Cards(this.memories, this);
     this.tip.attach(this.cards);
     const rules = this.find(".rules");
@@ -97,7 +105,30 @@ class Player {
 
   layout() {
     this.cards.layout();
+    this.find(".zoom").hidden = this.view.isWhole && !this.cards.small;
+    if (this.limits) this.draw();
     this.tip.place();
+  }
+
+  /** Show another part of the memories. */
+  look() {
+    const { view } = this;
+    this.cards.look();
+    this.draw();
+    this.tip.place();
+    this.find(".closer").disabled = view.isClosest;
+    for (const button of [".farther", ".whole"]) this.find(button).disabled = view.isWhole;
+    this.find(".part-said").textContent = view.isWhole ? "" : view.said;
+  }
+
+  zoom(factor) {
+    const { cell } = this.tip;
+    const { i, j, rows, columns } = this.view;
+    if (cell) {
+      this.view.zoom(factor, (cell.i - i + 0.5) / rows, (cell.j - j + 0.5) / columns);
+      this.view.reach(cell.i, cell.j);
+    } else this.view.zoom(factor);
+    this.look();
   }
 
   /** Show token t, if it is not shown already. */
@@ -122,18 +153,33 @@ class Player {
   draw() {
     const { t } = this;
     const [over, bend] = this.find(".limit").value.split(" ");
-    const limit = over === "token" ? this.memories.reduce((peak, { peaks }) => larger(peak, peaks[t]), 0) : this.peak;
-    if (limit !== this.limit || bend !== this.bend || over !== this.over) this.rescale(limit, bend, over);
-    this.cards.draw(t, this.moment, limit, this.colours[bend]);
+    const peaks = this.memories.map(({ peak, peaks }) => (over === "token" ? larger(0, peaks[t]) : peak));
+    // A rule that overflows must not make the others invisible.
+    const alone = this.memories.map(({ overflows }) => this.memories.length > 1 && (this.apart || overflows));
+    const shared = peaks.reduce((most, peak, r) => (alone[r] ? most : larger(most, peak)), 0);
+    const limits = peaks.map((peak, r) => (alone[r] ? peak : shared));
+    if (String([bend, over, limits, alone]) !== this.bent) this.rescale({ limits, alone, shared, bend, over });
+    const table = this.colours[bend];
+    clearTimeout(this.smaller);
+    this.cards.draw(t, this.moment, limits, table, false);
+    // Where there is much to draw the small maps follow once nothing moves.
+    const rest = () => this.cards.draw(t, this.moment, limits, table, true);
+    if (this.memories.length * this.V * this.K <= MUCH) rest();
+    else this.smaller = setTimeout(rest, SMALL_LATER);
   }
 
-  rescale(limit, bend, over) {
-    Object.assign(this, { limit, bend, over });
-    this.unit = `memory weight, no unit; ends: largest |entry| of all rules, ${over === "token" ? "this token" : "all tokens"}`;
+  rescale({ limits, alone, shared, bend, over }) {
+    this.bent = String([bend, over, limits, alone]);
+    Object.assign(this, { limits, own: alone, bend });
+    const each = alone.every(Boolean); // no scale is shared, and the bar has no numbers
+    const of = each ? "each rule" : alone.some(Boolean) ? "the rules without a scale of their own" : "all rules";
+    this.unit = `memory weight, no unit; ends: largest |entry| of ${of}, ${over === "token" ? "this token" : "all tokens"}`;
     this.find(".unit").textContent = this.unit;
-    this.find(".ticks").replaceChildren(...ticks(limit, bend).map((x) => make("span", {}, number(x, 2))));
-    const range = `Colour scale from ${number(-limit)} to ${number(limit)}, zero in the middle`;
-    this.find(".colours").setAttribute("aria-label", `${range}; ${this.unit}`);
+    this.ends = each ? ["\u2212end", "", "0", "", "end"] : ticks(shared, bend).map((x) => number(x, 2));
+    this.find(".ticks").replaceChildren(...this.ends.map((text) => make("span", {}, text)));
+    this.scales = alone.map((is, r) => (is ? `own scale \u00b1${number(limits[r], 2)}` : ""));
+    const range = each ? "Colour scale, one for each rule" : `Colour scale from ${number(-shared)} to ${number(shared)}`;
+    this.find(".colours").setAttribute("aria-label", `${range}, zero in the middle; ${this.unit}`);
   }
 
   /** Bring every word and number up to date. */
@@ -149,7 +195,9 @@ class Player {
     const event = this.events[t] ?? "";
     this.find(".event").textContent = event;
     markCharts(t);
-    this.cards.say(t, moment);
+    this.cards.say(t, moment, this.scales);
+    clearTimeout(this.wording);
+    this.wording = setTimeout(() => this.cards.describe(t, moment), WORDING);
     this.answers.say(t, this.colours);
     // The current token in the middle, and no more to its sides than may have room.
     this.find(".past").replaceChildren(...this.tokens.slice(Math.max(0, t - BESIDE), t));
@@ -259,6 +307,8 @@ class Player {
     this.still();
     this.answers.stop();
     clearTimeout(this.timer);
+    clearTimeout(this.wording);
+    clearTimeout(this.smaller);
     clearInterval(this.marking);
     document.removeEventListener("click", this.clicked);
     this.observer.disconnect();
@@ -290,7 +340,19 @@ class Player {
     on(".last", "click", () => moved(() => this.show(this.T - 1)));
     on(".play", "click", () => (this.playing ? this.pause() : this.play()));
     on(".save", "click", () => this.save());
-    on(".limit", "change", () => this.draw());
+    const rescaled = () => {
+      this.draw();
+      this.say();
+    };
+    on(".limit", "change", rescaled);
+    on(".own", "click", () => {
+      this.apart = !this.apart;
+      this.find(".own").setAttribute("aria-pressed", this.apart);
+      rescaled();
+    });
+    on(".closer", "click", () => this.zoom(2));
+    on(".farther", "click", () => this.zoom(0.5));
+    on(".whole", "click", () => this.zoom(0));
     on(".loop", "click", () => {
       this.looping = !this.looping;
       this.find(".loop").setAttribute("aria-pressed", this.looping);
@@ -322,6 +384,11 @@ class Player {
     const rules = this.find(".rules");
     for (const type of ["pointermove", "pointerdown"]) rules.addEventListener(type, (event) => this.tip.point(event));
     rules.addEventListener("pointerleave", ({ pointerType }) => pointerType === "touch" || this.tip.aim(null));
+    for (const type of ["pointerover", "pointerdown"]) {
+      root.addEventListener(type, ({ target }) => this.tip.explain(target.closest("[data-word]")));
+    }
+    root.addEventListener("pointerleave", ({ pointerType }) => pointerType === "touch" || this.tip.explain(null));
+    listenToZoom(rules, { view: () => this.view, changed: () => this.look() });
     rules.addEventListener("focusout", () => this.tip.aim(null));
     rules.addEventListener("pointerover", ({ target }) => this.cards.light(target.closest("[data-stage]")?.dataset.stage));
     rules.addEventListener("pointerleave", () => this.cards.light(undefined));
@@ -339,8 +406,9 @@ class Player {
   /** Act on a key pressed inside the player; tell whether it meant something. */
   press({ key, target }, moved) {
     if (target.closest("select")) return false;
-    if (key === "Escape" && this.tip.cell) {
+    if (key === "Escape" && (this.tip.cell || this.tip.word)) {
       this.tip.aim(null);
+      this.tip.explain(null);
       return true;
     }
     if (key === " ") {
@@ -350,7 +418,19 @@ class Player {
       return true;
     }
     const maps = target.closest(".maps");
-    if (maps) return this.tip.read(key, Number(maps.dataset.r));
+    if (maps && key in ZOOMS) {
+      this.zoom(ZOOMS[key]);
+      this.tip.said.textContent = this.view.said;
+      return true;
+    }
+    if (maps) {
+      const meant = this.tip.read(key, Number(maps.dataset.r));
+      if (meant && !this.view.isWhole) {
+        this.view.reach(this.tip.cell.i, this.tip.cell.j);
+        this.look();
+      }
+      return meant;
+    }
     const page = Math.max(1, Math.round(this.T / 10));
     const steps = { ArrowLeft: -1, ArrowRight: 1, PageUp: page, PageDown: -page, Home: -Infinity, End: Infinity };
     if (!(key in steps) || (target === this.scrubber && !this.staged)) return false; // the scrubber knows its keys

@@ -46,13 +46,17 @@ class Memory {
       this.peaks[t] = this.advance(state, t);
       if ((t + 1) % this.every === 0) this.kept.set(state, ((t + 1) / this.every) * size);
     }
+    this.overflows = this.peaks.some((peak) => !Number.isFinite(peak));
     this.maps = Object.fromEntries(MOMENTS.map(({ name }) => [name, new Float32Array(size)]));
     this.at = null;
+    this.filled = null;
     for (let t = 0; t < T; t++) {
       if (Number.isFinite(this.peaks[t])) continue;
       this.seek(t);
+      this.fill();
       this.peaks[t] = Object.values(this.maps).reduce((peak, map) => map.reduce(larger, peak), 0);
     }
+    this.peak = this.peaks.reduce(larger, 0);
   }
 
   /** Let token t act on the state, in place, and return the largest |entry| on the way; NaN if one is. */
@@ -87,16 +91,30 @@ class Memory {
     for (let s = nearest * this.every; s < t; s++) this.advance(state, s);
   }
 
-  /** Fill `maps` with the moments of token t. */
+  /** Go to token t: the memory before and after it stands in `maps`, and what is between them once it is filled. */
   seek(t) {
     if (t === this.at) return;
-    const { V, K, decay, key, read, u, wv } = this;
-    const { before, decayed, taken, erased, added, written } = this.maps;
+    const { before, written } = this.maps;
     if (t === this.at + 1 && this.at !== null) before.set(written);
     else this.restore(before, t);
+    written.set(before);
+    this.advance(written, t);
+    this.at = t;
+  }
+
+  /** One moment of the token. */
+  moment(name) {
+    if (name !== "before" && name !== "written") this.fill();
+    return this.maps[name];
+  }
+
+  /** Fill `maps` with every moment of the token. */
+  fill() {
+    const { V, K, decay, key, read, wv, at: t } = this;
+    if (this.filled === t) return;
+    const { before, decayed, taken, erased, added } = this.maps;
     for (let v = 0, n = 0; v < V; v++) {
       const r = read[t * V + v];
-      const e = u[t * V + v];
       const w = wv[t * V + v];
       let a = t * decay.t + v * decay.v;
       let k = t * key.t + v * key.v;
@@ -107,10 +125,9 @@ class Memory {
         taken[n] = r * x;
         erased[n] = d - taken[n];
         added[n] = w * x;
-        written[n] = d + fround(e * x);
       }
     }
-    this.at = t;
+    this.filled = t;
   }
 
   /** The least and the largest decay of token t. */
@@ -135,14 +152,20 @@ class Memory {
   }
 }
 
+// Where `term` is named, the moment is that term of the rule's equation.
 const MOMENTS = [
   { name: "before", sign: "", of: "S before the token" },
-  { name: "decayed", sign: "", of: "decay \u2218 S" },
-  { name: "taken", sign: "\u2212", of: "read k\u1d40" },
-  { name: "erased", sign: "=", of: "decayed \u2212 read k\u1d40" },
-  { name: "added", sign: "+", of: "(w v) k\u1d40" },
-  { name: "written", sign: "=", of: "erased + (w v) k\u1d40" },
+  { name: "decayed", sign: "", term: "decay" },
+  { name: "taken", sign: "\u2212", term: "erase" },
+  { name: "erased", sign: "=", of: "decayed \u2212 taken" },
+  { name: "added", sign: "+", term: "write" },
+  { name: "written", sign: "=", of: "erased + added" },
 ];
+
+/** The term of a rule's equation that a moment is, "" for none. */
+function termOf({ terms }, moment) {
+  return terms[MOMENTS.find(({ name }) => name === moment).term] ?? "";
+}
 
 /** The larger of a peak and |x|, unless x is not finite. */
 function larger(peak, x) {

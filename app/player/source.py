@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 HERE = Path(__file__).parent
 # Joined in this order they are one module.
-SCRIPTS = ("replay.js", "picture.js", "cards.js", "tip.js", "answers.js", "charts.js", "player.js")
+SCRIPTS = (
+    "replay.js", "view.js", "picture.js", "words.js", "cards.js", "tip.js", "answers.js", "charts.js", "player.js",
+)  # fmt: skip
 
 
 class Source(NamedTuple):

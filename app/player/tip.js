@@ -1,4 +1,5 @@
-// The entry at hand: pointed at, touched or reached by keys, marked in every map, with its numbers beside it.
+// The entry at hand: pointed at, touched or reached by keys, marked in every map, with its numbers beside it. And what
+// the word means that is pointed at or touched.
 
 class Tip {
   constructor(tip, said) {
@@ -9,6 +10,7 @@ class Tip {
   /** Belong to these cards from now on. */
   attach(cards) {
     this.cards = cards;
+    this.word = null;
     this.aim(null);
   }
 
@@ -44,24 +46,44 @@ class Tip {
     if (!frame) return this.aim(null);
     const { left, top, width, height } = frame.getBoundingClientRect();
     const map = frame.dataset.map;
-    const rows = map === "z" ? 1 : this.cards.V;
-    const inside = (x, size) => Math.min(Math.max(Math.floor(x * size), 0), size - 1);
-    const [i, j] = [inside((clientY - top) / height, rows), inside((clientX - left) / width, this.cards.K)];
+    const part = map === "z" ? this.cards.view.row : this.cards.view;
+    const inside = (x, first, count) => first + Math.min(Math.max(Math.floor(x * count), 0), count - 1);
+    const [i, j] = [inside((clientY - top) / height, part.i, part.rows), inside((clientX - left) / width, part.j, part.columns)];
     this.aim({ r: Number(frame.dataset.r), map, i, j });
   }
 
   aim(cell) {
     if (!cell && !this.cell) return;
+    if (cell) this.word = null;
     this.cell = cell;
     this.place();
   }
 
-  /** Keep the numbers beside their map when the page scrolls, as long as it is in view. */
+  /** Say what a word means, beside it; or nothing any more. */
+  explain(element) {
+    if (!element && !this.word) return;
+    this.aim(null);
+    this.word = element;
+    this.tip.hidden = !element;
+    if (!element) return;
+    const [term, meaning] = WORDS[element.dataset.word];
+    this.tip.replaceChildren(make("p", { class: "tip-rule" }, term), make("p", { class: "tip-meaning" }, meaning));
+    const { left, bottom, top } = element.getBoundingClientRect();
+    const [width, height] = [document.documentElement.clientWidth - 8, window.innerHeight - 8];
+    const below = bottom + 8 + this.tip.offsetHeight <= height;
+    this.tip.style.left = `${Math.max(8, Math.min(left, width - this.tip.offsetWidth))}px`;
+    this.tip.style.top = `${below ? bottom + 8 : Math.max(8, top - 8 - this.tip.offsetHeight)}px`;
+  }
+
+  /** Keep what is said beside its map or word when the page scrolls, as long as it is in view. */
   follow() {
-    if (!this.cell) return;
-    const { top, bottom } = this.frame().getBoundingClientRect();
-    if (bottom < 0 || top > window.innerHeight) this.aim(null);
-    else this.place();
+    const { word } = this;
+    if (!word && !this.cell) return;
+    const { top, bottom } = (word ?? this.frame()).getBoundingClientRect();
+    const inView = bottom >= 0 && top <= window.innerHeight;
+    if (word) this.explain(inView ? word : null);
+    else if (inView) this.place();
+    else this.aim(null);
   }
 
   frame() {
@@ -73,26 +95,29 @@ class Tip {
     const { cell, tip, marked, t } = this;
     if (!cell && !marked) return;
     this.marked = !!cell;
-    const { maps, memories, V, K } = this.cards;
+    const { maps, memories, K, view } = this.cards;
     const z = cell?.map === "z";
-    for (const { name, spot, rows } of maps) {
-      spot.style.display = cell && (name === "z") === z ? "block" : "none";
-      if (!cell) continue;
-      spot.style.left = `${(100 * cell.j) / K}%`;
-      spot.style.top = `${(100 * cell.i) / rows}%`;
-      spot.style.width = `${100 / K}%`;
-      spot.style.height = `${100 / rows}%`;
+    const part = z ? view.row : view;
+    const seen = cell && cell.i >= part.i && cell.i < part.i + part.rows && cell.j >= part.j && cell.j < part.j + part.columns;
+    for (const { name, spot } of maps) {
+      spot.style.display = seen && (name === "z") === z ? "block" : "none";
+      if (!seen) continue;
+      spot.style.left = `${(100 * (cell.j - part.j)) / part.columns}%`;
+      spot.style.top = `${(100 * (cell.i - part.i)) / part.rows}%`;
+      spot.style.width = `${100 / part.columns}%`;
+      spot.style.height = `${100 / part.rows}%`;
     }
+    if (this.word) return;
     tip.hidden = !cell;
     if (!cell) return;
 
     const memory = memories[cell.r];
     const n = cell.i * K + cell.j;
     const moment = cell.map === "large" ? this.moment : cell.map;
-    const value = z ? memory.z[(t + 1) * K + cell.j] : memory.maps[moment][n];
+    const value = z ? memory.z[(t + 1) * K + cell.j] : memory.moment(moment)[n];
     const chain = MOMENTS.map(({ name, sign }) =>
       make("li", { class: name === moment ? "this" : "" },
-        make("span", {}, sign), make("span", {}, name), make("span", {}, number(memory.maps[name][n]))));
+        make("span", {}, sign), make("span", {}, name), make("span", {}, number(memory.moment(name)[n]))));
     tip.replaceChildren(
       make("p", { class: "tip-rule" }, `${memory.title} \u00b7 ${z ? "normaliser z" : moment}`),
       make("p", { class: "tip-value", "data-value": value }, number(value)),
@@ -102,7 +127,7 @@ class Tip {
     const { left, right, top, bottom } = this.frame().getBoundingClientRect();
     const [width, height] = [document.documentElement.clientWidth - 8, window.innerHeight - 8];
     let x = right + 10;
-    let y = top + ((cell.i + 0.5) / (z ? 1 : V)) * (bottom - top) - tip.offsetHeight / 2;
+    let y = top + ((cell.i - part.i + 0.5) / part.rows) * (bottom - top) - tip.offsetHeight / 2;
     if (x + tip.offsetWidth > width) x = left - 10 - tip.offsetWidth;
     if (x < 8) {
       // no room at either side

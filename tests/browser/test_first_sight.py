@@ -31,10 +31,16 @@ def test_a_first_visit_sees_the_same_key_written_twice_in_motion_and_in_words(ow
         })"""
     )
     assert seen == ["S after token 7", "S after token 8", "decayed, token 8", "erased, token 8"]
-    stage = player.locator("[data-rule=gated-deltanet] [data-map=taken]").bounding_box()
     transport = player.locator(".transport").bounding_box()
-    assert stage and transport
-    assert stage["y"] + stage["height"] <= transport["y"]  # above the fold: the controls lie at the window's lower end
+    assert transport
+    card = player.locator("[data-rule=gated-deltanet]")
+    for part in ("decayed", "taken", "added"):  # the terms of the equation
+        caption = card.locator(f"[data-moment={part}] figcaption").bounding_box()
+        assert caption
+        assert caption["y"] + caption["height"] <= transport["y"]  # above the fold: the transport lies at its lower end
+    numbers = card.locator(".numbers").bounding_box()
+    assert numbers
+    assert numbers["y"] + numbers["height"] <= transport["y"]
     player.locator(".now").click()
     expect(player).not_to_have_attribute("data-moving", str(AGAIN))
     expect(player).to_have_attribute("data-token", str(AGAIN))

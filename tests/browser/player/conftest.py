@@ -30,12 +30,16 @@ def url(chromium_path: str, ran: Trajectory, tmp_path_factory: pytest.TempPathFa
     labels = [f"word {t} → مرحبا 🦉" for t in range(T)]
     infinite = run(("deltanet",))
     infinite.wv[0, 3, 1] = infinite.u[0, 3, 1] = np.inf
+    overflowing = run(("deltanet", "gated-deltanet"))
+    overflowing.wv[0, 3, 1] = overflowing.u[0, 3, 1] = np.inf
     for name, data in {
         "four": payload.of(ran, labels),
         "other": payload.of(run(FOUR, seed=1), labels),
         "short": payload.of(run(FOUR, T=5), labels[:5]),
         "one": payload.of(run(("deltanet",), T=1), ["only"]),
         "infinite": payload.of(infinite, labels),
+        "overflowing": payload.of(overflowing, labels),
+        "wide": payload.of(run(("deltanet", "retnet"), T=3, V=96, K=80), labels[:3]),
     }.items():
         (folder / f"{name}.bin").write_bytes(data)
     with socket.socket() as probe:

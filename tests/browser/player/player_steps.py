@@ -62,6 +62,13 @@ def numbers(page: Page, rule: str, moment: str) -> np.ndarray:
     return np.array(flat, np.float64).astype(np.float32).reshape(V, K)
 
 
+def pixels(page: Page, rule: str, name: str) -> np.ndarray:
+    """The pixels of a map, [rows, columns, 4] from 0 to 255."""
+    read = "c => [c.height, c.width, ...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]"
+    rows, columns, *flat = page.locator(f"[data-rule={rule}] [data-map={name}] canvas").evaluate(read)
+    return np.array(flat).reshape(rows, columns, 4)
+
+
 def seek(page: Page, t: int) -> None:
     page.locator(".player").evaluate("(player, t) => player.seek(t)", t)
 

@@ -175,8 +175,8 @@ def test_keys_read_the_entries_aloud(page: Page, ran: Trajectory) -> None:
     for key in ("ArrowRight", "ArrowDown", "m"):
         page.keyboard.press(key)
     said = page.locator(".said").inner_text()
-    value = f"{ran.moments(2, 9).before[1, 1]:.4g}".replace("-", "−")
-    assert said == f"Gated DeltaNet · before, {value}, value channel 1, key channel 1"
+    value = f"{ran.moments(2, 9).decayed[1, 1]:.4g}".replace("-", "−")
+    assert said == f"Gated DeltaNet · decayed, {value}, value channel 1, key channel 1"
     assert token(page) == 9
     page.keyboard.press("Escape")
     expect(page.locator(".tip")).to_be_hidden()
