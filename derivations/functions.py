@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from types import CodeType, FunctionType
 from typing import Any
 
-ARITHMETIC = ("gdn_core.reference", "gdn_core.ssm", "gdn_core.reference_backward")
+ARITHMETIC = ("gdn_core.reference", "gdn_core.ssm", "gdn_core.integrators", "gdn_core.reference_backward")
 
 
 def found(module: str, name: str) -> FunctionType:

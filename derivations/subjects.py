@@ -37,7 +37,9 @@ SUBJECTS: dict[str, Subject] = {
         "Linear attention and its two failures",
         ("forms", "normaliser", "costs", "capacity", "recency", "rewriting"),
     ),
-    "delta_rule": Subject("Delta rule", ("gradient_step", "key_answers", "spectrum", "longhorn", "wy_form")),
+    "delta_rule": Subject(
+        "Delta rule", ("gradient_step", "key_answers", "spectrum", "longhorn", "one_equation", "wy_form")
+    ),
     "gated_delta_rule": Subject(
         "Gated delta rule",
         (
@@ -46,6 +48,7 @@ SUBJECTS: dict[str, Subject] = {
             "by_channel",
             "every_rule",
             "stages",
+            "exact_step",
             "padding",
             "attention",
             "backward",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gdn_core import ssm
+from gdn_core import integrators, ssm
 from gdn_core.reference import Token, step
 from gdn_core.rules import Clock, Discretisation, Features, Gate, WriteRule
 
@@ -133,7 +133,8 @@ def letters(rule: WriteRule) -> tuple[Words, Token]:
     t = "" if rule.clock is Clock.FIXED else "_t"
     mapped = (lambda name: rf"\phi({name})") if rule.features is not Features.IDENTITY else (lambda name: name)
     decay = r"\bar A" if rule.discretisation else r"\gamma" if rule.clock is Clock.FIXED else r"\alpha"
-    erase, write = (r"\beta", r"\beta") if rule.tied else ("b", "w")
+    own = (r"\theta" if rule.integrator else r"\beta",) * 2
+    erase, write = own if rule.tied else ("b", "w")
 
     def vector(name: str, tex: str, entrywise: Letter | None = None) -> Words:
         return Words(((1, (Letter(tex, lambda values: values[name], "column"),)),), entrywise)
@@ -195,29 +196,35 @@ def tex_output(rule: WriteRule) -> str:
 
 
 def tex_gates(rule: WriteRule) -> str | None:
-    """Print the gates of a discretised rule from A, B and Delta, by running :mod:`gdn_core.ssm` on letters.
+    """Print the gates of a rule that makes them, by running :mod:`gdn_core.ssm` or the integrators on letters.
 
     Returns:
-        TeX; None for a rule that is discrete from the start.
+        TeX; None for a rule whose gates are free.
     """
+    t = "" if rule.clock is Clock.FIXED else "_t"
+    if rule.integrator:
+        beta, kappa, decay = Formula(rf"\beta{t}"), Formula(rf"\kappa{t}"), Formula(rf"\log \alpha{t}")
+        g = 0 if rule.decay is Gate.NONE else decay
+        erase, write = integrators.gates(rule.integrator, beta, kappa, g, phi1=_phi1)
+        made = [rf"\theta{t} = {erase.tex}"] if rule.tied else [rf"b{t} = {erase.tex}", rf"w{t} = {write.tex}"]
+        return r", \quad ".join([*made, rf"{kappa.tex} = k{t}^\top k{t}"])
     if not rule.discretisation:
         return None
-    t = "" if rule.clock is Clock.FIXED else "_t"
-    A, delta = Product("A"), Product(rf"\Delta{t}")
+    A, delta = Formula("A"), Formula(rf"\Delta{t}")
     if rule.discretisation is Discretisation.MAMBA:  # its factor, Delta, stands in the rule itself
         return rf"\bar A{t} = {ssm.mamba(A, delta, exp=_exp)[0].tex}"
     decay, factor = ssm.zoh(A, delta, exp=_exp, phi1=_phi1)
     return rf"\bar A{t} = {decay.tex}, \quad \bar B{t} = {factor.tex}"
 
 
-_GREEK = {"alpha": "α", "beta": "β", "gamma": "γ", "phi": "φ", "Delta": "Δ"}
+_GREEK = {"alpha": "α", "beta": "β", "gamma": "γ", "theta": "θ", "kappa": "κ", "phi": "φ", "Delta": "Δ"}
 _SIGNS = {rf"\\{name}(?![A-Za-z])": letter for name, letter in _GREEK.items()} | {
     r"\\operatorname\{(\w+)\}": r"\1",
     r"\\frac\{([^{}]*)\}\{([^{}]*)\}": r"(\1) / (\2)",
     r"\\bar (\w)": "\\1\u0304",
     r"\\odot": "∘",
     r"\\(left|right|quad)(?![A-Za-z])": "",
-    r"\\exp": "exp",
+    r"\\(exp|log)": r"\1",
     r"\^\\top": "ᵀ",
     r"_\{t-1\}": "ₜ₋₁",
     "_t": "ₜ",
@@ -238,18 +245,46 @@ def text(printed: str) -> str:
 
 
 @dataclass(frozen=True)
-class Product:
-    """A product of letters, on which the discretisations run."""
+class Formula:
+    """A formula in letters, on which the discretisations and integrators run.
+
+    Args:
+        tex: its TeX.
+        loose: it is a sum, which a product puts in brackets.
+        of: what it is the negative of, if it is one.
+    """
 
     tex: str
+    loose: bool = False
+    of: Formula | None = None
 
-    def __mul__(self, other: Product) -> Product:
-        return Product(f"{self.tex} {other.tex}")
+    def __mul__(self, other: Formula) -> Formula:
+        return Formula(f"{self.factor} {other.factor}")
+
+    def __radd__(self, other: int) -> Formula:
+        return Formula(f"{other} + {self.tex}", loose=True)
+
+    def __sub__(self, other: Formula | int) -> Formula:
+        return Formula(f"{self.tex} - {other.factor}", loose=True) if isinstance(other, Formula) else self
+
+    def __neg__(self) -> Formula:
+        return Formula(f"-{self.factor}", of=self)
+
+    def __truediv__(self, other: Formula) -> Formula:
+        return Formula(rf"\frac{{{self.tex}}}{{{other.tex}}}")
+
+    @property
+    def factor(self) -> str:
+        """The formula as a factor."""
+        return f"({self.tex})" if self.loose else self.tex
 
 
-def _exp(z: Product) -> Product:
-    return Product(rf"\exp({z.tex})")
+def _exp(z: Formula) -> Formula:
+    return Formula(rf"\exp({z.tex})")
 
 
-def _phi1(z: Product) -> Product:
-    return Product(rf"\frac{{\exp({z.tex}) - 1}}{{{z.tex}}}")
+def _phi1(z: Formula) -> Formula:
+    """Print (exp(z) - 1) / z, and of a negative -y the same as (1 - exp(-y)) / y."""
+    if z.of is None:
+        return Formula(rf"\frac{{{_exp(z).tex} - 1}}{{{z.tex}}}")
+    return Formula(rf"\frac{{1 - {_exp(z).tex}}}{{{z.of.tex}}}")

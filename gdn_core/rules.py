@@ -39,6 +39,13 @@ class Discretisation(Enum):
     MAMBA = "mamba"  # the decay of ZOH and the input of Euler, as Mamba's code has it: Bbar = Delta B
 
 
+class Integrator(Enum):
+    """How a delta rule steps along dS/ds = g S + beta (v - S k) k^T to get its gates (:mod:`gdn_core.integrators`)."""
+
+    IMPLICIT = "implicit"  # implicit Euler, without decay: theta = beta / (1 + beta |k|^2)
+    EXACT = "exact"  # the solution: theta = (1 - exp(-beta |k|^2)) / |k|^2, and with decay a write gate of its own
+
+
 class Features(Enum):
     """The map that a rule applies to keys and queries before they reach the memory."""
 
@@ -110,6 +117,8 @@ class WriteRule(Architecture):
         tied: erase and write are one number, beta.
         clock: whether the gates are constants of the layer or computed from the token.
         discretisation: how the gates follow from A, B and Delta; None for a rule that is discrete from the start.
+        integrator: how erase and write gate follow from beta, the key and the decay; None where they are beta itself,
+            the explicit step, or gates of their own.
         features: the map applied to keys and queries.
         normalised: the output is divided by z . q, with z the sum of the keys: one more row of the memory, whose
             value is always 1.
@@ -124,6 +133,7 @@ class WriteRule(Architecture):
     tied: bool = False
     clock: Clock = Clock.TOKEN
     discretisation: Discretisation | None = None
+    integrator: Integrator | None = None
     features: Features = Features.IDENTITY
     normalised: bool = False
 
@@ -145,8 +155,22 @@ class WriteRule(Architecture):
             raise ValueError(f"erase: expected none beside a discretisation, got {self.erase.value}")
         if (self.write is Gate.MATRIX) is not (self.discretisation is Discretisation.ZOH):
             raise ValueError("write: a matrix gate is Delta phi_1(Delta A), and goes with ZOH and nothing else")
+        if self.integrator and not (
+            self.erase is self.write is Gate.SCALAR
+            and (self.decay, self.tied) in ((Gate.NONE, True), (Gate.SCALAR, False))
+            and (self.tied or self.integrator is Integrator.EXACT)
+        ):
+            raise ValueError(
+                "integrator: expected scalar erase and write gates, tied without decay, or untied with a scalar decay "
+                f"and the exact solution; got {self.integrator.value}"
+            )
         if self.normalised and (self.erase is not Gate.NONE or self.write is not Gate.NONE):
             raise ValueError("normalised: expected an additive rule, without erase or write gate")
+
+    @property
+    def writes_w(self) -> bool:
+        """Whether the rule has a write gate of its own, neither absent nor made of its other gates."""
+        return self.write is not Gate.NONE and not (self.tied or self.discretisation or self.integrator)
 
     def discretised(self, method: Discretisation) -> WriteRule:
         """Return this rule under another discretisation.
@@ -272,6 +296,37 @@ DELTANET = WriteRule(
     "Nothing else is ever forgotten.",
 )
 
+LONGHORN = WriteRule(
+    slug="longhorn",
+    title="Longhorn",
+    year=2024,
+    source=Source(
+        "2407.14207",
+        "its code, Longhorn.step of models/longhorn.py, with one beta for all value channels; there the erase keeps "
+        "only the diagonal of k k^T",
+        "Longhorn: State Space Models are Amortized Online Learners",
+    ),
+    erase=Gate.SCALAR,
+    write=Gate.SCALAR,
+    tied=True,
+    integrator=Integrator.IMPLICIT,
+    summary="The delta rule as an implicit step: a share z / (1 + z) of the error goes, z = beta |k|^2, so that no "
+    "beta and no key is too large.",
+)
+
+EFLA = WriteRule(
+    slug="efla",
+    title="EFLA",
+    year=2025,
+    source=Source("2512.12602", "abstract (v4), and its code, alpha_t of mnist.py", "Exact Flow Linear Attention"),
+    erase=Gate.SCALAR,
+    write=Gate.SCALAR,
+    tied=True,
+    integrator=Integrator.EXACT,
+    summary="The delta rule as the exact solution of its differential equation: a share 1 - exp(-beta |k|^2) of the "
+    "error goes.",
+)
+
 GATED_DELTANET = WriteRule(
     slug="gated-deltanet",
     title="Gated DeltaNet",
@@ -282,6 +337,23 @@ GATED_DELTANET = WriteRule(
     write=Gate.SCALAR,
     tied=True,
     summary="Gating and the delta rule: the decay clears the whole memory at once, the delta rule edits one key.",
+)
+
+EXACT_GATED_DELTA = WriteRule(
+    slug="exact-gated-delta",
+    title="Exact gated delta rule",
+    year=2026,
+    source=Source(
+        "derived in this project",
+        "claim exact_gated_step_solves_the_gated_equation",
+        "Gated DeltaNet from first principles",
+    ),
+    decay=Gate.SCALAR,
+    erase=Gate.SCALAR,
+    write=Gate.SCALAR,
+    integrator=Integrator.EXACT,
+    summary="Decay and delta rule as the exact solution of one differential equation. It erases what a decay and EFLA "
+    "erase one after the other, and writes a little less, since what is written decays within the step too.",
 )
 
 KIMI_DELTA_ATTENTION = WriteRule(
@@ -325,7 +397,10 @@ RULES: dict[str, WriteRule] = {
         GLA,
         MAMBA2,
         DELTANET,
+        LONGHORN,
+        EFLA,
         GATED_DELTANET,
+        EXACT_GATED_DELTA,
         KIMI_DELTA_ATTENTION,
         GATED_DELTANET_2,
     )

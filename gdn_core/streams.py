@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gdn_core import ssm
+from gdn_core import integrators, ssm
 from gdn_core.reference import Token
 from gdn_core.rules import Clock, Discretisation, Features, Gate, WriteRule
 
@@ -79,7 +79,7 @@ def tokens(rule: WriteRule, stream: Stream, *, discretisation: Discretisation | 
 
     A gate of the stream that is wider than the rule's is replaced by its mean over the channels; one that is narrower
     is repeated over them. A rule of constant gates takes the median over the tokens. A normalised rule gets one more
-    value channel, whose value is always 1.
+    value channel, whose value is always 1. A rule with an integrator makes both its gates of beta, its keys and decay.
 
     Args:
         rule: a member of the family.
@@ -112,9 +112,12 @@ def tokens(rule: WriteRule, stream: Stream, *, discretisation: Discretisation | 
     g = none if rule.decay is Gate.NONE else gate(stream.g, rule.decay)
     b = none if rule.erase is Gate.NONE else gate(stream.beta, rule.erase)
     w = none + 1 if rule.write is Gate.NONE else b if rule.tied else gate(stream.w, rule.write)
+    k = featured(rule, stream.k)
+    if rule.integrator:
+        b, w = integrators.gates(rule.integrator, b, (k * k).sum(-1, keepdims=True), g)
     v = np.concatenate([stream.v, none + 1], axis=1) if rule.normalised else stream.v
     g = g[:, :, None] if rule.decay is Gate.VALUE else g[:, None, :]
-    return Token(q=featured(rule, stream.q), k=featured(rule, stream.k), v=v, g=g, b=b, w=w)
+    return Token(q=featured(rule, stream.q), k=k, v=v, g=g, b=b, w=w)
 
 
 def answer(rule: WriteRule, read: Floats) -> Floats:

@@ -203,7 +203,8 @@ def terms(rule: WriteRule) -> dict[str, str]:
 
     def gate(letter: GateLetter) -> str:
         plain = re.sub(r"_t|[{}]", "", letter.tex)
-        for tex, sign in (("\\alpha", "α"), ("\\beta", "β"), ("\\gamma", "γ"), ("\\Delta", "Δ"), ("\\bar A", "Ā")):
+        greek = {"\\alpha": "α", "\\beta": "β", "\\theta": "θ", "\\gamma": "γ", "\\Delta": "Δ", "\\bar A": "Ā"}
+        for tex, sign in greek.items():
             plain = plain.replace(tex, sign)
         return plain
 

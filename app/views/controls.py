@@ -98,7 +98,7 @@ def _gates(rules: list[WriteRule], brought: frozenset[str]) -> None:
         slider("half_life", *HALF_LIVES, 0.25, on=decays, label="Half-life, tokens", hide=True)
     erases = "beta" not in brought and any(rule.erase is not Gate.NONE for rule in rules)
     slider("beta", 0.0, LIMITS.gate, 0.05, on=erases, label="Erase gate β")
-    own = any(rule.write is not Gate.NONE and not rule.tied and not rule.discretisation for rule in rules)
+    own = any(rule.writes_w for rule in rules)
     writes = "write" not in brought and own
     slider("write", 0.0, LIMITS.gate, 0.05, on=writes, label="Write gate w")
     steps = "delta" not in brought and any(rule.discretisation for rule in rules)

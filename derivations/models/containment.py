@@ -24,7 +24,8 @@ _WIDER = {
 def contains(wide: WriteRule, narrow: WriteRule) -> bool:
     """Tell by the widths of the gates whether ``narrow`` is ``wide`` at special values of its gates.
 
-    False for discretised rules, whose gates all depend on one step; these have claims of their own.
+    False for discretised rules, whose gates all depend on one step; these have claims of their own. A rule whose gates
+    an integrator makes contains none but those of the same integrator.
     """
     widths = ((wide.decay, narrow.decay), (wide.erase, narrow.erase), (wide.write, narrow.write))
     constant = narrow.clock is Clock.FIXED or {narrow.decay, narrow.erase, narrow.write} == {Gate.NONE}
@@ -32,6 +33,7 @@ def contains(wide: WriteRule, narrow: WriteRule) -> bool:
         all(w in _WIDER[n] for w, n in widths)
         and (narrow.tied or not wide.tied)
         and (constant or wide.clock is Clock.TOKEN)
+        and wide.integrator in (None, narrow.integrator)
         and (wide.discretisation, wide.features, wide.normalised)
         == (narrow.discretisation, narrow.features, narrow.normalised)
     )
@@ -76,7 +78,7 @@ def edge(wide: WriteRule, narrow: WriteRule) -> dict[str, Any]:
 
 def differences(one: WriteRule, other: WriteRule) -> dict[str, int]:
     """Return for each property that the computation depends on 1 if two rules differ in it, else 0."""
-    names = ("decay", "erase", "write", "tied", "clock", "discretisation", "features", "normalised")
+    names = ("decay", "erase", "write", "tied", "clock", "discretisation", "integrator", "features", "normalised")
     return {name: int(getattr(one, name) is not getattr(other, name)) for name in names}
 
 

@@ -113,7 +113,7 @@ def test_the_replay_passes_through_the_moments_of_the_reference(rule: WriteRule)
 
 @pytest.mark.parametrize("discretisation", list(Discretisation), ids=lambda d: d.value)
 def test_the_replay_of_a_trajectory_is_the_trajectory_to_the_bit(discretisation: Discretisation) -> None:
-    for rules in (list(RULES)[:4], list(RULES)[4:8], list(RULES)[8:]):
+    for rules in (list(RULES)[start : start + 4] for start in range(0, len(RULES), 4)):
         takes = any(RULES[rule].discretisation for rule in rules)
         ran = trajectory(rules, stream(), discretisation=discretisation if takes else None, backend="torch")
         header, decoded = decode(payload.of(ran, LABELS))

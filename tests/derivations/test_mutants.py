@@ -11,7 +11,7 @@ from derivations.mutants.by_machine import MODULES, every_mutant
 from derivations.mutants.equivalent import EQUIVALENT
 from derivations.mutants.refutation import refute
 from derivations.registry import load
-from gdn_core import reference, reference_backward, ssm
+from gdn_core import integrators, reference, reference_backward, ssm
 from gdn_core.reference import Token
 from gdn_core.rules import RULES
 
@@ -52,7 +52,7 @@ def test_a_misprint_of_what_stands_there_twice_is_refused():
 
 def test_every_function_of_the_code_is_broken():
     broken = {mutant.place for mutant in every_mutant()}
-    for code in (reference, ssm, reference_backward):
+    for code in (reference, ssm, integrators, reference_backward):
         for name, function in vars(code).items():
             if inspect.isfunction(function) and function.__module__ == code.__name__:
                 assert f"{code.__name__}.{name}" in broken

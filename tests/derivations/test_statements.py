@@ -36,6 +36,7 @@ COMPARED = {
     "ut_transform_is_the_gated_triangular_system",
     "gate_moves_through_the_triangular_system",
     "chunk_by_channel_equals_recurrence",
+    "decay_by_channel_splits_to_second_order_locally",
     "outputs_are_effective_attention",
     "narrower_rules_keep_what_wider_ones_break",
     "ut_transform_inverts_i_plus_the_triangle",

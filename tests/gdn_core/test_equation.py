@@ -22,6 +22,9 @@ PRINTED = {
     "gla": r"S_t = S_{t-1} \operatorname{diag}(\alpha_t) + v_t k_t^\top",
     "mamba-2": r"S_t = \alpha_t S_{t-1} + v_t k_t^\top",
     "deltanet": rf"S_t = S_{{t-1}} {ANSWER}",
+    "longhorn": r"S_t = S_{t-1} \left(I - \theta_t k_t k_t^\top\right) + \theta_t v_t k_t^\top",
+    "efla": r"S_t = S_{t-1} \left(I - \theta_t k_t k_t^\top\right) + \theta_t v_t k_t^\top",
+    "exact-gated-delta": r"S_t = \alpha_t S_{t-1} \left(I - b_t k_t k_t^\top\right) + w_t v_t k_t^\top",
     "gated-deltanet": rf"S_t = \alpha_t S_{{t-1}} {ANSWER}",
     "kimi-delta-attention": rf"S_t = S_{{t-1}} \operatorname{{diag}}(\alpha_t) {ANSWER}",
     "gated-deltanet-2": r"S_t = S_{t-1} \operatorname{diag}(\alpha_t) \left(I - (b_t \odot k_t) k_t^\top\right)"
@@ -102,6 +105,17 @@ def test_a_discretised_rule_says_where_its_gates_come_from() -> None:
         r"S_t = \bar A_t \odot S_{t-1} + \bar B_t \odot \left(v_t k_t^\top\right)"
     )
     assert tex_gates(RULES["gla"]) is None
+
+
+def test_a_rule_with_an_integrator_says_where_its_gates_come_from() -> None:
+    kappa = r", \quad \kappa_t = k_t^\top k_t"
+    share = r"\beta_t \frac{1 - \exp(-\beta_t \kappa_t)}{\beta_t \kappa_t}"
+    assert tex_gates(RULES["longhorn"]) == r"\theta_t = \frac{\beta_t}{1 + \beta_t \kappa_t}" + kappa
+    assert tex_gates(RULES["efla"]) == rf"\theta_t = {share}{kappa}"
+    assert tex_gates(RULES["exact-gated-delta"]) == rf"b_t = {share}, \quad " + (
+        r"w_t = \beta_t \frac{1 - \exp(-(\beta_t \kappa_t - \log \alpha_t))}{\beta_t \kappa_t - \log \alpha_t}" + kappa
+    )
+    assert text(tex_gates(RULES["longhorn"]) or "") == "θₜ = (βₜ) / (1 + βₜ κₜ), κₜ = kₜᵀ kₜ"
 
 
 def test_a_wrong_discretisation_prints_a_wrong_equation(monkeypatch: pytest.MonkeyPatch) -> None:

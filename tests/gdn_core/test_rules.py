@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gdn_core.rules import LINEAGE, RULES, SOFTMAX_ATTENTION, Clock, Discretisation, Gate, Source, WriteRule
+from gdn_core.rules import LINEAGE, RULES, SOFTMAX_ATTENTION, Clock, Discretisation, Gate, Integrator, Source, WriteRule
 
 
 def test_the_lineage_holds_every_rule_and_softmax_attention_outside_the_family() -> None:
@@ -43,6 +43,9 @@ def test_a_gate_has_the_shape_of_the_channels_it_tells_apart(width: Gate, shape:
         ({"discretisation": Discretisation.ZOH}, r"decay: a matrix decay is exp\(Delta A\)"),
         ({"tied": False, "write": Gate.MATRIX}, r"write: a matrix gate is Delta phi_1"),
         ({"normalised": True}, r"normalised: expected an additive rule"),
+        ({"integrator": Integrator.EXACT}, r"integrator: expected .* with a scalar decay and the exact solution"),
+        ({"integrator": Integrator.IMPLICIT, "tied": False}, r"integrator: expected .*; got implicit"),
+        ({"integrator": Integrator.EXACT, "decay": Gate.KEY, "tied": False}, r"integrator: expected .*; got exact"),
     ],
 )
 def test_data_that_make_no_rule_are_refused(change: dict, sentence: str) -> None:
