@@ -50,6 +50,7 @@ SUBJECTS: dict[str, Subject] = {
             "stages",
             "exact_step",
             "padding",
+            "exponents",
             "attention",
             "backward",
             "torch_forms",
