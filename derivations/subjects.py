@@ -32,13 +32,23 @@ SUBJECTS: dict[str, Subject] = {
             "softplus_gates",
         ),
     ),
-    "state_space": Subject("S4, selective SSM, scan", ("write_rule", "convolution", "scan", "duality")),
+    "state_space": Subject("S4, selective SSM, scan", ("write_rule", "convolution", "held_sample", "scan", "duality")),
     "linear_attention": Subject(
         "Linear attention and its two failures",
-        ("forms", "normaliser", "costs", "capacity", "recency", "rewriting"),
+        ("forms", "normaliser", "costs", "capacity", "random_keys", "recency", "rewriting"),
     ),
     "delta_rule": Subject(
-        "Delta rule", ("gradient_step", "key_answers", "spectrum", "longhorn", "one_equation", "wy_form")
+        "Delta rule",
+        (
+            "gradient_step",
+            "key_answers",
+            "spectrum",
+            "state_tracking",
+            "longhorn",
+            "one_equation",
+            "wy_form",
+            "micro_steps",
+        ),
     ),
     "gated_delta_rule": Subject(
         "Gated delta rule",
