@@ -137,7 +137,7 @@ def enumerated(n: int, d: int, *, own: bool = False) -> Any:
     engine="ring", scope=Every("value, over all sign keys of n <= 3 pairs of dk <= 3 channels with n dk <= 6")
 )
 def all_sign_keys() -> Iterator[Any]:
-    """Over all keys of entries +-1 / sqrt(dk) the code's mean squared error is the sum of the others' values over dk."""
+    """Over all keys of entries +-1 / sqrt(dk) the code's mean squared error is the sum of the other |v|^2 over dk."""
     return (enumerated(n, d) for n in (1, 2, 3) for d in (1, 2, 3) if n * d <= 6)
 
 
