@@ -11,7 +11,7 @@ from gdn_core import reference
 from gdn_core.rules import RULES
 
 
-@pytest.mark.parametrize("sizes", every_width(3, 2, 3), ids=lambda sizes: f"{sizes['g']} {sizes['b']} {sizes['k']}")
+@pytest.mark.parametrize("sizes", list(every_width(3, 2, 3)), ids=str)
 def test_the_sums_are_the_exponents_on_numbers(sizes):
     S, x, seen = exponents.stream(sizes)
     reference.chunk(S, x, exp=seen.exp, stack=exponents.stack)
@@ -28,7 +28,7 @@ def test_the_sums_are_the_exponents_on_numbers(sizes):
 
 
 def test_the_exponential_of_what_is_no_log_decay_is_refused():
-    S, x, seen = exponents.stream(shapes(RULES["gated-deltanet"], 2, 1, 1))
+    _, x, seen = exponents.stream(shapes(RULES["gated-deltanet"], 2, 1, 1))
     with pytest.raises(ArithmeticError, match="not a sum of log decays"):
         seen.exp(x.v)
     with pytest.raises(ArithmeticError, match="takes no exponential"):

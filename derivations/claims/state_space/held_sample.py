@@ -53,8 +53,8 @@ def _statement() -> str:
     h, y = (words.algebra.vector(name, "N" if name == "h_t" else "1") for name in ("h_t", "y_t"))
     before = words.R @ words.U
     return (
-        rf"h_{{t-1}} = {before.tex()}: \quad \text{{the newest input held before }} h_t: \; {equation(h, words.held)}, \; "
-        rf"{equation(y, end[0])}, \; K = {end[1].tex()} \quad "
+        rf"h_{{t-1}} = {before.tex()}: \quad \text{{the newest input held before }} h_t: \; "
+        rf"{equation(h, words.held)}, \; {equation(y, end[0])}, \; K = {end[1].tex()} \quad "
         rf"\text{{held behind it}}: \; {equation(h, before)}, \; {equation(y, start[0])}, \; K = {start[1].tex()}"
     )
 
