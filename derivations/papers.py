@@ -15,6 +15,7 @@ TITLES: dict[str, str] = {
     "2411.12537": "Unlocking State-Tracking in Linear RNNs Through Negative Eigenvalues",
     "2412.06464": "Gated Delta Networks: Improving Mamba2 with Delta Rule",
     "2502.10297": "DeltaProduct: Improving State-Tracking in Linear RNNs via Householder Products",
+    "2506.05233": "MesaNet: Sequence Modeling by Locally Optimal Test-Time Training",
     "2505.18187": "Discretization of Linear Systems using the Matrix Exponential",
     "2510.26692": "Kimi Linear: An Expressive, Efficient Attention Architecture",
     "2512.12602": "Exact Flow Linear Attention",

@@ -32,7 +32,10 @@ SUBJECTS: dict[str, Subject] = {
             "softplus_gates",
         ),
     ),
-    "state_space": Subject("S4, selective SSM, scan", ("write_rule", "convolution", "held_sample", "scan", "duality")),
+    "state_space": Subject(
+        "S4, selective SSM, scan",
+        ("write_rule", "convolution", "held_sample", "hippo", "scan", "duality", "semiseparable"),
+    ),
     "linear_attention": Subject(
         "Linear attention and its two failures",
         ("forms", "normaliser", "costs", "capacity", "random_keys", "recency", "rewriting"),
@@ -48,6 +51,7 @@ SUBJECTS: dict[str, Subject] = {
             "one_equation",
             "wy_form",
             "micro_steps",
+            "least_squares",
         ),
     ),
     "gated_delta_rule": Subject(
@@ -62,7 +66,9 @@ SUBJECTS: dict[str, Subject] = {
             "padding",
             "exponents",
             "attention",
+            "separate_keys",
             "backward",
+            "segments_backward",
             "torch_forms",
         ),
     ),
