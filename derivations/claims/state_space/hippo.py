@@ -46,7 +46,7 @@ class Entries:
 class Normal:
     """Normality of -I/2 + K with K antisymmetric, and the resolvent of normal plus rank one, in words.
 
-    h is the half, kappa is p'R p with R the inverse of M, and c = 1 / (1 + kappa). G is the sum of the powers of X up to
+    h is the half, kappa is p'R p with R the inverse of M, and c = 1 / (1 + kappa). G sums the powers of X up to
     n - 1, and Q its power n.
     """
 
