@@ -85,3 +85,6 @@ def _leaves(value: Any) -> Iterator[np.ndarray | bytes | str]:
     elif isinstance(value, list | tuple) and len(value) <= MOST_PARTS:
         for part in value:
             yield from _leaves(part)
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _leaves(part)

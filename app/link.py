@@ -249,13 +249,23 @@ def _files(names: str, digests: str) -> tuple[File, ...]:
     return tuple(map(File, files, shas))
 
 
-def _whole(text: str) -> int:
+def whole(text: str) -> int:
+    """Read a whole number.
+
+    Raises:
+        ValueError: if it is none.
+    """
     if not re.fullmatch(r"[+-]?\d{1,12}", text.strip()):
         raise ValueError(f"expected a whole number, got {shown(text)}")
     return int(text)
 
 
-def _number(text: str) -> float:
+def number(text: str) -> float:
+    """Read a finite number.
+
+    Raises:
+        ValueError: if it is none.
+    """
     try:
         number = float(text) if len(text) < 40 else math.nan
     except ValueError:
@@ -303,16 +313,16 @@ _READERS: dict[str, Callable[[Choice, str], Choice]] = {
     "preset": _start_preset,
     "text": _reader("text", unpack),
     "table": _reader("table", _table),
-    **{name: _reader(name, _whole) for name in WINDOW},
+    **{name: _reader(name, whole) for name in WINDOW},
     "names": _part("names", _names),
     "axes": _part("axes", str),
     "normalise": _part("normalise", _yes),
     "from_empty": _part("from_empty", _yes),
     "rules": _reader("rules", lambda text: tuple(re.split(r"[.,\s]+", text)[: 4 * MOST_RULES])),
     "disc": _reader("discretisation", _discretisation),
-    **{f.name: _setting(f.name, _whole if f.type == "int" else _number) for f in fields(Settings)},
-    "half-life": _reader("half_life", _number),
-    "t": _reader("token", _whole),
+    **{f.name: _setting(f.name, whole if f.type == "int" else number) for f in fields(Settings)},
+    "half-life": _reader("half_life", number),
+    "t": _reader("token", whole),
     "see": _reader("panel", _member(Panel)),
     "stage": _reader("stage", _member(Stage)),
 }

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import streamlit as st
 
 from app import serving
-from app.views import derivations, lab, rules
+from app.views import ways
 
 # Inline: a name of Streamlit's own icons would be looked up on another server by every visitor's browser.
 ICON = (
@@ -30,10 +30,16 @@ STYLE = """<style>
 [data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p {
   color: light-dark(#56606c, #a3adba); opacity: 1;
 }
+.stMain button[kind="primary"] { background: light-dark(#1b5fa6, #2868a8); }
 [data-testid="stMultiSelectTagsContainer"] [data-tag] { background: light-dark(#1b5fa6, #2868a8); }
 :is([role="radio"][aria-checked="true"], .stSlider [data-testid="stSliderThumbValue"]) p {
   color: light-dark(#1b5fa6, #7dbcf5);
 }
+.st-key-equation .stMarkdownColoredBackground { background: light-dark(#f9d9b8, #6a3a10) !important; }
+.st-key-equation [data-testid="stMarkdownContainer"] p { line-height: 2.6; }
+.st-key-lesson-picture { min-height: 420px; }
+.st-key-where button { min-width: 44px; }
+.st-key-tour-map { row-gap: 0; }
 .st-key-introduction { row-gap: 0.25rem; }
 .st-key-introduction .st-key-offers { align-items: center; }
 @media (max-width: 767px) {
@@ -42,6 +48,8 @@ STYLE = """<style>
   .st-key-introduction p { font-size: 0.875rem; line-height: 1.35; }
   .st-key-offers { gap: 0.3rem; }
   .st-key-offers :is(button, a) { padding: 0.25rem 0.5rem; }
+  .st-key-where { padding-top: 0.5rem; gap: 0.4rem; }
+  .st-key-tour-map [data-testid="stCaptionContainer"] p { margin-bottom: 0.4rem; }
   .stMain button, .stMain a[data-testid="stPageLink-NavLink"], .stMain summary { min-height: 44px; }
 }
 .stMainBlockContainer h2 { font-size: 1.2rem; padding: 0; }
@@ -59,12 +67,7 @@ def main() -> None:
     """Run the page that the visitor is on."""
     # Before the navigation, which would have the browser fetch the icon of the page from another server.
     st.set_page_config(page_icon=ICON, layout="wide", initial_sidebar_state=340)
-    pages = [
-        st.Page(lab.page, title="Write-rule lab", url_path="lab", icon=":material/play_circle:", default=True),
-        rules.as_page(),
-        st.Page(derivations.page, title="Derivations", url_path=derivations.PATH, icon=":material/verified:"),
-    ]
-    page = st.navigation(pages, position="top")
+    page = st.navigation([ways.lab(), ways.tour(), ways.lineage(), ways.derivations()], position="top")
     st.set_page_config(page_title=f"{page.title}: Gated DeltaNet, live")
     st.html(STYLE)
     page.run()

@@ -39,12 +39,21 @@ class Caption:
     notes: tuple[str, ...] = ()
 
 
-def behind(payload: bytes, *, key: str, token: int, visit: int = 0, moving: bool = False, caption: Caption) -> bytes:
+def behind(
+    payload: bytes,
+    *,
+    key: str,
+    token: int,
+    visit: int = 0,
+    moving: bool = False,
+    caption: Caption,
+    reports: bool = True,
+) -> bytes:
     """Put what the page says of a buffer behind it: three int32, little-endian, and JSON.
 
     Args:
         payload: what :func:`app.player.payload.of` or :func:`app.player.payload.encode` made.
-        key, token, visit, moving, caption: as :func:`app.player.player` takes them.
+        key, token, visit, moving, caption, reports: as :func:`app.player.player` takes them.
     """
-    said = json.dumps({"key": key, "caption": asdict(caption)}, separators=(",", ":"))
+    said = json.dumps({"key": key, "caption": asdict(caption), "reports": reports}, separators=(",", ":"))
     return payload + struct.pack("<iii", token, visit, moving) + said.encode()

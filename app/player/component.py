@@ -27,6 +27,7 @@ def player(
     moving: bool = False,
     caption: Caption = Caption(),  # noqa: B008  # it is frozen
     on_rest: Callable[[], None] = lambda: None,
+    reports: bool = True,
 ) -> None:
     """Show the memories of one to four rules and scrub through their tokens, without asking the server.
 
@@ -47,9 +48,10 @@ def player(
         on_rest: called before the rerun in which the token at rest is another one. The session state's
             ``[key]["rest"]`` is then ``{"token": t, "visit": v, "digest": d}``: the token, the visit that it belongs
             to, and the digest of the payload that was shown.
+        reports: report the token at rest; without it nothing is, and the page never runs again for the player.
     """
     _mount()(
-        data=behind(payload, key=key, token=token, visit=visit, moving=moving, caption=caption),
+        data=behind(payload, key=key, token=token, visit=visit, moving=moving, caption=caption, reports=reports),
         key=key,
         default={"rest": None},
         on_rest_change=on_rest,

@@ -141,13 +141,20 @@ def encode(
     return struct.pack("<I", len(header)) + header + body
 
 
-def of(trajectory: Trajectory, labels: Sequence[str], answers: Answers | None = None) -> bytes:
+def of(
+    trajectory: Trajectory,
+    labels: Sequence[str],
+    answers: Answers | None = None,
+    *,
+    events: Sequence[str] | None = None,
+) -> bytes:
     """Pack a run of one to four rules.
 
     Args:
         trajectory: what the kernel recorded.
         labels: a name for each token.
         answers: what its memories answer, or nothing.
+        events: what happens at each token in words; by default where a key is written again.
 
     Returns:
         The buffer that :func:`app.player.player` shows.
@@ -176,7 +183,7 @@ def of(trajectory: Trajectory, labels: Sequence[str], answers: Answers | None = 
                 terms=terms(rule),
             )
         )
-    return encode(rules, labels, answers=answers, events=_events(trajectory))
+    return encode(rules, labels, answers=answers, events=_events(trajectory) if events is None else events)
 
 
 def _named(answers: Answers, place: Callable[[Floats], dict[str, object]]) -> dict[str, object]:

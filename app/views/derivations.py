@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from app import proofs, session
+from app.lessons import registry
 from app.markdown import plain
+from app.views import ways
+from app.views.claims import BADGES, VERDICTS, statement, strongest
 from derivations.claim import ENGINES
-from derivations.result import KINDS, Kind
+from derivations.result import KINDS
 from derivations.workers import WorkerError
 
 if TYPE_CHECKING:
     from derivations.claim import Claim, Step
     from derivations.result import Checked, Result
 
-PATH = "derivations"
-VERDICTS = {
-    "holds": ":green[:material/check_circle: holds]",
-    "fails": ":red[:material/cancel: fails]",
-    "error": ":red[:material/error: could not be checked]",
-    "unchecked": ":gray[:material/schedule: not checked yet]",
-}
-BADGES = {
-    Kind.ALGEBRA: ":blue-badge[algebra]",
-    Kind.CODE: ":green-badge[code]",
-    Kind.POINTS: ":orange-badge[points]",
-}
-ALIGNED = (r"\begin{aligned}", r"\end{aligned}")
 REFRESH = 1.5  # seconds between looks at what the background has checked
 
 
@@ -101,18 +90,7 @@ def _list(running: bool) -> None:
             _link(name, place="all")
         with right:
             verdict = VERDICTS[finding.result.verdict.value if finding else "unchecked"]
-            st.markdown(f"{verdict} &nbsp; {_strongest(made, finding)}")
-
-
-def _strongest(made: Claim, finding: proofs.Finding | None) -> str:
-    """Print the first scope of each kind; before the claim is checked, what it says it will check."""
-    if not finding:
-        return f"to be checked {made.scopes[0]}"
-    first: dict[Kind, Checked] = {}
-    for step in finding.result.steps:
-        if step.kind:
-            first.setdefault(step.kind, step)
-    return " &nbsp; ".join(f"{BADGES[kind]} {first[kind].stated}" for kind in Kind if kind in first)
+            st.markdown(f"{verdict} &nbsp; {strongest(made, finding)}")
 
 
 def _scope(step: Step, done: list[Checked]) -> str:
@@ -133,7 +111,7 @@ def _claim(made: Claim) -> None:
     _link("", place="top", label="All claims", icon=":material/arrow_back:")
     st.title(made.conclusion)
     st.caption(f"{made.subject} · `{made.name}`")
-    _statement(made.tex)
+    statement(made.tex)
     finding = _verdict(made)
     _assumptions(made)
     _steps(made, finding.result if finding else None)
@@ -141,27 +119,7 @@ def _claim(made: Claim) -> None:
     _places(made)
     _code(made)
     _relations(made)
-
-
-def _statement(tex: str) -> None:
-    """Show a statement, its rows one below the other if it has several."""
-    if tex.startswith(ALIGNED[0]):
-        rows = tex.removeprefix(ALIGNED[0]).removesuffix(ALIGNED[1]).replace("&", "").split(r"\\")
-        st.markdown("\n".join(f"- {_wrapping(row)}" for row in rows))
-    else:
-        st.markdown(_wrapping(tex), text_alignment="center")
-
-
-def _wrapping(tex: str) -> str:
-    """Print a formula that a narrow page wraps: what stands between wide spaces, in no braces, is one of its own."""
-    parts, depth = [""], 0
-    for token in re.split(r"(\\q?quad\b|\\begin|\\end|[{}])", tex):
-        depth += {"{": 1, "}": -1, r"\begin": 1, r"\end": -1}.get(token, 0)
-        if token in (r"\quad", r"\qquad") and not depth:
-            parts.append("")
-        else:
-            parts[-1] += token
-    return " &emsp; ".join(rf"$\displaystyle {part.strip()}$" for part in parts)
+    _lessons(made)
 
 
 def _verdict(made: Claim) -> proofs.Finding | None:
@@ -271,6 +229,16 @@ def _relations(made: Claim) -> None:
             st.header(title)
             for name in names:
                 _link(name, place=title)
+
+
+def _lessons(made: Claim) -> None:
+    """Offer the steps of the tour that show the claim."""
+    shown_in = registry.showing(made.name)
+    if shown_in:
+        st.header("Shown in the tour")
+    for lesson, step in shown_in:
+        query = {"lesson": lesson.slug, "step": step.slug}
+        st.page_link(ways.tour(), label=f"{lesson.title}: {step.title}", query_params=query)
 
 
 def _seconds(seconds: float) -> str:

@@ -11,7 +11,7 @@ from app import compute, export, link, session, uploads
 from app.choice import OPENING, Choice, Origin
 from app.markdown import plain
 from app.player import player
-from app.views import rules
+from app.views import ways
 from app.views.arrays import ABOUT_ARRAYS
 from app.views.controls import controls, edited_table
 from app.views.panels import below
@@ -165,10 +165,11 @@ def view(choice: Choice, picture: compute.Picture, *, headed: bool) -> None:
 
 
 def _offers() -> None:
-    """Head the first visit's page, and offer three things to do."""
+    """Head the first visit's page, and offer four things to do."""
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", gap="small"):
         st.markdown("# One memory, four ways to write", width="content")
         with st.container(key="offers", horizontal=True, gap="small", width="content", vertical_alignment="center"):
-            st.page_link(rules.as_page(), label="See the rules")
+            st.page_link(ways.tour(), label="Start the tour", query_params=ways.START)
+            st.page_link(ways.lineage(), label="See the rules")
             st.button("Try your text", on_click=session.go, args=(Origin.TEXT,))
             st.button("Bring arrays", on_click=session.go, args=(Origin.ARRAYS,))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
 from app import session
@@ -23,11 +21,6 @@ def page() -> None:
     """Show the page."""
     session.elsewhere()
     view()
-
-
-def as_page() -> Any:
-    """Return the page as the navigation and links to it take it: one that belongs to the run that asks."""
-    return st.Page(page, title="The lineage", url_path="lineage", icon=":material/account_tree:")
 
 
 def view() -> None:

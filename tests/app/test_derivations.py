@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import proofs
 from app.markdown import plain
-from app.views import derivations
+from app.views import claims
 from derivations.models.errata import errata
 from derivations.registry import load
 from derivations.result import Kind, Result, Verdict
@@ -82,9 +82,9 @@ def test_the_list_names_every_claim_with_its_scope_and_without_a_verdict_that_no
 def test_a_checked_claim_shows_its_verdict_in_the_list(opened, ledger):
     ledger.check(CLAIM)
     shown = text(opened(""))
-    assert shown.count(derivations.VERDICTS["holds"]) == 2  # in the count, and at the claim
-    assert f"{derivations.BADGES[Kind.CODE]} for every invertible A" in shown
-    assert f"2 {derivations.BADGES[Kind.CODE]} · 0 {derivations.BADGES[Kind.POINTS]}" in shown
+    assert shown.count(claims.VERDICTS["holds"]) == 2  # in the count, and at the claim
+    assert f"{claims.BADGES[Kind.CODE]} for every invertible A" in shown
+    assert f"2 {claims.BADGES[Kind.CODE]} · 0 {claims.BADGES[Kind.POINTS]}" in shown
 
 
 def test_a_claim_opens_from_the_list_and_the_link_follows(opened):
@@ -98,7 +98,7 @@ def test_a_claim_opens_from_the_list_and_the_link_follows(opened):
 def test_a_claim_shows_statement_steps_source_code_and_what_it_rests_on(opened, name):
     at = opened(name)
     made = load()[name]
-    assert derivations._wrapping(made.tex) in text(at)
+    assert claims.wrapping(made.tex) in text(at)
     for step in (*made.steps, *made.mutants):
         assert step.summary in text(at)
     assert made.source.place in text(at)
@@ -115,7 +115,7 @@ def test_a_live_check_shows_the_verdict_the_time_and_the_residual_of_every_mutan
     found = ledger.finding(CLAIM)
     assert found and found.result.verdict is Verdict.HOLDS
     assert "just now" in text(at)
-    assert f"{derivations.BADGES[Kind.CODE]} for every invertible A; it ran `ssm.zoh`" in text(at)
+    assert f"{claims.BADGES[Kind.CODE]} for every invertible A; it ran `ssm.zoh`" in text(at)
     assert f"{len(found.result.mutants)} of {len(found.result.mutants)} wrong variants refuted" in text(at)
     shown = [code.value for code in at.code]
     assert all(mutant.residual in shown for mutant in found.result.mutants)
@@ -126,7 +126,7 @@ def test_a_failing_claim_shows_its_residual(opened, ledger):
     failed = replace(right.steps[0], verdict=Verdict.FAILS, residual="2*a + 1")
     ledger._keep(replace(right, steps=(failed, *right.steps[1:])))
     at = opened(CLAIM)
-    assert derivations.VERDICTS["fails"] in text(at)
+    assert claims.VERDICTS["fails"] in text(at)
     assert "2*a + 1" in [code.value for code in at.code]
     assert any("2*a + 1" in error.value for error in at.error)
 
@@ -155,7 +155,7 @@ def test_a_check_that_gives_no_result_is_a_sentence(opened, ledger):
     ],
 )
 def test_a_statement_is_cut_into_formulas_where_no_brace_is_open(tex, formulas):
-    shown = derivations._wrapping(tex)
+    shown = claims.wrapping(tex)
     assert shown.count(r"\displaystyle") == formulas
     assert shown.replace("$", "").replace(r"\displaystyle ", "").replace(" &emsp; ", r" \quad ") == tex.replace(
         r"\qquad", r"\quad"

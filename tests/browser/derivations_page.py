@@ -4,11 +4,11 @@ import streamlit as st
 
 from app import proofs
 from app.main import STYLE
-from app.views import derivations
+from app.views.claims import statement
 
 st.set_page_config(layout="wide")
 st.html(STYLE)
 for name, made in proofs.claims().items():
     st.markdown(f"### {name}")
-    derivations._statement(made.tex)
+    statement(made.tex)
 st.write("That is all.")

@@ -1,0 +1,197 @@
+"""What a lesson is made of: steps with a question, controls, numbers, and a picture of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.choice import Choice
+from app.reel.panels import Reel
+from gdn_core.ops.checks import check_choice, check_integer, check_number
+from gdn_core.rules import RULES, Source
+
+Value = int | float | str
+Numbers = Mapping[str, Any]  # arrays, by name
+MOST_CONTROLS = 2
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """A control for a number, which is whole where its step is.
+
+    Args:
+        name: in links, and of the argument.
+        label: what the page calls it.
+        low, high, step: its range.
+        start: its value at first.
+    """
+
+    name: str
+    label: str
+    low: float
+    high: float
+    step: float
+    start: float
+
+    @property
+    def ends(self) -> tuple[Value, Value]:
+        """The lowest and the highest value."""
+        return self.low, self.high
+
+    def check(self, value: Value) -> Value:
+        """Return the value.
+
+        Raises:
+            TypeError: if it is no number.
+            ValueError: if it is out of the range.
+        """
+        if isinstance(self.step, int):
+            return check_integer(self.name, value, int(self.low), int(self.high))
+        return round(check_number(self.name, value, self.low, self.high), 6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneOf:
+    """A control for one of a few options.
+
+    Args:
+        name: in links, and of the argument.
+        label: what the page calls it.
+        options: what the page calls each of its values.
+        start: its value at first.
+    """
+
+    name: str
+    label: str
+    options: Mapping[str, str]
+    start: str
+
+    @property
+    def ends(self) -> tuple[Value, Value]:
+        """The first and the last value."""
+        values = list(self.options)
+        return values[0], values[-1]
+
+    def check(self, value: Value) -> Value:
+        """Return the value.
+
+        Raises:
+            ValueError: if it is no option.
+        """
+        return check_choice(self.name, value, self.options)
+
+
+Control = Range | OneOf
+
+
+@dataclass(frozen=True)
+class Lit:
+    """The part of an equation that is at work, in TeX."""
+
+    tex: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A step of a lesson: one question and one picture that answers it.
+
+    Args:
+        slug: its name in links.
+        title: its name on the page.
+        question: asked before the answer.
+        controls: at most two.
+        equation: in parts, between which a narrow page may break it.
+        where: what the letters of the equation are, in a sentence.
+        claims: the names of the claims that it rests on.
+        numbers: computes what the picture shows from the controls' values; its source reads as a script.
+        picture: draws that.
+        watch: instead of these two, what happens at each token of the stream, in sentences of the player.
+        stream: the choice of the lab that has its stream; the player shows it.
+        token: where the player begins.
+        sources: where it is published, besides the sources of its claims.
+    """
+
+    slug: str
+    title: str
+    question: str
+    controls: tuple[Control, ...] = ()
+    equation: tuple[str | Lit, ...]
+    where: str = ""
+    claims: tuple[str, ...]
+    numbers: Callable[..., Numbers] | None = None
+    picture: Callable[..., Reel] | None = None
+    watch: Callable[..., list[str]] | None = None
+    stream: Callable[..., Choice]
+    token: int = 0
+    sources: tuple[Source, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.controls) > MOST_CONTROLS:
+            raise ValueError(f"controls: expected at most {MOST_CONTROLS}, got {len(self.controls)}")
+        if (self.numbers is None) is not (self.picture is None) or (self.watch is None) is (self.picture is None):
+            raise ValueError("step: expected numbers and their picture, or what to watch in the player")
+
+    @property
+    def start(self) -> dict[str, Value]:
+        """The values that its controls start from."""
+        return {control.name: control.start for control in self.controls}
+
+    def control(self, name: str) -> Control:
+        """Return a control by its name."""
+        return next(control for control in self.controls if control.name == name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """A lesson of the tour.
+
+    Args:
+        slug: its name in links.
+        title: its name on the page.
+        about: what it is about, in a sentence.
+        steps: three to six.
+    """
+
+    slug: str
+    title: str
+    about: str
+    steps: tuple[Step, ...]
+
+    def __post_init__(self) -> None:
+        if not 3 <= len(self.steps) <= 6:
+            raise ValueError(f"steps: expected 3 to 6, got {len(self.steps)}")
+
+    def step(self, slug: str) -> Step:
+        """Return a step by its slug."""
+        return next(step for step in self.steps if step.slug == slug)
+
+
+def many(count: int, what: str) -> str:
+    """Write a count with its noun: 1 pair, 2 pairs."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def named(slug: str) -> str:
+    """Return the title of a rule for the middle of a sentence: linear attention, Gated DeltaNet."""
+    title = RULES[slug].title
+    return title[0].lower() + title[1:] if title.split()[-1].islower() else title
+
+
+def said(x: float, digits: int = 2, least: float = 1e-6) -> str:
+    """Write a number for a sentence: 0.25, 3 × 10⁻⁵, 12,000; 0 where it is smaller than ``least``, mere rounding.
+
+    >>> said(3.04e-5), said(0.256), said(-1.0), said(1.2e-7), said(1.2e-7, least=0.0), said(12345.0, 3)
+    ('3 × 10⁻⁵', '0.26', '−1', '0', '1.2 × 10⁻⁷', '12,300')
+    """
+    if abs(x) < least:
+        return "0"
+    rounded = float(f"{x:.{digits}g}")
+    if rounded and (abs(rounded) < 1e-3 or abs(rounded) >= 1e6):
+        mantissa, power = f"{rounded:.{digits - 1}e}".split("e")
+        text = f"{float(mantissa):g} × 10{str(int(power)).translate(RAISED)}"
+    else:
+        text = re.sub(r"\.?0+$", "", f"{rounded:,.{digits + 3}f}")
+    return text.replace("-", "−")

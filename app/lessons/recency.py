@@ -1,0 +1,136 @@
+"""Lesson: the second failure of an additive memory, old and new at equal weight."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from app.choice import Choice
+from app.compute import Picture
+from app.lessons.frame import Lesson, Lit, Numbers, OneOf, Range, Step, many, said
+from app.reel.panels import Bars, Curves, Line, Map, Maps, Reel
+from gdn_core import RULES
+from gdn_core.lab.scenarios import Settings
+from gdn_core.lab.studies import recency as study
+
+TITLES = tuple(RULES[slug].title for slug in study.RULES_COMPARED)
+DECAY = "Decay α of Mamba-2 and Gated DeltaNet, a token"
+ALPHA = Range(name="alpha", label=DECAY, low=0.5, high=1.0, step=0.05, start=0.8)
+SLOW = Range(name="alpha", label=DECAY, low=0.9, high=1.0, step=0.01, start=0.97)
+BETA = Range(name="beta", label="Gate β of DeltaNet and Gated DeltaNet", low=0.0, high=1.0, step=0.1, start=1.0)
+NAMES = {"linear-attention": "linear attention", "deltanet": "DeltaNet", "mamba-2": "Mamba-2, α = 0.5"}
+RULE = OneOf(name="rule", label="Rule", options=NAMES, start="linear-attention")
+
+
+def _stream(*rules: str, preset: str = "overwrite", T: int = 8, alpha: float = 1.0, beta: float = 1.0) -> Choice:
+    return Choice(preset=preset, rules=rules, settings=Settings(dk=8, dv=8, T=T, alpha=alpha, beta=beta))
+
+
+def _watch(picture: Picture, beta: float) -> list[str]:
+    run, again = picture.trajectory, len(picture.scenario.labels) // 2
+    values = np.linalg.pinv(run.stream.v[[0, again]].T)
+    happens = {0: "The key is stored with its first value.", again: "The key is stored again, with its second value."}
+    told = []
+    for t in range(len(run.stream)):
+        (a, b), (c, d) = (values @ run.o[r, t] for r in range(2))
+        told.append(
+            f"{happens.get(t, 'Another key is stored.')} Asked for the key, linear attention answers {said(a)} of the "
+            f"first value and {said(b)} of the second; DeltaNet {said(c)} and {said(d)}."
+        )
+    return told
+
+
+def _draw_orders(numbers: Numbers, rule: str) -> Reel:
+    told = []
+    for order, difference in zip(numbers["orders"].tolist(), numbers["difference"], strict=True):
+        last = max((4, 5), key=order.index) + 1
+        apart = "exactly 0" if difference == 0 else said(difference)
+        told.append(
+            f"Written in the order {', '.join(str(i + 1) for i in order)}. Pairs 5 and 6 have one key, and {last} came "
+            f"last. Largest difference from the memory of the order 1 to 6: {apart}."
+        )
+    memory = numbers["memory"]
+    panel = Maps(
+        title=f"The memory after all six pairs: {RULES[rule].title}", rows="value channels", columns="key channels",
+        maps=(Map(name="in this order", values=memory), Map(name="in the order 1 to 6", values=memory[0])), small=220,
+    )
+    ticks = tuple(str(n + 1) for n in range(len(told)))
+    return Reel(panels=(panel,), counts="order", ticks=ticks, said=tuple(told))
+
+
+def _draw_weights(numbers: Numbers, alpha: float, beta: float) -> Reel:
+    writes, weights = numbers["writes"], numbers["weights"]
+    told = [
+        f"{many(n, 'value')} under one key. Weights of the oldest and the newest: "
+        + "; ".join(f"{title} {said(w[0, r])} and {said(w[n - 1, r])}" for r, title in enumerate(TITLES)) + "."
+        for n, w in zip(writes, weights, strict=True)
+    ]
+    bars = Bars(
+        title="Weight of each value in the answer", groups=tuple(map(str, writes)), names=TITLES, values=weights,
+        y_title="weight", bottom=0.0, top=1.0,
+    )
+    return Reel(panels=(bars,), counts="values written", ticks=tuple(map(str, writes)), said=tuple(told), start=1)
+
+
+def _draw_long(numbers: Numbers, alpha: float) -> Reel:
+    marks, error, norm = numbers["tokens"], numbers["error"], numbers["norm"]
+    told = [
+        f"After {many(n, 'token')} linear attention answers the newest value with an error of {said(e[0])}, and its "
+        f"memory has the norm {said(m[0])}. Gated DeltaNet's error is {said(e[3])}, and its norm {said(m[3])}."
+        for n, e, m in zip(marks, error, norm, strict=True)
+    ]
+
+    def curves(title: str, y: np.ndarray, y_title: str, log: str) -> Curves:
+        dashes = ("solid", "dash", "dot", "dashdot")
+        lines = tuple(Line(name=name, y=y[:, r], colour=r, dash=dashes[r]) for r, name in enumerate(TITLES))
+        return Curves(title=title, x=marks, lines=lines, x_title="tokens", y_title=y_title, at=marks, log=log)
+
+    panels = (
+        curves("Error of the newest value: 1 is an empty memory", error, "error", "x"),
+        curves("Size of the memory", norm, "Frobenius norm", "xy"),
+    )
+    return Reel(panels=panels, counts="tokens", ticks=tuple(f"{n:,}" for n in marks), said=tuple(told), start=10)
+
+
+LESSON = Lesson(
+    slug="recency", title="Failure two: no recency", about="Old and new at equal weight, whatever the order.",
+    steps=(
+        Step(
+            slug="twice", title="The same key twice", controls=(BETA,),
+            question="In the middle of the stream the first key is stored again, with a **new** value. What does each "
+            "memory answer to that key then?",
+            equation=("S_t = S_{t-1}", Lit(r"- \beta_t (S_{t-1} k_t) k_t^\top"), r"+ \beta_t v_t k_t^\top"),
+            where="Lit: DeltaNet takes away β times what the key answers, and then writes. Linear attention does not.",
+            claims=("new_value_replaces_the_old_only_under_the_delta_rule",), watch=_watch,
+            stream=lambda beta: _stream("linear-attention", "deltanet", beta=beta),
+        ),
+        Step(
+            slug="order", title="Shuffle the past", controls=(RULE,),
+            question="Six pairs are written in twelve different orders. Which of these memories knows the order?",
+            equation=("S_T =", Lit(r"\sum_{t=1}^{T} v_t k_t^\top")),
+            where="Linear attention. A sum is the same in every order: nothing in it says what came last.",
+            claims=("additive_memory_forgets_the_order",), numbers=study.in_other_orders, picture=_draw_orders,
+            stream=lambda rule: _stream(rule),
+        ),
+        Step(
+            slug="weights", title="How much does the past weigh?", controls=(ALPHA, BETA),
+            question="One key gets twelve values, one after the other. What is the weight of the **first** in the "
+            "answer after the twelfth?",
+            equation=(
+                r"S_T k = \sum_{t=1}^{T}", Lit(r"\Bigl(\prod_{s=t+1}^{T} \alpha_s (1 - \beta_s)\Bigr)"), r"\beta_t v_t",
+            ),
+            where="A key of length 1. Linear attention has α = 1 and erases nothing, so each of its weights is 1.",
+            claims=("write_weighs_the_decays_since", "key_answers_a_mean_and_orthogonal_keys_are_left_alone"),
+            numbers=study.weights_of_writes, picture=_draw_weights,
+            stream=lambda alpha, beta: _stream(*study.RULES_COMPARED, alpha=alpha, beta=beta),
+        ),
+        Step(
+            slug="long", title="Ten thousand tokens", controls=(SLOW,),
+            question="Eight keys get new values all the time. What has become of each memory after 10,000 tokens?",
+            equation=(r"\lVert S_T k - v_T \rVert \approx", Lit(r"\sqrt{T / 8}")),
+            where="Linear attention. Its answer holds all earlier values of the key, about T/8 in random directions.",
+            claims=("additive_memory_forgets_the_order", "new_value_replaces_the_old_only_under_the_delta_rule"),
+            numbers=study.long_stream, picture=_draw_long,
+            stream=lambda alpha: _stream(*study.RULES_COMPARED, preset="long", T=256, alpha=alpha),
+        ),
+    ),
+)  # fmt: skip

@@ -1,0 +1,14 @@
+"""The lessons in their order, and which of them shows a claim."""
+
+from __future__ import annotations
+
+from app.lessons import collision, recency
+from app.lessons.frame import Lesson, Step
+
+#: By their slugs. A lesson that is not written is not listed.
+LESSONS: dict[str, Lesson] = {lesson.slug: lesson for lesson in (collision.LESSON, recency.LESSON)}
+
+
+def showing(claim: str) -> list[tuple[Lesson, Step]]:
+    """Return the steps that rest on a claim."""
+    return [(lesson, step) for lesson in LESSONS.values() for step in lesson.steps if claim in step.claims]

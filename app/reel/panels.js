@@ -1,0 +1,387 @@
+// The panels of a reel: curves, matrices, bars and arrows. Each is built once, laid out for its width, and then only moved.
+
+const SVG = "http://www.w3.org/2000/svg";
+const DASHES = { solid: "", dash: "7 5", dot: "2 4", dashdot: "8 4 2 4" };
+const MARGIN = { left: 52, right: 14, top: 10, bottom: 40 }; // CSS pixels around a chart
+const HIGH = 250; // CSS pixels of a chart
+
+/** Make an element. */
+function part(tag, attributes = {}, ...children) {
+  const element = tag.startsWith("svg:") ? document.createElementNS(SVG, tag.slice(4)) : document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+/** A number as a reader writes it: 3 × 10⁻⁸ and not 3e-8. */
+function written(x, digits = 3) {
+  if (!Number.isFinite(x)) return number(x);
+  const text = number(x, digits);
+  const [mantissa, power] = text.split("e");
+  if (power === undefined) return text;
+  const raised = [...power].map((c) => (c === "\u2212" ? "\u207b" : "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"[c])).join("");
+  const whole = String(Number(mantissa.replace("\u2212", "-"))).replace("-", "\u2212");
+  return whole === "1" ? `10${raised}` : `${whole} \u00d7 10${raised}`;
+}
+
+function colourOf(index) {
+  return index < 0 ? "var(--text)" : `var(--c${index})`;
+}
+
+/** The numbers of an array in a frame, and those of all frames. */
+class Numbers {
+  constructor({ offset, shape, moves }, floats) {
+    this.shape = moves ? shape.slice(1) : shape;
+    this.size = this.shape.reduce((a, b) => a * b, 1);
+    this.all = floats.subarray(offset, offset + shape.reduce((a, b) => a * b, 1));
+    this.stride = moves ? this.size : 0;
+  }
+
+  at(n) {
+    return this.all.subarray(n * this.stride, n * this.stride + this.size);
+  }
+}
+
+/** An axis: where a number stands, and its ticks. */
+class Axis {
+  constructor(low, high, log, from, to) {
+    Object.assign(this, { low, high, log, from, to });
+    this.bend = log ? Math.log10 : (x) => x;
+  }
+
+  place(x) {
+    if (!Number.isFinite(x) || (this.log && x <= 0)) return NaN;
+    const [low, high] = [this.bend(this.low), this.bend(this.high)];
+    return this.from + ((this.bend(x) - low) / (high - low || 1)) * (this.to - this.from);
+  }
+
+  ticks(most) {
+    if (this.log) {
+      const [low, high] = [Math.ceil(Math.log10(this.low) - 1e-9), Math.floor(Math.log10(this.high) + 1e-9)];
+      const every = Math.max(1, Math.ceil((high - low + 1) / most));
+      return Array.from({ length: Math.max(0, high - low + 1) }, (_, n) => low + n).filter((p) => p % every === 0).map((p) => 10 ** p);
+    }
+    const rough = (this.high - this.low) / most || 1;
+    const power = 10 ** Math.floor(Math.log10(rough));
+    const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough);
+    const found = [];
+    for (let n = Math.ceil(this.low / step - 1e-9); n * step <= this.high + 1e-9 * step; n++) found.push(n * step);
+    return found;
+  }
+}
+
+/** The least and the largest number that an axis has to show. */
+function span(arrays, log) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const array of arrays) {
+    for (const x of array) {
+      if (!Number.isFinite(x) || (log && x <= 0)) continue;
+      if (x < low) low = x;
+      if (x > high) high = x;
+    }
+  }
+  if (low > high) return log ? [0.1, 1] : [0, 1];
+  if (log) return [10 ** Math.floor(Math.log10(low)), 10 ** Math.ceil(Math.log10(high) + (low === high ? 1e-9 : 0))];
+  return [low, high === low ? low + 1 : high];
+}
+
+function legend(entries) {
+  return part("div", { class: "legend" }, ...entries.map(({ name, colour, dash, filled }) => {
+    const sign = filled
+      ? part("svg:rect", { x: 6, y: 0, width: 12, height: 10, style: `fill:${colour}` })
+      : part("svg:line", { x1: 0, y1: 5, x2: 26, y2: 5, style: `stroke:${colour};stroke-width:2.4;stroke-dasharray:${DASHES[dash] || "none"}` });
+    return part("span", {}, part("svg:svg", { viewBox: "0 0 26 10", "aria-hidden": "true" }, sign), name);
+  }));
+}
+
+/** The frame of a chart: its axes with ticks and titles. */
+function axes(svg, x, y, width, { x_title, y_title, names }) {
+  const { left, right, top, bottom } = MARGIN;
+  for (const v of y.ticks(5)) {
+    const at = y.place(v);
+    svg.append(part("svg:line", { class: "grid", x1: left, x2: width - right, y1: at, y2: at }),
+      part("svg:text", { class: "tick", x: left - 6, y: at + 4, "text-anchor": "end" }, written(v)));
+  }
+  for (const v of names ? [] : x.ticks(width < 420 ? 4 : 7)) {
+    svg.append(part("svg:text", { class: "tick", x: x.place(v), y: HIGH - bottom + 16, "text-anchor": "middle" }, written(v)));
+  }
+  svg.append(part("svg:line", { class: "axis", x1: left, x2: width - right, y1: HIGH - bottom, y2: HIGH - bottom }),
+    part("svg:text", { x: (left + width - right) / 2, y: HIGH - 6, "text-anchor": "middle" }, x_title ?? ""),
+    part("svg:text", { x: 13, y: (HIGH - bottom + top) / 2, "text-anchor": "middle", transform: `rotate(-90 13 ${(HIGH - bottom + top) / 2})` }, y_title));
+}
+
+class CurvesPanel {
+  constructor(panel, floats) {
+    this.panel = panel;
+    this.x = new Numbers(panel.x, floats);
+    this.at = panel.at && new Numbers({ ...panel.at, moves: false }, floats);
+    this.lines = panel.lines.map((line) => ({ ...line, numbers: new Numbers(line.y, floats) }));
+    this.svg = part("svg:svg", { class: "chart", role: "img", height: HIGH, "aria-label":
+      `${panel.title}: ${panel.lines.map(({ name }) => name).join(", ")}; along ${panel.x_title}, up ${panel.y_title}` });
+    this.element = part("figure", { class: "panel" }, part("p", { class: "title" }, panel.title),
+      legend(this.lines.map(({ name, colour, dash }) => ({ name, dash, colour: colourOf(colour) }))), this.svg);
+  }
+
+  layout(width) {
+    const { panel, svg } = this;
+    svg.setAttribute("width", width);
+    svg.replaceChildren();
+    const [xLow, xHigh] = span([this.x.all], false);
+    const [low, high] = span(this.lines.map(({ numbers }) => numbers.all), panel.log.includes("y"));
+    this.xAxis = new Axis(xLow, xHigh, panel.log.includes("x"), MARGIN.left, width - MARGIN.right);
+    const bottom = panel.bottom ?? (panel.log.includes("y") ? low : Math.min(low, 0));
+    this.yAxis = new Axis(bottom, panel.top ?? high, panel.log.includes("y"), HIGH - MARGIN.bottom, MARGIN.top);
+    axes(svg, this.xAxis, this.yAxis, width, panel);
+    for (const [x, name] of panel.places) {
+      const at = this.xAxis.place(x);
+      const late = at > width * 0.7;
+      svg.append(part("svg:line", { class: "place", x1: at, x2: at, y1: MARGIN.top, y2: HIGH - MARGIN.bottom }),
+        part("svg:text", { x: at + (late ? -5 : 5), y: MARGIN.top + 10, "text-anchor": late ? "end" : "start" }, name));
+    }
+    this.mark = part("svg:line", { class: "mark", y1: MARGIN.top, y2: HIGH - MARGIN.bottom });
+    if (this.at) svg.append(this.mark);
+    this.drawn = this.lines.map(({ colour, dash }) => {
+      const style = `stroke:${colourOf(colour)};stroke-dasharray:${DASHES[dash] || "none"}`;
+      const line = part("svg:path", { class: "line", style });
+      const dot = part("svg:circle", { class: "dot", r: 4.5, style: `fill:${colourOf(colour)}` });
+      svg.append(line, dot);
+      return { line, dot };
+    });
+    this.done = new Set();
+  }
+
+  show(n) {
+    const x = this.x.at(0);
+    const mark = this.at ? this.at.all[n] : NaN;
+    const where = this.xAxis.place(mark);
+    for (const name of ["x1", "x2"]) this.mark.setAttribute(name, where);
+    this.mark.style.display = Number.isNaN(where) ? "none" : "";
+    const inside = (y) => Math.min(Math.max(y, MARGIN.top - 4), HIGH - MARGIN.bottom + 4);
+    this.lines.forEach(({ numbers }, i) => {
+      const y = numbers.at(n);
+      const { line, dot } = this.drawn[i];
+      if (numbers.stride || !this.done.has(i)) {
+        let d = "";
+        let pen = "M";
+        for (let j = 0; j < x.length; j++) {
+          const [px, py] = [this.xAxis.place(x[j]), this.yAxis.place(y[j])];
+          if (Number.isNaN(px) || Number.isNaN(py)) { pen = "M"; continue; }
+          d += `${pen}${px.toFixed(1)} ${inside(py).toFixed(1)}`;
+          pen = "L";
+        }
+        line.setAttribute("d", d);
+        this.done.add(i);
+      }
+      const near = x.findIndex((v) => Math.abs(v - mark) < 1e-6 * Math.max(1, Math.abs(mark)));
+      const py = near < 0 ? NaN : this.yAxis.place(y[near]);
+      dot.style.display = Number.isNaN(py) ? "none" : "";
+      if (!Number.isNaN(py)) { dot.setAttribute("cx", where); dot.setAttribute("cy", inside(py)); }
+    });
+  }
+
+  values(n) {
+    return Object.fromEntries(this.lines.map(({ name, numbers }) => [name, [...numbers.at(n)]]));
+  }
+}
+
+class MapsPanel {
+  constructor(panel, floats, pointed) {
+    this.panel = panel;
+    this.pointed = pointed;
+    this.maps = panel.maps.map(({ name, values }) => {
+      const numbers = new Numbers(values, floats);
+      const [rows, columns] = numbers.shape;
+      const canvas = part("canvas", { role: "img", "aria-label": `${panel.title}: ${name}, ${rows} by ${columns}` });
+      const spot = part("div", { class: "spot", hidden: "" });
+      const frame = part("div", { class: "frame", tabindex: 0, role: "group", "aria-label": `${name}: arrow keys read its entries` }, canvas, spot);
+      return { name, numbers, rows, columns, frame, spot, pixels: new Pixels(canvas, rows, columns) };
+    });
+    this.limit = panel.limit ?? this.maps.reduce((most, { numbers }) => numbers.all.reduce((a, x) => (Math.abs(x) > a && Math.abs(x) < Infinity ? Math.abs(x) : a), most), 0);
+    this.about = part("p", { class: "about" }, `Rows: ${panel.rows}. Columns: ${panel.columns}. Blue is negative, orange positive, up to ${written(this.limit)}.`);
+    this.element = part("figure", { class: "panel" }, part("p", { class: "title" }, panel.title),
+      part("div", { class: "maps" }, ...this.maps.map(({ name, frame }) => part("figure", { class: "map" }, part("figcaption", {}, name), frame))), this.about);
+    this.maps.forEach((map) => {
+      for (const type of ["pointermove", "pointerdown"]) map.frame.addEventListener(type, ({ clientX, clientY }) => {
+        const { left, top, width, height } = map.frame.getBoundingClientRect();
+        this.point(map, Math.floor(((clientY - top) / height) * map.rows), Math.floor(((clientX - left) / width) * map.columns));
+      });
+      map.frame.addEventListener("pointerleave", () => this.point(null));
+      map.frame.addEventListener("blur", () => this.point(null));
+      map.frame.addEventListener("keydown", (event) => {
+        const by = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+        if (!by) return;
+        event.preventDefault();
+        event.stopPropagation();
+        const [i, j] = this.entry ?? [0, -by[1]];
+        this.point(map, i + by[0], j + by[1]);
+      });
+    });
+  }
+
+  point(map, i, j) {
+    this.entry = map && [Math.min(Math.max(i, 0), map.rows - 1), Math.min(Math.max(j, 0), map.columns - 1)];
+    this.at = map;
+    this.light();
+  }
+
+  light() {
+    for (const { spot, rows, columns } of this.maps) {
+      spot.hidden = !this.entry || this.entry[0] >= rows || this.entry[1] >= columns;
+      if (spot.hidden) continue;
+      const [i, j] = this.entry;
+      Object.assign(spot.style, { left: `${(100 * j) / columns}%`, top: `${(100 * i) / rows}%`, width: `${100 / columns}%`, height: `${100 / rows}%` });
+    }
+    this.pointed.textContent = this.entry ? this.maps.filter(({ rows, columns }) => this.entry[0] < rows && this.entry[1] < columns)
+      .map(({ name, numbers, columns }) => `${name}: ${written(numbers.at(this.n)[this.entry[0] * columns + this.entry[1]], 4)}`).join("; ")
+      + ` (row ${this.entry[0]}, column ${this.entry[1]})` : "";
+  }
+
+  layout(width) {
+    for (const { frame, rows, columns } of this.maps) {
+      const most = Math.min(this.panel.small, width);
+      const cell = Math.max(1, Math.floor(most / Math.max(rows, columns)));
+      frame.style.width = `${Math.min(cell * columns, width)}px`;
+      frame.style.height = `${(Math.min(cell * columns, width) / columns) * rows}px`;
+    }
+  }
+
+  recolour(colours) {
+    this.colours = colours;
+  }
+
+  show(n) {
+    this.n = n;
+    for (const { numbers, pixels } of this.maps) pixels.draw(numbers.at(n), this.limit, this.colours.linear);
+    if (this.entry) this.light();
+  }
+
+  values(n) {
+    return Object.fromEntries(this.maps.map(({ name, numbers }) => [name, [...numbers.at(n)]]));
+  }
+}
+
+class BarsPanel {
+  constructor(panel, floats) {
+    this.panel = panel;
+    this.numbers = new Numbers(panel.values, floats);
+    this.svg = part("svg:svg", { class: "chart", role: "img", height: HIGH, "aria-label": `${panel.title}: ${panel.y_title} of ${panel.groups.join(", ")}` });
+    const entries = panel.names.map((name, i) => ({ name, filled: true, colour: colourOf(i) }));
+    this.element = part("figure", { class: "panel" }, part("p", { class: "title" }, panel.title),
+      ...(panel.names.length > 1 ? [legend(entries)] : []), this.svg);
+  }
+
+  layout(width) {
+    const { panel, svg } = this;
+    const { left, right, top, bottom } = MARGIN;
+    svg.setAttribute("width", width);
+    svg.replaceChildren();
+    const [low, high] = span([this.numbers.all, [0]], false);
+    this.yAxis = new Axis(panel.bottom ?? low, panel.top ?? high, false, HIGH - bottom, top);
+    axes(svg, null, this.yAxis, width, { y_title: panel.y_title, names: true });
+    const [groups, names] = this.numbers.shape;
+    const room = (width - left - right) / groups;
+    const thick = Math.min((room * 0.8) / names, 40);
+    const every = Math.ceil((groups * 26) / (width - left - right));
+    this.bars = [];
+    panel.groups.forEach((group, g) => {
+      const middle = left + room * (g + 0.5);
+      if (g % every === 0 || groups <= 6) {
+        const lines = wrapWords(group, Math.max(4, Math.floor(room / 6.4)));
+        lines.slice(0, 2).forEach((line, n) => svg.append(part("svg:text", { class: "tick", x: middle, y: HIGH - bottom + 15 + 13 * n, "text-anchor": "middle" }, line)));
+      }
+      for (let i = 0; i < names; i++) {
+        const bar = part("svg:rect", { x: middle + (i - names / 2) * thick + 1, width: Math.max(1, thick - 2), style: `fill:${colourOf(names > 1 ? i : 0)}` });
+        svg.append(bar);
+        this.bars.push(bar);
+      }
+    });
+    const zero = this.yAxis.place(0);
+    if (zero > top && zero < HIGH - bottom) svg.append(part("svg:line", { class: "axis", x1: left, x2: width - right, y1: zero, y2: zero }));
+  }
+
+  show(n) {
+    const values = this.numbers.at(n);
+    const zero = this.yAxis.place(0);
+    this.bars.forEach((bar, i) => {
+      const at = Number.isFinite(values[i]) ? Math.min(Math.max(this.yAxis.place(values[i]), MARGIN.top), HIGH - MARGIN.bottom) : zero;
+      bar.setAttribute("y", Math.min(at, zero));
+      bar.setAttribute("height", Math.abs(at - zero));
+    });
+  }
+
+  values(n) {
+    return { [this.panel.title]: [...this.numbers.at(n)] };
+  }
+}
+
+function wrapWords(text, most) {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    if (lines.at(-1) && lines.at(-1).length + word.length >= most) lines.push("");
+    lines[lines.length - 1] += (lines.at(-1) ? " " : "") + word;
+  }
+  return lines;
+}
+
+class PlanePanel {
+  constructor(panel, floats) {
+    this.panel = panel;
+    this.arrows = panel.arrows.map((arrow) => ({
+      ...arrow, end: new Numbers(arrow.to, floats), begin: arrow.start && new Numbers(arrow.start, floats),
+    }));
+    this.paths = panel.paths.map((path) => ({ ...path, numbers: new Numbers(path.y, floats) }));
+    this.svg = part("svg:svg", { class: "chart", role: "img", "aria-label": `${panel.title}: ${panel.arrows.map(({ name }) => name).join(", ")}` });
+    const entries = this.paths.filter(({ name }) => name).map(({ name, colour, dash }) => ({ name, dash, colour: colourOf(colour) }));
+    this.element = part("figure", { class: "panel" }, part("p", { class: "title" }, panel.title), ...(entries.length ? [legend(entries)] : []), this.svg);
+  }
+
+  layout(width) {
+    const { svg, panel } = this;
+    const side = Math.min(width, 360);
+    svg.setAttribute("width", side);
+    svg.setAttribute("height", side);
+    svg.style.width = `${side}px`;
+    svg.replaceChildren();
+    this.xAxis = new Axis(-panel.limit, panel.limit, false, 8, side - 8);
+    this.yAxis = new Axis(-panel.limit, panel.limit, false, side - 8, 8);
+    const [x, y] = [this.xAxis.place(0), this.yAxis.place(0)];
+    svg.append(part("svg:line", { class: "grid", x1: 8, x2: side - 8, y1: y, y2: y }), part("svg:line", { class: "grid", x1: x, x2: x, y1: 8, y2: side - 8 }));
+    this.lines = this.paths.map(({ colour, dash }) => svg.appendChild(part("svg:path", { class: "line", style: `stroke:${colourOf(colour)};stroke-dasharray:${DASHES[dash] || "none"}` })));
+    this.drawn = this.arrows.map(({ name, colour, dash }) => {
+      const style = `stroke:${colourOf(colour)};stroke-dasharray:${DASHES[dash] || "none"}`;
+      const line = part("svg:line", { class: "line", style });
+      const head = part("svg:path", { style: `fill:${colourOf(colour)}` });
+      const label = part("svg:text", { "text-anchor": "middle" }, name);
+      svg.append(line, head, label);
+      return { line, head, label };
+    });
+  }
+
+  show(n) {
+    const point = (xy) => [this.xAxis.place(xy[0]), this.yAxis.place(xy[1])];
+    this.paths.forEach(({ numbers }, i) => {
+      const xy = numbers.at(n);
+      let d = "";
+      for (let j = 0; j < xy.length; j += 2) d += `${d ? "L" : "M"}${point(xy.subarray(j, j + 2)).map((v) => v.toFixed(1)).join(" ")}`;
+      this.lines[i].setAttribute("d", d);
+    });
+    this.arrows.forEach(({ begin, end }, i) => {
+      const [x0, y0] = point(begin ? begin.at(n) : [0, 0]);
+      const [x1, y1] = point(end.at(n));
+      const { line, head, label } = this.drawn[i];
+      const length = Math.hypot(x1 - x0, y1 - y0);
+      const [dx, dy] = length ? [(x1 - x0) / length, (y1 - y0) / length] : [0, 0];
+      for (const [name, value] of Object.entries({ x1: x0, y1: y0, x2: x1 - 6 * dx, y2: y1 - 6 * dy })) line.setAttribute(name, value);
+      head.setAttribute("d", length < 3 ? "" : `M${x1} ${y1}L${x1 - 9 * dx + 4.5 * dy} ${y1 - 9 * dy - 4.5 * dx}L${x1 - 9 * dx - 4.5 * dy} ${y1 - 9 * dy + 4.5 * dx}Z`);
+      const side = Number(this.svg.getAttribute("width"));
+      label.setAttribute("x", Math.min(Math.max(x1 + 16 * dx, 14), side - 14));
+      label.setAttribute("y", Math.min(Math.max(y1 + 16 * dy + 4, 12), side - 4));
+    });
+  }
+
+  values(n) {
+    return Object.fromEntries(this.arrows.map(({ name, end }) => [name, [...end.at(n)]]));
+  }
+}
+
+const PANELS = { Curves: CurvesPanel, Maps: MapsPanel, Bars: BarsPanel, Plane: PlanePanel };

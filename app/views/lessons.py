@@ -1,0 +1,223 @@
+"""The tour: one page that shows any step of any lesson."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from app import compute, link, proofs, session
+from app.lessons import showing
+from app.lessons.frame import Lit, Range, Step
+from app.lessons.place import Place, starting
+from app.lessons.registry import LESSONS
+from app.lessons.showing import Shown
+from app.markdown import plain
+from app.player import player
+from app.player.caption import Caption
+from app.reel import reel
+from app.views import ways
+from app.views.claims import VERDICTS, statement, strongest
+from app.views.sentences import sorry
+from derivations.workers import WorkerError
+from gdn_core.rules import Source
+
+GREY = "<style>.st-key-lesson-picture { opacity: 0.4; }</style>"
+MANY = 400  # rows of a table that the page shows; the files have all
+
+
+def page() -> None:
+    """Show the page."""
+    tour = session.tour()
+    for sentence in tour.sentences:
+        st.warning(plain(sentence), icon=":material/link_off:")
+    view(tour.place)
+
+
+def view(place: Place) -> None:
+    """Show a step: its question and controls, what answers it, and what is folded."""
+    lesson, step = place.at
+    _where(place)
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        st.markdown(f"# {lesson.title}")
+        st.markdown(f"## {step.title}")
+        with st.container(key="question"):
+            st.markdown(step.question)
+        _controls(place)
+    shown = _shown(place)
+    with right, st.container(key="lesson-picture"):
+        if shown:
+            _picture(*shown)
+    with left:
+        _equation(step)
+    _on(place)
+    if shown:
+        _folded(*shown)
+    _map(place)
+
+
+def _where(place: Place) -> None:
+    """Say which lesson and step this is, and offer the others."""
+    lesson, _ = place.at
+    with st.container(key="where", horizontal=True, vertical_alignment="center", gap="small"):
+        number = list(LESSONS).index(lesson.slug) + 1
+        st.caption(f"Lesson {number} of {len(LESSONS)}", width="content")
+        for n, other in enumerate(lesson.steps, 1):
+            here = other.slug == place.step
+            st.button(
+                str(n),
+                key=f"step-{n}",
+                type="primary" if here else "secondary",
+                help=other.title,
+                on_click=session.go_to,
+                args=(starting(lesson.slug, other.slug),),
+            )
+        if behind := place.beside(1):
+            st.button("Next", on_click=session.go_to, args=(behind,), key="onward", icon=":material/arrow_forward:")
+
+
+def _controls(place: Place) -> None:
+    for control in place.at[1].controls:
+        if isinstance(control, Range):
+            given = session.tour_control(place, control)
+            st.slider(control.label, control.low, control.high, step=control.step, **given)
+        else:
+            st.segmented_control(
+                control.label,
+                list(control.options),
+                format_func=control.options.__getitem__,
+                required=True,
+                **session.tour_control(place, control),
+            )
+
+
+def _shown(place: Place) -> tuple[Place, Shown] | None:
+    """Return what is shown: of this place, or where that fails of the last that could be, greyed out."""
+    tour = session.tour_kept()
+    try:
+        shown = showing.show(place)
+    except compute.REFUSALS as error:
+        sorry(error)
+        if tour.good is None:
+            return None
+        st.html(GREY)
+        st.caption("Greyed out is the last picture that could be shown.")
+        return tour.good, showing.show(tour.good)
+    tour.good = place
+    return place, shown
+
+
+def _picture(place: Place, shown: Shown) -> None:
+    key = f"{place.lesson}-{place.step}"
+    if shown.moves:
+        reel(shown.buffer, key=f"reel-{key}")
+        return
+    _, step = place.at
+    caption = Caption(name=key, title=step.title)
+    player(shown.buffer, key=f"player-{key}", token=step.token, caption=caption, reports=False)
+
+
+def _equation(step: Step) -> None:
+    """Print the equation in parts, those at work on a ground of their own."""
+    parts = [
+        rf":orange-background[$\displaystyle {part.tex}$]" if isinstance(part, Lit) else rf"$\displaystyle {part}$"
+        for part in step.equation
+    ]
+    with st.container(key="equation"):
+        st.markdown(" ".join(parts))
+        if step.where:
+            st.caption(step.where)
+
+
+def _on(place: Place) -> None:
+    """Offer the steps before and behind, and the lab."""
+    with st.container(horizontal=True, gap="small", key="on"):
+        if before := place.beside(-1):
+            st.button("Back", icon=":material/arrow_back:", on_click=session.go_to, args=(before,), key="back")
+        if behind := place.beside(1):
+            following = "Next" if behind.lesson == place.lesson else f"Next lesson: {behind.at[0].title}"
+            st.button(following, type="primary", on_click=session.go_to, args=(behind,), key="next")
+        choice = place.at[1].stream(**dict(place.values))
+        query = link.to_query(choice) or {"preset": choice.preset}
+        st.page_link(ways.lab(), label="Open in the lab", icon=":material/science:", query_params=query)
+
+
+def _folded(place: Place, shown: Shown) -> None:
+    """Offer why it is true, the numbers, the Python and the source; each is made when it is opened."""
+    _, step = place.at
+    key = f"{place.lesson}-{place.step}"
+    for title, show in (("Why it is true", _why), ("The numbers", _numbers), ("The Python that makes them", _python)):
+        _fold(title, f"{title}-{key}", show, step, shown)
+
+
+@st.fragment
+def _fold(title: str, key: str, show: Any, step: Step, shown: Shown) -> None:
+    fold = st.expander(title, key=key, on_change="rerun")
+    if fold.open:
+        with fold:
+            show(step, shown)
+
+
+def _why(step: Step, shown: Shown) -> None:
+    """Show the claims that a step rests on: the conclusion, each step of the derivation in words, and the verdict."""
+    del shown
+    ledger = proofs.ledger()
+    for name in step.claims:
+        made = proofs.claims()[name]
+        st.markdown(f"### {made.conclusion}")
+        statement(made.tex)
+        finding = ledger.finding(name)
+        if finding is None:
+            try:
+                with st.spinner("Checking"):
+                    finding = ledger.check(name)
+            except WorkerError as error:
+                sorry(error)
+        verdict = VERDICTS[finding.result.verdict.value if finding else "unchecked"]
+        st.markdown(f"{verdict} &nbsp; {strongest(made, finding)}")
+        if made.assumptions:
+            st.markdown("Assumed: " + " ".join(made.assumptions))
+        st.markdown("\n".join(f"{n}. {one.summary}" for n, one in enumerate(made.steps, 1)))
+        st.markdown(f"Source: {_cited(made.source)}")
+        st.page_link(ways.derivations(), label="The whole derivation", query_params={"claim": name})
+    for where in step.sources:
+        st.markdown(f"See also {_cited(where)}")
+
+
+def _cited(where: Source) -> str:
+    title = where.title or where.paper
+    return f"[{title}]({where.url}), {where.place}" if where.url else f"{title}, {where.place}"
+
+
+def _numbers(step: Step, shown: Shown) -> None:
+    rows = showing.table(shown)
+    with st.container(horizontal=True):
+        files = {"csv": lambda: showing.csv(shown), "npz": lambda: showing.npz(shown.numbers)}
+        for kind, make in files.items():
+            st.download_button(kind.upper(), make, f"{step.slug}.{kind}", on_click="ignore", key=f"{kind}-{step.slug}")
+    st.dataframe(rows[:MANY], hide_index=True)
+
+
+def _python(step: Step, shown: Shown) -> None:
+    name = f"{step.slug.replace('-', '_')}.py"
+    st.download_button("Save it", shown.python, name, on_click="ignore", key=f"python-{step.slug}")
+    st.code(shown.python, language="python")
+
+
+def _map(place: Place) -> None:
+    """List the lessons with their steps, and mark where one is."""
+    with st.container(key="tour-map"):
+        st.markdown("## The tour")
+        for n, lesson in enumerate(LESSONS.values(), 1):
+            here = lesson.slug == place.lesson
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                st.button(
+                    f"{n}. {lesson.title}",
+                    type="tertiary",
+                    icon=":material/my_location:" if here else None,
+                    on_click=session.go_to,
+                    args=(starting(lesson.slug),),
+                    key=f"lesson-{lesson.slug}",
+                )
+                st.caption(lesson.about, width="content")

@@ -1,0 +1,301 @@
+"""The tour by AppTest: every step that is listed, at the ends of its controls, and behind broken links."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import runpy
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import compute
+from app.lessons import place, registry, showing
+from app.lessons.frame import Lesson, Lit, OneOf, Range, Step, said
+from app.lessons.place import FIRST, PATH, Place, from_query, starting, to_query
+from app.lessons.registry import LESSONS
+from app.reel.panels import Bars, Curves, Line, Map, Maps, Reel, encode
+from derivations.registry import load
+from gdn_core import reference, streams
+from gdn_core.lab.studies import collision, recency
+from gdn_core.lab.worker.pool import LaunchError
+from gdn_core.rules import RULES
+
+STEPS = [(lesson, step) for lesson in LESSONS.values() for step in lesson.steps]
+each_step = pytest.mark.parametrize(
+    ("lesson", "step"), STEPS, ids=[f"{lesson.slug}-{step.slug}" for lesson, step in STEPS]
+)
+
+
+def ends(lesson: Lesson, step: Step) -> Iterator[Place]:
+    """Yield a step as it starts, and at the lowest and the highest value of each control."""
+    yield starting(lesson.slug, step.slug)
+    for control in step.controls:
+        for end in control.ends:
+            yield Place(lesson.slug, step.slug, tuple((step.start | {control.name: end}).items()))
+
+
+def page() -> None:
+    from app.views import lessons
+
+    lessons.page()
+
+
+def tour(**query: str) -> AppTest:
+    at = AppTest.from_function(page, default_timeout=90)
+    for name, value in query.items():
+        at.query_params[name] = value
+    return well(at.run())
+
+
+def well(at: AppTest) -> AppTest:
+    assert not at.exception, at.exception
+    return at
+
+
+def sentences(at: AppTest) -> list[str]:
+    return [element.value for element in (*at.warning, *at.error)]
+
+
+def link_of(at: AppTest) -> dict[str, str]:
+    return {name: value if isinstance(value, str) else value[-1] for name, value in at.query_params.items()}
+
+
+@each_step
+def test_a_step_shows_the_ends_of_its_controls_and_its_link_follows(lesson: Lesson, step: Step) -> None:
+    at = tour(lesson=lesson.slug, step=step.slug)
+    for where in ends(lesson, step):
+        for control in step.controls:
+            key, value = f"tour-{lesson.slug}-{step.slug}-{control.name}", dict(where.values)[control.name]
+            (at.slider if isinstance(control, Range) else at.segmented_control)(key=key).set_value(value)
+        well(at.run())
+        assert sentences(at) == []
+        assert from_query(link_of(at)) == (where, [])
+    said_first = " ".join(element.value for element in at.markdown)
+    assert step.question in said_first
+    for part in step.equation:
+        assert (part.tex if isinstance(part, Lit) else part) in said_first
+
+
+@each_step
+def test_the_python_of_a_step_makes_its_numbers_without_the_app(lesson: Lesson, step: Step, tmp_path: Path) -> None:
+    shown = showing.show(starting(lesson.slug, step.slug))
+    assert not re.search(r"^\s*(from|import) (app|tests|streamlit)\b", shown.python, re.MULTILINE)
+    file = tmp_path / "numbers.py"
+    file.write_text(shown.python)
+    with contextlib.redirect_stdout(io.StringIO()):
+        made = runpy.run_path(str(file))
+    assert set(made["numbers"]) == set(shown.numbers)
+    for name, array in shown.numbers.items():
+        np.testing.assert_array_equal(made["numbers"][name], array, err_msg=name)
+
+
+@each_step
+def test_a_step_has_sentences_a_table_and_a_stream_in_the_lab(lesson: Lesson, step: Step) -> None:
+    for where in ends(lesson, step):
+        shown = showing.show(where)
+        for sentence in shown.said:
+            assert sentence[0].isupper() or sentence[0].isdigit(), sentence
+            assert sentence.endswith("."), sentence
+            assert not re.search(r"\d[eE][-+]?\d|nan|inf\b", sentence), sentence
+        rows = showing.table(shown)
+        assert rows
+        assert len(showing.csv(shown).splitlines()) == len(rows) + 1
+        read = np.load(io.BytesIO(showing.npz(shown.numbers)), allow_pickle=False)
+        assert set(read) == set(shown.numbers)
+        compute.tokens(shown.choice)  # the lab takes it
+    assert set(step.claims) <= set(load())
+    assert all((lesson, step) in registry.showing(claim) for claim in step.claims)
+
+
+@pytest.mark.parametrize(
+    ("query", "named", "where"),
+    [
+        ({"lesson": "nothing"}, "'lesson'", FIRST),
+        ({"lesson": "collision", "step": "nothing"}, "'step'", starting("collision")),
+        ({"lesson": "collision", "step": "proof", "beta": "17"}, "'beta'", starting("collision", "proof")),
+        ({"lesson": "collision", "step": "proof", "beta": "nan"}, "'beta'", starting("collision", "proof")),
+        ({"lesson": "collision", "step": "proof", "beta": ""}, "'beta'", starting("collision", "proof")),
+        ({"lesson": "collision", "step": "first", "channels": "1"}, "'channels'", starting("collision")),
+        ({"lesson": "collision", "step": "first", "channels": "9" * 500}, "'channels'", starting("collision")),
+        ({"lesson": "collision", "step": "first", "channels": "3.5"}, "'channels'", starting("collision")),
+        ({"lesson": "collision", "step": "rules", "keys": "<script>"}, "'keys'", starting("collision", "rules")),
+        ({"lesson": "recency", "extra": "1"}, "does not know", starting("recency")),
+    ],
+)
+def test_a_broken_link_gets_one_sentence_and_the_step_as_it_starts(
+    query: dict[str, str], named: str, where: Place
+) -> None:
+    place, wrong = from_query(query)
+    assert (place, len(wrong)) == (where, 1)
+    assert named in wrong[0]
+    assert len(wrong[0]) < 400
+
+
+def test_a_broken_link_is_said_on_the_page_until_something_changes() -> None:
+    at = tour(lesson="collision", step="proof", beta="-1e300")
+    assert len(sentences(at)) == 1
+    assert "beta" in sentences(at)[0]
+    assert at.slider(key="tour-collision-proof-beta").value == 1.0
+    well(at.slider(key="tour-collision-proof-beta").set_value(0.5).run())
+    assert sentences(at) == []
+    assert link_of(at) == {"lesson": "collision", "step": "proof", "beta": "0.5"}
+
+
+def test_next_walks_through_every_step_and_back_returns() -> None:
+    at = tour()
+    for lesson, step in PATH[1:]:
+        well(at.button(key="next").click().run())
+        assert from_query(link_of(at)) == (starting(lesson, step), [])
+    assert "next" not in [button.key for button in at.button]
+    well(at.button(key="back").click().run())
+    assert from_query(link_of(at))[0] == starting(*PATH[-2])
+    well(at.button(key=f"lesson-{PATH[0][0]}").click().run())
+    assert link_of(at) == {}
+
+
+def test_where_a_step_cannot_be_shown_the_last_picture_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = tour(lesson="collision", step="proof")
+
+    def refused(place: Place) -> showing.Shown:
+        if dict(place.values)["beta"] == 0.0:
+            raise LaunchError("the kernel gave no result")
+        return shown(place)
+
+    shown = showing.show
+    monkeypatch.setattr(showing, "show", refused)
+    well(at.slider(key="tour-collision-proof-beta").set_value(0.0).run())
+    assert "the kernel gave no result" in sentences(at)[0]
+    assert any("last picture" in caption.value for caption in at.caption)
+
+
+def test_every_link_leads_back_to_its_place() -> None:
+    for lesson, step in STEPS:
+        for where in ends(lesson, step):
+            assert from_query(to_query(where)) == (where, [])
+
+
+def test_a_place_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="lesson: expected one of"):
+        Place("nothing", "first", ())
+    with pytest.raises(ValueError, match="beta: expected a number from 0 to 1"):
+        Place("collision", "proof", (("beta", 2.0),))
+
+
+def test_a_number_in_a_sentence_has_no_exponent_of_a_programming_language() -> None:
+    assert [said(x) for x in (0.0, 1.0, -0.256, 3.04e-5, 1e-9, 1.25e7, 99.6)] == [
+        "0", "1", "−0.26", "3 × 10⁻⁵", "0", "1.2 × 10⁷", "100",
+    ]  # fmt: skip
+    assert said(1.2e-7, least=0.0) == "1.2 × 10⁻⁷"
+    assert said(12_345.0, 3) == "12,300"
+
+
+def test_a_reel_refuses_arrays_that_do_not_fit_its_frames() -> None:
+    y = np.zeros((3, 4))
+    chart = Curves(title="", x=np.arange(4), lines=(Line(name="", y=y),), x_title="", y_title="")
+    with pytest.raises(ValueError, match="expected an array of 2 frames, got one of 3"):
+        encode(Reel(panels=(chart,), counts="", ticks=("1", "2"), said=("a", "b")))
+    with pytest.raises(ValueError, match="one for each of 2 frames"):
+        Reel(panels=(), counts="", ticks=("1", "2"), said=("a",))
+    maps = Maps(title="", maps=(Map(name="", values=np.zeros((2, 3, 3))),), rows="", columns="")
+    bars = Bars(title="", groups=("a",), names=("b",), values=np.zeros((1, 1)), y_title="")
+    encode(Reel(panels=(maps, bars), counts="", ticks=("1", "2"), said=("a", "b")))
+
+
+def test_controls_know_their_ends() -> None:
+    assert Range(name="n", label="", low=2, high=5, step=1, start=3).ends == (2, 5)
+    assert OneOf(name="n", label="", options={"a": "A", "b": "B"}, start="a").ends == ("a", "b")
+
+
+# What the lessons say, against the recurrence in float64.
+
+
+def memory(rule: str, stream: streams.Stream, n: int) -> np.ndarray:
+    """The memory after n tokens, by the rule's equation written out."""
+    S = np.zeros((stream.v.shape[1], stream.k.shape[1]))
+    erases, decays = RULES[rule].erase.value != "none", RULES[rule].decay.value != "none"
+    for t in range(n):
+        S = (np.exp(stream.g[t]) if decays else 1.0) * S
+        beta = stream.beta[t] if erases else 0.0
+        write = stream.beta[t] if erases else 1.0
+        S = S - beta * np.outer(S @ stream.k[t], stream.k[t]) + write * np.outer(stream.v[t], stream.k[t])
+    return S
+
+
+def test_collision_measures_the_errors_of_the_recurrence() -> None:
+    numbers = collision.recall_of_all("random", "scalar")
+    stream = collision.stream_of(collision.keys_of("random", 16), alpha=0.98)
+    for n in (1, 16, 17, 48):
+        for r, rule in enumerate(collision.SETS["scalar"]):
+            off = stream.k[:n] @ memory(rule, stream, n).T - stream.v[:n]
+            assert numbers["error"][n - 1, r] == pytest.approx((off**2).sum(axis=1).mean(), rel=1e-4, abs=1e-9)
+        k, v = stream.k[:n], stream.v[:n]
+        least = ((v - k @ np.linalg.pinv(k) @ v) ** 2).sum() / n
+        assert numbers["best"][n - 1] == pytest.approx(least, abs=1e-9)
+
+
+def test_collision_predicts_the_error_of_the_first_key_from_overlaps() -> None:
+    for keys in ("orthogonal", "random"):
+        numbers = collision.answer_to_the_first(keys, 8)
+        stream = collision.stream_of(collision.keys_of(keys, 8), alpha=1.0)
+        for n in (1, 8, 9, 24):
+            off = np.linalg.norm(memory("linear-attention", stream, n) @ stream.k[0] - stream.v[0])
+            assert numbers["measured"][n - 1] == pytest.approx(off, abs=1e-5)
+            assert numbers["predicted"][n - 1] == pytest.approx(off, abs=1e-9)
+    exact = collision.answer_to_the_first("orthogonal", 8)["measured"]
+    assert exact[7] < 1e-6
+    assert exact[8] > 1e-2
+
+
+def test_a_third_key_is_answered_the_mixture_of_the_other_two() -> None:
+    numbers = collision.third_key(0.7)
+    first, second = 0.7 * np.array([1, 0]), 0.7 * np.array([0, 1])
+    for angle, before, after in zip(np.radians(numbers["angle"]), numbers["before"], numbers["after"], strict=True):
+        mixture = np.cos(angle) * first + np.sin(angle) * second
+        np.testing.assert_allclose(before, mixture, atol=1e-12)
+        written = 0.7 * (np.array([-0.8, 0.6]) - mixture)
+        np.testing.assert_allclose(after[0], first + np.cos(angle) * written, atol=1e-12)
+        np.testing.assert_allclose(after[2], mixture + written, atol=1e-12)
+
+
+def test_recency_tells_the_orders_apart_only_where_the_rule_does() -> None:
+    assert recency.in_other_orders("linear-attention")["difference"].max() == 0
+    for rule in ("deltanet", "mamba-2"):
+        assert (recency.in_other_orders(rule)["difference"][1:] > 0.1).all()
+
+
+def test_recency_weighs_writes_by_the_products_of_what_is_left() -> None:
+    alpha, beta = 0.8, 0.3
+    weights = recency.weights_of_writes(alpha, beta)["weights"]
+    age = np.arange(12)[::-1]
+    expected = [np.ones(12), alpha**age, beta * (1 - beta) ** age, beta * (alpha * (1 - beta)) ** age]
+    np.testing.assert_allclose(weights[-1].T, expected, atol=1e-12)
+    assert (weights[3, 4:] == 0).all()
+
+
+def test_recency_runs_ten_thousand_tokens_as_the_recurrence_does() -> None:
+    numbers = recency.long_stream(0.97)
+    marks = numbers["tokens"].tolist()
+    assert marks[-1] == 10_000
+    rng = np.random.default_rng(0)
+    k, v = np.eye(8)[rng.integers(8, size=10_000)], rng.standard_normal((10_000, 4))
+    v /= np.linalg.norm(v, axis=1, keepdims=True)
+    total = v.T @ k
+    assert numbers["norm"][-1, 0] == pytest.approx(np.linalg.norm(total))
+    assert numbers["error"][-1, 0] == pytest.approx(np.linalg.norm(total @ k[-1] - v[-1]))
+    n = marks[20]
+    stream = recency.stream_of(k[:n], v[:n], 0.97, 1.0)
+    for r, rule in enumerate(recency.RULES_COMPARED):
+        x = streams.tokens(RULES[rule], stream)
+        S, o = reference.recurrent(np.zeros((4, 8)), x)
+        assert numbers["norm"][20, r] == pytest.approx(np.linalg.norm(S), rel=1e-9)
+        assert numbers["error"][20, r] == pytest.approx(np.linalg.norm(o[-1] - v[n - 1]), abs=1e-9)
+
+
+def test_the_path_is_the_lessons_in_order() -> None:
+    assert [(lesson.slug, step.slug) for lesson, step in STEPS] == place.PATH
+    assert 3 <= len(STEPS[0][0].steps) <= 6

@@ -1,0 +1,193 @@
+"""The tour in a browser: the whole path by "next", on a desktop and on a phone, and what it links to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from app.lessons import showing
+from app.lessons.place import PATH, Place, starting, to_query
+from gdn_core.lab import scenarios
+from tests.browser.conftest import new_profile
+from tests.browser.lab_steps import QUIET, expect_link, frames
+from tests.browser.test_access import axe, bad  # noqa: F401  # a fixture
+
+WIDE = """() => [document.documentElement, document.querySelector('[data-testid=stMain]')]
+    .some(e => e.scrollWidth > e.clientWidth)"""
+
+
+def picture(page: Page) -> Locator:
+    """Wait until the page has stopped changing, and return the reel or the player."""
+    shown = page.locator("section.reel[data-ready], section.player[data-ready]")
+    shown.wait_for(timeout=90_000)
+    frames(page, 2)
+    page.wait_for_function(QUIET, timeout=60_000)
+    return shown
+
+
+def visit(page: Page, where: Place) -> Locator:
+    page.goto("/tour?" + "&".join(f"{name}={value}" for name, value in to_query(where).items()))
+    return picture(page)
+
+
+def expect_said(page: Page, where: Place, frame: int) -> None:
+    """Compare the sentence on the page with the one of the numbers."""
+    said = page.locator("section.reel .said, section.player .now .event")
+    expect(said).to_have_text(showing.show(where).said[frame])
+
+
+def keep(page: Page, name: str) -> None:
+    """Keep a screenshot where CI collects them."""
+    if folder := os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+
+
+def walk(page: Page, device: str, look: Callable[[int], None]) -> None:
+    """Go through the whole tour by "next", and look at every step."""
+    page.goto("/tour")
+    for number, (lesson, step) in enumerate(PATH):
+        where = starting(lesson, step)
+        if number:
+            page.locator(".st-key-next button").click()
+            expect_link(page, to_query(where))
+        expect(page.get_by_role("heading", level=2, name=where.at[1].title, exact=True)).to_be_visible()
+        shown = picture(page)
+        frame = int(shown.get_attribute("data-frame") or shown.get_attribute("data-token") or 0)
+        expect_said(page, where, frame)
+        assert not page.evaluate(WIDE), f"{lesson}, {step}: the page is wider than the window"
+        look(number)
+        keep(page, f"tour-{number:02}-{lesson}-{step}-{device}")
+    expect(page.locator(".st-key-next button")).to_have_count(0)
+
+
+def test_the_whole_tour_by_next_on_a_desktop(page: Page, axe: str, errors: list[str]) -> None:  # noqa: F811
+    def look(number: int) -> None:
+        scheme: Literal["light", "dark"] = "dark" if number % 2 else "light"
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        frames(page, 5)
+        expect(page.get_by_role("heading", level=1)).to_have_count(1)
+        assert bad(page, axe) == []
+
+    page.set_viewport_size({"width": 1366, "height": 768})
+    walk(page, "desktop", look)
+    assert [error for error in errors if "404" not in error] == []
+
+
+def test_the_whole_tour_by_next_on_a_phone(browser: Browser, app_url: str) -> None:
+    phone = new_profile(
+        browser, app_url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, color_scheme="dark"
+    )
+    page = phone.new_page()
+
+    def look(number: int) -> None:
+        small = page.evaluate(
+            """() => [...document.querySelector('section.reel')?.querySelectorAll('button') ?? []]
+                .map(e => e.getBoundingClientRect()).filter(r => r.width && (r.width < 44 || r.height < 44)).length"""
+        )
+        assert small == 0
+
+    walk(page, "phone", look)
+    phone.close()
+
+
+def collision_first(page: Page) -> tuple[float, float]:
+    """Read from the page how far linear attention's answer is off at the tenth pair, and compute it by lstsq."""
+    where = starting("collision", "overlaps")
+    reel = visit(page, where)
+    reel.evaluate("reel => reel.seek(9)")
+    said = reel.locator(".said").inner_text()
+    k = np.array(showing.show(where).numbers["overlaps"][0, :10])
+    v = scenarios_values(10)
+    return float(said.split("off by ")[1].rstrip(".")), float(np.linalg.norm(k[1:] @ v[1:]))
+
+
+def scenarios_values(n: int) -> np.ndarray:
+    """The values of the collision lesson, drawn again."""
+    v = np.random.default_rng(1).standard_normal((24, 16))[:n]
+    return v / np.linalg.norm(v, axis=1, keepdims=True)
+
+
+def recency_weight(page: Page) -> tuple[float, float]:
+    """Read the weight of the oldest of twelve values under Mamba-2: eleven decays of 0.8."""
+    reel = visit(page, starting("recency", "weights"))
+    reel.evaluate("reel => reel.seek(11)")
+    said = reel.locator(".said").inner_text()
+    return float(said.split("Mamba-2 ")[1].split(" ")[0]), 0.8**11
+
+
+#: One number of each lesson, as the page says it and by another way.
+NUMBERS = {"collision": collision_first, "recency": recency_weight}
+
+
+@pytest.mark.parametrize("lesson", dict(PATH))
+def test_a_number_of_the_lesson_is_what_another_way_gives(page: Page, lesson: str) -> None:
+    read, expected = NUMBERS[lesson](page)
+    assert read == pytest.approx(expected, rel=0.05)
+
+
+def test_moving_along_asks_the_server_for_nothing_and_changes_sentence_and_picture(own_page: Page) -> None:
+    sent: list[str] = []
+    own_page.on("websocket", lambda socket: socket.on("framesent", lambda data: sent.append("frame")))
+    where = starting("collision", "rules")
+    reel = visit(own_page, where)
+    before, asked = reel.evaluate("reel => reel.seek(0) ?? reel.querySelector('.mark').getAttribute('x1')"), len(sent)
+    slider = reel.get_by_role("slider")
+    slider.focus()
+    for _ in range(20):
+        slider.press("ArrowRight")
+    expect_said(own_page, where, 20)
+    assert reel.evaluate("reel => reel.querySelector('.mark').getAttribute('x1')") != before
+    expect(slider).to_have_attribute("aria-valuetext", "21")
+    reel.get_by_role("button", name="Step back").click()
+    expect_said(own_page, where, 19)
+
+    where = starting("collision", "first")
+    player = visit(own_page, where)
+    frames(own_page, 40)
+    asked = len(sent)
+    player.locator(".scrubber").focus()
+    for _ in range(5):
+        player.locator(".scrubber").press("ArrowRight")
+    expect_said(own_page, where, 5)
+    frames(own_page, 60)  # past the time after which the lab's player would tell the server
+    assert len(sent) == asked
+
+
+def test_a_control_changes_the_picture_and_keeps_the_frame_and_history_goes_back(page: Page) -> None:
+    where = starting("recency", "order")
+    reel = visit(page, where)
+    reel.get_by_role("button", name="Step forward").click()
+    page.get_by_role("radio", name="DeltaNet").click()
+    other = Place("recency", "order", (("rule", "deltanet"),))
+    expect_link(page, to_query(other))
+    expect_said(page, other, 1)
+    expect(reel).to_have_attribute("data-frame", "1")
+    page.go_back()
+    expect(page.get_by_role("radio", name="linear attention")).to_be_checked()
+    expect_said(page, where, 1)
+
+
+def test_lesson_claim_and_lab_link_to_each_other(page: Page) -> None:
+    page.goto("/")
+    page.locator("section.player[data-ready]").wait_for(timeout=90_000)
+    page.get_by_role("link", name="Start the tour").click()
+    picture(page)
+    expect(page.get_by_role("heading", level=1)).to_have_text(starting(*PATH[0]).at[0].title)
+
+    visit(page, starting("recency", "order"))
+    page.get_by_text("Why it is true").click()
+    expect(page.get_by_text("holds").first).to_be_visible(timeout=90_000)
+    page.get_by_role("link", name="The whole derivation").click()
+    expect_link(page, {"claim": "additive_memory_forgets_the_order"})
+    page.get_by_role("link", name="Shuffle the past").click()
+    expect_link(page, {"lesson": "recency", "step": "order"})
+    picture(page)
+    page.get_by_role("link", name="Open in the lab").click()
+    page.locator("section.player[data-ready]").wait_for(timeout=90_000)
+    expect(page.get_by_role("heading", level=1)).to_have_text(scenarios.PRESETS["overwrite"].title)
