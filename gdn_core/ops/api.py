@@ -37,7 +37,7 @@ except ModuleNotFoundError as error:
 
 from gdn_core.ops import backends, checks
 from gdn_core.ops.backends import Backend, Form, Request
-from gdn_core.ops.operators import running
+from gdn_core.ops.operators import direct, running
 from gdn_core.ops.operators.chunks import chunk
 from gdn_core.ops.operators.recurrence import recurrent
 from gdn_core.ops.operators.rows import l2norm, normalised
@@ -57,7 +57,10 @@ HINTS = ("cu_seqlens_cpu", "chunk_indices", "chunk_size")  # arguments that chan
 
 HAS_TRITON = importlib.util.find_spec("triton") is not None  # found, not imported: a compiler cannot trace a look-up
 
+MOST_ACCEPTED = 4096
+
 _warned: set[str] = set()
+_accepted: set[Any] = set()  # the facts of calls that passed all checks, and run on kernels as they are
 
 
 def chunk_gated_delta_rule(
@@ -463,6 +466,17 @@ def _run(
     state_v_first: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
     """Check everything, choose a backend, and run."""
+    arrays = (q, k, v, gates.get("g"), gates.get("beta"), initial_state, cu_seqlens)
+    facts: Any = None
+    needs_grad = torch.is_grad_enabled() and any(x is not None and getattr(x, "requires_grad", False) for x in arrays)
+    if direct.possible(arrays) and not running.debugging():
+        interpreting = os.environ.get("TRITON_INTERPRET")
+        facts = (form, backend, interpreting, needs_grad, state_v_first, *map(_facts, arrays))
+        if facts in _accepted:
+            return _run_directly(
+                form, arrays, scale=scale, final=final, normalise=normalise, state_v_first=state_v_first,
+                needs_grad=needs_grad,
+            )  # fmt: skip
     optional = {"initial_state": initial_state, "cu_seqlens": cu_seqlens}
     optional = {name: x for name, x in optional.items() if x is not None}
     _check_tensors({"q": q, "k": k, "v": v, **gates, **optional})
@@ -479,8 +493,6 @@ def _run(
     wide = torch.promote_types(dtype, torch.float32)
     if initial_state is not None:
         initial_state = initial_state.to(wide)
-    given = [x for x in (q, k, v, *gates.values(), initial_state) if x is not None]
-    needs_grad = torch.is_grad_enabled() and any(x.requires_grad for x in given)
     transformed = _transformed()
     if needs_grad or transformed:
         form = "chunk"
@@ -492,6 +504,9 @@ def _run(
         chosen = "torch"
     tensors = (gates.get("g"), gates.get("beta"), initial_state, cu_seqlens)
     options = (scale, state_v_first, final)
+    as_given = (q, k, v, *tensors)
+    if facts is not None and chosen == "triton" and all(x is y for x, y in zip(arrays, as_given, strict=True)):
+        _accept(facts)
     if normalise and form != "recurrent":
         q, k = (normalised(x) if chosen == "torch" else l2norm(x, chosen) for x in (q, k))
     if transformed:
@@ -503,6 +518,37 @@ def _run(
     if narrow != dtype:  # a state is as wide as v
         final_state = final_state.to(torch.promote_types(narrow, torch.float32))
     return o.to(narrow), final_state if final else None
+
+
+def _facts(x: Tensor | None) -> Any:
+    """Return what the checks depend on."""
+    return None if x is None else (x.shape, x.dtype, x.device)
+
+
+def _accept(facts: Any) -> None:
+    """Remember that calls of these facts pass the checks, are converted to no other dtype, and run on kernels."""
+    if len(_accepted) >= MOST_ACCEPTED:
+        _accepted.clear()
+    _accepted.add(facts)
+
+
+def _run_directly(
+    form: Form,
+    arrays: tuple[Any, ...],
+    *,
+    scale: float | None,
+    final: bool,
+    normalise: bool,
+    state_v_first: bool,
+    needs_grad: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """Run a call that was accepted before."""
+    scale = arrays[0].shape[-1] ** -0.5 if scale is None else float(scale)
+    if form == "recurrent" and not needs_grad:
+        return direct.recurrent(arrays, scale, state_v_first, final, normalise)
+    if normalise:
+        arrays = (direct.unit(arrays[0]), direct.unit(arrays[1]), *arrays[2:])
+    return direct.chunk(arrays, scale, state_v_first, final, needs_grad)
 
 
 def _transformed() -> bool:

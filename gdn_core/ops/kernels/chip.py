@@ -10,6 +10,8 @@ import torch
 import triton
 from torch import Tensor
 
+from gdn_core.ops.kernels.launches import device_of
+
 Entry = TypeVar("Entry")
 
 
@@ -19,10 +21,12 @@ class Chip(NamedTuple):
     Args:
         processors: multiprocessors; 1 for a CPU, whose programs run one after the other.
         capability: compute capability as one number, 90 for 9.0; 0 for a CPU.
+        memory: bytes of the device's memory; 0 for a CPU, whose memory is not looked up.
     """
 
     processors: int
     capability: int
+    memory: int = 0
 
 
 @lru_cache
@@ -31,7 +35,7 @@ def chip_of(device: torch.device) -> Chip:
     if device.type != "cuda":
         return Chip(processors=1, capability=0)
     facts = torch.cuda.get_device_properties(device)
-    return Chip(facts.multi_processor_count, 10 * facts.major + facts.minor)
+    return Chip(facts.multi_processor_count, 10 * facts.major + facts.minor, facts.total_memory)
 
 
 # Which kernels fit.
@@ -47,7 +51,7 @@ def fits_hopper(K: int, *tensors: Tensor) -> bool:
     return (
         K in (64, 128)
         and x.element_size() == 2
-        and chip_of(x.device).capability == 90
+        and chip_of(device_of(x)).capability == 90
         and all(tensor.numel() > 0 and tensor.data_ptr() % 16 == 0 for tensor in tensors)
     )
 
@@ -67,7 +71,7 @@ def fits_tensor_maps(K: int, V: int, BK: int, BV: int, x: Tensor) -> bool:
 
     Needs compute capability 9.0 or higher, two-byte numbers, BK equal to K, and V a multiple of BV.
     """
-    return x.element_size() == 2 and K == BK and V % BV == 0 and chip_of(x.device).capability >= 90
+    return x.element_size() == 2 and K == BK and V % BV == 0 and chip_of(device_of(x)).capability >= 90
 
 
 def sliced(x: Tensor) -> bool:
@@ -75,7 +79,7 @@ def sliced(x: Tensor) -> bool:
 
     Triton has matrix instructions for float64 on compute capability 8.0 and 9.0 alone.
     """
-    return x.dtype is torch.float32 and chip_of(x.device).capability not in (0, 80, 90)
+    return x.dtype is torch.float32 and chip_of(device_of(x)).capability not in (0, 80, 90)
 
 
 # Tiles.
@@ -118,7 +122,7 @@ def tiles_of(configs: Mapping[int, dict[str, list[Tiles]]], K: int, V: int, x: T
         x: keys.
     """
     kind = "float32" if x.dtype is torch.float32 else "narrow"
-    few, many = of_capability(configs, chip_of(x.device).capability)[kind]
+    few, many = of_capability(configs, chip_of(device_of(x)).capability)[kind]
     return narrowed(few if K <= 128 else many, V)
 
 

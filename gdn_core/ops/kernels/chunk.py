@@ -13,17 +13,22 @@ import torch
 import triton
 from torch import Tensor
 
+from gdn_core.ops.kernels import scan_backward
 from gdn_core.ops.kernels.blocks import Blocks, batch, cut, cut_batch
 from gdn_core.ops.kernels.chip import chip_of, scans_on_hopper
 from gdn_core.ops.kernels.compose import chunk_compose
 from gdn_core.ops.kernels.gradients import chunk_gradients, room, summed
+from gdn_core.ops.kernels.launches import device_of
 from gdn_core.ops.kernels.limits import poison
 from gdn_core.ops.kernels.padding import clear_padding
 from gdn_core.ops.kernels.prepare import chunk_prepare
 from gdn_core.ops.kernels.scan import scan_maps, scan_outputs
 from gdn_core.ops.kernels.scan_backward import scan_added_gradients, scans
 from gdn_core.ops.kernels.stages import CHUNK, Prepared
+from gdn_core.ops.kernels.states import states_of
 from gdn_core.ops.kernels.windows import Window, batch_windows, everything
+
+SHARE = 64  # the part of the device's memory that the backward pass may take for what it recomputes at once
 
 
 class Saved(NamedTuple):
@@ -96,24 +101,14 @@ def tables(q: Tensor, cu_seqlens: Tensor | None, length: int) -> tuple[Tensor, B
     """Return ``cu_seqlens``, and the sequences cut into chunks and into segments of ``length`` chunks."""
     B, T = q.shape[:2]
     if cu_seqlens is None:
-        chunks = cut_batch(B, T, CHUNK, q.device)
-        return batch(B, T, q.device), chunks, cut_batch(B, T, CHUNK * length, q.device)
-    total = B * T
-    return (
-        cu_seqlens,
-        cut(cu_seqlens, total=total, size=CHUNK),
-        cut(cu_seqlens, total=total, size=CHUNK * length),
-    )
+        device = device_of(q)
+        return batch(B, T, device), cut_batch(B, T, CHUNK, device), cut_batch(B, T, CHUNK * length, device)
+    return cu_seqlens, *cut(cu_seqlens, total=B * T, size=CHUNK, size_2=CHUNK * length)
 
 
 def as_kv(state: Tensor | None, state_v_first: bool) -> Tensor | None:
     """View a state as [N, HV, K, V], whatever its layout."""
     return state.transpose(-1, -2) if state is not None and state_v_first else state
-
-
-def as_given(ends: Tensor, state_v_first: bool) -> Tensor:
-    """Return states [N, HV, V, K] in the caller's layout, contiguous."""
-    return ends if state_v_first else ends.transpose(-1, -2).contiguous()
 
 
 def forward(
@@ -155,7 +150,7 @@ def forward(
     HV, V = v.shape[-2:]
     N = B if cu_seqlens is None else cu_seqlens.shape[0] - 1
     if length is None:
-        processors = chip_of(q.device).processors
+        processors = chip_of(device_of(q)).processors
         length = segment_length(sequences=N, total=B * T, heads=HV, V=V, processors=processors)
     starts_at, chunks, segments = tables(q, cu_seqlens, length)
     prepared = chunk_prepare(
@@ -172,11 +167,10 @@ def forward(
         clear_padding(cu_seqlens, o)
     final_state = None
     if output_final_state:
-        last = ends if segments.count == N else ends[segments.offsets[1:] - 1]
-        final_state = as_given(last, state_v_first)
+        final_state = states_of(ends, segments, last=True, state_v_first=state_v_first)
     saved = None
     if save_for_backward:
-        if not keeps_maps(B, HV, V, packed=cu_seqlens is not None, processors=chip_of(q.device).processors):
+        if not keeps_maps(B, HV, V, packed=cu_seqlens is not None, processors=chip_of(device_of(q)).processors):
             maps = None
         saved = Saved(
             q, k, v, g, beta, initial_state, h_kept, maps, cu_seqlens, limits, scale, state_v_first, length
@@ -185,7 +179,7 @@ def forward(
 
 
 def backward(
-    saved: Saved, do: Tensor, dfinal_state: Tensor | None
+    saved: Saved, do: Tensor, dfinal_state: Tensor | None, *, at_once: bool = False
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
     """Run the backward pass of the chunk form; large intermediates are recomputed window by window, not stored.
 
@@ -193,11 +187,20 @@ def backward(
         saved: from ``forward``.
         do: gradient of the outputs, [B, T, HV, V], contiguous.
         dfinal_state: gradient of the memory after each sequence, float32 in the layout of the states; None for zero.
+        at_once: process all windows at once where the device has memory to spare; the gradients are the same bits.
 
     Returns:
         dq, dk, dv, dg, dbeta, each in the dtype of its input, and the gradient of the initial state, float32 in its
         layout; None for an input that was not given.
     """
+    dq, dk, dv, dg, dbeta, dinitial_state = gradients(saved, do, dfinal_state, at_once=at_once)
+    return dq, dk, dv, summed(dg, saved.g), summed(dbeta, saved.beta), dinitial_state
+
+
+def gradients(
+    saved: Saved, do: Tensor, dfinal_state: Tensor | None, *, at_once: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    """Launch the backward pass: as ``backward``, but dg and dbeta are still to be ``summed``."""
     q, k, v, g, beta = saved.q, saved.k, saved.v, saved.g, saved.beta
     B, T, HV, V = v.shape
     length = saved.length
@@ -207,15 +210,20 @@ def backward(
     state, dstate = as_kv(saved.initial_state, saved.state_v_first), as_kv(dfinal_state, saved.state_v_first)
     dv = torch.empty_like(v)
     written = room(q, k, v, decay=g is not None, erase=beta is not None)
+    dh_kept = scan_backward.kept(q, v, segments)
     programs = 2 * HV * triton.cdiv(V, 64)  # that scan one segment at a time
-    processors = chip_of(q.device).processors
+    chip = chip_of(device_of(q))
     one_after_the_other = saved.h_kept is not None and saved.maps is None
     whole = everything(chunks, segments)
     windows: tuple[Window, ...] = (whole,)
     if one_after_the_other:
-        windows = batch_windows(B, T, length, None, q.device)
-    elif saved.cu_seqlens is None and segments.count * programs > processors:
-        windows = batch_windows(B, T, length, max(1, processors // programs), q.device)
+        windows = batch_windows(B, T, length, None, device_of(q))
+    elif saved.cu_seqlens is None and segments.count * programs > chip.processors:
+        windows = batch_windows(B, T, length, max(1, chip.processors // programs), device_of(q))
+    parts = [(window, [window]) for window in windows]  # what is prepared, and differentiated, in one launch each
+    if at_once and SHARE * recomputed(q, v, chunks.count) <= chip.memory:
+        steps = [replace(window, dense=True, spans=whole.spans) for window in windows if one_after_the_other]
+        parts = [(whole, steps or [whole])]
 
     def prepare(window: Window) -> Prepared:
         here = replace(chunks, spans=window.spans)
@@ -230,24 +238,33 @@ def backward(
             dstate = chunk_compose(
                 saved.maps, added, dstate, V=V, segments=segments, x=k, reverse=True
             ).transpose(-1, -2)
-    dh_kept = []
-    for window in windows:
+    for window, steps in parts:
         if prepared is None or window is not whole:
             prepared = None  # before the next window takes as much room
             prepared = prepare(window)
-        scanned = scans(
-            q, k, v, do, prepared, window.of(state), dstate if one_after_the_other else window.of(dstate), dv,
-            limits=saved.limits, segments=segments, window=window,
-        )  # fmt: skip
+        scanned = scan_backward.room(q, v, erase=beta is not None, window=window)
+        for step in steps:
+            behind = dstate
+            if not one_after_the_other:
+                behind = step.of(dstate)
+            elif step.first < windows[0].first:  # segments are scanned last first
+                behind = step.after(dh_kept).transpose(-1, -2)
+            scans(
+                q, k, v, do, prepared, step.of(state), behind, dv, scanned, dh_kept,
+                limits=saved.limits, segments=segments, window=step,
+            )  # fmt: skip
         chunk_gradients(q, k, do, dv, prepared, scanned, written, window=window)
-        dh_kept.append(scanned.dh_kept)
-        dstate = scanned.dh_kept.transpose(-1, -2) if one_after_the_other else dstate
         del scanned  # before the next window takes as much room
     poison(written, saved.limits, starts_at, segments=segments)
     if saved.cu_seqlens is not None:
         clear_padding(saved.cu_seqlens, dv, *written)
     dinitial_state = None
     if saved.initial_state is not None:
-        first = dh_kept[-1] if one_after_the_other else torch.cat(dh_kept)[segments.offsets[:-1]]
-        dinitial_state = as_given(first, saved.state_v_first)
-    return written.dq, written.dk, dv, summed(written.dg, g), summed(written.dbeta, beta), dinitial_state
+        dinitial_state = states_of(dh_kept, segments, last=False, state_v_first=saved.state_v_first)
+    return written.dq, written.dk, dv, written.dg, written.dbeta, dinitial_state
+
+
+def recomputed(q: Tensor, v: Tensor, places: int) -> int:
+    """Return about how many bytes a window of this many places takes."""
+    K, (HV, V) = q.shape[-1], v.shape[-2:]
+    return places * HV * q.element_size() * (2 * V * K + CHUNK * V + 2 * CHUNK * CHUNK)

@@ -10,6 +10,7 @@ from torch import Tensor
 from gdn_core.ops.kernels.arithmetic import dot
 from gdn_core.ops.kernels.blocks import Blocks
 from gdn_core.ops.kernels.chip import most_registers, sliced
+from gdn_core.ops.kernels.launches import launcher
 
 
 @triton.jit(do_not_specialize=["HV", "stride_n", "stride_h", "stride_k", "stride_v"])
@@ -94,7 +95,7 @@ def chunk_compose(
     wide = x.dtype is torch.float32
     BK, BV, num_warps = max(16, triton.next_power_of_2(K)), 16, 8
     N = segments.offsets.shape[0] - 1
-    chunk_compose_kernel[(triton.cdiv(V, BV) * N * HV,)](
+    launcher(chunk_compose_kernel, (triton.cdiv(V, BV) * N * HV,))(
         maps, added, state, h_kept, segments.offsets, HV, *strides, maps.stride(1), added.stride(1),
         K=K, V=V, BK=BK, BM=BK if BK <= 128 else 32, BV=BV, STATE=state is not None, REVERSE=reverse,
         WIDE=wide, SLICED=sliced(x), num_warps=num_warps, maxnreg=most_registers(num_warps),

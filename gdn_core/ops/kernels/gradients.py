@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gdn_core.ops.kernels.arithmetic import dot, finite, operand_dtype, sum_dtype
 from gdn_core.ops.kernels.chip import Tiles, chip_of, differentiates_on_hopper, most_registers, sliced, tiles_of
+from gdn_core.ops.kernels.launches import device_of, launcher
 from gdn_core.ops.kernels.stages import CHUNK, Gradients, Prepared, Scanned, stored_dtypes
 from gdn_core.ops.kernels.windows import Window
 
@@ -294,7 +295,7 @@ def chunk_gradients(
     if differentiates_on_hopper(K, V, q, k, e, do, dv):
         from gdn_core.ops.kernels.hopper.gradients import launch
 
-        launch(q, k, e, do, dv, x, h, dh, written, window=window, processors=chip_of(k.device).processors)
+        launch(q, k, e, do, dv, x, h, dh, written, window=window, processors=chip_of(device_of(k)).processors)
         return
     tiles = tiles_of(CONFIGS, K, V, k)
     dqk = torch.empty(window.places, H, CHUNK, CHUNK, dtype=k.dtype, device=k.device)
@@ -305,9 +306,9 @@ def chunk_gradients(
     }  # fmt: skip
     dq, dk, dg, dbeta = written
     grid = (window.places * H, triton.cdiv(K, options["BK"]))
-    chunk_query_gradients_kernel[grid](
+    launcher(chunk_query_gradients_kernel, grid)(
         q, k, e, do, x.gates, h, dq, dqk, dg, dbeta, window.spans, x.scale, H, HV, **options
     )  # fmt: skip
-    chunk_key_gradients_kernel[grid](
+    launcher(chunk_key_gradients_kernel, grid)(
         q, k, e, dv, x.gates, h, dh, dqk, dk, dg, dbeta, window.spans, H, HV, **options
     )  # fmt: skip

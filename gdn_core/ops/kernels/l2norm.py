@@ -8,6 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from gdn_core.ops.kernels.arithmetic import EPSILON
+from gdn_core.ops.kernels.launches import launcher
 
 
 @triton.jit(do_not_specialize=["rows"])
@@ -47,7 +48,7 @@ def l2norm(x: Tensor) -> Tensor:
     K = x.shape[-1]
     BK, rows = triton.next_power_of_2(K), x.numel() // K
     BR = max(1, 4096 // BK)
-    l2norm_kernel[(triton.cdiv(rows, BR),)](x, y, rows, K=K, BK=BK, BR=BR, EPSILON=EPSILON, num_warps=4)
+    launcher(l2norm_kernel, (triton.cdiv(rows, BR),))(x, y, rows, K=K, BK=BK, BR=BR, EPSILON=EPSILON, num_warps=4)
     return y
 
 
@@ -57,5 +58,7 @@ def l2norm_backward(x: Tensor, dy: Tensor) -> Tensor:
     K = x.shape[-1]
     BK, rows = triton.next_power_of_2(K), x.numel() // K
     BR = max(1, 4096 // BK)
-    l2norm_backward_kernel[(triton.cdiv(rows, BR),)](x, dy, dx, rows, K=K, BK=BK, BR=BR, EPSILON=EPSILON, num_warps=4)
+    launcher(l2norm_backward_kernel, (triton.cdiv(rows, BR),))(
+        x, dy, dx, rows, K=K, BK=BK, BR=BR, EPSILON=EPSILON, num_warps=4
+    )
     return dx

@@ -25,6 +25,7 @@ from triton.language.extra.cuda import gdc_launch_dependents
 from gdn_core.ops.kernels.arithmetic import finite, sum_dtype
 from gdn_core.ops.kernels.blocks import Blocks, made_once
 from gdn_core.ops.kernels.chip import chip_of, most_registers
+from gdn_core.ops.kernels.launches import device_of, launcher
 from gdn_core.ops.kernels.stages import CHUNK, Gradients, Prepared
 
 NO_LIMIT = tl.constexpr(2**31 - 1)
@@ -147,11 +148,12 @@ def limits_of(k: Tensor, v: Tensor, prepared: Prepared, ends: Tensor, *, segment
     (H, K), (HV, V) = k.shape[-2:], v.shape[-2:]
     x = prepared
     limits = torch.empty(segments.count, HV, dtype=torch.int32, device=k.device)
-    chunk_limits_kernel[(segments.count * HV,)](
+    launcher(chunk_limits_kernel, (segments.count * HV,))(
         k, v, x.gates, x.T, ends, limits, x.cu_seqlens, x.chunks.offsets, segments.offsets, segments.owner,
         x.cu_seqlens.shape[0] - 1, H, HV, segments.size // CHUNK,
         K=K, V=V, BK=triton.next_power_of_2(K), BV=triton.next_power_of_2(V), C=CHUNK, DECAY=x.decay, ERASE=x.erase,
-        DENSE=x.Aqk is not None, PDL=chip_of(k.device).capability >= 90, num_warps=8, maxnreg=most_registers(8),
+        DENSE=x.Aqk is not None,
+        PDL=chip_of(device_of(k)).capability >= 90, num_warps=8, maxnreg=most_registers(8),
     )  # fmt: skip
     return limits
 
@@ -195,7 +197,7 @@ def poison(written: Gradients, limits: Tensor, cu_seqlens: Tensor, *, segments: 
     dq, dk, dg, dbeta = written
     H, K = dk.shape[-2:]
     gate = dg if dg is not None else dbeta
-    chunk_poison_kernel[(limits.numel(),)](
+    launcher(chunk_poison_kernel, (limits.numel(),))(
         limits, dq, dk, dg, dbeta, cu_seqlens, segments.offsets, segments.owner,
         H, limits.shape[1], segments.size // CHUNK,
         K=K, BK=triton.next_power_of_2(K), NK=1 if gate is None else gate.shape[-1], C=CHUNK,

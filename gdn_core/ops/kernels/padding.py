@@ -6,6 +6,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from gdn_core.ops.kernels.launches import device_of, launcher
+
 BLOCK = 1024  # numbers a program clears at a time
 PROGRAMS = 128
 
@@ -31,7 +33,7 @@ def clear_padding(cu_seqlens: Tensor, *tensors: Tensor | None) -> None:
     given = [x for x in tensors if x is not None]
     T = given[0].shape[1]
     widths = tuple(x[0, 0].numel() for x in given)
-    programs = 1 if given[0].device.type == "cpu" else PROGRAMS
-    clear_padding_kernel[(programs,)](
+    programs = 1 if device_of(given[0]).type == "cpu" else PROGRAMS
+    launcher(clear_padding_kernel, (programs,))(
         tuple(given), widths, cu_seqlens, cu_seqlens.shape[0] - 1, T, BLOCK=BLOCK
     )  # fmt: skip

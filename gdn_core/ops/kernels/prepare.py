@@ -12,6 +12,7 @@ from torch import Tensor
 from gdn_core.ops.kernels.arithmetic import dot, least_log, operand_dtype, sum_dtype
 from gdn_core.ops.kernels.blocks import Blocks
 from gdn_core.ops.kernels.chip import chip_of, fits_hopper, most_registers, of_capability, sliced
+from gdn_core.ops.kernels.launches import device_of, launcher
 from gdn_core.ops.kernels.stages import CHUNK, Prepared, stored_dtypes
 
 
@@ -234,7 +235,7 @@ def chunk_prepare(
         with_Aqk: compute ``Prepared.Aqk``; the portable kernel always does.
     """
     H, K = q.shape[-2:]
-    chip, hopper = chip_of(q.device), fits_hopper(K, q, k)
+    chip, hopper = chip_of(device_of(q)), fits_hopper(K, q, k)
     decay, erase, with_Aqk = g is not None, beta is not None, with_Aqk or not hopper
     of_gates, of_T = stored_dtypes(q.dtype)
     gates = torch.empty(chunks.count, HV, 4, CHUNK, dtype=of_gates, device=q.device)
@@ -248,7 +249,7 @@ def chunk_prepare(
         launch(q, k, g, beta, prepared, processors=chip.processors)
         return prepared
     config = of_capability(CONFIGS, chip.capability)["float32" if q.dtype is torch.float32 else "narrow"]
-    chunk_prepare_kernel[(chunks.count * HV,)](
+    launcher(chunk_prepare_kernel, (chunks.count * HV,))(
         q, k, g, beta, gates, T, Aqk, chunks.spans, scale, H, HV,
         K=K, BK=min(max(16, triton.next_power_of_2(K)), config.BK), C=CHUNK, DECAY=decay, ERASE=erase, SLICED=sliced(k),
         num_warps=config.num_warps, num_stages=1, maxnreg=most_registers(config.num_warps),

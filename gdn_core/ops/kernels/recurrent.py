@@ -8,6 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from gdn_core.ops.kernels.arithmetic import EPSILON
+from gdn_core.ops.kernels.launches import launcher
 from gdn_core.ops.kernels.padding import clear_padding
 
 
@@ -107,7 +108,7 @@ def recurrent(
 
     BK = triton.next_power_of_2(K)
     BV = min(triton.next_power_of_2(V), max(1, 4096 // BK))  # 16 KB of memory a program, 32 numbers a thread
-    recurrent_kernel[(triton.cdiv(V, BV) * N * HV,)](
+    launcher(recurrent_kernel, (triton.cdiv(V, BV) * N * HV,))(
         q, k, v, g, beta, initial_state, o, ends, cu_seqlens, scale, T, H, HV,
         *strides(initial_state), *strides(ends),
         K=K, V=V, BK=BK, BV=BV, EPSILON=EPSILON, DECAY=g is not None, ERASE=beta is not None,

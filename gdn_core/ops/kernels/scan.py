@@ -19,6 +19,7 @@ from gdn_core.ops.kernels.chip import (
     scans_on_hopper,
     sliced,
 )
+from gdn_core.ops.kernels.launches import device_of, launcher
 from gdn_core.ops.kernels.limits import NO_LIMIT, limits_of, no_limits
 from gdn_core.ops.kernels.stages import CHUNK, Prepared
 
@@ -174,7 +175,7 @@ def _launch(
     maps = o is None
     H, K = k.shape[-2:]
     HV, V = v.shape[-2:]
-    x, chip = prepared, chip_of(k.device)
+    x, chip = prepared, chip_of(device_of(k))
     if scans_on_hopper(K, V, q, k, v):
         from gdn_core.ops.kernels.hopper.scan import launch
 
@@ -188,7 +189,7 @@ def _launch(
     row_blocks = NV + triton.cdiv(BK, tiles.BV) if maps else NV
 
     def scan(limits: Tensor) -> None:
-        chunk_scan_kernel[(row_blocks * segments.count * HV,)](
+        launcher(chunk_scan_kernel, (row_blocks * segments.count * HV,))(
             q, k, v, x.gates, x.T, x.Aqk, state, o, ends, limits,
             x.cu_seqlens, x.chunks.offsets, segments.offsets, segments.owner, x.scale,
             x.cu_seqlens.shape[0] - 1, H, HV, segments.size // CHUNK, *strides,
@@ -197,7 +198,7 @@ def _launch(
             num_warps=tiles.num_warps, num_stages=tiles.num_stages, maxnreg=most_registers(tiles.num_warps),
         )  # fmt: skip
 
-    limits = no_limits(segments.count, HV, k.device)
+    limits = no_limits(segments.count, HV, device_of(k))
     scan(limits)
     if not maps:
         limits = limits_of(k, v, x, ends, segments=segments)

@@ -20,6 +20,7 @@ from gdn_core.ops.kernels.chip import (
     sliced,
     tiles_of,
 )
+from gdn_core.ops.kernels.launches import launcher
 from gdn_core.ops.kernels.stages import CHUNK, Prepared, Scanned
 from gdn_core.ops.kernels.windows import Window
 
@@ -246,7 +247,7 @@ def chunk_scans_kernel(
                 qk_row, qk_column, vo_row, vo_column, i_v, scale,
                 K, V, BK, BV, C, DECAY, ERASE, WRITE, TMA, not TMA, SLICED,
             )  # fmt: skip
-        p_end = dh_kept + (i_l * HV + i_hv) * (V * K) + o_v[:, None] * K + o_k[None, :]
+        p_end = dh_kept + (i_s.to(tl.int64) * HV + i_hv) * (V * K) + o_v[:, None] * K + o_k[None, :]
         tl.store(p_end, b_S, mask=m_S)
     elif WRITE:
         if STATE:
@@ -288,6 +289,14 @@ def rows_of(x: Tensor | None, channels: int, tile: tuple[int, int]) -> TensorDes
     return TensorDescriptor(x, [x.numel() // channels, channels], [channels, 1], list(tile))
 
 
+def room(q: Tensor, v: Tensor, *, erase: bool, window: Window) -> Scanned:
+    """Allocate what the scans of a window write; without ``erase`` the errors are the values."""
+    (K,), (HV, V) = q.shape[-1:], v.shape[-2:]
+    h = torch.empty(window.places, HV, V, K, dtype=q.dtype, device=q.device)
+    e = torch.empty(window.places, CHUNK, HV, V, dtype=v.dtype, device=v.device) if erase else v
+    return Scanned(e, h, torch.empty_like(h))
+
+
 def scans(
     q: Tensor,
     k: Tensor,
@@ -297,11 +306,13 @@ def scans(
     state: Tensor | None,
     dstate: Tensor | None,
     dv: Tensor,
+    scanned: Scanned,
+    dh_kept: Tensor,
     *,
     limits: Tensor,
     segments: Blocks,
     window: Window,
-) -> Scanned:
+) -> None:
     """Scan each segment of a window forwards from the memory before it, and backwards from the gradient after it.
 
     Args:
@@ -313,16 +324,14 @@ def scans(
         state: memory before each segment of the window, [segment, HV, K, V] float32 with any strides; None for zero.
         dstate: gradient of the memory after each, likewise.
         dv: where the gradient of the values goes, [..., HV, V], contiguous.
+        scanned: where the results go that the gradients need.
+        dh_kept: where the gradient of the memory before each segment goes, [segment, HV, V, K] float32, of all windows.
         limits: the limits of segments, from ``limits_of``; nothing is written behind them.
         segments: the sequences cut into segments of whole chunks.
         window: the segments to scan.
     """
-    HV, V = v.shape[-2:]
-    h = torch.empty(window.places, HV, V, k.shape[-1], dtype=k.dtype, device=k.device)
-    dh = torch.empty_like(h)
-    e = torch.empty(window.places, CHUNK, HV, V, dtype=v.dtype, device=v.device) if prepared.erase else v
-    dh_kept = _launch(q, k, v, do, prepared, state, dstate, segments, window, (e, dv, h, dh, limits))
-    return Scanned(e, h, dh, dh_kept)
+    e, h, dh = scanned
+    _launch(q, k, v, do, prepared, state, dstate, segments, window, dh_kept, (e, dv, h, dh, limits))
 
 
 def scan_added_gradients(
@@ -335,7 +344,14 @@ def scan_added_gradients(
     Returns:
         [segment, HV, V, K] float32.
     """
-    return _launch(q, k, None, do, prepared, None, None, segments, window, None)
+    added = kept(q, do, segments)
+    _launch(q, k, None, do, prepared, None, None, segments, window, added, None)
+    return added
+
+
+def kept(q: Tensor, v: Tensor, segments: Blocks) -> Tensor:
+    """Allocate a memory, or the gradient of one, for each segment: [segment, HV, V, K] float32."""
+    return torch.empty(segments.count, *v.shape[-2:], q.shape[-1], dtype=torch.float32, device=q.device)
 
 
 def _launch(
@@ -348,17 +364,18 @@ def _launch(
     dstate: Tensor | None,
     segments: Blocks,
     window: Window,
+    dh_kept: Tensor,
     written: tuple[Tensor, Tensor, Tensor, Tensor, Tensor] | None,
-) -> Tensor:
+) -> None:
     H, K = k.shape[-2:]
     HV, V = do.shape[-2:]
     x = prepared
     if scans_on_hopper(K, V, *(each for each in (q, k, v, do) if each is not None)):
         from gdn_core.ops.kernels.hopper.scan_backward import launch
 
-        return launch(q, k, v, do, x, state, dstate, segments, window, written)
+        launch(q, k, v, do, x, state, dstate, segments, window, dh_kept, written)
+        return
     tiles = tiles_of(CONFIGS, K, V, k)
-    dh_kept = torch.empty(window.count, HV, V, K, dtype=torch.float32, device=k.device)
     BK, BV = max(32, triton.next_power_of_2(K)), tiles.BV  # 32: as in the gradients
     e, dv, h, dh, limits = written or (None, None, None, None, None)
     of_keys: list[Any] = [q, None, k, None]
@@ -375,7 +392,7 @@ def _launch(
         memories = [rows_of(each, K, (BV, K)) for each in memories]
     strides = [each.stride() if each is not None else (0, 0, 0, 0) for each in (state, dstate)]
     parts = triton.cdiv(V, BV) * (1 if written is None else 2)
-    chunk_scans_kernel[(parts * window.count * HV,)](
+    launcher(chunk_scans_kernel, (parts * window.count * HV,))(
         *of_keys, *of_values, x.gates, *blocks, state, dstate, *of_errors, *memories, dh_kept, limits,
         x.cu_seqlens, x.chunks.offsets, segments.offsets, segments.owner, x.scale,
         x.cu_seqlens.shape[0] - 1, H, HV, segments.size // CHUNK, window.first, window.step, int(window.dense),
@@ -384,4 +401,3 @@ def _launch(
         STATE=state is not None, DSTATE=dstate is not None, WRITE=written is not None, TMA=tma, SLICED=sliced(k),
         num_warps=tiles.num_warps, num_stages=tiles.num_stages, maxnreg=most_registers(tiles.num_warps),
     )  # fmt: skip
-    return dh_kept

@@ -60,13 +60,11 @@ class Scanned(NamedTuple):
         e: the errors before their gate, [place, C, HV, V]; where nothing is erased, the values [..., HV, V].
         h: chunk state, the memory before the chunk at each place, [place, HV, V, K] in the dtype of k.
         dh: gradient of the memory after the chunk at each place, likewise.
-        dh_kept: gradient of the memory before each segment of the window, [segment, HV, V, K] float32.
     """
 
     e: Tensor
     h: Tensor
     dh: Tensor
-    dh_kept: Tensor
 
 
 class Gradients(NamedTuple):

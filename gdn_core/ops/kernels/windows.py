@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -19,8 +20,8 @@ class Window:
         first: first segment.
         step: distance from one segment to the next.
         count: the number of segments.
-        dense: the window holds all segments, and a chunk's place is its number. Otherwise each segment has as many
-            places as the longest has chunks.
+        dense: a chunk's place is its number in all sequences. Otherwise each segment has as many places as the longest
+            has chunks.
         spans: the first token of the chunk at each place and the one past its last, int64 [place, 2]; both 0 where
             there is none.
     """
@@ -36,11 +37,21 @@ class Window:
         """Count the places."""
         return self.spans.shape[0]
 
+    @overload
+    def of(self, table: Tensor) -> Tensor: ...
+
+    @overload
+    def of(self, table: None) -> None: ...
+
     def of(self, table: Tensor | None) -> Tensor | None:
         """Return the entries of a table [segment, ...] for this window's segments."""
         if table is None:
             return None
         return table[self.first : self.first + (self.count - 1) * self.step + 1 : self.step]
+
+    def after(self, table: Tensor) -> Tensor:
+        """Return the entries of a table for the segments behind this window's."""
+        return replace(self, first=self.first + 1).of(table)
 
 
 def everything(chunks: Blocks, segments: Blocks) -> Window:

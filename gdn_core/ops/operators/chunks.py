@@ -14,17 +14,6 @@ from gdn_core.ops.torch import differentiable, sequences
 Tensor = torch.Tensor
 
 
-def _segment_length(v: Tensor, cu_seqlens: Tensor | None) -> int:
-    """Choose the chunks in a segment; forward pass, backward pass and fake shapes must agree on it."""
-    from gdn_core.ops.kernels.chip import chip_of
-    from gdn_core.ops.kernels.chunk import segment_length
-
-    B, T, HV, V = v.shape
-    return segment_length(
-        sequences=varlen.count(cu_seqlens, B), total=B * T, heads=HV, V=V, processors=chip_of(v.device).processors
-    )
-
-
 @torch.library.custom_op(
     "gdn_core::chunk",
     mutates_args=(),
@@ -73,19 +62,15 @@ def chunk(
             o, S = sequences.forward(q, k, v, g, beta, state, cu_seqlens, scale=scale, kept=room)
         S = S.transpose(-1, -2).contiguous() if state_v_first else S
         return o, S if output_final_state else S.new_empty(0), list(room or ())
-    from gdn_core.ops.kernels import chunk as kernels
+    from gdn_core.ops.kernels import planned
 
     q, k, v, g, beta = running.contiguous(q, k, v, g, beta)
     with running.launching(backend, q):
-        o, ends, saved = kernels.forward(
-            q, k, v, g, beta, scale=scale, initial_state=initial_state, state_v_first=state_v_first,
-            cu_seqlens=cu_seqlens, output_final_state=output_final_state, save_for_backward=keep,
-            length=_segment_length(v, cu_seqlens),
-        )  # fmt: skip
-    kept: list[Tensor] = []
-    if saved is not None:
-        kept = [x.contiguous() for x in (saved.limits, saved.h_kept, saved.maps) if x is not None]
-    return o, q.new_empty(0, dtype=torch.float32) if ends is None else ends, kept
+        o, ends, kept = planned.forward(
+            q, k, v, g, beta, initial_state, cu_seqlens, scale, state_v_first, output_final_state, keep
+        )
+    empty = q.new_empty(0, dtype=torch.float32) if ends is None else ends
+    return o, empty, [x.contiguous() for x in kept]
 
 
 @chunk.register_fake
@@ -112,9 +97,10 @@ def _(
         return o, S, list(sequences.room(v, K, cu_seqlens, erase=beta is not None))
     from gdn_core.ops.kernels.chip import chip_of
     from gdn_core.ops.kernels.chunk import keeps_maps
+    from gdn_core.ops.kernels.planned import segment_length
     from gdn_core.ops.kernels.stages import CHUNK
 
-    size = CHUNK * _segment_length(v, cu_seqlens)
+    size = CHUNK * segment_length(v, cu_seqlens)
     segments = (B if cu_seqlens is None else 1) * varlen.most_blocks(T, size, cu_seqlens)
     limits = q.new_empty(segments, HV, dtype=torch.int32)
     if segments <= varlen.count(cu_seqlens, B):
@@ -175,17 +161,14 @@ def chunk_backward(
         if initial_state is not None:
             gradients.append(dstate.transpose(-1, -2).contiguous() if state_v_first else dstate)
         return [x for x in gradients if x is not None]
-    from gdn_core.ops.kernels import chunk as kernels
+    from gdn_core.ops.kernels import planned
 
     q, k, v, g, beta, do = running.contiguous(q, k, v, g, beta, do)
-    limits, *rest = kept
-    h_kept, maps = (*rest, None, None)[:2]
-    saved = kernels.Saved(
-        q, k, v, g, beta, initial_state, h_kept, maps, cu_seqlens, limits, scale, state_v_first,
-        _segment_length(v, cu_seqlens),
-    )  # fmt: skip
     with running.launching(backend, q):
-        return [x for x in kernels.backward(saved, do, dfinal_state) if x is not None]
+        found = planned.backward(
+            do, dfinal_state, q, k, v, g, beta, initial_state, cu_seqlens, kept, scale, state_v_first
+        )
+    return [x for x in found if x is not None]
 
 
 @chunk_backward.register_fake

@@ -53,14 +53,13 @@ def recurrent(
     arrays = {"q": q, "k": k, "v": v, "g": g, "beta": beta, "initial_state": initial_state}
     running.look(arrays, cu_seqlens, q.shape[1])
     if backend != "torch":
-        from gdn_core.ops.kernels import recurrent as kernels
+        from gdn_core.ops.kernels import planned
 
         q, k, v, g, beta = running.contiguous(q, k, v, g, beta)
         with running.launching(backend, q):
-            o, ends = kernels.recurrent(
-                q, k, v, g, beta, scale=scale, initial_state=initial_state, state_v_first=state_v_first,
-                cu_seqlens=cu_seqlens, output_final_state=output_final_state, normalise=normalise,
-            )  # fmt: skip
+            o, ends = planned.step(
+                q, k, v, g, beta, initial_state, cu_seqlens, scale, state_v_first, output_final_state, normalise
+            )
         return o, q.new_empty(0, dtype=torch.float32) if ends is None else ends
     with running.outside_autocast(v):
         if normalise:

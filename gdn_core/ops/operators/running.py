@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -20,6 +20,11 @@ DEBUG = "GDN_CORE_DEBUG"  # set to 1 to check every number of every call, on eve
 _one_at_a_time = threading.Lock()  # Triton's interpreter is not thread-safe
 
 
+def debugging() -> bool:
+    """Tell whether every number of every call is to be checked."""
+    return os.environ.get(DEBUG) == "1"
+
+
 def look(arrays: Mapping[str, Tensor | None], cu_seqlens: Tensor | None, T: int) -> None:
     """Check values: log decays and ``cu_seqlens`` on the CPU; with ``GDN_CORE_DEBUG=1`` every array on every device.
 
@@ -28,7 +33,7 @@ def look(arrays: Mapping[str, Tensor | None], cu_seqlens: Tensor | None, T: int)
     Raises:
         ValueError: at the first number that is out of range.
     """
-    debug = os.environ.get(DEBUG) == "1"
+    debug = debugging()
     g, beta = arrays["g"], arrays["beta"]
     if debug:
         for name, x in arrays.items():
@@ -54,12 +59,13 @@ def outside_autocast(x: Tensor) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
-@contextmanager
-def launching(backend: str, x: Tensor) -> Iterator[None]:
+def launching(backend: str, x: Tensor) -> AbstractContextManager[Any]:
     """Launch kernels on the device of x, and in the interpreter one at a time."""
-    device = torch.cuda.device(x.device) if x.device.type == "cuda" else nullcontext()
-    with _one_at_a_time if backend == "interpreter" else nullcontext(), device:
-        yield
+    if backend == "interpreter":
+        return _one_at_a_time
+    if x.device.type != "cuda" or x.device.index == torch.cuda.current_device():
+        return nullcontext()
+    return torch.cuda.device(x.device)
 
 
 def contiguous(*tensors: Tensor | None) -> list[Any]:

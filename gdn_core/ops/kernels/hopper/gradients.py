@@ -15,6 +15,7 @@ from triton.experimental.gluon.language.nvidia.hopper import (
 from triton.language.extra.cuda import gdc_wait
 
 from gdn_core.ops.kernels.hopper.tiles import TILES, barrier, clear_rows, rows_of
+from gdn_core.ops.kernels.launches import launcher
 from gdn_core.ops.kernels.stages import CHUNK, Gradients, Prepared
 from gdn_core.ops.kernels.windows import Window
 
@@ -300,7 +301,8 @@ def launch(
     HV, V = do.shape[-2:]
     x, units = prepared, window.places * H
     values = [rows_of(each, HV * V, (CHUNK, V)) for each in (e, do, dv)]
-    chunk_gradients_hopper_kernel[(min(units, processors),)](  # programs stay on their multiprocessors, one each
+    grid = (min(units, processors),)  # programs stay on their multiprocessors, one each
+    launcher(chunk_gradients_hopper_kernel, grid)(
         rows_of(q, H * K, (CHUNK, K)), rows_of(k, H * K, (CHUNK, K)), *values, x.gates,
         rows_of(h, K, (V, K)), rows_of(dh, K, (V, K)), *written, window.spans, x.scale,
         H, HV, units, K=K, V=V, DECAY=x.decay, ERASE=x.erase, num_warps=8, launch_pdl=True,

@@ -24,6 +24,7 @@ from triton.language.extra.cuda import gdc_launch_dependents
 from gdn_core.ops.kernels.arithmetic import least_log
 from gdn_core.ops.kernels.hopper.arithmetic import exp2, halves, narrow
 from gdn_core.ops.kernels.hopper.tiles import HALF_TILES, barrier, clear_rows, lower_rows_of, rows_of
+from gdn_core.ops.kernels.launches import launcher
 from gdn_core.ops.kernels.stages import CHUNK, Prepared
 
 
@@ -366,7 +367,7 @@ def launch(q: Tensor, k: Tensor, g: Tensor | None, beta: Tensor | None, prepared
     group = heads_at_once(x.chunks.count, H, HV, programs)
     units = x.chunks.count * HV // group
     parts, whole = ((None, None), rows_of(x.T, CHUNK, square)) if with_Aqk else (lower_rows_of(x.T), None)
-    chunk_prepare_hopper_kernel[(min(units, programs),)](
+    launcher(chunk_prepare_hopper_kernel, (min(units, programs),))(
         rows_of(q, H * K, (CHUNK, K)), rows_of(k, H * K, (CHUNK, K)), g, beta, x.gates, *parts, whole,
         rows_of(x.Aqk, CHUNK, square), x.chunks.spans, x.scale, HV, group, HV // H // group, units,
         K=K, C=CHUNK, DECAY=x.decay, ERASE=x.erase, AQK=with_Aqk, STAGES=config.STAGES,

@@ -24,6 +24,7 @@ from triton.language.extra.cuda import gdc_wait
 from gdn_core.ops.kernels.blocks import Blocks
 from gdn_core.ops.kernels.hopper.arithmetic import exp2, narrow
 from gdn_core.ops.kernels.hopper.tiles import HALF_TILES, clear_rows, gates_of, lower_rows_of, rows_of
+from gdn_core.ops.kernels.launches import device_of, launcher
 from gdn_core.ops.kernels.limits import NO_LIMIT, limits_of, no_limits
 from gdn_core.ops.kernels.stages import CHUNK, Prepared
 
@@ -401,7 +402,7 @@ def launch(
     )  # fmt: skip
 
     def scan(limits: Tensor) -> None:
-        chunk_scan_hopper_kernel[(rows // (64 * tiles.GROUPS) * segments.count * HV,)](
+        launcher(chunk_scan_hopper_kernel, (rows // (64 * tiles.GROUPS) * segments.count * HV,))(
             *tensor_maps, x.gates, state, o, ends, limits,
             x.cu_seqlens, x.chunks.offsets, segments.offsets, segments.owner, x.scale,
             x.cu_seqlens.shape[0] - 1, H, HV, segments.size // CHUNK,
@@ -410,7 +411,7 @@ def launch(
             STATE=state is not None, MAP=o is None, WRITE_O=o is not None, num_warps=4, launch_pdl=True,
         )  # fmt: skip
 
-    limits = no_limits(segments.count, HV, k.device)
+    limits = no_limits(segments.count, HV, device_of(k))
     scan(limits)
     if o is not None:
         limits = limits_of(k, v, x, ends, segments=segments)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
@@ -17,6 +16,7 @@ from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 from gdn_core.ops.kernels.blocks import Blocks
 from gdn_core.ops.kernels.hopper.tiles import barrier, clear_rows, rows_of
+from gdn_core.ops.kernels.launches import launcher
 from gdn_core.ops.kernels.stages import CHUNK, Prepared
 from gdn_core.ops.kernels.windows import Window
 
@@ -239,7 +239,7 @@ def chunk_scans_hopper_kernel(
             K, V, STAGES, True, DECAY, ERASE, WRITE,
         )  # fmt: skip
         if real:
-            p_end = dh_kept + (i_l.to(gl.int64) * HV + i_hv) * (V * K)
+            p_end = dh_kept + (i_s.to(gl.int64) * HV + i_hv) * (V * K)
             gl.store(p_end + o_v[:, None] * K + o_k[None, :], b_S)
     else:
         if WRITE:
@@ -270,8 +270,9 @@ def launch(
     dstate: Tensor | None,
     segments: Blocks,
     window: Window,
+    dh_kept: Tensor,
     written: tuple[Tensor, Tensor, Tensor, Tensor, Tensor] | None,
-) -> Tensor:
+) -> None:
     """Scan the segments of a window as ``scans`` does, where ``scans_on_hopper`` holds.
 
     Args:
@@ -284,19 +285,16 @@ def launch(
         dstate: gradient of the memory after each; None for zero.
         segments: the sequences cut into segments.
         window: the segments to scan.
+        dh_kept: where the gradient of the memory before each segment goes, [segment, HV, V, K] float32.
         written: tensors for e, dv, h and dh, and the limits; None to scan backwards only, without these.
-
-    Returns:
-        The gradient of the memory before each segment of the window, [segment, HV, V, K] float32.
     """
     H, K = k.shape[-2:]
     HV, V = do.shape[-2:]
     x, square = prepared, (CHUNK, CHUNK)
     e, dv, h, dh, limits = written or (None, None, None, None, None)
-    dh_kept = torch.empty(window.count, HV, V, K, dtype=torch.float32, device=k.device)
     strides = [each.stride() if each is not None else (0, 0, 0, 0) for each in (state, dstate)]
     parts = V // 64 * (1 if written is None else 2)
-    chunk_scans_hopper_kernel[(parts * window.count * HV,)](
+    launcher(chunk_scans_hopper_kernel, (parts * window.count * HV,))(
         rows_of(q, H * K, (CHUNK, K)), rows_of(k, H * K, (CHUNK, K)), rows_of(v, HV * V, square),
         rows_of(do, HV * V, square), x.gates, rows_of(x.T, CHUNK, square) if x.erase else None,
         rows_of(x.Aqk, CHUNK, square), state, dstate, rows_of(e, HV * V, square) if x.erase else None,
@@ -306,4 +304,3 @@ def launch(
         K=K, V=V, DECAY=x.decay, ERASE=x.erase, STATE=state is not None, DSTATE=dstate is not None,
         WRITE=written is not None, STAGES=STAGES, num_warps=4, launch_pdl=True,
     )  # fmt: skip
-    return dh_kept
