@@ -473,10 +473,7 @@ def _run(
         interpreting = os.environ.get("TRITON_INTERPRET")
         facts = (form, backend, interpreting, needs_grad, state_v_first, *map(_facts, arrays))
         if facts in _accepted:
-            return _run_directly(
-                form, arrays, scale=scale, final=final, normalise=normalise, state_v_first=state_v_first,
-                needs_grad=needs_grad,
-            )  # fmt: skip
+            return _run_directly(form, arrays, scale, final, normalise, state_v_first, needs_grad)
     optional = {"initial_state": initial_state, "cu_seqlens": cu_seqlens}
     optional = {name: x for name, x in optional.items() if x is not None}
     _check_tensors({"q": q, "k": k, "v": v, **gates, **optional})
@@ -507,6 +504,7 @@ def _run(
     as_given = (q, k, v, *tensors)
     if facts is not None and chosen == "triton" and all(x is y for x, y in zip(arrays, as_given, strict=True)):
         _accept(facts)
+        return _run_directly(form, arrays, scale, final, normalise, state_v_first, needs_grad)
     if normalise and form != "recurrent":
         q, k = (normalised(x) if chosen == "torch" else l2norm(x, chosen) for x in (q, k))
     if transformed:
@@ -535,14 +533,13 @@ def _accept(facts: Any) -> None:
 def _run_directly(
     form: Form,
     arrays: tuple[Any, ...],
-    *,
     scale: float | None,
     final: bool,
     normalise: bool,
     state_v_first: bool,
     needs_grad: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    """Run a call that was accepted before."""
+    """Run a call that was accepted."""
     scale = arrays[0].shape[-1] ** -0.5 if scale is None else float(scale)
     if form == "recurrent" and not needs_grad:
         return direct.recurrent(arrays, scale, state_v_first, final, normalise)

@@ -186,13 +186,14 @@ class Plan:
             if not isinstance(x, Tensor) or x.device.type != "meta":
                 return x
             slot = self._slots.get(_storage(x))
-            if slot is not None:
+            if slot is None:
+                assert work is not None
+                whole = work[self._at[_storage(x)] :][: x.untyped_storage().nbytes()].view(x.dtype)
+                before = whole.storage_offset()
+            else:
                 whole = slots[slot]
                 before = whole.storage_offset() if slot < len(given) else 0
-                return whole.as_strided(x.shape, x.stride(), before + x.storage_offset())
-            assert work is not None
-            start, size = self._at[_storage(x)], x.untyped_storage().nbytes()
-            return work[start : start + size].view(x.dtype).as_strided(x.shape, x.stride(), x.storage_offset())
+            return whole.as_strided(x.shape, x.stride(), before + x.storage_offset())
 
         compiled = []
         for launch in self._launches:

@@ -113,7 +113,7 @@ def chunk(
         needs_grad: whether a gradient is needed of any.
     """
     if needs_grad:
-        found: tuple[Tensor, Tensor | None] = _Chunk.apply(*tensors, scale, state_v_first, final)  # type: ignore[no-untyped-call]
+        found: tuple[Tensor, Tensor | None] = _Chunk.apply(*tensors, scale, state_v_first, final)
         return found
     return _forward(tensors, scale, state_v_first, final, False)[:2]
 
@@ -121,7 +121,7 @@ def chunk(
 def unit(x: Tensor) -> Tensor:
     """Divide rows by their length, as ``rows.l2norm`` does."""
     if torch.is_grad_enabled() and x.requires_grad:
-        found: Tensor = _Unit.apply(x)  # type: ignore[no-untyped-call]
+        found: Tensor = _Unit.apply(x)
         return found
     return _unit(x)
 
