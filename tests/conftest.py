@@ -135,7 +135,8 @@ def new_memory_is_poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
         def making(*args: Any, **options: Any) -> Any:
             made = make(*args, **options)
             if made.device.type == "cpu":
-                made.fill_(float("nan") if made.is_floating_point() else 2**30)
+                wild = 255 if made.dtype is torch.uint8 else 2**30  # 255: bytes of a NaN
+                made.fill_(float("nan") if made.is_floating_point() else wild)
             return made
 
         return making

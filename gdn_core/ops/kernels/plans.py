@@ -175,36 +175,35 @@ class Plan:
     def _launch(self, given: list[Tensor], outputs: list[Tensor | None], work: Tensor | None, scale: float) -> None:
         """Launch by Triton, and keep what it compiled."""
         slots = [*given, *(x for x in outputs if x is not None)]
-
-        def real(x: Any) -> Any:
-            if isinstance(x, Scale):
-                return scale
-            if isinstance(x, tuple):
-                return tuple(real(each) for each in x)
-            if hasattr(x, "block_shape"):
-                return replace(x, base=real(x.base))
-            if not isinstance(x, Tensor) or x.device.type != "meta":
-                return x
-            slot = self._slots.get(_storage(x))
-            if slot is None:
-                assert work is not None
-                whole = work[self._at[_storage(x)] :][: x.untyped_storage().nbytes()].view(x.dtype)
-                before = whole.storage_offset()
-            else:
-                whole = slots[slot]
-                before = whole.storage_offset() if slot < len(given) else 0
-            return whole.as_strided(x.shape, x.stride(), before + x.storage_offset())
-
         compiled = []
         for launch in self._launches:
-            arguments = [real(x) for x in launch.arguments]
-            options = {name: real(x) for name, x in launch.options.items()}
+            arguments = [self._real(x, slots, work, scale) for x in launch.arguments]
+            options = {name: self._real(x, slots, work, scale) for name, x in launch.options.items()}
             compiled.append(launch.kernel[launch.grid](*arguments, **options))
         if self._block is None and not self._unsupported:
             try:
                 self._block = Block([self._compiled(*of) for of in zip(self._launches, compiled, strict=True)])
             except Unsupported:
                 self._unsupported = True
+
+    def _real(self, x: Any, slots: list[Tensor], work: Tensor | None, scale: float) -> Any:
+        """Return an argument with the tensors of this run in the place of those that were recorded."""
+        if isinstance(x, Scale):
+            return scale
+        if isinstance(x, tuple):
+            return tuple(self._real(each, slots, work, scale) for each in x)
+        if hasattr(x, "block_shape"):
+            return replace(x, base=self._real(x.base, slots, work, scale))
+        if not isinstance(x, Tensor) or x.device.type != "meta":
+            return x
+        slot = self._slots.get(_storage(x))
+        if slot is None:
+            assert work is not None
+            whole = work[self._at[_storage(x)] :][: x.untyped_storage().nbytes()].view(x.dtype)
+        else:
+            whole = slots[slot]
+        before = 0 if slot is not None and slot >= len(self._inputs) else whole.storage_offset()
+        return whole.as_strided(x.shape, x.stride(), before + x.storage_offset())
 
     def _compiled(self, launch: Launch, kernel: Any) -> Compiled:
         """Describe a launch by places instead of tensors."""

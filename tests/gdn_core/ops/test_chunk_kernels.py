@@ -231,7 +231,8 @@ def test_nothing_that_another_sequence_holds_is_seen(dtype: torch.dtype) -> None
 @pytest.mark.parametrize("K", [20, 200])
 def test_maps_compose_segment_after_segment(K: int, reverse: bool) -> None:
     torch.manual_seed(K)
-    segments = blocks.cut(torch.tensor([0, 3 * 64, 4 * 64], dtype=torch.int32, device=DEVICE), total=256, size=64, size_2=64)[0]
+    bounds = torch.tensor([0, 3 * 64, 4 * 64], dtype=torch.int32, device=DEVICE)
+    segments, _ = blocks.cut(bounds, total=256, size=64, size_2=64)
     count, HV, V = segments.count, 2, 5
     maps = torch.randn(count, HV, K, K, device=DEVICE) / K**0.5
     added, state = torch.randn(count, HV, V, K, device=DEVICE), torch.randn(2, HV, K, V, device=DEVICE)
