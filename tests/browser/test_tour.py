@@ -121,8 +121,15 @@ def recency_weight(page: Page) -> tuple[float, float]:
     return float(said.split("Mamba-2 ")[1].split(" ")[0]), 0.8**11
 
 
+def ode_euler(page: Page) -> tuple[float, float]:
+    """Read Euler's state at time 3 after six steps of 0.5: each halves the distance to 1."""
+    reel = visit(page, starting("ode", "sampled"))
+    reel.evaluate("reel => reel.seek(5)")
+    return float(reel.locator(".said").inner_text().split("Euler ")[1].split(",")[0]), 1 - 0.5**6
+
+
 #: One number of each lesson, as the page says it and by another way.
-NUMBERS = {"collision": collision_first, "recency": recency_weight}
+NUMBERS = {"collision": collision_first, "recency": recency_weight, "ode": ode_euler}
 
 
 @pytest.mark.parametrize("lesson", dict(PATH))

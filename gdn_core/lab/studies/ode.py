@@ -1,0 +1,117 @@
+"""An equation h' = A h + B u, its input held over steps: how far each discretisation is from the solution."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from gdn_core import Discretisation, reference, ssm
+
+END = 6.0
+STEPS = np.round(3 / np.array([24, 16, 12, 10, 8, 6, 5, 4, 3, 2, 1]), 12)  # each divides the time of the held input
+HALVINGS = 2.0 ** -np.arange(10)
+STAIRS = np.array([1.0, -0.5, 0.75, -1.0])  # an input held for 1 each
+
+
+def phi1(z: complex) -> complex:
+    """Return (exp(z) - 1) / z for a complex number that is not 0."""
+    return np.expm1(z) / z
+
+
+METHODS = (partial(ssm.zoh, phi1=phi1), ssm.bilinear, ssm.euler, ssm.mamba)
+
+
+def run(decay: complex, inputs: np.ndarray, start: complex = 0.0) -> np.ndarray:
+    """Return the states after each input of h_t = decay h_{t-1} + input_t, the first one before them."""
+    h = np.array([start] + [0.0] * len(inputs), dtype=complex)
+    for t, x in enumerate(inputs):
+        h[t + 1] = decay * h[t] + x
+    return h
+
+
+def sampled(rate: float, gain: float) -> dict[str, np.ndarray]:
+    """Hold the input 1 until time 3, and 0 from then on; A = -rate and B = gain.
+
+    Returns:
+        step [N]; time [P]; exact [P]; states [N, P, M] of each method, straight between its samples; and at_three
+        [N, M], its state at time 3.
+    """
+    time = np.linspace(0, END, 241)
+    exact = gain / rate * (np.exp(-rate * np.maximum(time - 3, 0)) - np.exp(-rate * time))
+    states = np.zeros((len(STEPS), len(time), len(METHODS)))
+    at_three = np.zeros((len(STEPS), len(METHODS)))
+    for n, step in enumerate(STEPS):
+        samples = np.arange(round(END / step) + 1) * step
+        u = (samples[1:] < 3 + step / 2).astype(float)
+        for m, method in enumerate(METHODS):
+            decay, factor = method(-rate, step)
+            h = run(decay, factor * gain * u).real
+            states[n, :, m], at_three[n, m] = np.interp(time, samples, h), h[round(3 / step)]
+    return {"step": STEPS, "time": time, "exact": exact, "states": states, "at_three": at_three}
+
+
+def errors(moves: str, rate: float) -> dict[str, np.ndarray]:
+    """Measure errors at time 4 while the step is halved; the input is "held" for 1 at a time, or "moving" as sin t.
+
+    Returns:
+        step [N]; error [N, M] of each method; and trapezoid [N], of Mamba-3's rule with weight 1/2, which takes the
+        mean of the inputs at both ends of a step. It is meant for an input that moves, and is NaN under one held.
+    """
+    error, trapezoid = np.zeros((len(HALVINGS), len(METHODS))), np.full(len(HALVINGS), np.nan)
+    for n, step in enumerate(HALVINGS):
+        ends = np.arange(1, round(4 / step) + 1) * step
+        u = np.sin(ends) if moves == "moving" else STAIRS[np.ceil(ends).astype(int) - 1]
+        if moves == "moving":
+            true = (rate * np.sin(4) - np.cos(4) + np.exp(-4 * rate)) / (rate**2 + 1)
+            decay, before, now = ssm.exponential_trapezoidal(-rate, step, 0.5)
+            trapezoid[n] = abs(run(decay, before * np.sin(ends - step) + now * u)[-1] - true)
+        else:
+            true = STAIRS @ (np.exp(-rate * np.arange(3, -1, -1)) - np.exp(-rate * np.arange(4, 0, -1))) / rate
+        for m, method in enumerate(METHODS):
+            decay, factor = method(-rate, step)
+            error[n, m] = abs(run(decay, factor * u)[-1] - true)
+    return {"step": HALVINGS, "error": error, "trapezoid": trapezoid}
+
+
+def turning(rate: float, turn: float) -> dict[str, np.ndarray]:
+    """Leave a state of 1 alone until time 6; A = -rate + i turn, so that it shrinks and turns.
+
+    Returns:
+        step [N]; exact [P, 2], real and imaginary part over time; paths [N, P, 3, 2] of zero-order hold, the bilinear
+        rule and Euler, a point a step; modulus [N, 3] and angle [N, 3], in degrees, of what a step multiplies by; and
+        edge, the step from which Euler's state grows.
+    """
+    A, steps = complex(-rate, turn), np.linspace(0.1, 4, 40)
+    exact = np.exp(A * np.linspace(0, END, 121))
+    decay = np.array([[method(A, step)[0] for method in METHODS[:3]] for step in steps])
+    count = np.minimum(np.arange(61), (END / steps + 1e-9).astype(int)[:, None])  # steps taken: a path ends at time 6
+    paths = decay[:, None] ** count[..., None]
+    angle = np.degrees(np.angle(decay))
+    angle[:, 0] = np.degrees(steps * turn)  # which may be more than half a turn
+    plane = {name: np.stack([h.real, h.imag], axis=-1) for name, h in (("exact", exact), ("paths", paths))}
+    return {"step": steps, **plane, "modulus": np.abs(decay), "angle": angle, "edge": np.array(2 * rate / abs(A) ** 2)}
+
+
+def as_memory(method: str, delta: float) -> dict[str, np.ndarray]:
+    """Run twelve equations, for 3 inputs and 4 rates, as tokens of a memory, and solve each of them by itself.
+
+    Returns:
+        tokens [T]; memory [T, 3, 4] of the rule; solution [T, 3, 4]; and difference [T], the largest entry.
+    """
+    rng = np.random.default_rng(0)
+    T, V, K = 16, 3, 4
+    u, B, C = (rng.uniform(-1, 1, (T, size)) for size in (V, K, K))
+    A = -np.arange(1.0, K + 1)[None]
+    x = ssm.tokens(u, np.full((T, 1), delta), A, B, C, method=Discretisation(method))
+    S = h = np.zeros((V, K))
+    memory, solution = [], []
+    for t in range(T):
+        S, _ = reference.recurrent(S, x[t : t + 1])
+        rest = -np.outer(u[t], B[t]) / A  # where the state would come to rest
+        h = rest + np.exp(A * delta) * (h - rest)
+        memory.append(S)
+        solution.append(h)
+    difference = np.abs(np.array(memory) - solution).max(axis=(1, 2))
+    found = {"memory": np.array(memory), "solution": np.array(solution), "difference": difference}
+    return {"tokens": np.arange(1, T + 1)} | found
