@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from app.lessons import collision, ode, recency
+from app.lessons import collision, ode, one_equation, recency
 from app.lessons.frame import Lesson, Step
 
 #: By their slugs. A lesson that is not written is not listed.
-LESSONS: dict[str, Lesson] = {lesson.slug: lesson for lesson in (collision.LESSON, recency.LESSON, ode.LESSON)}
+LESSONS: dict[str, Lesson] = {
+    lesson.slug: lesson
+    for lesson in (
+        collision.LESSON,
+        recency.LESSON,
+        ode.LESSON,
+        one_equation.LESSON,
+    )
+}
 
 
 def showing(claim: str) -> list[tuple[Lesson, Step]]:

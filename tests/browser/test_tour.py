@@ -128,8 +128,20 @@ def ode_euler(page: Page) -> tuple[float, float]:
     return float(reel.locator(".said").inner_text().split("Euler ")[1].split(",")[0]), 1 - 0.5**6
 
 
+def one_equation_longhorn(page: Page) -> tuple[float, float]:
+    """Read the share that Longhorn removes at z = 1.5, in per cent."""
+    reel = visit(page, starting("one-equation", "four"))
+    reel.evaluate("reel => reel.seek(15)")
+    return float(reel.locator(".said").inner_text().split("Longhorn ")[1].split(" ")[0]), 60.0
+
+
 #: One number of each lesson, as the page says it and by another way.
-NUMBERS = {"collision": collision_first, "recency": recency_weight, "ode": ode_euler}
+NUMBERS = {
+    "collision": collision_first,
+    "recency": recency_weight,
+    "ode": ode_euler,
+    "one-equation": one_equation_longhorn,
+}
 
 
 @pytest.mark.parametrize("lesson", dict(PATH))
