@@ -93,10 +93,10 @@ def _draw_decay(numbers: Numbers, alpha: float, beta: float) -> Reel:
     )
     chart = Curves(
         title="Largest entry by which a memory differs from the solution", x=steps, lines=lines, at=steps, log="xy",
-        x_title="part of the token that is taken in one step", y_title="difference", bottom=1e-8, top=1.0,
+        x_title="part of the token that is taken in one step", y_title="difference", bottom=1e-9, top=10.0,
     )
     ticks = ("1", *(f"1/{2**n}" for n in range(1, len(steps))))
-    return Reel(panels=(chart,), counts="part of the token", ticks=ticks, said=tuple(told))
+    return Reel(panels=(chart,), counts="part of the token", ticks=ticks, said=tuple(told), start=2)
 
 
 LESSON = Lesson(
@@ -114,8 +114,8 @@ LESSON = Lesson(
         ),
         Step(
             slug="four", title="One slider, four rules", controls=(LENGTH,),
-            question="Make the step larger: from which z on does DeltaNet do **worse** than the projection, and which "
-            "rules can never go past the value?",
+            question="Make the step larger: from which z on does DeltaNet go **past** the new value, and which rules "
+            "never do?",
             equation=(r"S' = S +", Lit(r"\theta"), r"(v - S k) k^\top"),
             where="θ |k|², the share of the error: z for DeltaNet, z / (1 + z) for Longhorn, 1 − exp(−z) for EFLA, 1 "
             "for Kaczmarz's projection, the limit of a large step. Past z = 2 DeltaNet's error grows at every token.",
