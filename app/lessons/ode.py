@@ -13,6 +13,7 @@ from gdn_core.lab.studies import ode as study
 
 NAMES = ("zero-order hold", "bilinear", "Euler", "Mamba's choice")
 LEAST = 1e-9  # error that is drawn
+ORDERS = ("euler_step_has_order_one", "bilinear_rule_has_order_two")
 DASHES = ("solid", "dash", "dashdot", "dot")
 RATE = Range(name="rate", label="Rate r of the decay: A = −r", low=0.2, high=4.0, step=0.2, start=1.0)
 GAIN = Range(name="gain", label="Input map B", low=-2.0, high=2.0, step=0.25, start=1.0)
@@ -76,9 +77,9 @@ def _draw_errors(numbers: Numbers, moves: str, rate: float) -> Reel:
     steps, error = numbers["step"], numbers["error"]
     lines = [*_lines(np.maximum(error, LEAST)), Line(name="slope 1", y=0.02 * steps, colour=TEXT)]
     lines.append(Line(name="slope 2", y=0.02 * steps**2, colour=TEXT, dash="dot"))
-    methods = [(NAMES[2], error[:, 2]), (NAMES[1], error[:, 1])]
+    methods = [("Euler", error[:, 2]), ("bilinear", error[:, 1])]
     if moves == "moving":
-        methods.append(("Mamba-3", numbers["trapezoid"]))
+        methods += [("Mamba-3", numbers["trapezoid"])]
         lines.append(Line(name="Mamba-3, input of both ends", y=numbers["trapezoid"], colour=TEXT, dash="dash"))
     told = [f"Step 1. Errors at time 4: {'; '.join(f'{n} {said(e)}' for n, e in zip(NAMES, error[0], strict=True))}."]
     for n in range(1, len(steps)):
@@ -94,13 +95,13 @@ def _draw_errors(numbers: Numbers, moves: str, rate: float) -> Reel:
 
 
 def _draw_memory(numbers: Numbers, method: str, delta: float) -> Reel:
-    memory, solution = numbers["memory"], numbers["solution"]
+    solution = numbers["solution"]
     told = [
         f"After token {t} the memory and the twelve solutions differ by {said(off)} at most; their largest "
         f"entry is {said(abs(h).max())}."
         for t, off, h in zip(numbers["tokens"], numbers["difference"], solution, strict=True)
     ]
-    maps = Map(name="the memory of the rule", values=memory), Map(name="the twelve solutions", values=solution)
+    maps = Map(name="the memory of the rule", values=numbers["memory"]), Map(name="the twelve solutions", values=solution)
     panel = Maps(title="Three inputs, four rates each", maps=maps, rows="inputs", columns="rates 1, 2, 3, 4", small=220)
     return Reel(panels=(panel,), counts="token", ticks=tuple(map(str, numbers["tokens"])), said=tuple(told), start=3)
 
@@ -123,8 +124,7 @@ LESSON = Lesson(
             question="The step is halved again and again. By how much is each error **divided** each time: by 2, by 4?",
             equation=(r"\text{error} \approx c \,", Lit(r"\Delta^p"), r", \quad p = 1 \text{ or } 2"),
             where="On axes in powers of ten the error is a straight line of slope p, the order of the method.",
-            claims=("euler_step_has_order_one", "bilinear_rule_has_order_two",
-                    "exponential_trapezoidal_rule_has_local_order_three_exactly_at_one_half"),
+            claims=(*ORDERS, "exponential_trapezoidal_rule_has_local_order_three_exactly_at_one_half"),
             numbers=study.errors, picture=_draw_errors, stream=lambda moves, rate: _stream(),
         ),
         Step(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
 from gdn_core import Discretisation, reference, ssm
+from gdn_core.reference import Array
 
 END = 6.0
 STEPS = np.round(3 / np.array([24, 16, 12, 10, 8, 6, 5, 4, 3, 2, 1]), 12)  # each divides the time of the held input
@@ -19,7 +18,17 @@ def phi1(z: complex) -> complex:
     return np.expm1(z) / z
 
 
-METHODS = (partial(ssm.zoh, phi1=phi1), ssm.bilinear, ssm.euler, ssm.mamba)
+def zoh(A: Array, delta: Array) -> tuple[Array, Array]:
+    """Discretise by zero-order hold, also with a complex A."""
+    return ssm.zoh(A, delta, phi1=phi1)
+
+
+def mamba(A: Array, delta: Array) -> tuple[Array, Array]:
+    """Discretise as Mamba's code does."""
+    return ssm.mamba(A, delta)
+
+
+METHODS = (zoh, ssm.bilinear, ssm.euler, mamba)
 
 
 def run(decay: complex, inputs: np.ndarray, start: complex = 0.0) -> np.ndarray:
