@@ -97,11 +97,10 @@ def _draw_errors(numbers: Numbers, moves: str, rate: float) -> Reel:
 def _draw_memory(numbers: Numbers, method: str, delta: float) -> Reel:
     solution = numbers["solution"]
     told = [
-        f"After token {t} the memory and the twelve solutions differ by {said(off)} at most; their largest "
-        f"entry is {said(abs(h).max())}."
+        f"After token {t} memory and solutions differ by {said(off)} at most. Their largest is {said(abs(h).max())}."
         for t, off, h in zip(numbers["tokens"], numbers["difference"], solution, strict=True)
     ]
-    maps = Map(name="the memory of the rule", values=numbers["memory"]), Map(name="the twelve solutions", values=solution)
+    maps = Map(name="memory of the rule", values=numbers["memory"]), Map(name="twelve solutions", values=solution)
     panel = Maps(title="Three inputs, four rates each", maps=maps, rows="inputs", columns="rates 1, 2, 3, 4", small=220)
     return Reel(panels=(panel,), counts="token", ticks=tuple(map(str, numbers["tokens"])), said=tuple(told), start=3)
 
