@@ -64,8 +64,8 @@ def _draw_turning(numbers: Numbers, rate: float, turn: float) -> Reel:
     ]
     lines = [Line(name="the solution", y=numbers["exact"], colour=TEXT)]
     lines += [Line(name=NAMES[m], y=paths[:, :, m], colour=m, dash=DASHES[m]) for m in (1, 2)]
-    start = Arrow(name="start", to=np.array([1.0, 0.0]))
-    plane = Plane(title="The state until time 6", arrows=(start,), paths=tuple(lines), limit=1.5)
+    start = (Arrow(name="start", to=np.array([1.0, 0.0])),)
+    plane = Plane(title="The state until time 6", arrows=start, paths=tuple(lines), limit=1.5)
     chart = Curves(
         title="Factor of the length in one step: above 1 the state grows", x=steps, lines=_lines(modulus), at=steps,
         x_title="step Δ", y_title="|Ā|", top=2.0, bottom=0.0, places=((edge.item(), "Euler's limit"),) * bool(edge < 4),
@@ -75,22 +75,21 @@ def _draw_turning(numbers: Numbers, rate: float, turn: float) -> Reel:
 
 def _draw_errors(numbers: Numbers, moves: str, rate: float) -> Reel:
     steps, error = numbers["step"], numbers["error"]
-    lines = [*_lines(np.maximum(error, LEAST)), Line(name="slope 1", y=0.02 * steps, colour=TEXT)]
-    lines.append(Line(name="slope 2", y=0.02 * steps**2, colour=TEXT, dash="dot"))
-    methods = [("Euler", error[:, 2]), ("bilinear", error[:, 1])]
+    slopes = [Line(name=f"slope {p}", y=0.02 * steps**p, colour=TEXT, dash=("solid", "dot")[p - 1]) for p in (1, 2)]
+    lines = [*_lines(np.maximum(error, LEAST)), *slopes]
+    methods = [(NAMES[m], error[:, m]) for m in (2, 1)]
     if moves == "moving":
         methods += [("Mamba-3", numbers["trapezoid"])]
-        lines.append(Line(name="Mamba-3, input of both ends", y=numbers["trapezoid"], colour=TEXT, dash="dash"))
+        lines.append(Line(name="Mamba-3, both ends", y=numbers["trapezoid"], colour=TEXT, dash="dash"))
     told = [f"Step 1. Errors at time 4: {'; '.join(f'{n} {said(e)}' for n, e in zip(NAMES, error[0], strict=True))}."]
     for n in range(1, len(steps)):
         shares = ", ".join(f"{name} by {said(e[n - 1] / e[n])}" for name, e in methods)
-        hold = "0 but for rounding" if error[n, 0] < 1e-12 else said(error[n, 0])
-        told.append(f"Step 1/{2**n}, half of the last. Errors are divided: {shares}. Zero-order hold's is {hold}.")
+        told.append(f"Step 1/{2**n}, half the last. Errors divided: {shares}. Zero-order hold: {said(error[n, 0])}.")
     chart = Curves(
         title="Error at time 4, both axes in powers of ten; what is below 10⁻⁹ lies on the lower edge", x=steps,
         lines=tuple(lines), x_title="step Δ", y_title="error", at=steps, log="xy", bottom=LEAST, top=10.0,
     )
-    ticks = tuple(f"1/{2**n}" if n else "1" for n in range(len(steps)))
+    ticks = tuple(f"1/{2**n}" for n in range(len(told)))
     return Reel(panels=(chart,), counts="step Δ", ticks=ticks, said=tuple(told), start=3)
 
 
