@@ -344,7 +344,7 @@ EXACT_GATED_DELTA = WriteRule(
     title="Exact gated delta rule",
     year=2026,
     source=Source(
-        "derived in this project",
+        "Derived in this project",
         "claim exact_gated_step_solves_the_gated_equation",
         "Gated DeltaNet from first principles",
     ),

@@ -56,10 +56,10 @@ def code_on_vectors_of_any_width() -> Any:
     return (chunk_against_recurrence(vectors(GATED_DELTANET, C)) for C in WIDE.lengths)
 
 
-@gated_chunk_equals_recurrence.step(engine="ring", scope=Sizes(C=6, dk=3, dv=2))
+@gated_chunk_equals_recurrence.step(engine="ring", scope=Sizes(C=4, dk=3, dv=2))
 def code_on_symbols() -> Any:
     """The reference's chunk is the reference's recurrence."""
-    return chunk_against_recurrence(symbols(GATED_DELTANET, 6, 2, 3))
+    return chunk_against_recurrence(symbols(GATED_DELTANET, 4, 2, 3))
 
 
 @gated_chunk_equals_recurrence.step(engine="field", scope=STREAM)
