@@ -118,3 +118,73 @@ def test_s4_and_mamba_make_the_same_tokens_of_a_fixed_step_and_not_of_another():
         s4 = streams.tokens(RULES["s4"], made)
         mamba = streams.tokens(RULES["mamba"], made, discretisation=RULES["s4"].discretisation)
         assert bool((s4.g == mamba.g).all()) is same
+
+
+def test_the_solution_of_a_regression_is_kept_by_a_gain():
+    rng = np.random.default_rng(6)
+    keys, values = rng.normal(size=(9, 4)), rng.normal(size=(9, 3))
+    H, P, S = 0.3 * np.eye(4), np.eye(4) / 0.3, np.zeros((3, 4))
+    for t, (k, v) in enumerate(zip(keys, values, strict=True)):
+        g = P @ k / (1 + k @ P @ k)
+        x = Token(q=k, k=g, v=v, g=np.zeros((1, 1)), b=k / g, w=np.ones(1))
+        S, _ = reference.step(S, x)
+        P = P - np.outer(g, k @ P)
+        H = H + np.outer(k, k)
+        assert pytest.approx(np.linalg.solve(H, keys[: t + 1].T @ values[: t + 1]).T, rel=1e-9) == S
+
+
+def test_a_memory_with_keys_of_its_own_to_remove_is_run_by_two_tokens():
+    rng = np.random.default_rng(7)
+    a, r, k, q = rng.normal(size=(4, 5))
+    S, v, w = rng.normal(size=(3, 5)), rng.normal(size=3), rng.uniform(0.2, 1, 5)
+    want = S * w + np.outer(S @ a, r) + np.outer(v, k)
+    none, one = np.zeros(1), np.ones(1)
+    first = Token(q=q, k=r, v=np.zeros(3), g=np.log(w)[None], b=-a / w / r, w=one)
+    second = Token(q=q, k=k, v=v, g=np.zeros((1, 1)), b=none, w=one)
+    made, o = reference.step(reference.step(S, first)[0], second)
+    assert made == pytest.approx(want) and o == pytest.approx(want @ q)
+
+
+def test_hippo_legs_as_s4_makes_it_is_normal_once_its_correction_is_added():
+    N = 7  # transition and rank_correction of S4's code
+    q = np.arange(N, dtype=float)
+    T = np.diag(np.sqrt(2 * q + 1))
+    M = -(np.where(q[:, None] >= q[None], 2 * q[None] + 1, 0) - np.diag(q))
+    A = T @ M @ np.linalg.inv(T)
+    p = np.sqrt(0.5 + q)
+    normal = A + np.outer(p, p)
+    assert normal @ normal.T == pytest.approx(normal.T @ normal)
+    assert normal + normal.T == pytest.approx(-np.eye(N), abs=1e-12)
+    R = np.linalg.inv(0.7 * np.eye(N) - normal)
+    inverse = R - np.outer(R @ p, p @ R) / (1 + p @ R @ p)
+    assert inverse @ (0.7 * np.eye(N) - A) == pytest.approx(np.eye(N), abs=1e-9)
+
+
+def test_blocks_below_the_diagonal_have_the_rank_of_the_keys():
+    rng = np.random.default_rng(8)
+    T, K = 11, 3
+    x = stream(rng, T, T, K)
+    x = Token(q=x.q, k=x.k, v=np.eye(T), g=x.g, b=x.b, w=x.w)
+    _, o = reference.recurrent(np.zeros((T, K)), x)
+    ranks = [np.linalg.matrix_rank(o[s:, : s + 1], tol=1e-9) for s in range(T)]
+    assert max(ranks) == K and np.linalg.matrix_rank(o[3:, :9], tol=1e-9) > K
+
+
+def test_the_error_of_random_keys_is_that_of_the_others_over_dk():
+    n, d = 3, 4
+    signs = np.array(np.meshgrid(*[(1.0, -1.0)] * (n * d))).reshape(n * d, -1).T.reshape(-1, n, d) / np.sqrt(d)
+    values = np.random.default_rng(9).normal(size=(n, 2))
+    answers = np.einsum("pjd,pid,iv->pjv", signs, signs, values)
+    errors = ((answers - values) ** 2).sum(-1).mean(0)
+    squares = (values**2).sum(-1)
+    assert errors == pytest.approx((squares.sum() - squares) / d)
+
+
+def test_two_reflections_turn_three_axes_in_a_circle():
+    def swap(i, j):
+        k = np.eye(4)[i] - np.eye(4)[j]
+        x = Token(q=k, k=k, v=np.zeros(4), g=np.zeros((1, 1)), b=np.ones(1), w=np.ones(1))
+        return reference.step(np.eye(4), x)[0]
+
+    assert (swap(0, 1) @ swap(0, 1) == np.eye(4)).all()
+    assert (swap(0, 1) @ swap(1, 2) == np.eye(4)[[2, 0, 1, 3]]).all()
