@@ -26,7 +26,7 @@ def one(beta: float, length: float, g: float) -> tuple[np.ndarray, Stream]:
 
 
 def solved(S: np.ndarray, x: Stream, g: float) -> np.ndarray:
-    """Oracle: solve dS/ds = g S + beta (v - S k) k' over [0, 1], rows of S as states, by an exponential of 40 digits."""
+    """Oracle: solve dS/ds = g S + beta (v - S k) k' over [0, 1], rows as states, by an exponential of 40 digits."""
     beta, k = float(x.beta[0]), x.k[0]
     rate = g * np.eye(K) - beta * np.outer(k, k)
     with mpmath.workdps(40):
