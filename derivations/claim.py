@@ -36,6 +36,7 @@ from typing import Any, Literal, get_args
 
 from derivations.engines.degree import largest
 from derivations.engines.field import Field, counting
+from derivations.engines.unmodelled import noted
 from derivations.ran import Call, kind, recording, wider
 from derivations.residual import Residual, describe, is_zero
 from derivations.result import Checked, Result, Verdict
@@ -296,11 +297,13 @@ class Claim:
 
         started, fields = time.perf_counter(), Field.made
         nothing: list[Call] = []
-        with recording(self._named_functions()) if record else nullcontext(nothing) as calls:
+        recorded = recording(self._named_functions()) if record else nullcontext(nothing)
+        with recorded as calls, noted() as unmodelled:
             verdict, text = _verdict(step.run, drawn(), mutant=not step.engine)
         seconds, fields = time.perf_counter() - started, Field.made - fields
         slug, scope = rule.slug if rule else "", str(step.scope or "")
-        checked = Checked(step.name, verdict, text, seconds, step.engine, scope, slug)
+        left_out = tuple(sorted(unmodelled, key=lambda what: (what.startswith("the"), what)))
+        checked = Checked(step.name, verdict, text, seconds, step.engine, scope, slug, unmodelled=left_out)
         if not record or not step.scope or verdict is Verdict.ERROR:
             return checked
         more_rows = int(rule.normalised) if rule else 0

@@ -274,6 +274,8 @@ class Screen:
             self.clear()
             scope = "; ".join(result.said)
             verdict = self._painted(f"{result.verdict.value:5}", "green" if result.verdict is Verdict.HOLDS else "red")
+            if result.unmodelled:
+                scope += f"; not modelled: {', '.join(result.unmodelled)}"
             self.print(f"{verdict} {result.seconds:6.2f} s  {result.claim}  {self._painted(scope, 'dim')}")
         if self._bar:
             width = 30
@@ -328,7 +330,7 @@ def _check_torch(options: argparse.Namespace) -> int:
         options.json.write_text(verdict.as_json(), encoding="utf-8")
     screen.print(verdict.sentence, "green" if verdict.holds else "red")
     screen.print(f"taken: {verdict.taken}")
-    screen.print(f"not modelled: {'; '.join(verdict.not_modelled)}")
+    screen.print(f"not modelled: {'; '.join(verdict.unmodelled)}")
     return HOLDS if verdict.holds else FAILS
 
 

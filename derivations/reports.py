@@ -92,7 +92,8 @@ def as_junit(report: Report) -> str:
                 error = checked.verdict is Verdict.ERROR
                 name = prefix + checked.labelled
                 case = add(result.subject, result.claim, name, checked.seconds, faults, error=error)
-                said = {"kind": checked.kind, "scope": checked.scope, "engine": checked.engine, "ran": checked.ran}
+                said = {"kind": checked.kind, "scope": checked.scope, "engine": checked.engine, "ran": checked.ran,
+                        "not modelled": checked.unmodelled}  # fmt: skip
                 properties = ElementTree.SubElement(case, "properties") if any(said.values()) else None
                 for key, value in said.items():
                     if properties is not None and value:
@@ -143,6 +144,7 @@ def github_summary(report: Report) -> str:
     lines += ["| Claim | Verdict | Kind and scope | Seconds |", "|---|---|---|---:|"]
     for result in report.results:
         scope = "; ".join(result.said)
+        scope += f"; not modelled: {', '.join(result.unmodelled)}" if result.unmodelled else ""
         lines.append(f"| `{result.claim}` | {result.verdict.value} | {_cell(scope)} | {result.seconds:.2f} |")
     return "\n".join(lines) + "\n"
 
@@ -165,6 +167,8 @@ def summary(report: Report) -> str:
     if mutation := report.mutation:
         broken = len(mutation.refuted) + len(mutation.survivors)
         text += f"; {len(mutation.refuted)} of {broken} mutants of the code are refuted"
+        if raising := sum(mutant.raises for mutant in mutation.refuted):
+            text += f", {raising} of them as they raise"
         text += f", {len(mutation.equivalent)} more change nothing"
     jobs = f"{report.jobs} {'process' if report.jobs == 1 else 'processes'}"
     return f"{text}; {report.seconds:.1f} s on {jobs}, with seed {report.seed}."

@@ -44,6 +44,7 @@ class Checked:
         kind: what the step is about, as it follows from what it ran; None of a mutant.
         ran: the functions of the code that the step called.
         degree: of a step at random points the bound on the residual's degree, counted by the code; else 0.
+        unmodelled: what its engine does not model of what ran, in words.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Checked:
     def stated(self) -> str:
         """The scope without the probability of an error."""
         return self.scope.partition(": of degree")[0]
+    unmodelled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,11 @@ class Result:
         """The scopes of the steps, each once with its kind; those of algebra first, those at points last."""
         said = [f"{step.kind}: {step.scope}" for kind in Kind for step in self.steps if step.kind is kind]
         return tuple(dict.fromkeys(said))
+
+    @property
+    def unmodelled(self) -> tuple[str, ...]:
+        """What the engines of its steps do not model of what ran, each once."""
+        return tuple(dict.fromkeys(what for step in self.steps for what in step.unmodelled))
 
     @property
     def faults(self) -> tuple[str, ...]:

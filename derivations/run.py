@@ -13,7 +13,7 @@ from functools import cache, partial
 from importlib.util import find_spec
 
 from derivations.claim import Claim
-from derivations.mutants.by_machine import every_mutant
+from derivations.mutants.by_machine import changed, every_mutant
 from derivations.mutants.equivalent import EQUIVALENT
 from derivations.mutants.refutation import Refutation, attempts
 from derivations.registry import load
@@ -191,6 +191,6 @@ def _mutate(
         refuted=tuple(mutant for mutant in found if mutant.by),
         survivors=tuple(mutant for mutant in found if not mutant.by),
         equivalent={key: reason for key, reason in EQUIVALENT.items() if key in keys},
-        stale=tuple(key for key in EQUIVALENT if key not in keys),
+        stale=tuple(key for key in EQUIVALENT if key not in keys and key[0].startswith(changed())),
         seconds=time.perf_counter() - started,
     )

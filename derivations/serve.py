@@ -59,7 +59,8 @@ def result(read: dict[str, Any]) -> Result:
 
 def _checked(entry: dict[str, Any]) -> dict[str, Any]:
     kind = entry["kind"] and Kind(entry["kind"])
-    return {"verdict": Verdict(entry["verdict"]), "kind": kind, "ran": tuple(entry["ran"])}
+    lists = {name: tuple(entry[name]) for name in ("ran", "unmodelled")}
+    return {"verdict": Verdict(entry["verdict"]), "kind": kind, **lists}
 
 
 def refutation(read: dict[str, Any]) -> Refutation:

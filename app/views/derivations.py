@@ -173,6 +173,8 @@ def _outcome(done: list[Checked]) -> None:
     rules = f", for {len(done)} rules" if any(each.rule for each in done) else ""
     verdict = VERDICTS[wrong[0].verdict.value if wrong else "holds"]
     st.markdown(f"{verdict} in {_seconds(sum(each.seconds for each in done))}{rules}")
+    if unmodelled := dict.fromkeys(what for each in done for what in each.unmodelled):
+        st.caption(f"Not modelled: {', '.join(unmodelled)}")
     for each in wrong:
         st.code(f"{each.rule}: {each.residual}".removeprefix(": "), language=None, wrap_lines=True)
 

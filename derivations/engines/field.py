@@ -21,6 +21,7 @@ from derivations.engines.degree import Degree
 
 SMALLEST = 1 << 28  # lower bound on q, the size of the smallest set that a letter is drawn from
 _HALF = 15  # bits: products of halves, summed over at most 2^23 entries, are exact in float64
+MOST_TERMS = 1 << 8  # of a sum of products of residues and halves that is exact in float64
 
 
 class Residues:
@@ -46,13 +47,13 @@ class Residues:
     @property
     def T(self) -> Residues:
         """The array with its axes reversed."""
-        return self._with(self.values.T)
+        return self._view(self.values.T)
 
     def __len__(self) -> int:
         return len(self.values)
 
     def __getitem__(self, index: Any) -> Residues:
-        return self._with(self.values[index])
+        return self._view(self.values[index])
 
     def __str__(self) -> str:
         """Format the first entry that is not zero."""
@@ -89,6 +90,11 @@ class Residues:
     def __matmul__(self, other: Residues) -> Residues:
         left, right = self.values, self._values(other)
         low = (1 << _HALF) - 1
+        if left.shape[-1] <= MOST_TERMS:
+            left = left.astype(np.float64)
+            ends = (left @ (right >> _HALF).astype(np.float64), left @ (right & low).astype(np.float64))
+            high, rest = (np.asarray(end, dtype=np.int64) for end in ends)
+            return self._with((high % self.modulus << _HALF) + rest)
         l1, l0, r1, r0 = (part.astype(np.float64) for x in (left, right) for part in (x >> _HALF, x & low))
         high = np.asarray(l1 @ r1, dtype=np.int64) % self.modulus
         middle = np.asarray(l1 @ r0 + l0 @ r1, dtype=np.int64) % self.modulus
@@ -102,6 +108,12 @@ class Residues:
 
     def _with(self, values: Any) -> Residues:
         return Residues(values, self.modulus)
+
+    def _view(self, values: Any) -> Any:
+        """Return entries that are residues already."""
+        made = object.__new__(type(self))
+        made.values, made.modulus = np.asarray(values), self.modulus
+        return made
 
     def _values(self, other: Any) -> Any:
         if isinstance(other, Residues):
@@ -131,18 +143,18 @@ class Batch(Residues):
     @property
     def T(self) -> Batch:
         """The arrays with their axes reversed."""
-        return self._with(self.values.transpose(0, *range(self.ndim, 0, -1)))
+        return self._view(self.values.transpose(0, *range(self.ndim, 0, -1)))
 
     def __len__(self) -> int:
         return self.values.shape[1]
 
     def __getitem__(self, index: Any) -> Batch:
-        return self._with(self.values[(slice(None), *(index if isinstance(index, tuple) else (index,)))])
+        return self._view(self.values[(slice(None), *(index if isinstance(index, tuple) else (index,)))])
 
     def __matmul__(self, other: Residues) -> Batch:
         if other.ndim == 1:
-            return self._with((self @ other[:, None]).values[..., 0])
-        return self._with(super().__matmul__(other).values)
+            return self._view((self @ other[:, None]).values[..., 0])
+        return self._view(super().__matmul__(other).values)
 
     def _with(self, values: Any) -> Batch:
         return Batch(values, self.modulus)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from derivations.engines.aten.numbers import EMPTY, Numbers, Unsound
+from derivations.engines.aten.numbers import EMPTY, FORGETS, Numbers, Unsound
 from derivations.engines.aten.tensors import Exact, exactly
 from derivations.engines.field import Batch, Dual, Residues, dual_exp, stack
 from derivations.models.torch_sizes import Size
@@ -55,6 +55,8 @@ class Stream:
         )
         self.v = n.draw(s.B, s.T, s.HV, s.V)
         self.g = n.draw_logs(s.B, s.T, s.HV, *wide["g"]) if "g" in wide else None
+        if self.g is not None and s.resets:
+            self.g = torch.where(n.draw(*self.g.shape) % 4 == 0, FORGETS, self.g)
         self.beta, self.b, self.w = (
             n.draw(s.B, s.T, s.HV, *wide[name]) if name in wide else None for name in ("beta", "b", "w")
         )
@@ -99,6 +101,9 @@ class Stream:
         rows, tokens = part
         heads = (s.B if not s.lengths else 1) * s.HV
         given = self.entries()
+        exp: Callable[[Any], Any] = n.field.exp
+        if s.resets and "g" in given:  # a decay of 0 has no logarithm mod q: decays stand for their logarithms
+            given, exp = given | {"g": n.exponential(given["g"])}, lambda decay: decay
         if self.unit is not None:
             given |= {name: n.unit(given[name], plus=self.unit) for name in "qk"}
 
@@ -109,7 +114,7 @@ class Stream:
                 return self._by_head(x[:, tokens]).reshape(heads, *shape)
 
             if name in given:
-                values = n.logs(given[name]) if name == "g" else n.residues(given[name])
+                values = n.logs(given[name]) if name == "g" and not s.resets else n.residues(given[name])
                 value = Batch(taken(torch.from_numpy(values.values)).numpy(), values.modulus)
             else:
                 value = Batch(np.full((heads, *shape), absent), n.q if name == "g" else n.p)
@@ -126,7 +131,7 @@ class Stream:
         x = Token(q=q, k=k, v=field("v", (T, s.V), 0), g=field("g", (T, *self.rule.decay.shape(s.V, s.K)), 0),
                   b=field(erase, (T, self.rule.erase.shape(s.V, s.K)[1]), 0),
                   w=field(write, (T, self.rule.write.shape(s.V, s.K)[0]), 1))  # fmt: skip
-        exp = dual_exp(n.field.exp) if along else n.field.exp
+        exp = dual_exp(exp) if along else exp
         return reference.recurrent(field("S", (s.V, s.K), 0), x, exp=exp, stack=stack)
 
     def _joined(self, outputs: list[np.ndarray], memories: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -170,6 +175,12 @@ def difference(numbers: Numbers, got: Any, want: np.ndarray) -> Residues | str:
         return str(error)
 
 
+def written_to(given: Mapping[str, Any], entries: Mapping[str, Entries]) -> dict[str, str]:
+    """Say which of a program's inputs it has changed."""
+    return {name: "an input, which was written to" for name, x in entries.items()
+            if given[name] is not None and not torch.equal(given[name].entries, x)}  # fmt: skip
+
+
 def unsound(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Run a comparison; a program that does what fails on real numbers leaves a sentence as its residual."""
     try:
@@ -202,15 +213,17 @@ def forward_residual(size: Size, rng: random.Random, form: Form) -> dict[str, An
     stream = Stream(size, numbers)
 
     def run() -> dict[str, Any]:
+        given = stream.tensors()
         with chunks_of(size.C), exactly(numbers):
-            got = form(size, stream.tensors())
+            got = form(size, given)
         want = stream.recurrence(SCALE)
-        return {name: difference(numbers, *pair) for name, *pair in zip("oS", got, want, strict=True)}
+        residual = {name: difference(numbers, *pair) for name, *pair in zip("oS", got, want, strict=True)}
+        return residual | written_to(given, stream.entries())
 
     return {str(size): unsound(run)}
 
 
-Backward = Callable[[Size, dict[str, Any], Any, Any], Any]  # gradients by name, of a stream, do and dS
+Backward = Callable[[Size, dict[str, Any], Any, Any], Any]  # gradients by name, of a stream, do, and dS or None
 
 
 def backward_residual(size: Size, rng: random.Random, form: Backward) -> dict[str, Any]:
@@ -219,12 +232,16 @@ def backward_residual(size: Size, rng: random.Random, form: Backward) -> dict[st
     stream = Stream(size, numbers)
     do = numbers.draw(size.B, size.T, size.HV, size.V)
     do[:, size.bounds[-1] if size.lengths else size.T :] = 0  # nothing depends on the outputs behind the sequences
-    dS = numbers.draw(size.N, size.HV, size.K, size.V)
+    dS = numbers.draw(size.N, size.HV, size.K, size.V) * size.remembers
     along = {name: numbers.draw(*x.shape) for name, x in stream.entries().items()}
 
     def run() -> dict[str, Any]:
+        given = stream.tensors()
+        last = {"do": exact(do), "dS": exact(dS) if size.remembers else None}
         with chunks_of(size.C), exactly(numbers):
-            got = form(size, stream.tensors(), exact(do), exact(dS))
+            got = form(size, given, *last.values())
+        if touched := written_to(given | last, {**stream.entries(), "do": do, "dS": dS}):
+            return touched
         terms: dict[str, Any] = {}
         for name, direction in along.items():
             gradient = difference(numbers, got[name], np.zeros(tuple(direction.shape), np.int64))

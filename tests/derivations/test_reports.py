@@ -1,9 +1,11 @@
 """A run as files that other programs read: JSON, JUnit XML, GitHub's annotations and summary."""
 
 import json
+from dataclasses import asdict, replace
 from xml.etree import ElementTree
 
 from derivations.reports import as_json, as_junit, github_annotations, github_summary
+from derivations.serve import encode, result
 from tests.derivations.conftest import QUICK, ROOT
 
 
@@ -34,6 +36,18 @@ def test_junit_counts_failures_and_escapes_what_xml_cannot_hold(failed):
     assert sum(of == QUICK[0] for of, _ in cases) == len(failed.results[0].steps) + len(failed.results[0].mutants)
     assert "2*k <b> & 100%" in failure.get("message")
     assert "listed as equivalent" in stale.get("message")
+
+
+def test_what_a_verdict_does_not_model_is_said_beside_it(failed):
+    step = replace(failed.results[0].steps[0], unmodelled=("rounding", "the cast of float32 to float64"))
+    report = replace(failed, results=(replace(failed.results[0], steps=(step,)),))
+    root = ElementTree.fromstring(as_junit(report))
+    said = {each.get("name"): each.get("value") for each in root.iter("property")}
+    assert said["not modelled"] == "rounding, the cast of float32 to float64"
+    assert "; not modelled: rounding, the cast of float32 to float64 |" in github_summary(report)
+    (steps,) = [claim["steps"] for claim in json.loads(as_json(report))["claims"]]
+    assert steps[0]["unmodelled"] == list(step.unmodelled)
+    assert result(json.loads(encode(asdict(report.results[0])))).steps == (step,)
 
 
 def test_github_gets_an_annotation_at_the_claim_and_a_table(failed, monkeypatch):

@@ -103,6 +103,28 @@ def test_a_wrong_gradient_is_named():
     assert [name for name, residual in found.items() if residual] == ["dbeta"]
 
 
+def test_an_input_that_is_written_to_is_named():
+    def careless(size, x):
+        o, S = forward(size, x)
+        x["k"][0, 1] *= 1
+        x["v"][0, 2] *= 2
+        return o, S
+
+    ((_, found),) = forward_residual(SIZE, random.Random(0), careless).items()
+    assert [name for name, residual in found.items() if residual] == ["v"]
+
+
+def test_decays_of_0_are_those_of_the_recurrence_and_what_is_not_modelled_is_said():
+    made = load()["torch_chunk_equals_recurrence"]
+    (step,) = [step for step in made.steps if step.name == "decays of 0"]
+    checked = made.check_step(step)
+    assert checked.verdict.value == "holds"
+    casts = tuple(f"the cast of {cast}" for cast in ("float32 to float64", "float64 to float32"))
+    assert checked.unmodelled == ("rounding", *casts)
+    with misprinted(chunk._gates, "so_far.masked_fill_(counts > 0, 0)", "so_far"):
+        assert made.check_step(step).verdict.value == "fails"
+
+
 def test_the_chunk_size_is_put_back():
     with chunks_of(5):
         assert (chunk.CHUNK_SIZE, chunk.SPAN, vars(differentiable)["CHUNK_SIZE"]) == (5, 40, 5)

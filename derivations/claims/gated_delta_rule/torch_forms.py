@@ -15,7 +15,17 @@ from derivations.claim import Code
 from derivations.engines import arrays
 from derivations.engines.algebra import Algebra, equation
 from derivations.models import torch_sizes
-from derivations.models.torch_sizes import EVERY_CHUNK_SIZE, GATES, HEADS, PACKED, REAL, SPANS, TOKEN_BY_TOKEN, Size
+from derivations.models.torch_sizes import (
+    EVERY_CHUNK_SIZE,
+    GATES,
+    HEADS,
+    PACKED,
+    REAL,
+    RESETS,
+    SPANS,
+    TOKEN_BY_TOKEN,
+    Size,
+)
 from derivations.mutants.by_hand import misprinted
 from derivations.papers import cite
 from derivations.registry import claim
@@ -80,9 +90,9 @@ def _forward(
     return (_forms().forward_residual(size, rng, form) for size in sizes for _ in range(primes))
 
 
-def _backward(sizes: Iterable[Size], rng: random.Random, primes: int = 1) -> Iterator[dict[str, Any]]:
-    """Compare the gradients with the derivative of the recurrence at each size, mod as many primes."""
-    return (_forms().backward_residual(size, rng, _gradients) for size in sizes for _ in range(primes))
+def _backward(sizes: Iterable[Size], rng: random.Random) -> Iterator[dict[str, Any]]:
+    """Compare the gradients with the derivative of the recurrence at each size."""
+    return (_forms().backward_residual(size, rng, _gradients) for size in sizes)
 
 
 # The algebra by which the forms differ from the reference.
@@ -173,11 +183,17 @@ def several_spans_and_real_widths(rng: random.Random) -> Any:
 
 
 @torch_chunk_equals_recurrence.step(
-    engine="aten", scope=torch_sizes.scope((*HEADS, *PACKED, *GATES), degree=FORWARD, primes=2)
+    engine="aten", scope=torch_sizes.scope((*HEADS, *PACKED, *GATES), degree=FORWARD)
 )
 def batches_heads_packed_sequences_and_absent_gates(rng: random.Random) -> Any:
     """Batches, grouped heads, packed sequences, and rules without a decay, without erasing or without a memory."""
-    return _forward((*HEADS, *PACKED, *GATES), rng, primes=2)
+    return _forward((*HEADS, *PACKED, *GATES), rng)
+
+
+@torch_chunk_equals_recurrence.step(engine="aten", scope=torch_sizes.scope(RESETS, degree=FORWARD))
+def decays_of_0(rng: random.Random) -> Any:
+    """Tokens whose decay is 0 clear the memory, with heads, batches and packed sequences."""
+    return _forward(RESETS, rng)
 
 
 def _misprinted(name: str, right: str, wrong: str) -> AbstractContextManager[None]:
@@ -329,16 +345,22 @@ def differentiable_chunk_equals_recurrence(rng: random.Random) -> Any:
 
 
 @differentiable_chunk_equals_recurrence.step(
-    engine="aten", scope=torch_sizes.scope((*HEADS, *PACKED, *GATES), degree=FORWARD, primes=2)
+    engine="aten", scope=torch_sizes.scope((*HEADS, *PACKED, *GATES), degree=FORWARD)
 )
 def heads_sequences_and_gates_of_the_differentiable_form(rng: random.Random) -> Any:
     """Batches, grouped heads, packed sequences, and rules without a decay, without erasing or without a memory."""
-    return _forward((*HEADS, *PACKED, *GATES), rng, _differentiable, primes=2)
+    return _forward((*HEADS, *PACKED, *GATES), rng, _differentiable)
 
 
 def _wrong_differentiable(rng: random.Random, right: str, wrong: str) -> Iterator[dict[str, Any]]:
     with _misprinted("differentiable._batch", right, wrong):
         yield from _forward(NEAR, rng, _differentiable)
+
+
+@differentiable_chunk_equals_recurrence.step(engine="aten", scope=torch_sizes.scope(RESETS, degree=FORWARD))
+def decays_of_0_in_the_differentiable_form(rng: random.Random) -> Any:
+    """Tokens whose decay is 0 clear the memory, with heads, batches and packed sequences."""
+    return _forward(RESETS, rng, _differentiable)
 
 
 @differentiable_chunk_equals_recurrence.refute
@@ -383,11 +405,17 @@ def gradients_of_several_spans_and_real_widths(rng: random.Random) -> Any:
 
 
 @torch_chunk_backward_is_the_derivative.step(
-    engine="aten", scope=torch_sizes.scope((*HEADS, *PACKED, *GATES), degree=BACKWARD, primes=2)
+    engine="aten", scope=torch_sizes.scope((*HEADS, *PACKED, *GATES), degree=BACKWARD)
 )
 def gradients_of_heads_packed_sequences_and_absent_gates(rng: random.Random) -> Any:
     """Batches, grouped heads, packed sequences, and rules without a decay, without erasing or without a memory."""
-    return _backward((*HEADS, *PACKED, *GATES), rng, primes=2)
+    return _backward((*HEADS, *PACKED, *GATES), rng)
+
+
+@torch_chunk_backward_is_the_derivative.step(engine="aten", scope=torch_sizes.scope(RESETS, degree=BACKWARD))
+def gradients_behind_decays_of_0(rng: random.Random) -> Any:
+    """Tokens whose decay is 0 clear the memory; the gradient of their log decay is 0."""
+    return _backward(RESETS, rng)
 
 
 def _wrong_backward(rng: random.Random, right: str, wrong: str, name: str = "chunk.backward") -> Iterator[Any]:

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from derivations.engines.field import Field, Residues
+from derivations.engines.field import MOST_TERMS, Field, Residues
 
 Entries = torch.Tensor  # int64
 
@@ -111,11 +111,10 @@ class Numbers:
         """
         found = False
         for x in operands:
-            if x.numel():
-                least, most = x.aminmax()
-                if least < 0:
+            if x.numel() and x.numpy().view(np.uint64).max() >= _LEAST_LOG:  # EMPTY is the largest without a sign
+                if bool((x < 0).any()):
                     raise Unsound(f"reads what was never written, at {_first(x < 0)} of a tensor {list(x.shape)}")
-                found |= bool(most >= _LEAST_LOG)
+                found = True
         return found
 
     def _decoded(self, x: Entries) -> Entries:
@@ -259,8 +258,12 @@ class Numbers:
         return torch.where(lost.cumsum(dim) > 0, FORGETS, sums)
 
     def product(self, a: Entries, b: Entries) -> Entries:
-        """Return matrix products, in halves of 15 bits on float64."""
+        """Return matrix products on float64, with one or both factors in halves of 15 bits."""
         if not self._logs(a, b):
+            if a.shape[-1] <= MOST_TERMS:
+                a = a.double()
+                high, low = (torch.matmul(a, part.double()).long() for part in (b >> _HALF, b & _LOW))
+                return ((high % self.p << _HALF) + low) % self.p
             a1, a0, b1, b0 = (part.double() for x in (a, b) for part in (x >> _HALF, x & _LOW))
             high = torch.matmul(a1, b1).long() % self.p
             middle = (torch.matmul(a1, b0) + torch.matmul(a0, b1)).long() % self.p

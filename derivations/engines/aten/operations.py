@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
@@ -27,6 +27,7 @@ Number = int | float | bool
 _MEANINGS: dict[str, Meaning] = {}
 
 
+@cache
 def meaning(func: Any) -> Meaning | None:
     """Return what an ATen operation does; None if it has no meaning here."""
     name = func.overloadpacket.__name__

@@ -11,6 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from derivations.engines.aten.numbers import EMPTY, Entries, NotModelled, Numbers
+from derivations.engines.unmodelled import note
 
 Call = tuple[Any, tuple[Any, ...], dict[str, Any]]
 
@@ -61,7 +62,10 @@ class Exactly(TorchDispatchMode):
     """
 
     def __init__(self, numbers: Numbers) -> None:
+        from derivations.engines.aten.operations import FACTORIES, meaning  # which needs the tensor
+
         super().__init__()
+        self._meaning, self._factories = meaning, FACTORIES
         self.numbers = numbers
         self.casts: Counter[str] = Counter()
         self.operations: set[str] = set()
@@ -73,16 +77,14 @@ class Exactly(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one ATen operation."""
-        from derivations.engines.aten.operations import FACTORIES, meaning  # which needs the tensor
-
         kwargs = kwargs or {}
-        leaves = [x for x in _leaves((args, kwargs)) if isinstance(x, Exact)]
-        if leaves:
-            name = func.overloadpacket.__name__
-            if name not in ("eq", "ne") and any(isinstance(x, Magnitude) for x in leaves):
+        kinds = set(_kinds(args, kwargs))
+        name = func.overloadpacket.__name__
+        if Exact in kinds or Magnitude in kinds:
+            if Magnitude in kinds and name not in ("eq", "ne"):
                 raise NotModelled("the absolute value of a number, which has no order here")
             self.operations.add(name)
-            run = meaning(func)
+            run = self._meaning(func)
             if run is None:
                 if func._can_decompose():
                     with self:
@@ -90,11 +92,16 @@ class Exactly(TorchDispatchMode):
                 raise NotModelled(f"the operation {func}")
             return run(self, func, args, kwargs)
         made = func(*args, **kwargs)
-        if func.overloadpacket.__name__ in FACTORIES and made.dtype.is_floating_point:
-            empty = "empty" in func.overloadpacket.__name__
+        if name in self._factories and made.dtype.is_floating_point:
+            empty = "empty" in name
             return Exact(torch.full_like(made, EMPTY, dtype=torch.int64) if empty else self.numbers.lifted(made),
                          made.dtype)  # fmt: skip
         return made
+
+    @property
+    def unmodelled(self) -> tuple[str, ...]:
+        """What is not modelled of the operations that ran, in words."""
+        return ("rounding", *(f"the cast of {cast}" for cast in sorted(self.casts)))
 
     def entries(self, x: Any) -> Entries:
         """Return the entries of an exact tensor, of an ordinary one, or of a number."""
@@ -120,22 +127,25 @@ def _short(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _leaves(x: Any) -> Iterator[Any]:
-    if isinstance(x, list | tuple):
-        for inner in x:
-            yield from _leaves(inner)
-    elif isinstance(x, dict):
-        for inner in x.values():
-            yield from _leaves(inner)
-    else:
-        yield x
+def _kinds(args: Any, kwargs: dict[str, Any]) -> Iterator[type]:
+    """Yield the types of the arguments of an operation, and those in its lists."""
+    for x in (*args, *kwargs.values()) if kwargs else args:
+        if isinstance(x, list | tuple):
+            yield from map(type, x)
+        else:
+            yield type(x)
 
 
 @contextmanager
 def exactly(numbers: Numbers) -> Iterator[Exactly]:
     """Run the program inside a ``with`` block on exact numbers."""
-    with torch.no_grad(), Exactly(numbers) as mode:
-        yield mode
+    mode = Exactly(numbers)
+    try:
+        with torch.no_grad(), mode:
+            yield mode
+    finally:
+        for what in mode.unmodelled:
+            note(what)
 
 
 Meaning = Callable[[Exactly, Any, tuple[Any, ...], dict[str, Any]], Any]
