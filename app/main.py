@@ -39,7 +39,8 @@ STYLE = """<style>
 .st-key-equation [data-testid="stMarkdownContainer"] p { line-height: 2.6; }
 .st-key-lesson-picture { min-height: 420px; }
 .st-key-where button { min-width: 44px; }
-.st-key-tour-map { row-gap: 0; }
+.st-key-tour-map { row-gap: 0.2rem; }
+.st-key-tour-map h2 { margin-bottom: 0.8rem; }
 .st-key-introduction { row-gap: 0.25rem; }
 .st-key-introduction .st-key-offers { align-items: center; }
 @media (max-width: 767px) {

@@ -6,7 +6,7 @@ import numpy as np
 
 from app.choice import Choice
 from app.compute import Picture
-from app.lessons.frame import Lesson, Lit, Numbers, OneOf, Range, Step, many, named, said
+from app.lessons.frame import Lesson, Lit, Numbers, OneOf, Range, Step, many, named, on_table, said
 from app.reel.panels import TEXT, Arrow, Bars, Curves, Line, Map, Maps, Plane, Reel
 from gdn_core import RULES, metrics
 from gdn_core.lab.scenarios import Settings
@@ -113,7 +113,8 @@ LESSON = Lesson(
             where="Keys have length 1. The overlap of two keys is their inner product: 0 at right angles, 1 if equal.",
             claims=("memory_answers_the_value_and_the_overlaps",),
             numbers=study.answer_to_the_first, picture=_draw_overlaps,
-            stream=lambda keys, channels: _stream("linear-attention", channels=channels, T=3 * channels),
+            stream=lambda keys, channels: on_table(
+                study.stream_of(study.keys_of(keys, channels), 1.0), "linear-attention", "deltanet"),
         ),
         Step(
             slug="rules", title="Every rule, and the best that is possible", controls=(KEYS, GATES),

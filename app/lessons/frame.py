@@ -7,10 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.choice import Choice
+import numpy as np
+
+from app.choice import Choice, Origin, TableRow
 from app.reel.panels import Reel
+from gdn_core.lab.scenarios import Settings
 from gdn_core.ops.checks import check_choice, check_integer, check_number
 from gdn_core.rules import RULES, Source
+from gdn_core.streams import Stream
 
 Value = int | float | str
 Numbers = Mapping[str, Any]  # arrays, by name
@@ -167,6 +171,21 @@ class Lesson:
     def step(self, slug: str) -> Step:
         """Return a step by its slug."""
         return next(step for step in self.steps if step.slug == slug)
+
+
+def on_table(stream: Stream, *rules: str) -> Choice:
+    """Return a stream, its vectors to six digits, as a table of the lab under some rules."""
+
+    def cell(x: np.ndarray) -> str:
+        return f"[{', '.join(f'{n:.6g}' for n in x)}]"
+
+    g = stream.g if stream.g.ndim == 1 else stream.g.mean(axis=1)  # a table has one decay for all channels
+    rows = tuple(
+        TableRow(cell(k), cell(v), cell(q), alpha=float(np.exp(g)), beta=float(beta), write=float(w), delta=0.0)
+        for q, k, v, g, beta, w in zip(stream.q, stream.k, stream.v, g, stream.beta, stream.w, strict=True)
+    )
+    _, V, K = stream.sizes
+    return Choice(origin=Origin.TABLE, table=rows, rules=rules, settings=Settings(dk=K, dv=V))
 
 
 def many(count: int, what: str) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 
 from app.choice import Choice
 from app.compute import Picture
-from app.lessons.frame import Lesson, Lit, Numbers, OneOf, Range, Step, many, said
+from app.lessons.frame import Lesson, Lit, Numbers, OneOf, Range, Step, many, on_table, said
 from app.reel.panels import Bars, Curves, Line, Map, Maps, Reel
 from gdn_core import RULES
 from gdn_core.lab.scenarios import Settings
@@ -109,7 +109,7 @@ LESSON = Lesson(
             equation=("S_T =", Lit(r"\sum_{t=1}^{T} v_t k_t^\top")),
             where="Linear attention. A sum is the same in every order: nothing in it says what came last.",
             claims=("additive_memory_forgets_the_order",), numbers=study.in_other_orders, picture=_draw_orders,
-            stream=lambda rule: _stream(rule),
+            stream=lambda rule: on_table(study.six_pairs(), rule),
         ),
         Step(
             slug="weights", title="How much does the past weigh?", controls=(ALPHA, BETA),
@@ -121,7 +121,7 @@ LESSON = Lesson(
             where="A key of length 1. Linear attention has α = 1 and erases nothing, so each of its weights is 1.",
             claims=("write_weighs_the_decays_since", "key_answers_a_mean_and_orthogonal_keys_are_left_alone"),
             numbers=study.weights_of_writes, picture=_draw_weights,
-            stream=lambda alpha, beta: _stream(*study.RULES_COMPARED, alpha=alpha, beta=beta),
+            stream=lambda alpha, beta: on_table(study.one_key(alpha, beta), *study.RULES_COMPARED),
         ),
         Step(
             slug="long", title="Ten thousand tokens", controls=(SLOW,),

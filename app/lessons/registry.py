@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from app.lessons import collision, ode, one_equation, recency
+from app.lessons import collision, delta, gated, gating, linear, ode, one_equation, recency
 from app.lessons.frame import Lesson, Step
 
+ORDER = (
+    linear,
+    collision,
+    recency,
+    ode,
+    gating,
+    delta,
+    one_equation,
+    gated,
+)
+
 #: By their slugs. A lesson that is not written is not listed.
-LESSONS: dict[str, Lesson] = {
-    lesson.slug: lesson
-    for lesson in (
-        collision.LESSON,
-        recency.LESSON,
-        ode.LESSON,
-        one_equation.LESSON,
-    )
-}
+LESSONS: dict[str, Lesson] = {module.LESSON.slug: module.LESSON for module in ORDER}
 
 
 def showing(claim: str) -> list[tuple[Lesson, Step]]:

@@ -330,7 +330,7 @@ class PlanePanel {
       ...arrow, end: new Numbers(arrow.to, floats), begin: arrow.start && new Numbers(arrow.start, floats),
     }));
     this.paths = panel.paths.map((path) => ({ ...path, numbers: new Numbers(path.y, floats) }));
-    this.svg = part("svg:svg", { class: "chart", role: "img", "aria-label": `${panel.title}: ${panel.arrows.map(({ name }) => name).join(", ")}` });
+    this.svg = part("svg:svg", { class: "chart plane", role: "img", "aria-label": `${panel.title}: ${panel.arrows.map(({ name }) => name).join(", ")}` });
     const entries = this.paths.filter(({ name }) => name).map(({ name, colour, dash }) => ({ name, dash, colour: colourOf(colour) }));
     this.element = part("figure", { class: "panel" }, part("p", { class: "title" }, panel.title), ...(entries.length ? [legend(entries)] : []), this.svg);
   }

@@ -21,7 +21,7 @@ from app.lessons.registry import LESSONS
 from app.reel.panels import Bars, Curves, Line, Map, Maps, Reel, encode
 from derivations.registry import load
 from gdn_core import reference, streams
-from gdn_core.lab.studies import collision, recency
+from gdn_core.lab.studies import collision, delta, gated, gating, linear, recency
 from gdn_core.lab.worker.pool import LaunchError
 from gdn_core.rules import RULES
 
@@ -294,6 +294,98 @@ def test_recency_runs_ten_thousand_tokens_as_the_recurrence_does() -> None:
         S, o = reference.recurrent(np.zeros((4, 8)), x)
         assert numbers["norm"][20, r] == pytest.approx(np.linalg.norm(S), rel=1e-9)
         assert numbers["error"][20, r] == pytest.approx(np.linalg.norm(o[-1] - v[n - 1]), abs=1e-9)
+
+
+def test_linear_attention_is_one_model_in_three_forms() -> None:
+    stream = linear.six_tokens()
+    expected = [
+        sum(int(stream.q[t] @ stream.k[i]) * stream.v[i].astype(int) for i in range(t + 1)) for t in range(6)
+    ]
+    for size in range(1, 7):
+        numbers = linear.three_forms(size)
+        for form in ("at_once", "token_by_token", "in_chunks"):
+            np.testing.assert_array_equal(numbers[form], expected)
+    np.testing.assert_array_equal(numbers["memory"][-1], stream.v.T @ stream.k)
+
+
+def test_linear_attention_weighs_by_products_and_by_positive_features() -> None:
+    numbers, stream = linear.weights(2.0), linear.eight_tokens(2.0)
+    for t in range(8):
+        products = [float(stream.q[t] @ k) for k in stream.k[: t + 1]]
+        np.testing.assert_allclose(numbers["products"][t, : t + 1], products)
+        softmax = np.exp(products) / sum(np.exp(products))
+        np.testing.assert_allclose(numbers["softmax"][t, : t + 1], softmax)
+        phi = [np.where(x > 0, x + 1, np.exp(x)) for x in (stream.q[t], stream.k[: t + 1])]
+        features = phi[1] @ phi[0]
+        np.testing.assert_allclose(numbers["features"][t, : t + 1], features / features.sum(), atol=1e-5)
+    assert np.triu(numbers["softmax"], 1).max() == 0
+
+
+def test_linear_attention_without_a_normaliser_grows_with_the_tokens() -> None:
+    same = linear.growth("same")
+    np.testing.assert_allclose(same["without"], np.arange(1, 49), rtol=1e-5)
+    np.testing.assert_allclose(same["with_normaliser"], 1, rtol=1e-5)
+
+
+def test_delta_multiplies_what_lies_along_the_key_by_one_less_beta() -> None:
+    for value in (-1.0, 0.0, 0.7):
+        numbers = delta.in_the_plane(value)
+        along, across = numbers["before"] @ numbers["key"], [-numbers["key"][1], numbers["key"][0]]
+        moved = (1 - numbers["beta"]) * along + numbers["beta"] * value
+        np.testing.assert_allclose(numbers["answer"], moved, atol=1e-12)
+        np.testing.assert_allclose(numbers["written"] @ across, numbers["before"] @ across)
+        slope = (along - value) ** 2 / 2 * (1 - numbers["beta"]) ** 2
+        np.testing.assert_allclose(numbers["loss"], slope, atol=1e-12)
+        np.testing.assert_allclose(numbers["valley"] @ numbers["key"], value, atol=1e-12)
+    for beta in (0.0, 1.0, 1.5, 2.0, 2.4):
+        numbers = delta.again_and_again(beta)
+        assert numbers["eigenvalue"] == pytest.approx(1 - beta)
+        np.testing.assert_allclose(numbers["along"], numbers["along"][0] * (1 - beta) ** np.arange(21), atol=1e-12)
+        np.testing.assert_allclose(numbers["across"], numbers["across"][0])
+
+
+def test_gating_leaves_the_products_of_the_decays() -> None:
+    alpha, spread = 0.9, 0.6
+    numbers, stream = gating.what_is_left(alpha, spread), gating.one_write(alpha, spread)
+    summed = np.cumsum(stream.g, axis=0)  # the first token, which writes, does not decay
+    for name, expected in (
+        ("constant", np.exp(np.median(stream.g, axis=0).mean() * np.arange(gating.T))),
+        ("by_token", np.exp(summed.mean(axis=1))),
+        ("slowest", np.exp(summed).max(axis=1)),
+        ("fastest", np.exp(summed).min(axis=1)),
+    ):
+        np.testing.assert_allclose(numbers[name], expected, rtol=1e-4, err_msg=name)
+    np.testing.assert_allclose(np.exp(stream.g[1:].mean()), alpha, rtol=0.02)
+
+
+def test_gating_measures_the_errors_of_the_recurrence() -> None:
+    numbers, stream = gating.old_and_new(0.9), gating.pairs(0.9)
+    for n in (1, 5, 48):
+        for r, rule in enumerate(("linear-attention", "mamba-2")):
+            off = np.linalg.norm(stream.k[:n] @ memory(rule, stream, n).T - stream.v[:n], axis=1)
+            assert numbers["first"][n - 1, r] == pytest.approx(off[0], abs=1e-5)
+            assert numbers["newest"][n - 1, r] == pytest.approx(off[-4:].mean(), abs=1e-5)
+
+
+def test_gated_measures_the_errors_of_the_recurrence_and_what_the_square_is_for() -> None:
+    error, mine = gated.recall(0.1, "grid")["error"], []
+    for draw in range(gated.DRAWS):
+        stream = gated.facts(0.1, draw)
+        scalar = streams.Stream(**vars(stream) | {"g": stream.g.mean(axis=1)})
+        off = memory("gated-deltanet", scalar, gated.T) @ stream.k[gated.CHANGED] - stream.v[gated.AGAIN]
+        mine.append(np.linalg.norm(off))
+    assert error[-1, 1, 3] == pytest.approx(np.mean(mine))
+    assert np.isnan(error[gated.RECENT - 1, 2]).all()
+    for fact in (1, 2):
+        assert error[-1, fact].argmin() == 3  # Gated DeltaNet answers what changed, and what is recent, best
+    assert error[-1, 0].argmin() == 2  # and DeltaNet, which clears nothing, what is old
+
+
+def test_gated_deltanet_comes_to_mamba_2_with_the_square_of_eps() -> None:
+    numbers = gated.limit(0.1)
+    slope = np.diff(np.log(numbers["difference"][4:])) / np.diff(np.log(numbers["eps"][4:]))
+    np.testing.assert_allclose(slope, 2, atol=0.02)
+    assert (numbers["difference"] > 0).all()
 
 
 def test_the_path_is_the_lessons_in_order() -> None:

@@ -13,7 +13,6 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from app.lessons import showing
 from app.lessons.place import PATH, Place, starting, to_query
-from gdn_core.lab import scenarios
 from tests.browser.conftest import new_profile
 from tests.browser.lab_steps import QUIET, expect_link, frames
 from tests.browser.test_access import axe, bad  # noqa: F401  # a fixture
@@ -25,9 +24,10 @@ WIDE = """() => [document.documentElement, document.querySelector('[data-testid=
 def picture(page: Page) -> Locator:
     """Wait until the page has stopped changing, and return the reel or the player."""
     shown = page.locator("section.reel[data-ready], section.player[data-ready]")
-    shown.wait_for(timeout=90_000)
+    shown.first.wait_for(timeout=90_000)
     frames(page, 2)
     page.wait_for_function(QUIET, timeout=60_000)
+    expect(shown).to_have_count(1)  # the one of the step before stays until the page has run
     return shown
 
 
@@ -103,11 +103,11 @@ def collision_first(page: Page) -> tuple[float, float]:
     reel.evaluate("reel => reel.seek(9)")
     said = reel.locator(".said").inner_text()
     k = np.array(showing.show(where).numbers["overlaps"][0, :10])
-    v = scenarios_values(10)
+    v = values_of_collision(10)
     return float(said.split("off by ")[1].rstrip(".")), float(np.linalg.norm(k[1:] @ v[1:]))
 
 
-def scenarios_values(n: int) -> np.ndarray:
+def values_of_collision(n: int) -> np.ndarray:
     """The values of the collision lesson, drawn again."""
     v = np.random.default_rng(1).standard_normal((24, 16))[:n]
     return v / np.linalg.norm(v, axis=1, keepdims=True)
@@ -135,12 +135,46 @@ def one_equation_longhorn(page: Page) -> tuple[float, float]:
     return float(reel.locator(".said").inner_text().split("Longhorn ")[1].split(" ")[0]), 60.0
 
 
+def linear_sum(page: Page) -> tuple[float, float]:
+    """Read the length of the answer without normaliser after 48 tokens of one key: 48 times a value of length 1."""
+    reel = visit(page, Place("linear", "normaliser", (("keys", "same"),)))
+    reel.evaluate("reel => reel.seek(47)")
+    return float(reel.locator(".said").inner_text().split("without it ")[1].rstrip(".")), 48.0
+
+
+def delta_loss(page: Page) -> tuple[float, float]:
+    """Read the loss before the step: half the squared distance of the answer, 0.9 cos 30 + 1.1 sin 30, from 0.5."""
+    reel = visit(page, starting("delta", "gradient"))
+    reel.evaluate("reel => reel.seek(0)")
+    said = reel.locator(".said").inner_text()
+    answer = 0.9 * 3**0.5 / 2 + 1.1 / 2
+    return float(said.split("loss from ")[1].split(" ")[0]), (answer - 0.5) ** 2 / 2
+
+
+def gating_left(page: Page) -> tuple[float, float]:
+    """Read what RetNet has left of a write after ten tokens of its constant decay, half the mean one in nats."""
+    reel = visit(page, starting("gating", "left"))
+    reel.evaluate("reel => reel.seek(10)")
+    return float(reel.locator(".said").inner_text().split("has ")[1].split(" ")[0]), 0.93 ** (0.5 * 10)
+
+
+def gated_limit(page: Page) -> tuple[float, float]:
+    """Read how the difference to Mamba-2 falls from eps 0.01 to 0.001: by a hundred."""
+    reel = visit(page, starting("gated", "limit"))
+    values = reel.evaluate("reel => reel.values(0).difference")
+    return values[8] / values[12], 100.0
+
+
 #: One number of each lesson, as the page says it and by another way.
 NUMBERS = {
     "collision": collision_first,
     "recency": recency_weight,
     "ode": ode_euler,
     "one-equation": one_equation_longhorn,
+    "linear": linear_sum,
+    "gating": gating_left,
+    "delta": delta_loss,
+    "gated": gated_limit,
 }
 
 
@@ -209,4 +243,4 @@ def test_lesson_claim_and_lab_link_to_each_other(page: Page) -> None:
     picture(page)
     page.get_by_role("link", name="Open in the lab").click()
     page.locator("section.player[data-ready]").wait_for(timeout=90_000)
-    expect(page.get_by_role("heading", level=1)).to_have_text(scenarios.PRESETS["overwrite"].title)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Your tokens")

@@ -19,6 +19,18 @@ def stream_of(k: np.ndarray, v: np.ndarray, alpha: float, beta: float) -> Stream
     return Stream(q=k, k=k, v=v, g=np.log(alpha) * one, beta=beta * one, w=one, delta=one, A=-np.ones(k.shape[1]))
 
 
+def six_pairs(order: np.ndarray = np.arange(6)) -> Stream:  # noqa: B008  # it is not changed
+    """Return six pairs in an order; the last two have one key."""
+    k = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0.5, 0.5, 0.5, 0.5], [0, 0, 0, 1], [0, 0, 0, 1]])
+    v = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [-1, 1, -1, 1], [0, 0, 0, 1], [1, 1, 0, 0]])
+    return stream_of(k[order], v[order], alpha=0.5, beta=1.0)
+
+
+def one_key(alpha: float, beta: float) -> Stream:
+    """Write twelve values under one key; they are the columns of the identity."""
+    return stream_of(np.ones((12, 1)), np.eye(12), alpha, beta)
+
+
 def in_other_orders(rule: str) -> dict[str, np.ndarray]:
     """Write the same six pairs in several orders, the last two of which have one key.
 
@@ -27,16 +39,14 @@ def in_other_orders(rule: str) -> dict[str, np.ndarray]:
         the memory of the first order; and answer [N, 4], to the key that two of the pairs have.
     """
     rng = np.random.default_rng(0)
-    k = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0.5, 0.5, 0.5, 0.5], [0, 0, 0, 1], [0, 0, 0, 1]])
-    v = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [-1, 1, -1, 1], [0, 0, 0, 1], [1, 1, 0, 0]])
     orders = np.array([np.arange(6), *(rng.permutation(6) for _ in range(ORDERS - 1))])
     memory = []
     for order in orders:
-        x = tokens(RULES[rule], stream_of(k[order], v[order].astype(float), alpha=0.5, beta=1.0))
-        S, _ = reference.recurrent(np.zeros((4, 4)), x)
+        S, _ = reference.recurrent(np.zeros((4, 4)), tokens(RULES[rule], six_pairs(order)))
         memory.append(S)
     S = np.array(memory)
-    return {"orders": orders, "memory": S, "difference": np.abs(S - S[0]).max(axis=(1, 2)), "answer": S @ k[5]}
+    difference = np.abs(S - S[0]).max(axis=(1, 2))
+    return {"orders": orders, "memory": S, "difference": difference, "answer": S @ six_pairs().k[5]}
 
 
 def weights_of_writes(alpha: float, beta: float) -> dict[str, np.ndarray]:
@@ -48,11 +58,10 @@ def weights_of_writes(alpha: float, beta: float) -> dict[str, np.ndarray]:
         writes [12]; and weights [12, 12, R], after each write, of each value, under each of ``RULES_COMPARED``.
     """
     n = 12
-    stream = stream_of(np.ones((n, 1)), np.eye(n), alpha, beta)
     weights = np.zeros((n, n, len(RULES_COMPARED)))
     for r, slug in enumerate(RULES_COMPARED):
         S = np.zeros((n, 1))
-        x = tokens(RULES[slug], stream)
+        x = tokens(RULES[slug], one_key(alpha, beta))
         for t in range(n):
             S, weights[t, :, r] = reference.step(S, x[t])
     return {"writes": np.arange(1, n + 1), "weights": weights}
