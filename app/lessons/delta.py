@@ -6,7 +6,7 @@ import numpy as np
 
 from app.choice import Choice
 from app.compute import Picture
-from app.lessons.frame import Lesson, Lit, Numbers, Range, Step, said
+from app.lessons.frame import Lesson, Lit, Numbers, Range, Step, many, said
 from app.reel.panels import TEXT, Arrow, Curves, Line, Plane, Reel
 from gdn_core.lab.scenarios import Settings
 from gdn_core.lab.studies import delta as study
@@ -78,8 +78,8 @@ def _draw_gradient(numbers: Numbers, value: float) -> Reel:
 def _draw_again(numbers: Numbers, beta: float) -> Reel:
     times, along = numbers["times"], numbers["along"]
     told = [
-        f"Erased {n} times with β = {said(beta)}. The part along the key is {said(a)}: each time it is multiplied by "
-        f"{said(float(numbers['eigenvalue']))}. The part across is {said(c)}, as it was."
+        f"Erased {many(n, 'time')} with β = {said(beta)}. The part along the key is {said(a)}: each time it is multiplied "
+        f"by {said(float(numbers['eigenvalue']))}. The part across is {said(c)}, as it was."
         for n, a, c in zip(times, along, numbers["across"], strict=True)
     ]
     arrows = (Arrow(name="k", to=study.token(beta, 0.0).k), Arrow(name="S", to=numbers["memory"], colour=1))

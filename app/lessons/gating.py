@@ -26,7 +26,7 @@ def _draw_left(numbers: Numbers, alpha: float, spread: float) -> Reel:
     names = {"constant": "RetNet: one number for all time", "by_token": "Mamba-2: one a token",
              "slowest": "GLA: slowest channel", "fastest": "GLA: fastest channel"}  # fmt: skip
     told = [
-        f"{many(t, 'token')} after the write. RetNet, with {_half_life(alpha)}, has {said(a)} of it left, Mamba-2 "
+        f"{many(t, 'token')} after the write. RetNet, at its constant, has {said(a)} of it left, Mamba-2 "
         f"{said(b)}, and GLA from {said(d)} to {said(c)}, by channel."
         for t, a, b, c, d in zip(*(numbers[name] for name in ("token", *names)), strict=True)
     ]
@@ -70,7 +70,7 @@ LESSON = Lesson(
             slug="left", title="What is left of a write", controls=(ALPHA, SPREAD),
             question="Something is written once. Which gates can keep it through some tokens and drop it at others?",
             equation=("S_t =", Lit(r"\alpha_t"), r"S_{t-1} + v_t k_t^\top"),
-            where="RetNet: α is a constant. Mamba-2: α comes from the token. GLA: each key channel has its own.",
+            where="RetNet: α is a constant, here the median. Mamba-2: α of the token. GLA: one for each key channel.",
             claims=("write_weighs_the_decays_since",), numbers=study.what_is_left, picture=_draw_left,
             stream=lambda alpha, spread: on_table(study.one_write(alpha, spread), *study.DECAYS),
             sources=(RULES["retnet"].source, RULES["mamba-2"].source, RULES["gla"].source),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.lessons import collision, delta, gated, gating, linear, ode, one_equation, recency
+from app.lessons import chunkwise, collision, delta, gated, gating, linear, ode, one_equation, recency
 from app.lessons.frame import Lesson, Step
 
 ORDER = (
@@ -14,6 +14,7 @@ ORDER = (
     delta,
     one_equation,
     gated,
+    chunkwise,
 )
 
 #: By their slugs. A lesson that is not written is not listed.

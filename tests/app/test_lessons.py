@@ -21,7 +21,7 @@ from app.lessons.registry import LESSONS
 from app.reel.panels import Bars, Curves, Line, Map, Maps, Reel, encode
 from derivations.registry import load
 from gdn_core import reference, streams
-from gdn_core.lab.studies import collision, delta, gated, gating, linear, recency
+from gdn_core.lab.studies import chunkwise, collision, delta, gated, gating, linear, recency
 from gdn_core.lab.worker.pool import LaunchError
 from gdn_core.rules import RULES
 
@@ -386,6 +386,73 @@ def test_gated_deltanet_comes_to_mamba_2_with_the_square_of_eps() -> None:
     slope = np.diff(np.log(numbers["difference"][4:])) / np.diff(np.log(numbers["eps"][4:]))
     np.testing.assert_allclose(slope, 2, atol=0.02)
     assert (numbers["difference"] > 0).all()
+
+
+def test_chunkwise_solves_the_errors_of_the_recurrence() -> None:
+    for alpha in (0.5, 1.0):
+        numbers, stream = chunkwise.matrices(16, alpha), chunkwise.stream_of(alpha, 1.0)
+        S = np.zeros((chunkwise.V, chunkwise.K))
+        for t in range(16):
+            error = stream.v[t] - alpha * S @ stream.k[t]
+            np.testing.assert_allclose(numbers["errors"][t], error, atol=1e-12)
+            S = alpha * S + np.outer(error, stream.k[t])
+        np.testing.assert_allclose(numbers["U"], numbers["errors"], atol=1e-12)
+        np.testing.assert_allclose(numbers["T"][-1], np.linalg.inv(np.eye(16) + numbers["A"]), atol=1e-12)
+        gamma = alpha ** np.arange(1, 17)
+        np.testing.assert_allclose(numbers["W"], numbers["T"][-1] @ (gamma[:, None] * stream.k), atol=1e-12)
+        decays = [[alpha ** (i - j) if j <= i else 0 for j in range(16)] for i in range(16)]
+        np.testing.assert_allclose(numbers["Gamma"], decays, atol=1e-12)
+
+
+def test_chunkwise_is_exact_in_fractions_and_at_rounding_level_in_floats() -> None:
+    numbers = chunkwise.agreement(0.9)
+    assert (numbers["exact"] == 0).all()
+    for name in chunkwise.FLOATS:
+        unit = np.finfo(name).eps
+        assert unit / 50 < numbers[name].max() < 20 * unit, name
+
+
+def test_chunkwise_factors_leave_the_range_of_float32_where_their_difference_does_not() -> None:
+    numbers = chunkwise.exponents(0.5)
+    fails = ~np.isfinite(numbers["growing"])
+    np.testing.assert_array_equal(fails, numbers["size"] >= 128)  # 2^128 is past the largest float32
+    assert (numbers["together"] <= 1).all()
+    within = numbers["size"] <= 126
+    np.testing.assert_allclose(numbers["together"][within], 0.5 ** (numbers["size"][within] - 1.0), rtol=1e-5)
+
+
+class Counted:
+    """A number that counts the multiplications of its kind."""
+
+    times = 0
+
+    def __mul__(self, other: Counted) -> Counted:
+        Counted.times += 1
+        return self
+
+    def __add__(self, other: object) -> Counted:
+        return self
+
+    __sub__ = __radd__ = __add__
+
+
+def test_chunkwise_counts_the_multiplications_of_the_reference() -> None:
+    d, length = 3, 8
+    one = Counted()
+
+    def filled(*shape: int) -> np.ndarray:
+        return np.full(shape, one, dtype=object)
+
+    x = reference.Token(
+        q=filled(length, d), k=filled(length, d), v=filled(length, d), g=filled(length, 1, 1), b=filled(length, 1),
+        w=filled(length, 1),
+    )  # fmt: skip
+    numbers = chunkwise.operations(str(d))
+    for n, size in enumerate((1, 2, 4, 8)):
+        Counted.times = 0
+        reference.chunkwise(filled(d, d), x, chunk_size=size, exp=lambda g: g)
+        assert Counted.times == pytest.approx(length * (numbers["inside"][n] + numbers["carried"][n]))
+    assert numbers["waits"][6] == 4096 / 64
 
 
 def test_the_path_is_the_lessons_in_order() -> None:

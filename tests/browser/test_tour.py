@@ -165,6 +165,15 @@ def gated_limit(page: Page) -> tuple[float, float]:
     return values[8] / values[12], 100.0
 
 
+def chunkwise_exponent(page: Page) -> tuple[float, float]:
+    """Read the factor exp(-G) that a chunk of 64 tokens needs under a decay of one half: 2 to the 64."""
+    reel = visit(page, starting("chunkwise", "overflow"))
+    reel.evaluate("reel => reel.seek([...Array(60).keys()].find(n => (reel.seek(n), reel.querySelector('.counts')"
+                  ".textContent.endsWith(': 64'))))")
+    values = reel.evaluate("reel => reel.values(0)['exp(−Gⱼ), formed alone'][Number(reel.dataset.frame)]")
+    return float(values), 2.0**64
+
+
 #: One number of each lesson, as the page says it and by another way.
 NUMBERS = {
     "collision": collision_first,
@@ -175,6 +184,7 @@ NUMBERS = {
     "gating": gating_left,
     "delta": delta_loss,
     "gated": gated_limit,
+    "chunkwise": chunkwise_exponent,
 }
 
 
