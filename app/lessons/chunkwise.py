@@ -27,11 +27,11 @@ def _draw_matrices(numbers: Numbers, size: int, alpha: float) -> Reel:
     ]
     so_far = (np.arange(size)[:, None] >= np.arange(size))[:, :, None]
     squares = Maps(
-        title="C by C, within the chunk", rows="later token i", columns="earlier token j", small=180, limit=1.0,
+        title="C by C, within the chunk", rows="later token i", columns="earlier token j", small=105, limit=1.0,
         maps=(Map(name="Γ", values=numbers["Gamma"]), Map(name="A", values=numbers["A"]), Map(name="T", values=T)),
     )
     rows = Maps(
-        title="A row for each token", rows="token", columns="channel", small=180,
+        title="A row for each token", rows="token", columns="channel", small=150,
         maps=(Map(name="U, of V channels", values=so_far * U), Map(name="W, of K", values=so_far * numbers["W"])),
     )
     ticks = tuple(map(str, range(size)))
@@ -107,7 +107,7 @@ LESSON = Lesson(
             question="Each error depends on those before it in the chunk. How can all be found without the memory "
             "after each token?",
             equation=(r"U = T \operatorname{diag}(\beta) V, \quad", Lit(r"T = (I + A)^{-1}"),
-                      r",\quad A_{ij} = \beta_i \Gamma_{ij} (k_i \cdot k_j), \; j < i"),
+                      r", \quad A_{ij} = \beta_i \Gamma_{ij} \, k_i^\top k_j", r"\text{ for } j < i"),
             where="Γ has the decays from token j to token i. Touch an entry: the same one lights up in the others.",
             claims=("ut_transform_is_the_gated_triangular_system", "ut_transform_makes_the_wy_form"),
             numbers=study.matrices, picture=_draw_matrices,

@@ -78,8 +78,8 @@ def _draw_gradient(numbers: Numbers, value: float) -> Reel:
 def _draw_again(numbers: Numbers, beta: float) -> Reel:
     times, along = numbers["times"], numbers["along"]
     told = [
-        f"Erased {many(n, 'time')} with β = {said(beta)}. The part along the key is {said(a)}: each time it is multiplied "
-        f"by {said(float(numbers['eigenvalue']))}. The part across is {said(c)}, as it was."
+        f"Erased {many(n, 'time')} with β = {said(beta)}. The part along the key is {said(a)}: each time it is "
+        f"multiplied by {said(float(numbers['eigenvalue']))}. The part across is {said(c)}, as it was."
         for n, a, c in zip(times, along, numbers["across"], strict=True)
     ]
     arrows = (Arrow(name="k", to=study.token(beta, 0.0).k), Arrow(name="S", to=numbers["memory"], colour=1))
