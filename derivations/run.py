@@ -21,7 +21,7 @@ from derivations.result import Kind, Result
 from derivations.workers import Worker, Workers
 from gdn_core.rules import WriteRule
 
-BATCH = 12  # mutants in a task
+BATCH = 64  # mutants of one function in a task: it learns which steps refute them
 
 
 @dataclass(frozen=True)

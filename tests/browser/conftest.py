@@ -96,10 +96,22 @@ def wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path, sec
 
 
 def new_profile(browser: Browser, url: str, **options: Any) -> BrowserContext:
-    """Return a profile that knows nothing yet, whose addresses begin with the url. Downloads are accepted."""
+    """Return a profile that knows nothing yet, whose addresses begin with the url. Downloads are accepted.
+
+    It asks for reduced motion: without a GPU, what moves while a page loads takes more than half of the processor's
+    time. A test of what moves says so.
+    """
+    options = {"reduced_motion": "reduce", **options}
     profile = browser.new_context(base_url=url, accept_downloads=True, **options)
     profile.set_default_timeout(PATIENCE)
     return profile
+
+
+def forget(page: Page) -> None:
+    """End what runs on a page, and the visit on the server: the next visit is a stranger's."""
+    page.evaluate("location.origin === 'null' || (localStorage.clear(), sessionStorage.clear())")
+    page.goto("about:blank")
+    page.context.clear_cookies()
 
 
 @pytest.fixture(scope="session")
@@ -122,13 +134,11 @@ def page(profile: BrowserContext) -> Iterator[Page]:
     assert size
     yield page
     try:
-        page.evaluate("location.origin === 'null' || (localStorage.clear(), sessionStorage.clear())")
-        page.goto("about:blank")  # ends what runs there, and the visit on the server
+        forget(page)
         page.set_viewport_size(size)
         page.emulate_media(color_scheme="light")
     except Error:  # it crashed
         page.close()
-    profile.clear_cookies()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import io
 import json
 import re
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from playwright.sync_api import Download, Locator, Page, expect
@@ -14,6 +15,7 @@ from gdn_core import reference, streams
 from gdn_core.lab import scenarios
 from gdn_core.rules import RULES
 
+BACKGROUNDS: dict[Literal["light", "dark"], str] = {"light": "rgb(255, 255, 255)", "dark": "rgb(16, 21, 28)"}
 STAGES = ("before", "decayed", "erased", "written")
 QUIET = "document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'"
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import importlib.util
 import os
 from pathlib import Path
-from typing import Literal
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.lab_steps import QUIET, frames
+from tests.browser.lab_steps import BACKGROUNDS, QUIET, frames
 
 PAGES = {
     "/": "section.player[data-ready]",
@@ -31,20 +30,6 @@ def axe() -> str:
     return (Path(spec.origin).parent / "axe.min.js").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("address", PAGES)
-def test_axe_finds_nothing_serious_or_moderate(
-    page: Page, axe: str, address: str, scheme: Literal["light", "dark"]
-) -> None:
-    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-    page.goto(address)
-    page.locator(PAGES[address]).first.wait_for(timeout=90_000)
-    page.wait_for_function(QUIET, timeout=60_000)
-    frames(page, 30)
-    expect(page.get_by_role("heading", level=1)).to_have_count(1)
-    assert bad(page, axe) == []
-
-
 def bad(page: Page, axe: str) -> list[tuple[str, str, str]]:
     """Return what axe finds on a page that is moderate or worse."""
     page.evaluate(axe)
@@ -57,11 +42,18 @@ def bad(page: Page, axe: str) -> list[tuple[str, str, str]]:
     ]
 
 
-def test_each_page_has_a_title_of_its_own(page: Page) -> None:
-    titles = set()
+def test_axe_finds_nothing_serious_or_moderate_and_each_page_has_a_title_of_its_own(page: Page, axe: str) -> None:
+    titles, found = set(), []
     for address, ready in PAGES.items():
         page.goto(address)
         page.locator(ready).first.wait_for(timeout=90_000)
         page.wait_for_function(QUIET, timeout=60_000)
         titles.add(page.title())
+        expect(page.get_by_role("heading", level=1)).to_have_count(1)
+        for scheme, background in BACKGROUNDS.items():
+            page.emulate_media(color_scheme=scheme)
+            expect(page.get_by_test_id("stApp")).to_have_css("background-color", background)
+            frames(page, 30)
+            found += [(address, scheme, *violation) for violation in bad(page, axe)]
+    assert found == []
     assert len(titles) == 4

@@ -8,13 +8,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from derivations.registry import load
 from tests.browser.conftest import ROOT, wait_until_healthy
+from tests.browser.lab_steps import BACKGROUNDS, frames
 
 CLAIM = "delta_rule_is_a_gradient_step"
 BROKEN = "document.querySelectorAll('.katex-error, [data-testid=stException]').length"
@@ -39,9 +39,7 @@ def colours(page: Page) -> tuple[float, float]:
     return ground, ink
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_claim_is_read_checked_and_linked_to(page: Page, scheme: Literal["light", "dark"]) -> None:
-    page.emulate_media(color_scheme=scheme)
+def test_a_claim_is_read_checked_and_linked_to(page: Page) -> None:
     page.set_viewport_size({"width": 1280, "height": 900})
     visit(page)
     made = load()[CLAIM]
@@ -53,9 +51,12 @@ def test_a_claim_is_read_checked_and_linked_to(page: Page, scheme: Literal["ligh
         timeout=60_000
     )
     assert page.evaluate(BROKEN) == 0 and page.evaluate(CUT) == []
-    ground, ink = colours(page)
-    assert abs(ground - ink) > 120
-    assert (ground > ink) is (scheme == "light")
+    for scheme, background in BACKGROUNDS.items():
+        page.emulate_media(color_scheme=scheme)
+        expect(page.get_by_test_id("stApp")).to_have_css("background-color", background)
+        ground, ink = colours(page)
+        assert abs(ground - ink) > 120
+        assert (ground > ink) is (scheme == "light")
     page.go_back()
     expect(page.get_by_role("heading", name="Derivations")).to_be_visible()
 
@@ -80,9 +81,8 @@ def statements_url(chromium_path: str, tmp_path_factory: pytest.TempPathFactory)
         server.wait(timeout=20)
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_every_statement_is_printed_whole(browser: Browser, statements_url: str, width: int, scheme: str) -> None:
-    page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 900})
+def test_every_statement_is_printed_whole(page: Page, statements_url: str) -> None:
+    page.set_viewport_size({"width": 390, "height": 900})
     page.goto(statements_url)
     page.get_by_text("That is all.").wait_for(timeout=60_000)
     expect(page.locator("[data-testid=stMain] h3")).to_have_count(len(load()))
@@ -91,8 +91,10 @@ def test_every_statement_is_printed_whole(browser: Browser, statements_url: str,
         "n => document.querySelectorAll('[data-testid=stMain] .katex').length >= n", arg=len(load()), timeout=60_000
     )
     assert page.evaluate(BROKEN) == 0
-    assert page.evaluate(CUT) == []
-    page.close()
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        frames(page, 2)
+        assert page.evaluate(CUT) == []
 
 
 def test_a_linked_claim_prints_its_formula(page: Page) -> None:

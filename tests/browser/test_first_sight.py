@@ -16,6 +16,7 @@ AGAIN = 8  # the token that writes the key of token 0 again
 
 def test_a_first_visit_sees_the_same_key_written_twice_in_motion_and_in_words(own_page: Page) -> None:
     own_page.set_viewport_size({"width": 1366, "height": 768})
+    own_page.emulate_media(reduced_motion="no-preference")
     player = visit(own_page)
     expect(own_page.get_by_role("heading", level=1)).to_have_text("One memory, four ways to write")
     assert own_page.title().startswith("Write-rule lab")

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from gdn_core.lab import scenarios
 from gdn_core.rules import RULES
-from tests.browser.conftest import new_profile
+from tests.browser.conftest import forget, new_profile
 from tests.browser.lab_steps import check, expect_link, fill, frames, give, moments, npz, number, numbers, settle, visit
 
 
@@ -35,7 +35,7 @@ def test_a_control_changed_while_the_player_comes_to_rest_is_not_lost(page: Page
         expect_link(page, link | {"t": str(23 - seed), "seed": str(seed)})
 
 
-def test_a_reload_and_the_link_elsewhere_show_the_same(page: Page, browser: Browser, app_url: str) -> None:
+def test_a_reload_and_the_link_elsewhere_show_the_same(page: Page) -> None:
     player = visit(page, "see=moment")
     fill(page, "Key channels", "7")
     settle(page)
@@ -55,14 +55,13 @@ def test_a_reload_and_the_link_elsewhere_show_the_same(page: Page, browser: Brow
     expect(number(page, "Key channels")).to_have_value("7")
     check(again, scenario, preset.rules, 1)
 
-    elsewhere = new_profile(browser, app_url)
-    stranger = elsewhere.new_page()
-    stranger.goto(page.url)
-    check(settle(stranger), scenario, preset.rules, 1)
-    elsewhere.close()
+    link = page.url
+    forget(page)
+    page.goto(link)
+    check(settle(page), scenario, preset.rules, 1)
 
 
-def test_a_link_to_one_head_shows_that_head_to_whoever_has_the_file(page: Page, browser: Browser, app_url: str) -> None:
+def test_a_link_to_one_head_shows_that_head_to_whoever_has_the_file(page: Page) -> None:
     rng = np.random.default_rng(0)
     arrays = {"k": rng.normal(size=(1, 40, 4, 3)) / 2, "v": rng.normal(size=(1, 40, 4, 2))}
     page.goto("/?from=arrays&rules=deltanet")
@@ -74,19 +73,17 @@ def test_a_link_to_one_head_shows_that_head_to_whoever_has_the_file(page: Page, 
     page.wait_for_function("new URLSearchParams(location.search).get('start') === '5'")
     link = page.url
 
-    elsewhere = new_profile(browser, app_url)
-    stranger = elsewhere.new_page()
-    stranger.goto(link)
-    expect(stranger.get_by_text("file that this link cannot carry")).to_be_visible()
-    give(stranger, "heads.npz", npz(**arrays))
-    player = settle(stranger)
+    forget(page)
+    page.goto(link)
+    expect(page.get_by_text("file that this link cannot carry")).to_be_visible()
+    give(page, "heads.npz", npz(**arrays))
+    player = settle(page)
     for label, value in (("Head", "3"), ("First token", "5")):
-        expect(number(stranger, label)).to_have_value(value)
+        expect(number(page, label)).to_have_value(value)
     whole = scenarios.from_arrays(arrays, scenarios.Settings(), head=3)
     want = moments(whole.stream, "deltanet", 39).written  # from token 0 on, not from the window's first
     np.testing.assert_allclose(numbers(player, "deltanet", "written"), want.ravel(), atol=2e-5)
-    assert stranger.url == link
-    elsewhere.close()
+    assert page.url == link
 
 
 def test_back_and_forward_move_through_the_changes(page: Page) -> None:
@@ -108,9 +105,9 @@ def test_back_and_forward_move_through_the_changes(page: Page) -> None:
     expect_link(page, link | {"seed": "5"})
 
 
-@pytest.fixture(scope="module")
-def slow_profile(browser: Browser, app_url: str) -> Iterator[BrowserContext]:
-    """A profile in which every message between the browser and the server takes 300 ms longer, each way."""
+@pytest.fixture
+def slow_page(browser: Browser, app_url: str) -> Iterator[Page]:
+    """A page to which every message from the server, and back, takes 300 ms longer."""
     profile = new_profile(browser, app_url)
     profile.add_init_script(
         """{
@@ -122,16 +119,8 @@ def slow_profile(browser: Browser, app_url: str) -> Iterator[BrowserContext]:
             WebSocket.prototype.send = function (data) { setTimeout(() => send.call(this, data), 300); };
         }"""
     )
-    yield profile
+    yield profile.new_page()
     profile.close()
-
-
-@pytest.fixture
-def slow_page(slow_profile: BrowserContext) -> Iterator[Page]:
-    """A page over a slow line."""
-    page = slow_profile.new_page()
-    yield page
-    page.close()
 
 
 def rests(page: Page, token: int, T: int, link: dict[str, str]) -> None:
@@ -156,18 +145,18 @@ def test_going_back_as_soon_as_the_stream_is_shorter_goes_back(page: Page) -> No
         rests(page, 8, 9, link)
 
 
-@pytest.mark.parametrize("wait", [0, 12, 24])  # frames: before the report, or while it is under way
-def test_going_back_counts_against_a_step_just_made(slow_page: Page, wait: int) -> None:
+def test_going_back_counts_against_a_step_just_made(slow_page: Page) -> None:
     link = {"preset": "parity", "T": "9", "dk": "4", "see": "moment"}
     player = visit(slow_page, "preset=parity&T=9&dk=4&see=moment")
     rests(slow_page, 8, 9, link)
-    fill(slow_page, "Tokens", "8")
-    rests(slow_page, 7, 8, link | {"T": "8"})
-    player.get_by_role("button", name="Step back").click()
-    frames(slow_page, wait)
-    slow_page.evaluate("history.back()")
-    frames(slow_page, 90)
-    rests(slow_page, 8, 9, link)
+    for wait in (0, 12, 24):  # frames: before the report, or while it is under way
+        fill(slow_page, "Tokens", "8")
+        rests(slow_page, 7, 8, link | {"T": "8"})
+        player.get_by_role("button", name="Step back").click()
+        frames(slow_page, wait)
+        slow_page.evaluate("history.back()")
+        frames(slow_page, 90)
+        rests(slow_page, 8, 9, link)
 
 
 def test_going_back_and_forward_brings_the_token_too(page: Page) -> None:

@@ -7,7 +7,6 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from app import compute, offline
 from app.choice import Choice, Origin, TableRow
 from gdn_core.lab.scenarios import Settings
 from gdn_core.lab.trajectory import Trajectory
-from tests.browser.lab_steps import numbers, save, settle, visit
+from tests.browser.lab_steps import BACKGROUNDS, numbers, save, settle, visit
 
 HOSTILE = "</script><img src=x onerror=\"document.title='run'\"><!--"
 CHOICE = Choice(
@@ -138,8 +137,7 @@ def test_it_fits_a_phone_and_follows_light_and_dark(opened: Page, width: int) ->
     corner = "c => [...c.getContext('2d').getImageData(0, 0, 1, 1).data.subarray(0, 3)]"
     ends = []
     opened.set_viewport_size({"width": width, "height": 844})
-    backgrounds: dict[Literal["light", "dark"], str] = {"light": "rgb(255, 255, 255)", "dark": "rgb(16, 21, 28)"}
-    for scheme, background in backgrounds.items():
+    for scheme, background in BACKGROUNDS.items():
         opened.emulate_media(color_scheme=scheme)
         expect(opened.locator("body")).to_have_css("background-color", background)
         ends.append(opened.locator("canvas.colours").evaluate(corner))

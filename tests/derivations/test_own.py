@@ -117,7 +117,7 @@ RIGHT, WRONG = "S @ (x.b * x.k)", "S @ x.k"  # the second drops the erase gate
 
 def test_a_function_that_is_right_holds_wherever_the_reference_is_claimed_to(tmp_path, capsys):
     path, report = written(tmp_path, STEP.format(error=RIGHT)), tmp_path / "report.json"
-    some = ["-k", "stages or chunk_backward_is or zoh"]
+    some = ["-k", "stages or every_token_is or zoh"]
     assert main(["check", "--file", str(path), *some, "--json", str(report)]) == HOLDS
     assert capsys.readouterr().out.startswith(f"{path}: step\n")
     claims = json.loads(report.read_text())["claims"]

@@ -62,7 +62,7 @@ def url(chromium_path: str, ran: Trajectory, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture(scope="package")
 def profile(browser: Browser, url: str) -> Iterator[BrowserContext]:
     """One profile for every page with the player alone."""
-    profile = new_profile(browser, url, viewport={"width": 1440, "height": 900})
+    profile = new_profile(browser, url, viewport={"width": 1440, "height": 900}, reduced_motion="no-preference")
     yield profile
     profile.close()
 

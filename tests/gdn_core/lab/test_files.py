@@ -182,14 +182,17 @@ class TestWhatAFileHolds:
     def test_numbers_with_a_comma_are_read_without_names_of_columns(self):
         assert read("k.csv", b"0,5;1,25\n-2,0;3\n")["k"].tolist() == [[0.5, 1.25], [-2, 3]]
 
-    @pytest.mark.parametrize("ending", ["pt", "pth", "bin", "ckpt"])
-    def test_a_file_of_torch_is_refused_with_the_line_that_converts_it(self, ending, tmp_path):
-        file = tmp_path / f"dump.{ending}"
+    def test_a_file_of_torch_is_refused_with_the_line_that_converts_it(self, tmp_path):
+        file, lines = tmp_path / "dump.pt", []
         torch.save({"k": torch.eye(3)[:, :2]}, file)
-        with pytest.raises(ValueError, match=r"never read here. This line converts it: python -c ") as error:
-            read(file.name, file.read_bytes())
-        command = shlex.split(str(error.value).split("converts it: ")[1])
-        subprocess.run([sys.executable, *command[1:]], cwd=tmp_path, check=True)
+        for ending in ("pt", "pth", "bin", "ckpt"):
+            with pytest.raises(ValueError, match=r"never read here. This line converts it: python -c ") as error:
+                read(f"dump.{ending}", file.read_bytes())
+            line = str(error.value).split("converts it: ")[1]
+            assert f"'dump.{ending}'" in line or f'"dump.{ending}"' in line
+            lines.append(line.replace(f"dump.{ending}", file.name))
+        assert len(set(lines)) == 1
+        subprocess.run([sys.executable, *shlex.split(lines[0])[1:]], cwd=tmp_path, check=True)
         (k,) = read("dump.safetensors", (tmp_path / "dump.safetensors").read_bytes()).values()
         np.testing.assert_array_equal(k, np.eye(3)[:, :2])
 
