@@ -1,10 +1,13 @@
 """Make the tables and the chart of the README's timings from the measurements in ``docs/speed.json``.
 
 ``python -m docs.speed`` draws the chart and prints the tables; a test compares the README with them.
+``python -m docs.speed REPORT ...`` first takes the measurements from reports of ``python -m gdn_core.bench --json``, all
+of one card. Several, since FlashInfer and FlashQLA do not run in one process.
 """
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 import sys
@@ -18,6 +21,13 @@ CHART = HERE / "pictures" / "speed.svg"
 LABELS, PLOT, ROW, EDGE = 178, 210, 21, 12  # pixels: the names of the rows, the axis, a row, and around them
 LOWEST, HIGHEST = 0.6, 6.0  # of the ratio
 TICKS = (0.67, 1.0, 1.5, 2.0, 3.0, 5.0)
+# What a case does, which of its times, the other library and its package, and the title.
+TABLES = (
+    ("forward", "median", "flashinfer", "flashinfer-python", "Forward, replayed as a CUDA graph"),
+    ("both", "median", "flash-qla", "flash-qla", "Forward and backward, replayed as a CUDA graph"),
+    ("both", "eager", "flash-qla", "flash-qla", "Forward and backward, called eagerly"),
+)
+NAMES = {"flashinfer": "FlashInfer", "flash-qla": "FlashQLA"}
 STYLE = """
   text { font: 13px -apple-system, "Segoe UI", "Noto Sans", Helvetica, Arial, sans-serif; fill: #1f2328; }
   .soft { fill: #59636e; font-size: 12px; } .head { font-weight: 600; }
@@ -64,6 +74,45 @@ def measured() -> dict[str, Any]:
     for table in found["tables"]:
         table["rows"] = [Row(*row) for row in table["rows"]]
     return found
+
+
+def taken(reports: list[dict[str, Any]], date: str) -> dict[str, Any]:
+    """Return the measurements in reports, as ``docs/speed.json`` has them; a case is a row where both were timed.
+
+    Raises:
+        ValueError: if the reports are of several cards.
+    """
+    cards = {report["machine"]["device"] for report in reports}
+    if len(cards) != 1:
+        raise ValueError(f"expected reports of one card, got {sorted(cards)}")
+    made = []
+    for what, measure, library, package, title in TABLES:
+        rows = []
+        for report in reports:
+            for result in report["results"]:
+                case = result["case"]
+                times = {x["runner"]: x[measure] for x in result["times"]}
+                if case["what"] == what and library in times:
+                    heads = f"{case['H']}/{case['HV']}"
+                    rows.append([_tokens(case), heads, *(f"{times[name]:.3f}" for name in ("gdn_core", library))])
+        versions = {report["machine"].get(package) for report in reports} - {None}
+        if rows:
+            rows.sort(key=lambda row: float(row[2]) / float(row[3]))
+            other = f"{NAMES[library]} {', '.join(sorted(versions))}"
+            made.append({"title": title, "ours": "here", "other": other, "rows": rows})
+    return {
+        "card": cards.pop(), "date": date, "commit": reports[0]["machine"]["commit"], "dtype": "bfloat16",
+        "channels": "K = V = 128", "unit": "ms", "tables": made,
+    }  # fmt: skip
+
+
+def _tokens(case: dict[str, Any]) -> str:
+    lengths = case["lengths"]
+    if not lengths:
+        return f"{case['B']} x {case['T']}"
+    return "packed " + (
+        f"{len(lengths)} x {lengths[0]}" if len(set(lengths)) == 1 else " + ".join(str(n) for n in lengths)
+    )
 
 
 def tables() -> str:
@@ -121,8 +170,13 @@ def chart() -> str:
     )
 
 
-def main() -> int:
-    """Draw the chart, and print the tables."""
+def main(arguments: list[str] | None = None) -> int:
+    """Take the measurements of reports, if any are named; draw the chart, and print the tables."""
+    named = sys.argv[1:] if arguments is None else arguments
+    if named:
+        reports = [json.loads(Path(name).read_text(encoding="utf-8")) for name in named]
+        found = taken(reports, datetime.date.today().isoformat())
+        (HERE / "speed.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     CHART.write_text(chart(), encoding="utf-8")
     sys.stdout.write(tables())
     return 0

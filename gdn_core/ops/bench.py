@@ -1,13 +1,15 @@
 """Race the public functions: ``python -m gdn_core.bench [--set cpu|gpu] [--only NAME ...] [--json FILE]``.
 
 First a check: if outputs or gradients differ from the float64 reference, nothing is timed and the command fails. Then
-every case is timed in one process, in rounds. In each round this project runs, and then those of
+every case is timed in one process, in rounds. In each round this project runs, and then those of FlashInfer,
 flash-linear-attention, flash-qla and transformers' PyTorch fallback that are installed, so that other load on the
 machine affects all alike.
 Each time is printed with its ratio to the others and to the floor. The floor is the larger of two times: the bytes that
-must move over the measured copy bandwidth, and the operations of the chunk form over the measured matrix rate. On a GPU
-the times are those of graph replays; the seconds of the first call, with an empty compile cache, and the peak memory of
-the case, inputs included, are printed too.
+must move over the measured copy bandwidth, and the operations of the chunk form over the measured matrix rate.
+
+On a GPU three times are measured apart: of replays of a CUDA graph, which is the work of the GPU alone; of eager calls,
+one after the other, as people train; and of the host in a call, which does not wait for the GPU. The seconds of the
+first call, with an empty compile cache, and the peak memory of the case, inputs included, are printed too.
 """
 
 from __future__ import annotations
@@ -47,7 +49,9 @@ Tensor = torch.Tensor
 Rule = Callable[..., tuple[Tensor, Tensor | None]]
 
 ROUNDS = {"cpu": 5, "gpu": 7}
-PACKAGES = ("torch", "triton", "fla-core", "flash-linear-attention", "flash-qla", "transformers")
+CALLS = 10  # eager calls that are timed together on a GPU
+PACKAGES = ("torch", "triton", "flashinfer-python", "fla-core", "flash-linear-attention", "flash-qla", "transformers")
+REFUSALS = (RuntimeError, ValueError, TypeError, NotImplementedError, AssertionError)  # of a library, for a case
 C = 64  # tokens a chunk, for the operations of the floor
 
 
@@ -67,6 +71,7 @@ class Case:
         V: value channels.
         dtype: of queries, keys and values.
         within: the multiple of its floor that is the target, printed with the result; 0 for no target.
+        lengths: of packed sequences, T in all; none for a batch.
     """
 
     name: str
@@ -79,16 +84,29 @@ class Case:
     V: int = 128
     dtype: str = "float32"
     within: float = 0.0
+    lengths: tuple[int, ...] = ()
 
     @property
     def shape(self) -> str:
         """The sizes as text."""
         return f"B{self.B} T{self.T} H{self.H} HV{self.HV} K{self.K} V{self.V}"
 
+    @property
+    def tokens(self) -> str:
+        """The batch and its tokens, or the packed lengths, as text."""
+        if not self.lengths:
+            return f"{self.B} x {self.T}"
+        if len(set(self.lengths)) == 1:
+            return f"packed {len(self.lengths)} x {self.lengths[0]}"
+        return "packed " + " + ".join(str(n) for n in self.lengths)
 
-def _gpu(what: str, B: int, T: int, H: int, HV: int) -> Case:
+
+def _gpu(what: str, tokens: tuple[int, int] | list[int], H: int, HV: int) -> Case:
+    """Return a case in bfloat16: of a batch and its tokens, or of packed lengths."""
+    B, T = tokens if isinstance(tokens, tuple) else (1, sum(tokens))
+    case = Case("", what, B, T, H, HV, dtype="bfloat16", lengths=() if isinstance(tokens, tuple) else tuple(tokens))
     name = "forward and backward" if what == "both" else what
-    return Case(f"{name} {B}x{T} heads {H}/{HV}", what, B, T, H, HV, dtype="bfloat16")
+    return replace(case, name=f"{name} {case.tokens.replace(' x ', 'x')} heads {H}/{HV}")
 
 
 CASES: dict[str, tuple[Case, ...]] = {
@@ -100,11 +118,17 @@ CASES: dict[str, tuple[Case, ...]] = {
     ),
     "gpu": (
         *(_gpu("forward", *sizes) for sizes in (
-            (1, 8192, 16, 32), (1, 32768, 2, 8), (1, 32768, 16, 64), (4, 8192, 16, 64), (8, 4096, 32, 32),
+            ((1, 8192), 16, 32), ((1, 8192), 16, 64), ((1, 32768), 16, 64), ([8192] * 4, 4, 16),
+            ([24576, 8192], 16, 32), ((1, 32768), 2, 8), ((8, 4096), 32, 32), ((4, 8192), 16, 64), ([4096] * 8, 16, 64),
+            ([1024, 7168], 16, 64), ([2048] * 4, 16, 48), ((1, 2048), 16, 32), ((1, 8192), 2, 8), ([1024] * 8, 16, 32),
         )),
-        *(_gpu("backward", *sizes) for sizes in ((1, 8192, 16, 32), (1, 32768, 16, 32), (1, 32768, 4, 8))),
-        _gpu("both", 1, 8192, 16, 32),
-        _gpu("decode", 256, 1, 16, 32),
+        _gpu("decode", (256, 1), 16, 32),
+        _gpu("decode", (1, 1), 16, 32),
+        *(_gpu("both", *sizes) for sizes in (
+            ((1, 8192), 16, 32), ((1, 2048), 16, 32), ((1, 32768), 16, 32), ((1, 32768), 4, 8), ([2048] * 4, 16, 32),
+            ([1024] * 8, 8, 16), ((1, 512), 4, 8),
+        )),
+        *(_gpu("backward", *sizes) for sizes in (((1, 8192), 16, 32), ((1, 32768), 16, 32), ((1, 32768), 4, 8))),
     ),
 }  # fmt: skip
 
@@ -115,9 +139,11 @@ class Time:
 
     Args:
         runner: the library that was timed.
-        median: median over the rounds.
+        median: median over the rounds; on a GPU of graph replays.
         least: minimum over the rounds.
         rounds: the time of each round.
+        eager: median of a call among others, the host included.
+        host: median of the time until a call returns, on a GPU that is idle.
         first: seconds of the first call, compilation included.
         peak: peak bytes allocated during a call on a GPU, inputs included; 0 elsewhere.
     """
@@ -126,6 +152,8 @@ class Time:
     median: float
     least: float
     rounds: list[float] = field(repr=False)
+    eager: float
+    host: float
     first: float
     peak: int
 
@@ -162,7 +190,9 @@ def draw(case: Case, device: str) -> dict[str, Tensor]:
         "v": normal(B, T, HV, V).to(device, dtype),
         "g": F.logsigmoid(normal(B, T, HV) + 3).to(device),
         "beta": normal(B, T, HV).sigmoid().to(device),
-    } | ({"initial_state": normal(B, HV, K, V).to(device)} if case.what == "decode" else {})
+    } | ({"initial_state": normal(B, HV, K, V).to(device)} if case.what == "decode" else {}) | (
+        {"cu_seqlens": torch.tensor((0, *case.lengths), device=device).cumsum(0)} if case.lengths else {}
+    )  # fmt: skip
 
 
 def runners(what: str, device: str) -> dict[str, Rule]:
@@ -172,6 +202,8 @@ def runners(what: str, device: str) -> dict[str, Rule]:
     fallback = "torch_recurrent_gated_delta_rule" if what == "decode" else "torch_chunk_gated_delta_rule"
     places = [("transformers", "transformers.models.qwen3_next.modeling_qwen3_next", fallback)]
     if device == "cuda":
+        if what == "forward":
+            places.append(("flashinfer", "flashinfer.gdn_prefill", ours.__name__))
         places += [("fla", "fla.ops.gated_delta_rule", ours.__name__), ("flash-qla", "flash_qla", ours.__name__)]
     for name, module, function in places:
         try:
@@ -179,8 +211,26 @@ def runners(what: str, device: str) -> dict[str, Rule]:
         except ImportError:
             continue
         if theirs is not None:
-            found[name] = _repeating(getattr(theirs, "__wrapped__", theirs)) if name == "transformers" else theirs
+            adapted = {"transformers": _repeating, "flashinfer": _in_a_row}.get(name, lambda rule: rule)
+            found[name] = adapted(getattr(theirs, "__wrapped__", theirs) if name == "transformers" else theirs)
     return found
+
+
+def _in_a_row(rule: Rule) -> Rule:
+    """Give FlashInfer all sequences in a row, [T, H, D], and say where each starts; its g is a decay and not a log."""
+    bounds: dict[Any, Tensor] = {}
+
+    def run(q: Tensor, k: Tensor, v: Tensor, *, g: Tensor, beta: Tensor, **options: Any) -> tuple[Tensor, None]:
+        B, T = q.shape[:2]
+        cu_seqlens = options.get("cu_seqlens")
+        if cu_seqlens is None:
+            if (B, T) not in bounds:
+                bounds[B, T] = torch.arange(0, (B + 1) * T, T, device=q.device)
+            cu_seqlens = bounds[B, T]
+        flat = (x.flatten(0, 1) for x in (q, k, v))
+        return rule(*flat, g=g.flatten(0, 1), beta=beta.flatten(0, 1), cu_seqlens=cu_seqlens), None  # type: ignore[return-value]
+
+    return run
 
 
 def _repeating(rule: Rule) -> Rule:
@@ -196,7 +246,9 @@ def _repeating(rule: Rule) -> Rule:
 def prepare(rule: Rule, case: Case, given: dict[str, Tensor]) -> Callable[[], tuple[Tensor, ...]]:
     """Return the call that is timed; it returns outputs, and gradients if the case has them."""
     q, k, v, *gates = (given[name] for name in ("q", "k", "v", "g", "beta"))
-    options = {"initial_state": given.get("initial_state"), "output_final_state": case.what == "decode"}
+    options: dict[str, Any] = {"initial_state": given.get("initial_state"), "output_final_state": case.what == "decode"}
+    if case.lengths:
+        options["cu_seqlens"] = given["cu_seqlens"]
 
     def inference() -> tuple[Tensor, ...]:
         with torch.no_grad():
@@ -227,7 +279,7 @@ def check(case: Case, device: str) -> str | None:
     Returns:
         A sentence on the first array that is over its budget, or None.
     """
-    small = replace(case, B=min(case.B, 8), T=min(case.T, 150))
+    small = replace(case, B=min(case.B, 8), T=min(case.T, 150), lengths=())
     given = draw(small, device)
 
     def scan(q: Tensor, k: Tensor, v: Tensor, g: Tensor, beta: Tensor, initial_state: Any, **_: Any) -> Any:
@@ -342,22 +394,68 @@ def race(case: Case, device: str) -> list[Time]:
         stream.wait_stream(torch.cuda.current_stream())  # the inputs were drawn there
     rules = runners(case.what, device)
     for name, rule in rules.items():
-        if device == "cuda" and name == "transformers" and case.T > 8192:
-            continue  # seconds a call
-        call, seconds, peak = _first(rule, case, given, stream)
+        if device == "cuda" and name == "transformers" and (case.T > 2048 or case.lengths):
+            continue  # seconds a call, and no packed sequences
+        try:
+            call, seconds, peak = _first(rule, case, _given(name, given), stream)
+        except REFUSALS as error:
+            if name == "gdn_core":
+                raise
+            print(f"{name} does not run {case.name}: {(str(error) or type(error).__name__).splitlines()[0]}")
+            continue
         measured[name] = seconds, max(0, peak - before)
         del call  # its memory must not count for the next
     kept = []  # the calls: a graph reads their tensors without owning them
     for name in measured:
-        call, _, _ = _first(rules[name], case, given, stream)
+        call, _, _ = _first(rules[name], case, _given(name, given), stream)
         kept.append(call)
         calls[name] = _replayed(call, stream) if stream is not None and name != "transformers" else call
     times: dict[str, list[float]] = {name: [] for name in calls}
+    eager: dict[str, list[float]] = {name: [] for name in calls}
+    host: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(ROUNDS["gpu" if device == "cuda" else "cpu"]):
-        for name, call in calls.items():
+        for call, (name, replay) in zip(kept, calls.items(), strict=True):
             repeats = 1 if case.what != "decode" else 20
-            times[name].append(sum(_once(call, device) for _ in range(repeats)) / repeats)
-    return [Time(name, statistics.median(x), min(x), x, *measured[name]) for name, x in times.items()]
+            times[name].append(sum(_once(replay, device) for _ in range(repeats)) / repeats)
+            if stream is None:
+                eager[name], host[name] = times[name], times[name]
+            else:
+                with torch.cuda.stream(stream):
+                    eager[name].append(_eagerly(call))
+                    host[name].append(_until_it_returns(call))
+    return [
+        Time(
+            name, statistics.median(x), min(x), x, statistics.median(eager[name]), statistics.median(host[name]),
+            *measured[name],
+        )
+        for name, x in times.items()
+    ]  # fmt: skip
+
+
+def _eagerly(call: Callable[[], Any]) -> float:
+    """Time a call among others that follow each other, in milliseconds of wall time."""
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    for _ in range(CALLS):
+        call()
+    torch.cuda.synchronize()
+    return (time.perf_counter() - began) / CALLS * 1e3
+
+
+def _until_it_returns(call: Callable[[], Any]) -> float:
+    """Time the host in a call, in milliseconds; the GPU is idle when it begins, and is not waited for."""
+    spent = []
+    for _ in range(CALLS):
+        torch.cuda.synchronize()
+        began = time.perf_counter()
+        call()
+        spent.append((time.perf_counter() - began) * 1e3)
+    return statistics.median(spent)
+
+
+def _given(name: str, given: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the inputs as a library takes them: FlashInfer takes the decay, not its log."""
+    return {**given, "g": given["g"].exp()} if name == "flashinfer" else given
 
 
 def machine(device: str) -> dict[str, str]:
@@ -409,7 +507,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"\n{case.name}: {case.shape} {case.dtype}  {load}")
         for x in times:
             ratio = "" if x is ours else f"  {x.median / ours.median:5.2f} x ours"
-            extra = f"  first call {x.first:5.1f} s  peak {x.peak / 1e6:6.0f} MB" if device == "cuda" else ""
+            extra = ""
+            if device == "cuda":
+                extra = f"  eager {x.eager:7.3f}  host {x.host:7.3f}"
+                extra += f"  first call {x.first:5.1f} s  peak {x.peak / 1e6:6.0f} MB"
             print(f"  {x.runner:14} {x.median:9.3f} ms  (least {x.least:.3f}){extra}{ratio}")
         above = ours.median / least.milliseconds
         meant = f", meant to be within {case.within:.1f} x" if case.within else ""
