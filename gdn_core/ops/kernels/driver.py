@@ -210,7 +210,7 @@ class Block:
                 base + serial if pdl else 0, int(pdl),
             )  # fmt: skip
             if all(grid):
-                self._launches.append((base + config, x.kernel.function, base + array))
+                self._launches.append((base + config, x.kernel.function, base + array, None))
         self._maps = [self._encoder(base + at, *of) for at, *of in maps.values()]
         self._encoded = [-1] * len(self._maps)
         self._of = list(self._places)
@@ -258,4 +258,8 @@ class Block:
                 struct.pack_into("Q", self._memory, at + STREAM, stream)
             self._stream = stream
         launch = functions.launch
-        return all(launch(config, function, parameters, None) == 0 for config, function, parameters in self._launches)
+        launch = functions.launch
+        for arguments in self._launches:  # noqa: SIM110  # a generator costs more
+            if launch(*arguments) != 0:
+                return False
+        return True

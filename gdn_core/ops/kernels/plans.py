@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,31 +32,29 @@ Pass = Callable[..., tuple[Tensor | None, ...]]
 
 @dataclass(frozen=True)
 class _Output:
-    """An output: its place in a storage, and that storage's size in numbers."""
+    """An output: its place in a storage, and that storage's size in numbers; ``whole`` if it is all of it, in order."""
 
     dtype: torch.dtype
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     offset: int
     size: int
+    whole: bool
+
+    @classmethod
+    def of(cls, x: Tensor) -> _Output:
+        """Describe an output that was recorded."""
+        size = x.untyped_storage().nbytes() // x.element_size()
+        whole = x.is_contiguous() and x.numel() == size
+        return cls(x.dtype, tuple(x.shape), x.stride(), int(x.storage_offset()), size, whole)
 
     def allocate(self, device: torch.device) -> tuple[int, Tensor]:
         """Allocate the storage; return its address and the output in it."""
-        if self.offset == 0 and self.whole:
+        if self.whole:
             x = torch.empty(self.shape, dtype=self.dtype, device=device)
             return x.data_ptr(), x
         whole = torch.empty(self.size, dtype=self.dtype, device=device)
         return whole.data_ptr(), whole.as_strided(self.shape, self.strides, self.offset)
-
-    @property
-    def whole(self) -> bool:
-        """Tell whether the output is all of its storage, in order."""
-        n = 1
-        for size, step in zip(reversed(self.shape), reversed(self.strides), strict=True):
-            if size != 1 and step != n:
-                return False
-            n *= size
-        return n == self.size
 
 
 def _storage(x: Tensor) -> int:
@@ -112,8 +109,7 @@ class Plan:
             if _storage(x) in slots:
                 raise NotPlanned("an output shares its memory with an input or another output")
             slots[_storage(x)] = len(slots)
-            size = x.untyped_storage().nbytes() // x.element_size()
-            self._outputs.append(_Output(x.dtype, tuple(x.shape), x.stride(), int(x.storage_offset()), size))
+            self._outputs.append(_Output.of(x))
         sizes: dict[int, int] = {}
         used: dict[int, tuple[int, int]] = {}
         self._constants: list[Tensor] = []
@@ -264,39 +260,31 @@ class Plans:
         Args:
             key: everything that the launches depend on beside the shapes, strides, dtypes and device of the inputs.
             run: the pass, as ``Plan`` takes it.
-            inputs: its inputs, on one device.
+            inputs: its inputs, on one device, which is the current one.
             scale: factor on the queries.
 
         Returns:
             Its outputs; None if it has no plan, or no room for it: then the caller runs it.
         """
-        facts: list[Any] = [key]
+        device = next(x.device for x in inputs if x is not None)
         bits = 0
-        device = None
         for x in inputs:
-            if x is None:
-                facts.append(None)
-                continue
-            device = device or x.device
-            bits |= x.data_ptr()
-            facts += (x.shape, x.stride(), x.dtype)
-        assert device is not None
+            if x is not None:
+                bits |= x.data_ptr()
         if bits & ALIGNED_INPUT:  # other kernels are compiled for such addresses
             return None
-        facts.append(device)
-        name = tuple(facts)
+        name = (key, device, *[None if x is None else (x.shape, x.stride(), x.dtype) for x in inputs])
         try:
             plan = self._plans[name]
         except KeyError:
             plan = self._planned(name, run, inputs, device)
         if plan is None:
             return None
-        if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
-            for x in plan.constants():
-                self._read_by_graphs[id(x)] = x
+        if device.type == "cuda" and torch._C._cuda_isCurrentStreamCapturing():
+            for table in plan.constants():
+                self._read_by_graphs[id(table)] = table
         try:
-            with _on(device):
-                return plan.run(inputs, scale)
+            return plan.run(inputs, scale)
         except torch.OutOfMemoryError:  # what is not planned works in smaller parts
             return None
 
@@ -312,8 +300,7 @@ class Plans:
             return None
         plan = None
         try:
-            with _on(device):
-                plan = Plan(run, inputs, device)
+            plan = Plan(run, inputs, device)
         except NotPlanned:
             pass
         with self._changing:
@@ -321,10 +308,3 @@ class Plans:
             if len(self._plans) > MOST_PLANS:
                 del self._plans[next(iter(self._plans))]
         return plan
-
-
-def _on(device: torch.device) -> AbstractContextManager[Any]:
-    """Make a device the current one, where it is another."""
-    if device.type != "cuda" or torch._C._cuda_getDevice() == device.index:
-        return nullcontext()
-    return torch.cuda.device(device)

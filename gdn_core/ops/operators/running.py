@@ -63,9 +63,10 @@ def launching(backend: str, x: Tensor) -> AbstractContextManager[Any]:
     """Launch kernels on the device of x, and in the interpreter one at a time."""
     if backend == "interpreter":
         return _one_at_a_time
-    if x.device.type != "cuda" or x.device.index == torch.cuda.current_device():
+    device = x.device
+    if device.type != "cuda" or device.index == torch._C._cuda_getDevice():
         return nullcontext()
-    return torch.cuda.device(x.device)
+    return torch.cuda.device(device)
 
 
 def contiguous(*tensors: Tensor | None) -> list[Any]:
