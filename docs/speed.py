@@ -1,8 +1,8 @@
 """Make the tables and the chart of the README's timings from the measurements in ``docs/speed.json``.
 
 ``python -m docs.speed`` draws the chart and prints the tables; a test compares the README with them.
-``python -m docs.speed REPORT ...`` first takes the measurements from reports of ``python -m gdn_core.bench --json``. They
-are of one card, and several, since FlashInfer and FlashQLA do not run in one process.
+``python -m docs.speed REPORT ...`` first takes the measurements from reports of ``python -m gdn_core.bench --json``.
+They are of one card, and several, since FlashInfer and FlashQLA do not run in one process.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -299,10 +300,8 @@ class Plans:
         if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
             return None
         plan = None
-        try:
+        with suppress(NotPlanned):
             plan = Plan(run, inputs, device)
-        except NotPlanned:
-            pass
         with self._changing:
             self._plans[name] = plan
             if len(self._plans) > MOST_PLANS:
