@@ -394,8 +394,8 @@ def race(case: Case, device: str) -> list[Time]:
         stream.wait_stream(torch.cuda.current_stream())  # the inputs were drawn there
     rules = runners(case.what, device)
     for name, rule in rules.items():
-        if device == "cuda" and name == "transformers" and (case.T > 2048 or case.lengths):
-            continue  # seconds a call, and no packed sequences
+        if name == "transformers" and (case.lengths or (device == "cuda" and case.T > 2048)):
+            continue  # it takes no packed sequences, and seconds a call
         try:
             call, seconds, peak = _first(rule, case, _given(name, given), stream)
         except REFUSALS as error:

@@ -28,6 +28,37 @@ def test_the_readme_counts_the_rows_that_are_ahead() -> None:
     assert ahead[2][0] == 0 and "Called eagerly, every row is behind" in text
 
 
+def test_measurements_are_taken_from_reports_of_one_card() -> None:
+    def result(what: str, lengths: list[int], **times: tuple[float, float]) -> dict[str, object]:
+        case = {"what": what, "B": 1, "T": 4096, "H": 2, "HV": 4, "lengths": lengths}
+        runners = [{"runner": name.replace("_", "-"), "median": x, "eager": y} for name, (x, y) in times.items()]
+        runners[0]["runner"] = "gdn_core"
+        return {"case": case, "times": runners}
+
+    first = {
+        "machine": {"device": "card", "commit": "abc", "flash-qla": "0.1.3"},
+        "results": [
+            result("both", [2048, 2048], gdn_core=(2.0, 4.0), flash_qla=(1.0, 5.0)),
+            result("both", [], gdn_core=(1.0, 1.5), flash_qla=(2.0, 1.0), fla=(9.0, 9.0)),
+            result("backward", [], gdn_core=(1.0, 1.5), flash_qla=(2.0, 1.0)),
+        ],
+    }
+    second = {
+        "machine": {"device": "card", "commit": "abc", "flashinfer-python": "0.7"},
+        "results": [result("forward", [1024, 3072], gdn_core=(0.5, 1.0), flashinfer=(0.25, 1.0))],
+    }
+    found = speed.taken([first, second], "2026-01-01")
+    assert (found["card"], found["date"], found["commit"]) == ("card", "2026-01-01", "abc")
+    assert [table["other"] for table in found["tables"]] == ["FlashInfer 0.7", "FlashQLA 0.1.3", "FlashQLA 0.1.3"]
+    assert [table["rows"] for table in found["tables"]] == [
+        [["packed 1024 + 3072", "2/4", "0.500", "0.250"]],
+        [["1 x 4096", "2/4", "1.000", "2.000"], ["packed 2 x 2048", "2/4", "2.000", "1.000"]],
+        [["packed 2 x 2048", "2/4", "4.000", "5.000"], ["1 x 4096", "2/4", "1.500", "1.000"]],
+    ]
+    with pytest.raises(ValueError, match="one card"):
+        speed.taken([first, {"machine": {"device": "other"}, "results": []}], "")
+
+
 def test_the_faster_of_two_is_bold() -> None:
     rows = [line for line in speed.tables().splitlines() if line.count("|") == 4 and line.count("**") == 2]
     assert len(rows) == sum(len(table["rows"]) for table in speed.measured()["tables"])

@@ -2,7 +2,7 @@
 
 Triton binds, specialises and checks the arguments of every launch, about 40 us of the host. Here the arguments of all
 launches of a plan lie in one block of memory, as the driver reads them. A call writes the addresses of its tensors
-into it, encodes the tensor maps whose address changed, and calls the driver once a launch. What a kernel takes is
+into it, encodes the tensor maps of addresses that are new, and calls the driver once a launch. What a kernel takes is
 compared with what the driver says about it, so that a Triton that lays arguments out in another way is noticed; then
 the ordinary launch is used.
 """
@@ -26,6 +26,7 @@ MAP = 128  # bytes of a tensor map
 CONFIG = struct.Struct("7I4xQQI4x")  # CUlaunchConfig
 STREAM = struct.calcsize("7I4x")  # where the stream is in it
 SERIAL = struct.pack("I4xi60x", 6, 1)  # CUlaunchAttribute: may start before the launch before it has ended
+MOST_KNOWN = 64  # addresses of which a tensor map is kept: layers of a model share a plan, and each has its own
 L2_128 = 2  # CU_TENSOR_MAP_L2_PROMOTION_L2_128B
 
 
@@ -213,6 +214,7 @@ class Block:
                 self._launches.append((base + config, x.kernel.function, base + array, None))
         self._maps = [self._encoder(base + at, *of) for at, *of in maps.values()]
         self._encoded = [-1] * len(self._maps)
+        self._known: list[dict[int, bytes]] = [{} for _ in self._maps]
         self._of = list(self._places)
         self._kernels = [x.kernel for x, _ in calls]  # alive, since their functions are called
 
@@ -230,6 +232,20 @@ class Block:
         kind = TMA_DTYPE_DEVICE_TO_HOST[facts["elem_type"]]
         behind = (shape, strides, box, ones, 0, facts["swizzle"], L2_128, int(x.padding == "nan"))
         return self._places[x.place], (at, kind, rank), behind
+
+    def _encode(
+        self, before: tuple[Any, ...], address: int, behind: tuple[Any, ...], known: dict[int, bytes]
+    ) -> bool:
+        """Write the tensor map of an address, as it is known or as the driver encodes it."""
+        if address in known:
+            ctypes.memmove(before[0], known[address], MAP)
+            return True
+        if _functions().encode(*before, address, *behind) != 0:
+            return False
+        if len(known) >= MOST_KNOWN:
+            known.clear()
+        known[address] = ctypes.string_at(before[0], MAP)
+        return True
 
     def run(self, slots: Sequence[int], scale: float, stream: int) -> bool:
         """Launch everything.
@@ -249,8 +265,8 @@ class Block:
         for i, (place, before, behind) in enumerate(self._maps):
             address = addresses[place]
             if address != encoded[i]:
-                if functions.encode(*before, address, *behind) != 0:
-                    encoded[i] = -1
+                encoded[i] = -1
+                if not self._encode(before, address, behind, self._known[i]):
                     return False
                 encoded[i] = address
         if stream != self._stream:

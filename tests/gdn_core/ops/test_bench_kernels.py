@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -30,6 +31,28 @@ def test_a_report_says_what_ran_where_and_how_far_from_the_others_and_the_floor(
     assert report["machine"]["torch"] in torch.__version__
     (result,) = report["results"]
     assert result["case"]["dtype"] == "float32" and len(result["times"][0]["rounds"]) == bench.ROUNDS["cpu"]
+
+
+def test_packed_sequences_are_given_as_such_to_who_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def rule(q: torch.Tensor, *arrays: torch.Tensor, **options: Any) -> tuple[torch.Tensor, None]:
+        seen.append((q.shape, options["g"].exp(), options["cu_seqlens"].tolist()))
+        return arrays[1], None
+
+    case = bench.replace(SMALL, lengths=(20, 28))
+    monkeypatch.setattr(bench, "runners", lambda what, device: {"gdn_core": rule, "transformers": None})
+    (time,) = bench.race(case, "cpu")
+    assert time.runner == "gdn_core" and time.eager == time.median and case.tokens == "packed 20 + 28"
+    assert all(shape == (1, 48, 1, 8) and bounds == [0, 20, 48] for shape, _, bounds in seen)
+    # FlashInfer: all tokens in a row, and a decay that is no log
+    given = bench.draw(bench.replace(SMALL, B=3), "cpu")
+    assert torch.equal(bench._given("flashinfer", given)["g"], given["g"].exp())
+    bench._in_a_row(lambda q, k, v, **options: seen.append((q.shape, options["g"], options["cu_seqlens"].tolist())))(
+        given["q"], given["k"], given["v"], g=given["g"], beta=given["beta"], initial_state=None
+    )
+    assert seen[-1][0] == (144, 1, 8) and seen[-1][2] == [0, 48, 96, 144]
+    assert torch.equal(seen[-1][1], given["g"].reshape(144, 2))
 
 
 @pytest.mark.parametrize("what", ["forward", "backward", "both", "decode"])

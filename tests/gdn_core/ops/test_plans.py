@@ -195,9 +195,10 @@ def test_the_driver_is_handed_what_a_kernel_reads(monkeypatch: pytest.MonkeyPatc
         assert block.run([1024, 2048], 0.5, stream=7)
     assert fake.encoded == [(1056, [64, 100], [128, 12800], [64, 8], 9)]  # once, while the address stays
     assert block.run([4096, 2048], 0.25, stream=8)
+    assert block.run([1024, 2048], 0.25, stream=8)
     assert [x[0] for x in fake.encoded] == [1056, 4128]
     for (facts, given), base, scale, stream in zip(
-        fake.launched, (1056, 1056, 4128), (0.5, 0.5, 0.25), (7, 7, 8), strict=True
+        fake.launched, (1056, 1056, 4128, 1056), (0.5, 0.5, 0.25, 0.25), (7, 7, 8, 8), strict=True
     ):
         assert facts[:8] == (3, 2, 1, 128, 1, 1, 1000, stream) and facts[9] == 1
         assert ctypes.string_at(facts[8], 12) == struct.pack("I4xi", 6, 1)
