@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from app.lessons import chunkwise, collision, delta, gated, gating, linear, ode, one_equation, recency
+from app.lessons import chunkwise, collision, delta, gated, gating, linear, lineage, ode, one_equation, recency
 from app.lessons.frame import Lesson, Step
 
 ORDER = (
+    lineage,
     linear,
     collision,
     recency,

@@ -154,7 +154,7 @@ class CurvesPanel {
     const x = this.x.at(0);
     const mark = this.at ? this.at.all[n] : NaN;
     const where = this.xAxis.place(mark);
-    for (const name of ["x1", "x2"]) this.mark.setAttribute(name, where);
+    for (const name of Number.isNaN(where) ? [] : ["x1", "x2"]) this.mark.setAttribute(name, where);
     this.mark.style.display = Number.isNaN(where) ? "none" : "";
     const inside = (y) => Math.min(Math.max(y, MARGIN.top - 4), HIGH - MARGIN.bottom + 4);
     this.lines.forEach(({ numbers }, i) => {
@@ -384,4 +384,59 @@ class PlanePanel {
   }
 }
 
-const PANELS = { Curves: CurvesPanel, Maps: MapsPanel, Bars: BarsPanel, Plane: PlanePanel };
+const ROW = 68; // CSS pixels from one row of a graph to the next
+const BOX = 42; // CSS pixels of the height of a node
+
+class GraphPanel {
+  constructor(panel, floats) {
+    this.panel = panel;
+    this.lit = new Numbers(panel.lit, floats);
+    this.svg = part("svg:svg", { class: "chart graph", role: "group", "aria-label":
+      `${panel.title}: ${panel.edges.map(({ start, end }) => `${panel.nodes[start].name} to ${panel.nodes[end].name}`).join(", ")}` });
+    this.element = part("figure", { class: "panel" }, part("p", { class: "title" }, panel.title),
+      legend(panel.dashes.map(([dash, name]) => ({ name, dash, colour: colourOf(-1) }))), this.svg);
+  }
+
+  layout(width) {
+    const { svg, panel: { nodes, edges } } = this;
+    const [columns, rows] = [Math.max(...nodes.map(({ x }) => x)) + 1, Math.max(...nodes.map(({ y }) => y)) + 1];
+    const room = width / columns;
+    const box = Math.min(room - 8, 150);
+    svg.setAttribute("width", width);
+    svg.setAttribute("height", rows * ROW);
+    svg.replaceChildren();
+    const middle = ({ x, y }) => [(x + 0.5) * room, (y + 0.5) * ROW];
+    this.edges = edges.map(({ start, end, dash }) => {
+      const [[x0, y0], [x1, y1]] = [middle(nodes[start]), middle(nodes[end])];
+      const [dx, dy] = [x1 - x0, y1 - y0];
+      const short = Math.min(box / 2 / Math.abs(dx || 1e-9), BOX / 2 / Math.abs(dy || 1e-9)); // up to the edge of a box
+      const [ax, ay, bx, by] = [x0 + dx * short, y0 + dy * short, x1 - dx * short, y1 - dy * short];
+      const length = Math.hypot(bx - ax, by - ay) || 1;
+      const [ux, uy] = [(bx - ax) / length, (by - ay) / length];
+      const line = part("svg:line", { x1: ax, y1: ay, x2: bx - 6 * ux, y2: by - 6 * uy, style: `stroke-dasharray:${DASHES[dash] || "none"}` });
+      const head = part("svg:path", { d: `M${bx} ${by}L${bx - 8 * ux + 4 * uy} ${by - 8 * uy - 4 * ux}L${bx - 8 * ux - 4 * uy} ${by - 8 * uy + 4 * ux}Z` });
+      return svg.appendChild(part("svg:g", { class: "edge" }, line, head));
+    });
+    this.nodes = nodes.map((node) => {
+      const [x, y] = middle(node);
+      const lines = wrapWords(node.name, Math.max(6, Math.floor(box / 6.2)));
+      const words = lines.map((line, n) => part("svg:text", { x, y: y + 4 + 13 * (n - (lines.length - 1) / 2), "text-anchor": "middle" }, line));
+      const group = part(node.link ? "svg:a" : "svg:g", { class: "node" }, part("svg:rect", { x: x - box / 2, y: y - BOX / 2, width: box, height: BOX, rx: 6 }), ...words);
+      if (node.link) { group.setAttribute("href", node.link); group.setAttribute("aria-label", `${node.name}: open it in the lab`); }
+      return svg.appendChild(group);
+    });
+  }
+
+  show(n) {
+    const lit = this.lit.at(n)[0];
+    const { start, end } = this.panel.edges[lit];
+    this.edges.forEach((edge, i) => edge.classList.toggle("lit", i === lit));
+    this.nodes.forEach((node, i) => node.classList.toggle("lit", i === start || i === end));
+  }
+
+  values(n) {
+    return { lit: [...this.lit.at(n)] };
+  }
+}
+
+const PANELS = { Graph: GraphPanel, Curves: CurvesPanel, Maps: MapsPanel, Bars: BarsPanel, Plane: PlanePanel };

@@ -1,4 +1,4 @@
-"""What a reel shows: curves, matrices, bars and arrows, and a sentence for each frame.
+"""What a reel shows: curves, matrices, bars, arrows and graphs, and a sentence for each frame.
 
 The buffer is that of the player in outline: a little-endian uint32, the length of the header in bytes; the header, JSON
 padded with spaces to a multiple of 4; and float32 arrays at offsets counted in floats from the end of the header. An
@@ -156,7 +156,55 @@ class Plane:
     paths: tuple[Line, ...] = ()
 
 
-Panel = Curves | Maps | Bars | Plane
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """A box of a graph.
+
+    Args:
+        name: what stands in it.
+        x, y: where its middle is, in columns and rows from the top left.
+        link: where it leads; "" for nowhere.
+    """
+
+    name: str
+    x: float
+    y: float
+    link: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edge:
+    """An arrow from one node to another, by their places in the list.
+
+    Args:
+        start, end: the nodes.
+        dash: as of a line.
+    """
+
+    start: int
+    end: int
+    dash: str = "solid"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """Boxes with arrows between them, one arrow of which is lit in each frame.
+
+    Args:
+        title: what is shown.
+        nodes, edges: the boxes and the arrows.
+        lit: the place of the lit arrow in each frame, [N].
+        dashes: what each dash means, by its name.
+    """
+
+    title: str
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+    lit: Floats
+    dashes: tuple[tuple[str, str], ...]
+
+
+Panel = Curves | Maps | Bars | Plane | Graph
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +232,7 @@ class Reel:
             raise ValueError(f"start: expected a frame of {len(self.ticks)}, got {self.start}")
 
 
-RESTING = {"x": 1, "y": 1, "at": 0, "to": 1, "start": 1}  # axes of an array that rests
+RESTING = {"x": 1, "y": 1, "at": 0, "to": 1, "start": 1, "lit": 0}  # axes of an array that rests
 
 
 def encode(reel: Reel) -> bytes:

@@ -1,10 +1,14 @@
-"""The lineage: every write rule with its gates, its equation, its source and the size of its memory."""
+"""The lineage: its map, and every write rule with its gates, its equation, its source and the size of its memory."""
 
 from __future__ import annotations
 
 import streamlit as st
 
 from app import session
+from app.lessons import showing
+from app.lessons.place import starting, to_query
+from app.reel import reel
+from app.views import ways
 from gdn_core.equation import tex, tex_gates, tex_output
 from gdn_core.rules import LINEAGE, Architecture, Gate, KVCache, WriteRule
 
@@ -30,6 +34,9 @@ def view() -> None:
         "One matrix memory $S_t$ of $d_v \\times d_k$ numbers, and what each rule may change in it when a token is "
         "written. Each equation is printed from the code that the lab runs."
     )
+    place = starting("lineage", "map")
+    reel(showing.show(place).buffer, key="lineage-map")
+    st.page_link(ways.tour(), label="The lesson of this map", query_params=to_query(place))
     for row in sorted(LINEAGE, key=lambda row: row.year):
         with st.container(border=True):
             _row(row)

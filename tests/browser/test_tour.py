@@ -174,8 +174,16 @@ def chunkwise_exponent(page: Page) -> tuple[float, float]:
     return float(values), 2.0**64
 
 
+def lineage_limit(page: Page) -> tuple[float, float]:
+    """Read by how much half the keys divide the difference of Gated DeltaNet and Mamba-2 where they are short: by 4."""
+    reel = visit(page, starting("lineage", "limit"))
+    reel.evaluate("reel => reel.seek(8)")
+    return float(reel.locator(".said").inner_text().split("difference by ")[1].rstrip(".")), 4.0
+
+
 #: One number of each lesson, as the page says it and by another way.
 NUMBERS = {
+    "lineage": lineage_limit,
     "collision": collision_first,
     "recency": recency_weight,
     "ode": ode_euler,

@@ -1,0 +1,150 @@
+"""Lesson: the whole project in a sentence, and the lineage as a map."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+import numpy as np
+
+from app import link
+from app.choice import Choice
+from app.compute import Picture
+from app.lessons.frame import Lesson, Lit, Numbers, Range, Step, named, said
+from app.reel.panels import TEXT, Curves, Edge, Graph, Line, Map, Maps, Node, Reel
+from gdn_core.lab.scenarios import Settings
+from gdn_core.lab.studies import lineage as study
+from gdn_core.rules import LINEAGE, RULES
+
+#: The column and the row of each on the map: attention at the left, equations in time at the right.
+PLACES = {
+    "softmax-attention": (0, 0), "fast-weights": (1, 0), "s4": (3, 0), "linear-attention-normalised": (0, 1),
+    "linear-attention": (1, 1), "mamba": (3, 1), "retnet": (2, 2), "deltanet": (1, 3), "mamba-2": (2, 3),
+    "longhorn": (0, 3), "efla": (0, 4), "gated-deltanet": (1, 4), "gla": (3, 4), "exact-gated-delta": (0, 5),
+    "kimi-delta-attention": (1, 5), "gated-deltanet-2": (2, 6),
+}  # fmt: skip
+SHORT = {"linear-attention-normalised": "Linear attention, normalised", "s4": "S4"}
+EXACT, LIMIT, NEITHER = DASHES = ("solid", "dash", "dot")
+INSIDE = "wider_rules_contain_the_narrower_ones"
+ALONG = "delta_rules_are_steps_along_one_equation"
+#: How two rules are related, what the second adds, and the claim about it, in the order of the edges of the study.
+ABOUT = (
+    (EXACT, "the same sum of writes, found again in 1992 and 2020", "fast_weights_are_linear_attention"),
+    (NEITHER, "the exponential gives way to a product of features, so that the past fits into one matrix",
+     "linear_attention_is_recurrent_parallel_and_chunkwise"),
+    (NEITHER, "the division by the sum of weights goes, and answers grow with the number of writes",
+     "dropping_the_normaliser_makes_another_model"),
+    (EXACT, "one constant decay: recent tokens weigh more, and all of the past fades", INSIDE),
+    (EXACT, "the decay comes from the token, which may keep or clear everything", INSIDE),
+    (EXACT, "a decay for each key channel: some columns last, others fade", INSIDE),
+    (EXACT, "the step comes from the token, which may be ignored; the convolution is lost",
+     "s4_is_mamba_with_a_fixed_step"),
+    (EXACT, "one rate for the whole memory: less choice, and training by matrix products",
+     "state_space_model_is_a_write_rule"),
+    (NEITHER, "what the key answers is erased before the write: a new value replaces the old",
+     "new_value_replaces_the_old_only_under_the_delta_rule"),
+    (NEITHER, "an implicit step: no gate and no key is too large", ALONG),
+    (NEITHER, "the exact solution in place of one step", ALONG),
+    (EXACT, "a decay: what no new write touches can be forgotten too", INSIDE),
+    (LIMIT, "the delta rule: one key is edited, the others stay", "gated_deltanet_contains_mamba2_only_in_the_limit"),
+    (EXACT, "a decay within the exact step", "exact_gated_step_solves_the_gated_equation"),
+    (NEITHER, "the exact solution in place of decay, then edit",
+     "decay_then_edit_erases_exactly_and_writes_to_first_order"),
+    (EXACT, "a decay for each key channel", INSIDE),
+    (EXACT, "an erase gate: what a key answers may be taken away first", INSIDE),
+    (EXACT, "erase and write get gates of their own", INSIDE),
+)  # fmt: skip
+ALPHA = Range(name="alpha", label="Decay α", low=0.5, high=1.0, step=0.05, start=0.9)
+BETA = Range(name="beta", label="Gate β", low=0.0, high=1.0, step=0.1, start=1.0)
+GATE = Range(name="beta", label="Gate β of Gated DeltaNet", low=0.1, high=1.0, step=0.1, start=1.0)
+FOUR = ("linear-attention", "mamba-2", "deltanet", "gated-deltanet")
+
+
+def _stream(*rules: str, alpha: float = 0.9, beta: float = 1.0) -> Choice:
+    return Choice(preset="overwrite", rules=rules, settings=Settings(dk=8, dv=8, T=8, alpha=alpha, beta=beta))
+
+
+def _title(slug: str) -> str:
+    return SHORT.get(slug) or next(row.title for row in LINEAGE if row.slug == slug)
+
+
+def _watch(picture: Picture, alpha: float, beta: float) -> list[str]:
+    run, again = picture.trajectory, len(picture.scenario.labels) // 2
+    values = np.linalg.pinv(run.stream.v[[0, again]].T)
+    happens = {0: "The key is stored with its first value.", again: "The key is stored again, with its second value."}
+    told = []
+    for t in range(len(run.stream)):
+        shares = [values @ run.o[r, t] for r in range(4)]
+        answers = "; ".join(f"{named(slug)} {said(a)} and {said(b)}" for slug, (a, b) in zip(FOUR, shares, strict=True))
+        told.append(f"{happens.get(t, 'Another key is stored.')} Shares of its first and second value: {answers}.")
+    return told
+
+
+def _draw_map(numbers: Numbers) -> Reel:
+    told, places = [], list(PLACES)
+    for (a, b), off, (kind, adds, claim) in zip(study.EDGES, numbers["difference"], ABOUT, strict=True):
+        alike = {EXACT: "On gates that make them alike they differ by", NEITHER: "Neither is the other: they differ by",
+                 LIMIT: "They are alike only in the limit of short keys; here they differ by"}[kind]  # fmt: skip
+        off = "an exponential" if np.isnan(off) else said(off)
+        told.append(f"From {_title(a)} to {_title(b)}: {adds}. {alike} {off}. Claim: {claim.replace('_', ' ')}.")
+    nodes = tuple(
+        Node(name=_title(slug), x=x, y=y, link="./?" + urlencode(link.to_query(_stream(slug))) if slug in RULES else "")
+        for slug, (x, y) in PLACES.items()
+    )
+    edges = tuple(
+        Edge(start=places.index(a), end=places.index(b), dash=kind)
+        for (a, b), (kind, *_) in zip(study.EDGES, ABOUT, strict=True)
+    )
+    meanings = ("one is the other at special gates", "only in a limit", "neither is the other")
+    panel = Graph(title="Who adds what to whom: press a box to open it in the lab", nodes=nodes, edges=edges,
+                  lit=np.arange(len(edges)), dashes=tuple(zip(DASHES, meanings, strict=True)))  # fmt: skip
+    ticks = tuple(f"{n + 1} of {len(edges)}" for n in range(len(edges)))
+    return Reel(panels=(panel,), counts="arrow", ticks=ticks, said=tuple(told))
+
+
+def _draw_limit(numbers: Numbers, beta: float) -> Reel:
+    eps, off = numbers["eps"], numbers["difference"]
+    told = [f"Keys times {said(e, 3)}: the memories differ by {said(d)}." for e, d in zip(eps, off, strict=True)]
+    for n in range(1, len(eps)):
+        told[n] += f" Halving the keys divided the difference by {said(off[n - 1] / off[n])}."
+    maps = Map(name="Gated DeltaNet", values=numbers["memories"]), Map(name="Mamba-2", values=numbers["plain"])
+    lines = Line(name="largest difference", y=off), Line(name="slope 2", y=eps**2, colour=TEXT, dash="dot")
+    chart = Curves(title="Difference, in powers of ten", x=eps, lines=lines, x_title="ε", y_title="difference", at=eps,
+                   log="xy", bottom=1e-6, top=10.0)  # fmt: skip
+    panel = Maps(title="The two memories", maps=maps, rows="value channels", columns="key channels", small=130)
+    return Reel(panels=(chart, panel), counts="ε", ticks=tuple(map(said, eps)), said=tuple(told), start=2)
+
+
+LESSON = Lesson(
+    slug="lineage", title="One memory, many rules", about="A sentence for all of them, and the lineage as a map.",
+    steps=(
+        Step(
+            slug="sentence", title="The whole project in one sentence", controls=(ALPHA, BETA),
+            question="**Let the memory fade, look up what the key answers, take that away, write the new value.** Four "
+            "rules do more or less of this. The key of the first token comes again in the middle: who answers what?",
+            equation=("S_t =", Lit(r"\alpha_t S_{t-1}"), Lit(r"(I - \beta_t k_t k_t^\top)"), r"+ \beta_t v_t k_t^\top"),
+            where="S is the memory, a matrix; k the key and v the value of a token; α the decay, β the gate. Linear "
+            "attention has α = 1 and no erase, Mamba-2 no erase, DeltaNet α = 1.",
+            claims=(INSIDE, "stages_add_up_to_the_step"), watch=_watch,
+            stream=lambda alpha, beta: _stream(*FOUR, alpha=alpha, beta=beta),
+        ),
+        Step(
+            slug="map", title="The lineage as a map",
+            question="Each arrow leads to a rule that came of another. What does it **add**, and is the older rule "
+            "still inside the newer one?",
+            equation=(r"\text{wider rule} \,\big|_{\text{special gates}}", Lit("="), r"\text{narrower rule}"),
+            where="Both rules of an arrow run on one stream. Where one should be inside the other, gates are set so. A "
+            "difference of 0 is measured now, and the claim proves it for every size.",
+            claims=tuple(dict.fromkeys(claim for *_, claim in ABOUT)), numbers=study.along_the_edges,
+            picture=_draw_map, stream=lambda: _stream(*FOUR),
+        ),
+        Step(
+            slug="limit", title="Almost inside: Mamba-2 in Gated DeltaNet", controls=(GATE,),
+            question="Gated DeltaNet always erases along the key. Give it **short** keys εk and long values v/(βε): "
+            "does it become Mamba-2, which never erases?",
+            equation=(r"S_t = \alpha S_{t-1}", Lit(r"(I - \beta \varepsilon^2 k k^\top)"), r"+ v k^\top"),
+            where="ε shortens the keys. What is written stays v kᵀ, and what is erased falls with ε².",
+            claims=("gated_deltanet_contains_mamba2_only_in_the_limit",), numbers=study.in_the_limit,
+            picture=_draw_limit, stream=lambda beta: _stream("mamba-2", "gated-deltanet", beta=beta),
+        ),
+    ),
+)  # fmt: skip

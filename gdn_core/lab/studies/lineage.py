@@ -1,0 +1,92 @@
+"""The lineage as a map: each rule beside the next, on the gates that should make the two alike."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from gdn_core import RULES, Discretisation, Stream, reference
+from gdn_core.streams import tokens
+
+EPS = 2.0**-6
+
+#: From one rule to the next: what is changed in a stream for each of the two. A pair that is not alike has no changes.
+EDGES = {
+    ("fast-weights", "linear-attention"): ({}, {}),
+    ("softmax-attention", "linear-attention-normalised"): None,
+    ("linear-attention-normalised", "linear-attention"): ({}, {}),
+    ("linear-attention", "retnet"): ({}, {"g": lambda s: 0 * s.g}),
+    ("retnet", "mamba-2"): ({}, {"g": lambda s: 0 * s.g + np.median(s.g, axis=0)}),
+    ("mamba-2", "gla"): ({}, {"g": lambda s: s.g.mean(axis=1)}),
+    ("s4", "mamba"): ({}, {"delta": lambda s: 0 * s.delta + np.median(s.delta, axis=0)}),
+    ("mamba", "mamba-2"): (
+        {"A": lambda s: 0 * s.A - 1, "delta": lambda s: s.delta[:, 0]},
+        {"g": lambda s: -s.delta[:, 0], "v": lambda s: s.delta[:, :1] * s.v},
+    ),
+    ("linear-attention", "deltanet"): ({}, {}),
+    ("deltanet", "longhorn"): ({}, {}),
+    ("deltanet", "efla"): ({}, {}),
+    ("deltanet", "gated-deltanet"): ({}, {"g": lambda s: 0 * s.g}),
+    ("mamba-2", "gated-deltanet"): (
+        {},
+        {"k": lambda s: EPS * s.k, "v": lambda s: s.v / EPS, "beta": lambda s: 0 * s.beta + 1},
+    ),
+    ("efla", "exact-gated-delta"): ({}, {"g": lambda s: 0 * s.g}),
+    ("gated-deltanet", "exact-gated-delta"): ({}, {}),
+    ("gated-deltanet", "kimi-delta-attention"): ({}, {"g": lambda s: s.g.mean(axis=1)}),
+    ("gla", "gated-deltanet-2"): ({}, {"beta": lambda s: 0 * s.beta, "w": lambda s: 0 * s.w + 1}),
+    ("kimi-delta-attention", "gated-deltanet-2"): (
+        {},
+        {"beta": lambda s: s.beta.mean(axis=1), "w": lambda s: s.beta.mean(axis=1)},
+    ),
+}
+
+
+def stream_of(seed: int = 0) -> Stream:
+    """Return twelve random tokens, with gates of their own for each channel."""
+    rng, (T, V, K) = np.random.default_rng(seed), (12, 4, 6)
+    q, k = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in rng.standard_normal((2, T, K)))
+    beta, w, delta = rng.uniform(0.2, 1, (T, K)), rng.uniform(0.2, 1, (T, V)), rng.uniform(0.1, 1, (T, V))
+    g, A = np.log(rng.uniform(0.6, 1, (T, K))), -rng.uniform(0.5, 2, (V, K))
+    return Stream(q=q, k=k, v=rng.standard_normal((T, V)), g=g, beta=beta, w=w, delta=delta, A=A)
+
+
+def memory(rule: str, stream: Stream, discretisation: Discretisation | None = None) -> np.ndarray:
+    """Return the memory after a stream, without the row of a normaliser."""
+    x = tokens(RULES[rule], stream, discretisation=discretisation if RULES[rule].discretisation else None)
+    return reference.recurrent(np.zeros((x.v.shape[1], stream.k.shape[1])), x)[0][: stream.v.shape[1]]
+
+
+def along_the_edges() -> dict[str, np.ndarray]:
+    """Run both rules of each edge on one stream, changed so that they should be alike.
+
+    Returns:
+        rules [E, 2]; and difference [E], the largest entry by which the memories differ; NaN where one has no memory.
+    """
+    stream, found = stream_of(), []
+    for rules, changes in EDGES.items():
+        if changes is None:
+            found.append(np.nan)
+            continue
+        how = RULES[rules[0]].discretisation  # for both, so that they differ in their clocks alone
+        pair = [
+            memory(rule, replace(stream, **{name: make(stream) for name, make in change.items()}), how)
+            for rule, change in zip(rules, changes, strict=True)
+        ]
+        found.append(np.abs(pair[1] - pair[0]).max())
+    return {"rules": np.array(list(EDGES)), "difference": np.array(found)}
+
+
+def in_the_limit(beta: float) -> dict[str, np.ndarray]:
+    """Run Gated DeltaNet on the keys eps k and the values v / (beta eps) beside Mamba-2 on k and v.
+
+    Returns:
+        eps [N]; difference [N], the largest entry; memories [N, 4, 6] of Gated DeltaNet; and plain [4, 6] of Mamba-2.
+    """
+    stream, eps = stream_of(), 2.0 ** -np.arange(9)
+    plain = memory("mamba-2", stream)
+    gate = 0 * stream.beta + beta
+    made = [memory("gated-deltanet", replace(stream, k=e * stream.k, v=stream.v / (beta * e), beta=gate)) for e in eps]
+    difference = np.abs(np.array(made) - plain).max(axis=(1, 2))
+    return {"eps": eps, "difference": difference, "memories": np.array(made), "plain": plain}
