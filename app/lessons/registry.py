@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.lessons import chunkwise, collision, delta, gated, gating, linear, lineage, ode, one_equation, recency
+from app.lessons import chunkwise, collision, delta, gated, gating, lineage, linear, ode, one_equation, recency
 from app.lessons.frame import Lesson, Step
 
 ORDER = (
