@@ -22,9 +22,9 @@ from gdn_core import reference, reference_backward
 from gdn_core.reference import Token
 from gdn_core.rules import GATED_DELTANET
 
-REAL = OverField(T=37, dk=33, dv=20, primes=2)
-CUTS = (1, 16, 32)
-WIDTHS = OverFields(cases=24, sizes=(("T", (4,)), ("dk", (3,)), ("dv", (2,))))
+REAL = OverField(T=25, dk=33, dv=20, primes=2)
+CUTS = (1, 8, 24)
+WIDTHS = OverFields(cases=24, sizes=(("T", (3,)), ("dk", (3,)), ("dv", (2,))))
 Adjoint = tuple[Expr, Expr]
 
 
@@ -125,14 +125,14 @@ def against_the_whole(sizes: Shapes, cuts: tuple[int, ...], rng: random.Random, 
 @gradients_of_segments_compose.step(engine="field", scope=REAL)
 def segments_of_the_code(rng: random.Random) -> Iterator[Any]:
     """The code's gradients of four segments are those of the stream, each from one gradient that was passed on."""
-    sizes = shapes(GATED_DELTANET, 37, 20, 33)
+    sizes = shapes(GATED_DELTANET, 25, 20, 33)
     return (against_the_whole(sizes, CUTS, rng) for _ in range(REAL.primes))
 
 
 @gradients_of_segments_compose.step(engine="field", scope=WIDTHS)
 def at_every_combination_of_widths(rng: random.Random) -> Iterator[Any]:
     """The same at every width of each gate."""
-    return (against_the_whole(sizes, (2,), rng) for sizes in every_width(4, 2, 3))
+    return (against_the_whole(sizes, (2,), rng) for sizes in every_width(3, 2, 3))
 
 
 def passed_on(rng: random.Random, backward: Callable[..., Any] | None = None) -> Any:
