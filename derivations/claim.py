@@ -37,7 +37,8 @@ from typing import Any, Literal, get_args
 from derivations.engines.degree import largest
 from derivations.engines.field import Field, counting
 from derivations.engines.unmodelled import noted
-from derivations.ran import Call, kind, recording, wider
+from derivations.functions import Unplanted
+from derivations.ran import Calls, kind, recording, wider
 from derivations.residual import Residual, describe, is_zero
 from derivations.result import Checked, Result, Verdict
 from derivations.scope import OverField, Scope, in_words, listed
@@ -176,6 +177,13 @@ class Claim:
         """The conclusion as a sentence: the first line of the claim's docstring."""
         return self.steps[0].summary
 
+    @property
+    def derivation(self) -> str:
+        """The derivation in words: what the steps show, one after the other, as their docstrings have it."""
+        said = [" ".join((inspect.getdoc(step.run) or "").split()) for step in self.steps]
+        said[0] = said[0].removeprefix(self.conclusion).strip()
+        return " ".join(dict.fromkeys(text for text in said if text))
+
     @cached_property
     def tex(self) -> str:
         """The statement in TeX, printed on first use."""
@@ -296,15 +304,18 @@ class Claim:
             return {**arguments, "rng": random.Random(name)}
 
         started, fields = time.perf_counter(), Field.made
-        nothing: list[Call] = []
-        recorded = recording(self._named_functions()) if record else nullcontext(nothing)
+        recorded = recording(self._named_functions()) if record else nullcontext(Calls())
         with recorded as calls, noted() as unmodelled:
             verdict, text = _verdict(step.run, drawn(), mutant=not step.engine)
         seconds, fields = time.perf_counter() - started, Field.made - fields
         slug, scope = rule.slug if rule else "", str(step.scope or "")
         left_out = tuple(sorted(unmodelled, key=lambda what: (what.startswith("the"), what)))
         checked = Checked(step.name, verdict, text, seconds, step.engine, scope, slug, unmodelled=left_out)
-        if not record or not step.scope or verdict is Verdict.ERROR:
+        if not record or not step.scope or verdict is Verdict.SKIPPED:
+            return checked
+        ran = tuple(dict.fromkeys(call.function for call in calls))
+        checked = replace(checked, ran=ran, reached=calls.reached)
+        if verdict is Verdict.ERROR:
             return checked
         more_rows = int(rule.normalised) if rule else 0
         if verdict is Verdict.HOLDS and (
@@ -316,7 +327,6 @@ class Claim:
             checked,
             scope=in_words(step.scope, degree),
             kind=kind(step.scope, calls),
-            ran=tuple(dict.fromkeys(call.function for call in calls)),
             degree=degree,
         )
 
@@ -342,6 +352,8 @@ def _verdict(run: Callable[..., Residual], arguments: dict[str, Any], *, mutant:
             residual = _first_not_zero(residual)
         zero = is_zero(residual)
         text = "" if zero else describe(residual)
+    except Unplanted as error:
+        return Verdict.SKIPPED, str(error)
     except Exception as error:  # noqa: BLE001 - the code may fail in any way; an exception is the verdict ERROR
         return Verdict.ERROR, f"{type(error).__name__}: {error}"
     return Verdict.HOLDS if zero is not mutant else Verdict.FAILS, text

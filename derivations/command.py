@@ -7,6 +7,7 @@ import difflib
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
@@ -15,15 +16,17 @@ from derivations.claim import ENGINES, Claim, name_of, source_of
 from derivations.models.programs import EPS, ROLES, argument, size
 from derivations.own import check_own, read
 from derivations.programs import LIMIT, check_torch
+from derivations.readable import inline, readable
 from derivations.registry import load
 from derivations.reports import (
     append_github_summary,
     as_json,
     as_junit,
     github_annotations,
+    nearest,
     summary,
 )
-from derivations.result import Verdict
+from derivations.result import Checked, Result, Verdict
 from derivations.run import Progress, Report, run
 from gdn_core.extras import missing
 from gdn_core.rules import GATED_DELTANET
@@ -114,9 +117,11 @@ def _parser() -> argparse.ArgumentParser:
     torch.add_argument("--seed", metavar="N", type=int, default=0, help="of the random points; by default 0")
     torch.add_argument("--json", metavar="FILE", type=Path, help="write the verdict")
 
-    show = commands.add_parser("show", help="show a claim: statement, assumptions, scope, steps, source, code, mutants")
+    show = commands.add_parser("show", help="check a claim and show it: statement, derivation, steps, residuals")
     show.set_defaults(command=_show)
     show.add_argument("names", nargs="+", metavar="NAME", help="a claim")
+    show.add_argument("--tex", action="store_true", help="print formulas in TeX")
+    show.add_argument("--unchecked", action="store_true", help="do not check it: no kinds of steps, no residuals")
     return parser
 
 
@@ -225,8 +230,10 @@ def _check(options: argparse.Namespace) -> int:
         for line in github_annotations(report):
             screen.print(line)
         append_github_summary(report)
-    for fault in report.faults:
-        screen.print(fault, "red")
+    for note in report.notes:
+        screen.print(note, "dim")
+    for line in nearest(report):
+        screen.print(line, "red")
     screen.print(summary(report), "red" if report.faults else "green")
     return FAILS if report.faults else HOLDS
 
@@ -351,7 +358,12 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    sys.stdout.write("\n\n".join(shown(load()[name]) for name in selected(options.names, None)) + "\n")
+    texts = []
+    for name in selected(options.names, None):
+        made = load()[name]
+        result = None if options.unchecked or made.missing else made.check()
+        texts.append(shown(made, result, tex=options.tex))
+    sys.stdout.write("\n\n".join(texts) + "\n")
     return HOLDS
 
 
@@ -363,22 +375,50 @@ def _location(code: Any) -> str:
     return f"{place.as_posix()}:{line}"
 
 
-def shown(made: Claim) -> str:
-    """Print a claim in full."""
+def shown(made: Claim, result: Result | None = None, *, tex: bool = False) -> str:
+    """Print a claim in full.
+
+    Args:
+        made: the claim.
+        result: what a check of it found: the kind of each step, what it ran, and the residual of each mutant.
+        tex: print the statement in TeX.
+    """
     source = ", ".join(part for part in (made.source.title, made.source.paper, made.source.place) if part)
     used_by = [name for name, other in load().items() if made.name in other.uses]
-    lines = [made.name, f"  {made.conclusion}", "", f"  subject      {made.subject}", f"  statement    {made.tex}"]
-    lines += [f"  assumption   {assumption}" for assumption in made.assumptions]
-    lines += [f"  scope        {scope}" for scope in made.scopes]
+    statement = made.tex if tex else readable(made.tex)
+    lines = [made.name, f"  {made.conclusion}", ""]
+    lines += [f"    {line}" for line in statement.splitlines()]
+    wrapped = textwrap.wrap(made.derivation, 116, initial_indent="  ", subsequent_indent="  ")
+    lines += ["", *wrapped, *([""] if wrapped else [])]
+    lines += [f"  subject      {made.subject}"]
+    lines += [f"  assumption   {assumption if tex else inline(assumption)}" for assumption in made.assumptions]
     lines += [f"  source       {source}"]
     lines += [f"  code         {name_of(code)} ({_location(code)})" for code in made.code]
     lines += [f"  uses         {name}" for name in made.uses]
     lines += [f"  used by      {name}" for name in used_by]
     for step in made.steps:
         each = ", for each rule" if step.per_rule else ""
+        done = [each for each in result.steps if each.name == step.name] if result else []
         lines += ["", f"  step         {step.name}{each}", f"               {step.summary}"]
-        lines += [f"               {step.scope}", f"               by {step.engine}: {ENGINES[step.engine]}"]
+        lines += _ran(done) or [f"               not checked: {step.scope}"]
+        lines += [f"               by {step.engine}: {ENGINES[step.engine]}"]
     for mutant in made.mutants:
         each = ", for each rule" if mutant.per_rule else ""
+        done = [each for each in result.mutants if each.name == mutant.name] if result else []
         lines += ["", f"  mutant       {mutant.name}{each}", f"               {mutant.summary}"]
+        lines += [f"               refuted by {done[0].residual}"] if done and done[0].residual else []
+    if not result:
+        why = missing(made.missing[0]) if made.missing else "--unchecked was asked for"
+        lines += ["", f"  not checked, so without kinds and residuals: {why}"]
     return "\n".join(lines)
+
+
+def _ran(done: Sequence[Checked]) -> list[str]:
+    """Say how a step came out over its rules: its kind and scope, what it ran, and what is wrong."""
+    if not done:
+        return []
+    most = max(done, key=lambda each: each.degree)
+    lines = [f"               {most.kind or most.verdict.value}: {most.scope}"]
+    if functions := dict.fromkeys(name for each in done for name in each.functions):
+        lines += [f"               ran {', '.join(functions)}"]
+    return lines + [f"               {each.fault}" for each in done if each.fault]

@@ -13,6 +13,10 @@ from typing import Any
 ARITHMETIC = ("gdn_core.reference", "gdn_core.ssm", "gdn_core.integrators", "gdn_core.reference_backward")
 
 
+class Unplanted(ValueError):
+    """A misprint whose place is not in the code: the code has been written in another way."""
+
+
 def found(module: str, name: str) -> FunctionType:
     """Return a function of a module, or a method by the name of its class and its own."""
     value: Any = importlib.import_module(module)

@@ -51,16 +51,38 @@ class Call:
     sizes: Size
 
 
-_noted: list[dict[tuple[Any, ...], Call]] = []
+class Calls(list[Call]):
+    """The calls of the code that a step made itself, each once.
+
+    Args:
+        reached: the names of the functions that were called by these, or by the step.
+    """
+
+    reached: tuple[str, ...] = ()
+
+
+class _Notes:
+    """The notes of one recording."""
+
+    def __init__(self) -> None:
+        self.calls: dict[tuple[Any, ...], Call] = {}
+        self.reached: dict[str, None] = {}
+
+
+_noted: list[_Notes] = []
 _ENGINES = {Residues: "field", Dual: "field", Axes: "gram", Word: "words", Series: "series", PolyElement: "ring"}
 
 
 def note(name: str, arguments: dict[str, Any]) -> None:
     """Note a call; the first statement of every function while calls are recorded."""
-    if not _noted or sys._getframe(2).f_globals.get("__name__", "").startswith("gdn_core"):
-        return  # called by the code itself
+    if not _noted:
+        return
+    _noted[-1].reached[name] = None
+    by_the_code = sys._getframe(2).f_globals.get("__name__", "").startswith("gdn_core")
+    if by_the_code or name.startswith(f"{Token.__module__}.{Token.__qualname__}."):  # to take a token is no arithmetic
+        return
     call = Call(name, _engine(arguments.values()), _sizes(arguments))
-    _noted[-1].setdefault((name, call.engine, *call.sizes.items()), call)
+    _noted[-1].calls.setdefault((name, call.engine, *call.sizes.items()), call)
 
 
 def _engine(arguments: Iterable[Any]) -> str:
@@ -103,19 +125,19 @@ def _noting(function: FunctionType) -> CodeType:
 
 @cache
 def _functions() -> tuple[FunctionType, ...]:
-    """Return the functions of the arithmetic."""
+    """Return the functions of the arithmetic, and the methods of tokens and streams."""
     trees = {name: ast.parse(inspect.getsource(importlib.import_module(name))) for name in NOTED}
-    names = ((module, name) for module, tree in trees.items() for name, _ in of_module(tree) if "." not in name)
-    return tuple(found(module, name) for module, name in names)
+    all_ = (found(module, name) for module, tree in trees.items() for name, _ in of_module(tree))
+    return tuple(function for function in all_ if inspect.isfunction(function))
 
 
 @contextmanager
-def recording(others: Iterable[Any] = ()) -> Iterator[list[Call]]:
+def recording(others: Iterable[Any] = ()) -> Iterator[Calls]:
     """Record the calls of the functions of the arithmetic, and of others, inside a ``with`` block."""
     functions = dict.fromkeys([*_functions(), *(f for f in others if inspect.isfunction(f))])
     plain = {function: function.__code__ for function in functions if not function.__code__.co_freevars}
-    calls: list[Call] = []
-    _noted.append({})
+    calls, notes = Calls(), _Notes()
+    _noted.append(notes)
     try:
         for function in plain:
             function.__code__ = _noting(function)
@@ -123,7 +145,9 @@ def recording(others: Iterable[Any] = ()) -> Iterator[list[Call]]:
     finally:
         for function, code in plain.items():
             function.__code__ = code
-        calls += _noted.pop().values()
+        _noted.remove(notes)
+        calls += notes.calls.values()
+        calls.reached = tuple(notes.reached)
 
 
 def kind(scope: Scope, calls: Iterable[Call]) -> Kind:
@@ -159,10 +183,8 @@ def wider(scope: Scope, engine: str, calls: Iterable[Call], *, fields: int, more
         ran = {call.sizes["T"] for call in calls if call.engine == "gram" and "T" in call.sizes}
         missed = [C for C in scope.lengths if C not in ran]
         return f"the scope says C <= {scope.C}, and C = {missed[0]} did not run" if missed else ""
-    if isinstance(scope, OverField | OverFields):
-        wanted = scope.primes * (scope.cases if isinstance(scope, OverFields) else 1)
-        if fields < wanted and engine == "field":
-            return f"the scope says {wanted} random primes, and {fields} were drawn"
+    if isinstance(scope, OverField | OverFields) and engine == "field" and fields < scope.primes:
+        return f"the scope says {scope.primes} random primes, and {fields} were drawn"
     if calls and isinstance(scope, Sizes | OverField | OverFields) and engine in ("ring", "field"):
         for name, values in scope.named:
             ran = {size - more_rows * (name in ("dv", "V")) for call in calls for size in _meant(name, call)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -32,12 +33,15 @@ def as_json(report: Report) -> str:
             "jobs": report.jobs,
             "versions": report.versions,
             "faults": report.faults,
+            "notes": report.notes,
             "claims": [_claim(load()[result.claim], result) for result in report.results],
             "mutation": mutation
             and {
                 "seconds": round(mutation.seconds, 3),
                 "refuted": [asdict(mutant) for mutant in mutation.refuted],
+                "crashed": [asdict(mutant) for mutant in mutation.crashed],
                 "survivors": [asdict(mutant) for mutant in mutation.survivors],
+                "unearned": [{"claim": claim, "code": code} for claim, code in mutation.unearned],
                 "equivalent": [{"key": key, "reason": reason} for key, reason in mutation.equivalent.items()],
                 "stale": mutation.stale,
             },
@@ -66,7 +70,9 @@ def _claim(made: Claim, result: Result) -> dict[str, Any]:
 
 
 def _checked(checked: Checked) -> dict[str, Any]:
-    return {**asdict(checked), "verdict": checked.verdict.value, "seconds": round(checked.seconds, 4)}
+    fields = asdict(checked)
+    del fields["reached"]
+    return {**fields, "verdict": checked.verdict.value, "seconds": round(checked.seconds, 4)}
 
 
 def as_junit(report: Report) -> str:
@@ -157,6 +163,33 @@ def _sentence(report: Report) -> str:
     return f"{summary(report)} Versions: {', '.join(f'{name} {version}' for name, version in report.versions.items())}."
 
 
+NEAREST = 5  # faults that are printed in full
+
+
+def nearest(report: Report) -> list[str]:
+    """Return the faults of a run, those nearest to one function first, and of the others the claims' names.
+
+    Where steps fail, the function is that of which the largest share of the steps that reached it fail; the claims
+    nearest to it are those whose failing steps reached the fewest functions besides.
+    """
+    failed = [(r, step) for r in report.results for step in r.steps if step.fault]
+    reached = Counter(name for result in report.results for step in result.steps for name in step.reached)
+    wrong = Counter(name for _, step in failed for name in step.reached)
+    if not wrong or len(report.faults) <= NEAREST:
+        return list(report.faults)
+    suspect = max(wrong, key=lambda name: (wrong[name] / reached[name], wrong[name], -reached[name]))
+    near = [(r, step) for r, step in failed if suspect in step.reached]
+    near.sort(key=lambda pair: (pair[1].verdict is not Verdict.FAILS, len(pair[1].reached), pair[1].seconds))
+    first = dict.fromkeys(f"{result.claim}: {step.fault}" for result, step in near[: 4 * NEAREST])
+    shown = list(first)[:NEAREST]
+    others = dict.fromkeys(result.claim for result in report.results if result.faults)
+    return [
+        f"{suspect}: {wrong[suspect]} of the {reached[suspect]} steps that reached it fail; nearest to it:",
+        *shown,
+        f"{len(report.faults) - len(shown)} more faults, in {', '.join(others)}; --json has them all",
+    ]
+
+
 def summary(report: Report) -> str:
     """Return the outcome of a run as a sentence."""
     held = sum(result.verdict is Verdict.HOLDS for result in report.results)
@@ -165,11 +198,9 @@ def summary(report: Report) -> str:
     text += f", by {kinds[Kind.ALGEBRA]} steps of algebra, {kinds[Kind.CODE]} on code for all inputs of their sizes, "
     text += f"and {kinds[Kind.POINTS]} on code at points"
     if mutation := report.mutation:
-        broken = len(mutation.refuted) + len(mutation.survivors)
-        text += f"; {len(mutation.refuted)} of {broken} mutants of the code are refuted"
-        if raising := sum(mutant.raises for mutant in mutation.refuted):
-            text += f", {raising} of them as they raise"
-        text += f", {len(mutation.equivalent)} more change nothing"
+        broken = len(mutation.refuted) + len(mutation.crashed) + len(mutation.survivors)
+        text += f"; of {broken} mutants of the code {len(mutation.refuted)} are refuted by a residual"
+        text += f" and {len(mutation.crashed)} only raise, {len(mutation.equivalent)} more change nothing"
     jobs = f"{report.jobs} {'process' if report.jobs == 1 else 'processes'}"
     return f"{text}; {report.seconds:.1f} s on {jobs}, with seed {report.seed}."
 

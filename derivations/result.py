@@ -12,6 +12,7 @@ class Verdict(Enum):
     HOLDS = "holds"
     FAILS = "fails"  # a residual is not zero, or a mutant was not refuted
     ERROR = "error"  # an exception was raised
+    SKIPPED = "skipped"  # a misprint that it plants is not in the code, which has been written in another way
 
 
 class Kind(StrEnum):
@@ -43,6 +44,7 @@ class Checked:
         rule: the slug of the rule it was run for, or "".
         kind: what the step is about, as it follows from what it ran; None of a mutant.
         ran: the functions of the code that the step called.
+        reached: these functions and those that they called.
         degree: of a step at random points the bound on the residual's degree, counted by the code; else 0.
         unmodelled: what its engine does not model of what ran, in words.
     """
@@ -56,6 +58,7 @@ class Checked:
     rule: str = ""
     kind: Kind | None = None
     ran: tuple[str, ...] = ()
+    reached: tuple[str, ...] = ()
     degree: int = 0
 
     @property
@@ -66,7 +69,7 @@ class Checked:
     @property
     def fault(self) -> str:
         """Say what went wrong; "" if it holds. A mutant that fails has no residual."""
-        if self.verdict is Verdict.HOLDS:
+        if self.verdict in (Verdict.HOLDS, Verdict.SKIPPED):
             return ""
         return f"{self.labelled}: {self.residual}" if self.residual else f"{self.labelled} was not refuted"
 
@@ -97,7 +100,7 @@ class Result:
     def verdict(self) -> Verdict:
         """Hold where every step holds and every mutant is refuted; an error outweighs a failure."""
         verdicts = {checked.verdict for checked in (*self.steps, *self.mutants)}
-        if not self.steps or Verdict.ERROR in verdicts:
+        if all(step.verdict is Verdict.SKIPPED for step in self.steps) or Verdict.ERROR in verdicts:
             return Verdict.ERROR
         return Verdict.FAILS if Verdict.FAILS in verdicts else Verdict.HOLDS
 
@@ -115,7 +118,14 @@ class Result:
     @property
     def faults(self) -> tuple[str, ...]:
         """The failures, a sentence each."""
-        found = [] if self.steps else [f"{self.claim}: no step applies, so nothing was checked"]
+        nothing = all(step.verdict is Verdict.SKIPPED for step in self.steps)
+        found = [f"{self.claim}: no step applies, so nothing was checked"] if nothing else []
         found += [f"{self.claim}: {step.fault}" for step in self.steps if step.fault]
         found += [f"{self.claim}: the mutant {mutant.fault}" for mutant in self.mutants if mutant.fault]
         return tuple(found)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Say what was not run, a sentence each."""
+        skipped = [each for each in (*self.steps, *self.mutants) if each.verdict is Verdict.SKIPPED]
+        return tuple(f"{self.claim}: {each.labelled} was not run: {each.residual}" for each in skipped)

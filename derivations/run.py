@@ -11,13 +11,15 @@ from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.util import find_spec
+from typing import Any
 
+from derivations.against import difference
 from derivations.claim import Claim
 from derivations.mutants.by_machine import changed, every_mutant
 from derivations.mutants.equivalent import EQUIVALENT
-from derivations.mutants.refutation import Refutation, attempts
+from derivations.mutants.refutation import Refutation, attempts, reaching
 from derivations.registry import load
-from derivations.result import Kind, Result
+from derivations.result import Checked, Kind, Result, Verdict
 from derivations.workers import Worker, Workers
 from gdn_core.rules import WriteRule
 
@@ -29,17 +31,21 @@ class Mutation:
     """The results for the mutants of the code.
 
     Args:
-        refuted: the refuted mutants, each with the step that refuted it.
-        survivors: the mutants that no step refuted and that are not listed as equivalent.
+        refuted: the mutants that a residual refuted, each with the step that left it.
+        crashed: the mutants at which steps only crash, each with the first of them and what it raised.
+        survivors: the mutants that no step noticed and that are not listed as equivalent.
+        unearned: functions that a claim names, and of which it notices no mutant, each with the claim.
         equivalent: the listed mutants that change nothing, by key, with the reason.
         stale: listed keys that no mutant has.
         seconds: wall time.
     """
 
     refuted: tuple[Refutation, ...]
+    crashed: tuple[Refutation, ...]
     survivors: tuple[Refutation, ...]
     equivalent: dict[tuple[str, str, str], str]
     stale: tuple[tuple[str, str, str], ...]
+    unearned: tuple[tuple[str, str], ...]
     seconds: float
 
     @property
@@ -78,6 +84,15 @@ class Report:
         return found + (self.mutation.faults if self.mutation else ())
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Say what was not run, a sentence each."""
+        unearned = self.mutation.unearned if self.mutation else ()
+        return (
+            *(note for result in self.results for note in result.notes),
+            *(f"{claim}: names {code} as code, and notices no mutant of it" for claim, code in unearned),
+        )
+
+    @property
     def kinds(self) -> dict[Kind, int]:
         """Count the steps by what they are about, each once for all rules."""
         return steps_by_kind(self.results)
@@ -111,23 +126,44 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}
 
 
-def check_rule(rule: WriteRule, *, seed: int = 0) -> tuple[Result, ...]:
-    """Check a write rule against every claim that is stated for all rules, or for rules with its gates.
+def check_rule(
+    rule: WriteRule, function: Callable[..., Any] | None = None, *, seed: int = 0
+) -> tuple[Result, ...]:
+    """Check a write rule against every claim that is stated for rules with its gates, or a function against the rule.
 
-    >>> from gdn_core.rules import Gate, Source
+    A rule is data, and the claims hold for every rule of the family, so a rule alone can hardly fail. A function of
+    one's own can: a step, a recurrence or a chunk form.
+
+    >>> from gdn_core.rules import LINEAR_ATTENTION, Gate, Source
     >>> mine = WriteRule(slug="mine", title="Mine", year=2026, source=Source("none", "none"), summary="A test.",
     ...                  decay=Gate.KEY, erase=Gate.SCALAR, write=Gate.VALUE)
     >>> results = check_rule(mine)
     >>> [fault for result in results for fault in result.faults]
     []
+    >>> def forgets(S, q, k, v):
+    ...     for t in range(len(v)):
+    ...         S = S / 2 + v[t][:, None] * k[t]
+    ...     return S
+    >>> check_rule(LINEAR_ATTENTION, forgets)[0].faults
+    ('forgets: forgets is not Linear attention: at T = 1, K = 2, V = 3 S[0, 0] is ...
 
     Args:
         rule: a write rule, of the lineage or not.
+        function: a function on arrays; :mod:`derivations.against` says by which names it takes them.
         seed: seed of the random points.
 
     Returns:
-        A result for each such claim, of the steps and mutants that take a rule.
+        A result for each such claim, of the steps and mutants that take a rule. With a function one result, which has
+        its name, and fails with the sentence that says where it differs from the rule.
     """
+    if function:
+        started = time.perf_counter()
+        wrong = difference(function, rule, seed=seed)
+        verdict = Verdict.FAILS if wrong else Verdict.HOLDS
+        seconds = time.perf_counter() - started
+        scope = "at sizes that break code, at random points only"
+        step = Checked(function.__name__, verdict, wrong, seconds, "exact", scope, rule.slug, Kind.POINTS)
+        return (Result(function.__name__, rule.title, (step,), (), seconds, seed),)
     return tuple(made.check(seed=seed, rules=[rule]) for made in stated_for(rule))
 
 
@@ -178,19 +214,30 @@ def _mutate(
     show: Callable[[int], None],
 ) -> Mutation:
     started = time.perf_counter()
-    seconds = attempts(results)
     by_place = [list(group) for _, group in itertools.groupby(broken, key=lambda n: every_mutant()[n].place)]
     batches = [group[n : n + BATCH] for group in by_place for n in range(0, len(group), BATCH)]
     found: list[Refutation] = []
-    tasks = [partial(Worker.refute, places=batch, seconds=seconds, seed=seed) for batch in batches]
+    of_place = {place: reaching(results, place) for place in {every_mutant()[n].place for n in broken}}
+    tasks = [
+        partial(Worker.refute, places=batch, seconds=of_place[every_mutant()[batch[0]].place], seed=seed)
+        for batch in batches
+    ]
+    seconds = attempts(results)
+    naming = {
+        workers.submit(partial(Worker.unearned, name=result.claim, seconds=seconds, seed=seed)): result.claim
+        for result in results
+    }
     for future in as_completed([workers.submit(task) for task in tasks]):
         found += future.result()
         show(len(found))
+    unearned = tuple((claim, code) for future, claim in naming.items() for code in future.result())
     keys = {mutant.key for mutant in every_mutant()}
     return Mutation(
-        refuted=tuple(mutant for mutant in found if mutant.by),
+        refuted=tuple(mutant for mutant in found if mutant.by and not mutant.raises),
+        crashed=tuple(mutant for mutant in found if mutant.raises),
         survivors=tuple(mutant for mutant in found if not mutant.by),
         equivalent={key: reason for key, reason in EQUIVALENT.items() if key in keys},
         stale=tuple(key for key in EQUIVALENT if key not in keys and key[0].startswith(changed())),
+        unearned=unearned,
         seconds=time.perf_counter() - started,
     )

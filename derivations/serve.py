@@ -15,7 +15,7 @@ from dataclasses import asdict
 from typing import Any
 
 from derivations.mutants.by_machine import every_mutant
-from derivations.mutants.refutation import Refutation, refute
+from derivations.mutants.refutation import Refutation, refute, unearned
 from derivations.registry import load
 from derivations.result import Checked, Kind, Result, Verdict
 
@@ -40,7 +40,12 @@ def refute_all(places: list[int], seconds: list[tuple[str, int, str, float]], se
     return [asdict(refutation) for refutation in refute(broken, costs, seed=seed)]
 
 
-TASKS = {task.__name__: task for task in (check, refute_all)}
+def earned(name: str, seconds: list[tuple[str, int, str, float]], seed: int) -> tuple[str, ...]:
+    """Return the functions that a claim names without noticing a mutant of them."""
+    return unearned(name, {(claim, number, rule): cost for claim, number, rule, cost in seconds}, seed=seed)
+
+
+TASKS = {task.__name__: task for task in (check, refute_all, earned)}
 
 
 def encode(made: Any) -> str:
@@ -59,7 +64,7 @@ def result(read: dict[str, Any]) -> Result:
 
 def _checked(entry: dict[str, Any]) -> dict[str, Any]:
     kind = entry["kind"] and Kind(entry["kind"])
-    lists = {name: tuple(entry[name]) for name in ("ran", "unmodelled")}
+    lists = {name: tuple(entry[name]) for name in ("ran", "reached", "unmodelled")}
     return {"verdict": Verdict(entry["verdict"]), "kind": kind, **lists}
 
 

@@ -72,7 +72,7 @@ SUBJECTS: dict[str, Subject] = {
             "torch_forms",
         ),
     ),
-    "family": Subject("The family", ("containment", "same_rule", "limit", "invariants", "objectives")),
+    "family": Subject("The family", ("tokens", "containment", "same_rule", "limit", "invariants", "objectives")),
     "errata": Subject(
         "Errata",
         (

@@ -84,6 +84,20 @@ class Worker:
         found = self.do("refute_all", {"places": list(places), "seconds": costs, "seed": seed})
         return [refutation(read) for read in found]
 
+    def unearned(self, name: str, seconds: Mapping[Attempt, float], *, seed: int = 0) -> tuple[str, ...]:
+        """Return the functions that a claim names without noticing a mutant of them.
+
+        Args:
+            name: the claim.
+            seconds: its steps, with their seconds.
+            seed: seed of the random points.
+
+        Raises:
+            WorkerError: if the process ended or took too long; the next task starts another.
+        """
+        costs = [(*attempt, cost) for attempt, cost in seconds.items() if attempt[0] == name]
+        return tuple(self.do("earned", {"name": name, "seconds": costs, "seed": seed}))
+
     def kill(self) -> None:
         """End the process, if there is one."""
         process, self._process = self._process, None

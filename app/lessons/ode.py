@@ -13,7 +13,7 @@ from gdn_core.lab.studies import ode as study
 
 NAMES = ("zero-order hold", "bilinear", "Euler", "Mamba's choice")
 LEAST = 1e-9  # error that is drawn
-ORDERS = ("euler_step_has_order_one", "bilinear_rule_has_order_two")
+ORDERS = ("euler_step_has_local_error_of_order_two", "bilinear_rule_has_local_error_of_order_three")
 DASHES = ("solid", "dash", "dashdot", "dot")
 RATE = Range(name="rate", label="Rate r of the decay: A = −r", low=0.2, high=4.0, step=0.2, start=1.0)
 GAIN = Range(name="gain", label="Input map B", low=-2.0, high=2.0, step=0.25, start=1.0)
@@ -132,7 +132,7 @@ LESSON = Lesson(
             equation=(r"h_t = \bar A^t h_0, \quad \bar A \approx e^{\Delta (-r + i \omega)}:", Lit(r"|\bar A| < 1?")),
             where="i is the imaginary unit: the real part of h is the first axis, the imaginary part the second. No "
             "input. Euler shrinks while Δ < 2r / (r² + ω²), bilinear always. Mamba's Ā is that of zero-order hold.",
-            claims=("bilinear_rule_is_stable_exactly_where_the_equation_is", "euler_step_has_order_one"),
+            claims=("bilinear_rule_is_stable_exactly_where_the_equation_is", "euler_step_has_local_error_of_order_two"),
             numbers=study.turning, picture=_draw_turning, stream=lambda rate, turn: _stream(),
         ),
         Step(

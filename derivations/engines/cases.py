@@ -10,6 +10,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -123,6 +124,42 @@ def points(rule: WriteRule, T: int, V: int, K: int, rng: random.Random) -> Case:
     numbers = field.Field(rng)
     letters = numbers.letters(shapes(rule, T, V, K))
     return Case(letters["S"], tokens(rule, letters), numbers.exp, field.stack, numbers.residual)
+
+
+def free_points(sizes: Shapes, numbers: field.Field) -> Case:
+    """Return a stream of these shapes at a random point of a field."""
+    letters = numbers.letters(sizes)
+    x = Token(**{name: letters[name] for name in sizes if name != "S"})
+    return Case(letters["S"], x, numbers.exp, field.stack, numbers.residual)
+
+
+class Log(Fraction):
+    """The logarithm of a power of two, to base 2; ``np.exp`` takes the power, as it takes ``exp`` of any object."""
+
+    def exp(self) -> Fraction:
+        """Return the power of two."""
+        return Fraction(2) ** int(self)
+
+    def __add__(self, other: Any) -> Any:
+        return Log(Fraction.__add__(self, other))
+
+    def __sub__(self, other: Any) -> Any:
+        return Log(Fraction.__sub__(self, other))
+
+
+def fractions(sizes: Shapes, rng: random.Random) -> Case:
+    """Return a stream of these shapes in fractions, on which NumPy's own ``exp`` and ``stack`` are exact."""
+
+    def drawn(name: str, shape: tuple[int, ...]) -> Array:
+        made = np.empty(shape, dtype=object)
+        for i in np.ndindex(shape):
+            made[i] = Log(-rng.randrange(4)) if name == "g" else Fraction(rng.randrange(-9, 10), rng.randrange(1, 5))
+        return made
+
+    letters = {name: drawn(name, shape) for name, shape in sizes.items()}
+    x = Token(**{name: letters[name] for name in sizes if name != "S"})
+    power = np.frompyfunc(Log.exp, 1, 1)
+    return Case(letters["S"], x, power, np.stack, ring.difference)
 
 
 def vectors(rule: WriteRule, T: int) -> Case:

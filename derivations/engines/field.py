@@ -178,6 +178,11 @@ def counting() -> Iterator[None]:
         _COUNTING.reset(token)
 
 
+def is_counting() -> bool:
+    """Tell whether degrees are drawn in place of numbers."""
+    return _COUNTING.get()
+
+
 class Field:
     """A prime field, its log decays, and random points of both.
 
@@ -236,14 +241,10 @@ class Field:
         """Draw an array for each name, log decays for the name ``g``."""
         return {name: self.draw_logs(*shape) if name == "g" else self.draw(*shape) for name, shape in shapes.items()}
 
-    def residual(self, left: Residues, right: Residues) -> Residues:
-        """Return the difference of two arrays of the same shape.
-
-        Raises:
-            ValueError: if the shapes differ: broadcasting would hide a missing axis.
-        """
+    def residual(self, left: Any, right: Any) -> Any:
+        """Return the difference of two arrays, or a sentence where their shapes differ."""
         if left.shape != right.shape:
-            raise ValueError(f"expected two arrays of one shape, got {list(left.shape)} and {list(right.shape)}")
+            return f"one has the shape {list(left.shape)}, the other {list(right.shape)}"
         return left - right
 
 

@@ -163,14 +163,11 @@ class Gram:
         """Return the exponential of log decays, elementwise."""
         return x._with(self._ring.exp(x.entries), x.kinds)
 
-    def residual(self, left: Axes, right: Axes) -> np.ndarray:
-        """Return the difference of two arrays of the same axes.
-
-        Raises:
-            ValueError: if the axes differ.
-        """
-        if left.kinds != right.kinds:
-            raise ValueError(f"expected two arrays of the same axes, got {left.kinds} and {right.kinds}")
+    def residual(self, left: Axes, right: Axes) -> Any:
+        """Return the difference of two arrays, or a sentence where their axes differ."""
+        if left.kinds != right.kinds or left.entries.shape != right.entries.shape:
+            one, other = (f"{x.kinds} of {list(x.entries.shape)}" for x in (left, right))
+            return f"one has the axes {one}, the other {other}"
         return self._ring.residual(left.entries, right.entries)
 
 

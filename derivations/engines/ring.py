@@ -92,18 +92,20 @@ class Ring:
                 reduced.pop(key, None)
         return reduced
 
-    def residual(self, left: Letters, right: Letters) -> Letters:
-        """Return the difference of two arrays of the same shape, each entry in normal form.
+    def residual(self, left: Letters, right: Letters) -> Any:
+        """Return the :func:`difference` of two arrays, each entry in normal form."""
+        found = difference(left, right)
+        return found if isinstance(found, str) else np.frompyfunc(self.reduce, 1, 1)(found)
 
-        Raises:
-            ValueError: if the shapes differ: broadcasting would hide a missing axis.
-        """
-        if np.shape(left) != np.shape(right):
-            raise ValueError(
-                f"expected two arrays of one shape, got {list(np.shape(left))} and {list(np.shape(right))}"
-            )
-        difference = np.asarray(left - right, dtype=object)
-        return np.frompyfunc(self.reduce, 1, 1)(difference)
+
+def difference(left: Letters, right: Letters) -> Any:
+    """Return the difference of two arrays of objects, or a sentence where their shapes differ.
+
+    Broadcasting would hide a missing axis.
+    """
+    if np.shape(left) != np.shape(right):
+        return f"one has the shape {list(np.shape(left))}, the other {list(np.shape(right))}"
+    return np.asarray(left - right, dtype=object)
 
 
 def determinant(square: np.ndarray) -> Any:

@@ -76,16 +76,10 @@ def edge(wide: WriteRule, narrow: WriteRule) -> dict[str, Any]:
     }
 
 
-def differences(one: WriteRule, other: WriteRule) -> dict[str, int]:
-    """Return for each property that the computation depends on 1 if two rules differ in it, else 0."""
-    names = ("decay", "erase", "write", "tied", "clock", "discretisation", "integrator", "features", "normalised")
-    return {name: int(getattr(one, name) is not getattr(other, name)) for name in names}
-
-
-def transition(rule: WriteRule) -> tuple[Case, Any, Any]:
-    """Return a case of one token over two channels, its transition [K, K] and what it writes [V, K], by the code."""
-    case = symbols(rule, 1, 2, 2)
+def transition(rule: WriteRule, K: int = 2) -> tuple[Case, Any, Any]:
+    """Return a case of one token over K channels, its transition [K, K] and what it writes [K, K], by the code."""
+    case = symbols(rule, 1, K, K)
     zero = 0 * case.S
     written, _ = reference.step(zero, case.x[0], exp=case.exp)
-    moved, _ = reference.step(zero + np.eye(2, dtype=int), case.x[0], exp=case.exp)
+    moved, _ = reference.step(zero + np.eye(K, dtype=int), case.x[0], exp=case.exp)
     return case, moved - written, written

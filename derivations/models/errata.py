@@ -21,7 +21,6 @@ from derivations.engines.trees import ShapeError
 from derivations.models.gated_chunk import SCALARS
 from derivations.registry import claim, load
 from derivations.scope import Counterexample
-from gdn_core import reference
 from gdn_core.reference import Token
 from gdn_core.rules import GATED_DELTANET, Source
 
@@ -73,7 +72,12 @@ def errata() -> dict[str, Erratum]:
 
 
 def erratum(
-    entry: Erratum, numbers: Numbers, right: Callable[[], str], difference: Callable[[], Any] | None = None
+    entry: Erratum,
+    numbers: Numbers,
+    right: Callable[[], str],
+    difference: Callable[[], Any] | None = None,
+    *,
+    code: tuple[Any, ...] = (),
 ) -> Callable[[Callable[[], Any]], Claim]:
     """Register the claim of an entry: its numbers are the results of the two formulas.
 
@@ -82,6 +86,7 @@ def erratum(
         numbers: computes the results of the printed and of the right formula.
         right: prints the right formula from what is checked.
         difference: computes the right formula less the printed one in letters, if both are polynomials.
+        code: the functions that the claim's steps run.
     """
 
     def statement() -> str:
@@ -100,7 +105,7 @@ def erratum(
             scope=Counterexample(_numbers(entry)),
             engine="exact",
             source=entry.seen[0] if entry.seen else OWN_FORMULA,
-            code=(reference.step, reference.chunk),
+            code=code,
             uses=entry.proved_by,
         )(run)
 

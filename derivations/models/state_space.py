@@ -3,14 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from derivations.engines.field import Field
 from derivations.engines.ring import Ring
 from gdn_core import reference, ssm
 from gdn_core.reference import Array, Token
 from gdn_core.rules import Discretisation
+
+
+class Widths(NamedTuple):
+    """The sizes of a state space model: tokens, channels, states, and the channels that Delta and A tell apart."""
+
+    T: int
+    V: int
+    K: int
+    delta: int
+    A: int
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} = {size}" for name, size in zip(("T", "V", "K"), self[:3], strict=True)) + (
+            f", Delta [{self.T}, {self.delta}], A [{self.A}, {self.K}]"
+        )
+
+
+PAIRS = ((1, 1), (1, 3), (2, 2), (3, 2), (2, 3), (5, 1), (11, 12), (12, 10), (3, 3), (5, 5))
+WIDTHS = tuple(
+    Widths(T, V, K, delta, A)
+    for T in (1, 2, 3, 7, 8, 16, 33)
+    for V, K in PAIRS
+    for delta, A in sorted(set(product((1, V), (1, V))))
+)
+
+
+def named(widths: tuple[Widths, ...]) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Return the values of each size that occur."""
+    return tuple((name, tuple(sorted({getattr(each, name) for each in widths}))) for name in ("T", "V", "K"))
+
+
+def tokens_against_definition(sizes: Widths, numbers: Field, make: Callable[..., Token] = ssm.tokens) -> Any:
+    """Compare the code's tokens at a point of a field with Delta A and Bbar; phi_1 is any polynomial here."""
+    T, V, K, of_delta, of_A = sizes
+    u, delta, A = numbers.draw(T, V), numbers.draw(T, of_delta), numbers.draw(of_A, K)
+    B, C, every = numbers.draw(T, K), numbers.draw(T, K), 0 * numbers.draw(T, V, K)
+    rate = delta[:, :, None] * A[None]
+
+    def phi1(z: Array) -> Array:
+        return z * z * z + 3 * z + 1
+
+    found = []
+    for method in Discretisation:
+        x = make(u, delta, A, B, C, method=method, phi1=phi1)
+        key = x.k if x.k.ndim == 3 else x.k[:, None, :]
+        factor = delta[:, :, None] * phi1(rate) if method is Discretisation.ZOH else delta[:, :, None] + 0 * rate
+        found += [
+            numbers.residual(x.g + every, rate + every),
+            numbers.residual(x.w[:, :, None] * key + every, factor * B[:, None, :] + every),
+            *(numbers.residual(*pair) for pair in ((x.q, C), (x.v, u), (x.b, 0 * delta[:, :1]))),
+        ]
+    return found
 
 
 class Model:

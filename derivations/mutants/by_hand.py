@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+from derivations.functions import Unplanted
+
 
 @cache
 def planted(code: Callable[..., Any], right: str, wrong: str) -> Callable[..., Any]:
@@ -21,11 +23,12 @@ def planted(code: Callable[..., Any], right: str, wrong: str) -> Callable[..., A
         wrong: the replacement.
 
     Raises:
-        ValueError: if the text occurs not once, because the code has changed.
+        Unplanted: if the text occurs not once, because the code has been written in another way; that is no verdict
+            on the code, so what plants it is then not run.
     """
     source = ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(code))))
     if source.count(right) != 1:
-        raise ValueError(f"{code.__name__}: expected {right!r} once, found it {source.count(right)} times")
+        raise Unplanted(f"{code.__name__}: expected {right!r} once, found it {source.count(right)} times")
     names = dict(code.__globals__)  # a copy, in which the wrong function is bound to its name
     exec(compile(source.replace(right, wrong), f"<{code.__name__}, with {wrong}>", "exec"), names)  # noqa: S102 - our own source
     return names[code.__name__]

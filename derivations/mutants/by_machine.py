@@ -12,11 +12,18 @@ from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import CodeType
+from typing import Any
+
+import numpy as np
 
 from derivations.functions import ARITHMETIC, compiled, found, of_module
 
-MODULES = ARITHMETIC
+MODULES = (*ARITHMETIC, "gdn_core.streams")
 TORCH = ("gdn_core.ops.torch.chunk", "gdn_core.ops.torch.recurrent")  # where PyTorch is installed
+#: Of other modules the methods that claims name or tokens are made with; the rest refuses what a user gives.
+METHODS = ("gdn_core.rules.Gate.shape", "gdn_core.rules.WriteRule.floats", "gdn_core.rules.KVCache.floats")
+# Defaults of parameters, each with a wrong one.
+_DEFAULTS: dict[str, Any] = {"np.exp": np.negative, "np.stack": np.concatenate, "phi1": np.negative}
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,7 @@ class Mutant:
         before: the original statement, or its head.
         after: the changed statement.
         compiled: compiles the changed function.
+        default: a parameter with its changed default; None where the change is in the function's body.
     """
 
     module: str
@@ -38,6 +46,7 @@ class Mutant:
     before: str
     after: str
     compiled: Callable[[], CodeType]
+    default: tuple[str, Any] | None = None
 
     @property
     def place(self) -> str:
@@ -60,12 +69,14 @@ class Mutant:
     def in_place(self) -> Iterator[None]:
         """Change the function in place, for every module that has imported it, inside a ``with`` block."""
         function = found(self.module, self.function)
-        right = function.__code__
+        right, by_name = function.__code__, function.__kwdefaults__
         function.__code__ = self.compiled()
+        if self.default:
+            function.__kwdefaults__ = {**(by_name or {}), self.default[0]: self.default[1]}
         try:
             yield
         finally:
-            function.__code__ = right
+            function.__code__, function.__kwdefaults__ = right, by_name
 
 
 def changed() -> tuple[str, ...]:
@@ -75,21 +86,34 @@ def changed() -> tuple[str, ...]:
 
 @cache
 def every_mutant() -> tuple[Mutant, ...]:
-    """Return every change that ``_variants`` makes to every function of ``changed()``, each once.
+    """Return every change of the functions of ``changed()``, of their defaults, and of ``METHODS``, each once.
 
     The modules are not imported.
     """
     made: dict[tuple[str, str, str], Mutant] = {}
-    for name in changed():
+    for name in dict.fromkeys([*changed(), *(method.rsplit(".", 2)[0] for method in METHODS)]):
         package, _, last = name.rpartition(".")
         path = Path(importlib.import_module(package).__path__[0]) / f"{last}.py"
         for function, node in of_module(ast.parse(path.read_text(encoding="utf-8"))):
+            if _is_property(node) or (name not in changed() and f"{name}.{function}" not in METHODS):
+                continue
             for mutant in _of_function(name, function, node, str(path)):
                 made.setdefault(mutant.key, mutant)
     return tuple(made.values())
 
 
+def _is_property(node: ast.FunctionDef) -> bool:
+    return any(isinstance(decorator, ast.Name) and decorator.id == "property" for decorator in node.decorator_list)
+
+
 def _of_function(module: str, function: str, node: ast.FunctionDef, filename: str) -> Iterator[Mutant]:
+    for parameter, value in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
+        before = ast.unparse(value) if value else ""
+        if wrong := _DEFAULTS.get(before):
+            after = f"{parameter.arg}=np.{wrong.__name__}"
+            unchanged = partial(compiled, node, filename)
+            default = parameter.arg, wrong
+            yield Mutant(module, function, parameter.lineno, f"{parameter.arg}={before}", after, unchanged, default)
     for statement in _statements(node):
         before = _head(statement)
         places = {id(place) for inner in ast.walk(statement) for place in _places(inner)}

@@ -44,6 +44,12 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "return (stack([end[0] for end, _ in ends]), stack([o[:, -1] for _, o in ends]).T)",
             _ONE_ROW,
         ),
+        (
+            "streams.tokens",
+            "b, w = integrators.gates(rule.integrator, b, (k * k).sum(-1, keepdims=True), g)",
+            "b, w = integrators.gates(rule.integrator, b, (k * k).sum(1, keepdims=True), g)",
+            "The last of two axes is the second.",
+        ),
         ("ssm.phi1", "safe = np.where(z == 0, 1.0, z)", "safe = np.where(z == 0, 2.0, z)", _MASKED),
         (
             "ssm.tokens",

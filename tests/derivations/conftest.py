@@ -67,5 +67,5 @@ def failed() -> Report:
     holds = load()[QUICK[0]].check()
     step = Checked("a step", Verdict.FAILS, "S [0, 0]: 2*k <b> & 100%", 0.1, "ring", "for every C", "gla")
     fails = Result(QUICK[1], load()[QUICK[1]].subject, (step,), holds.mutants, 0.1, 0)
-    mutation = Mutation((), (), {}, (("a.b", "x", "y"),), 1.0)
+    mutation = Mutation((), (), (), {}, (("a.b", "x", "y"),), (), 1.0)
     return Report((holds, fails), mutation, 2.0, 0, 1, versions())

@@ -55,8 +55,8 @@ def test_a_wrong_sign_exits_1_with_the_claims_and_their_residuals_and_breaks_not
     ("function", "right", "wrong", "named"),
     [
         (ssm.zoh, "(exp(delta * A)", "(exp(-delta * A)", "zoh_solves_the_held_equation"),
-        (ssm.bilinear, "1 - delta * A / 2", "1 + delta * A / 2", "bilinear_rule_has_order_two"),
-        (ssm.euler, "1 + delta * A, delta", "1 - delta * A, delta", "euler_step_has_order_one"),
+        (ssm.bilinear, "1 - delta * A / 2", "1 + delta * A / 2", "bilinear_rule_has_local_error_of_order_three"),
+        (ssm.euler, "1 + delta * A, delta", "1 - delta * A, delta", "euler_step_has_local_error_of_order_two"),
         (reference.step, "x.w * x.v - S", "x.w * x.v + S", "delta_rule_is_a_gradient_step"),
         (reference.step, "S + u[:, None]", "S - u[:, None]", "memory_answers_the_value_and_the_overlaps"),
         (reference.chunk, "u[i] - a @ stack(errors)", "u[i] + a @ stack(errors)", "every_rule_has_a_chunk_form"),

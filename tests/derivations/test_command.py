@@ -124,8 +124,14 @@ def test_a_claim_is_shown_whole(capsys):
     assert main(["show", "gated_chunk_equals_recurrence"]) == HOLDS
     shown = capsys.readouterr().out
     made = load()["gated_chunk_equals_recurrence"]
-    for part in (made.conclusion, made.tex, *made.assumptions, *map(str, made.scopes), made.source.place, *made.uses):
+    for part in (made.conclusion, "c = γₙ", *map(str, made.scopes), made.source.place, *made.uses):
         assert part in shown
+    assert "Sₙ₊₁ = α c S₀" in shown and "algebra: for every C, dk and dv" in shown
+    assert "ran reference.chunk, reference.recurrent" in shown
+    assert shown.count("refuted by") == len(made.mutants)
+    assert main(["show", "--tex", "--unchecked", "gated_chunk_equals_recurrence"]) == HOLDS
+    in_tex = capsys.readouterr().out
+    assert made.tex in in_tex and made.assumptions[0] in in_tex and "refuted by" not in in_tex
     assert all(step.name in shown for step in (*made.steps, *made.mutants))
     line = inspect.getsourcelines(reference.chunk)[1]
     assert f"gdn_core.reference.chunk (gdn_core/reference.py:{line})" in shown and "used by" in shown

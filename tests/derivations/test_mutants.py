@@ -9,8 +9,9 @@ import pytest
 from derivations.mutants.by_hand import planted
 from derivations.mutants.by_machine import changed, every_mutant
 from derivations.mutants.equivalent import EQUIVALENT
-from derivations.mutants.refutation import refute
+from derivations.mutants.refutation import refute, unearned
 from derivations.registry import load
+from derivations.result import Verdict
 from gdn_core import integrators, reference, reference_backward, ssm
 from gdn_core.ops.torch import chunk, recurrent
 from gdn_core.reference import Token
@@ -58,7 +59,7 @@ def test_every_function_of_the_code_is_broken():
             if inspect.isfunction(function) and function.__module__ == code.__name__ and name != "explicit":
                 assert f"{code.__name__}.{name}" in broken  # explicit returns a gate as it is
     assert {"gdn_core.reference.Token.row", "gdn_core.reference.Token.__getitem__"} <= broken
-    assert {mutant.module for mutant in every_mutant()} == set(changed())
+    assert {mutant.module for mutant in every_mutant()} == {*changed(), "gdn_core.rules"}
     for code in (chunk, recurrent):
         for name, function in vars(code).items():
             if inspect.isfunction(function) and function.__module__ == code.__name__ and name != "_multiply":
@@ -118,10 +119,57 @@ def test_every_mutant_of_the_step_is_refuted_and_a_harmless_one_survives():
         for rule in step.runs(RULES.values())
     }
     broken = [mutant for mutant in every_mutant() if mutant.place == "gdn_core.reference.step"]
-    harmless = dataclasses.replace(broken[0], compiled=lambda: reference.step.__code__)
+    harmless = dataclasses.replace(broken[-1], compiled=lambda: reference.step.__code__)
     found = refute([*broken, harmless], seconds)
     assert [mutant.by != "" for mutant in found] == [True] * len(broken) + [False]
     assert all(mutant.residual for mutant in found[:-1])
+
+
+def test_a_mutant_at_which_steps_only_crash_is_told_apart_and_a_residual_is_looked_for():
+    claims = [load()[name] for name in ("every_rule_has_a_chunk_form", "stages_add_up_to_the_step")]
+    seconds = {(claim.name, 0, "gated-deltanet"): float(n) for n, claim in enumerate(claims)}
+    broken = next(mutant for mutant in every_mutant() if mutant.place == "gdn_core.reference.step")
+    crashing = (lambda S, x, *, exp=None: 1 / 0).__code__
+    crashing = crashing.replace(co_varnames=("S", "x", "exp"))
+    (found,) = refute([dataclasses.replace(broken, compiled=lambda: crashing)], seconds)
+    assert found.raises and "ZeroDivisionError" in found.residual
+
+    def wrong_for_one(S, x, *, exp):  # crashes for two tokens, and leaves a residual for one
+        S = exp(x.g) * S
+        return S, S[: len(S) // (x.q is not None)] @ x.k
+
+    (found,) = refute([dataclasses.replace(broken, compiled=lambda: wrong_for_one.__code__)], seconds)
+    assert not found.raises and found.residual
+
+
+def test_a_default_is_broken_in_place_and_mended():
+    S, x = one_token()
+    right = reference.recurrent(S, x)[0]
+    mutant = next(m for m in every_mutant() if m.place == "gdn_core.reference.step" and m.default)
+    assert (mutant.before, mutant.after) == ("exp=np.exp", "exp=np.negative")
+    with mutant.in_place():
+        assert np.abs(reference.step(S, x[0])[0] - right).max() > 0.1
+        assert (reference.recurrent(S, x)[0] == right).all()  # which passes its own
+    assert (reference.step(S, x[0])[0] == right).all()
+
+
+def test_a_function_that_a_claim_names_for_show_is_unearned(monkeypatch):
+    made = load()["every_token_is_an_affine_map"]
+    seconds = {(made.name, 0, ""): 0.0}
+    assert unearned(made.name, seconds) == ()
+    monkeypatch.setattr(made, "code", (reference.step, reference.chunk))
+    assert unearned(made.name, seconds) == ("gdn_core.reference.chunk",)
+
+
+def test_a_misprint_that_cannot_be_planted_is_no_refutation():
+    made = load()["chunk_output_needs_the_decay_mask"]
+    right = made.check()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("derivations.claims.errata.output_mask.MASKED", ("exp(G[i] -  G[:i + 1])", "exp(0 * G[:i + 1])"))
+        other = made.check()
+    assert right.verdict is Verdict.HOLDS and not right.notes
+    assert not other.faults or all("no step applies" in fault for fault in other.faults)
+    assert other.notes and "was not run" in other.notes[0]
 
 
 def test_a_step_that_remembers_a_mutant_is_caught(monkeypatch):

@@ -4,7 +4,9 @@ import json
 from dataclasses import asdict, replace
 from xml.etree import ElementTree
 
-from derivations.reports import as_json, as_junit, github_annotations, github_summary
+from derivations.registry import load
+from derivations.reports import as_json, as_junit, github_annotations, github_summary, nearest
+from derivations.result import Checked, Result, Verdict
 from derivations.serve import encode, result
 from tests.derivations.conftest import QUICK, ROOT
 
@@ -58,3 +60,22 @@ def test_github_gets_an_annotation_at_the_claim_and_a_table(failed, monkeypatch)
     assert second.startswith("::error title=mutants::")
     summary = github_summary(failed)
     assert "1 of 2 claims hold" in summary and f"| `{QUICK[1]}` | fails |" in summary
+
+
+def test_faults_of_one_function_name_it_and_the_nearest_claims_first(failed):
+    def step(name, verdict, *reached):
+        residual = "" if verdict is Verdict.HOLDS else f"{name} is off"
+        return Checked(name, verdict, residual, 0.1, "ring", "", ran=reached, reached=reached)
+
+    claims = list(load())[:8]
+    chunk, step_, other = "gdn_core.reference.chunk", "gdn_core.reference.step", "gdn_core.ssm.zoh"
+    results = [
+        Result(name, "", (step("far", Verdict.FAILS, chunk, step_, other),), (), 0.1, 0) for name in claims[:6]
+    ]
+    results.append(Result(claims[6], "", (step("near", Verdict.FAILS, chunk),), (), 0.1, 0))
+    results.append(Result(claims[7], "", (step("fine", Verdict.HOLDS, step_, other),), (), 0.1, 0))
+    told = nearest(replace(failed, results=tuple(results), mutation=None))
+    assert told[0] == f"{chunk}: 7 of the 7 steps that reached it fail; nearest to it:"
+    assert told[1] == f"{claims[6]}: near: near is off"
+    assert len(told) == 7 and told[-1].startswith("2 more faults, in ") and claims[0] in told[-1]
+    assert nearest(failed) == list(failed.faults)

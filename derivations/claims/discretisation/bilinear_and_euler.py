@@ -45,8 +45,8 @@ def errors(method: Callable[..., Any], order: int) -> str:
     source=cite("2111.00396", "eq. 3"),
     code=(ssm.bilinear, ssm.zoh),
 )
-def bilinear_rule_has_order_two() -> Any:
-    """The bilinear rule has a local error of order 3 in the step, so it has order 2 over a fixed time."""
+def bilinear_rule_has_local_error_of_order_three() -> Any:
+    """One bilinear step from the exact state errs by the third power of the step: its local error has order three."""
     errors = order_of_error(ssm.bilinear(a, D), 3)
     return {
         "below": [errors["decay"][:3], errors["input"][:3]],
@@ -54,13 +54,13 @@ def bilinear_rule_has_order_two() -> Any:
     }
 
 
-@bilinear_rule_has_order_two.refute
+@bilinear_rule_has_local_error_of_order_three.refute
 def euler_in_its_place() -> Any:
     """The Euler step has an error at the second order."""
     return order_of_error(ssm.euler(a, D), 2)
 
 
-@bilinear_rule_has_order_two.refute
+@bilinear_rule_has_local_error_of_order_three.refute
 def input_at_full_weight() -> Any:
     """Bbar = Delta B beside the bilinear decay."""
     return order_of_error((ssm.bilinear(a, D)[0], D), 2)["input"]
@@ -116,8 +116,8 @@ def half_step_on_one_side() -> Any:
     source=Source("the definition", "the explicit Euler step of h' = A h + B u"),
     code=(ssm.euler, ssm.zoh),
 )
-def euler_step_has_order_one() -> Any:
-    """The Euler step has a local error of order 2 in the step, so it has order 1 over a fixed time."""
+def euler_step_has_local_error_of_order_two() -> Any:
+    """One Euler step from the exact state errs by the second power of the step: its local error has order two."""
     errors = order_of_error(ssm.euler(a, D), 2)
     return {
         "below": [errors["decay"][:2], errors["input"][:2]],
@@ -125,19 +125,19 @@ def euler_step_has_order_one() -> Any:
     }
 
 
-@euler_step_has_order_one.step(engine="exact", scope=Counterexample("a = -1, Delta = 3"))
+@euler_step_has_local_error_of_order_two.step(engine="exact", scope=Counterexample("a = -1, Delta = 3"))
 def it_can_leave_the_unit_circle() -> Any:
     """At a = -1 and Delta = 3 the Euler decay is -2, so a state that should decay doubles at every step."""
     return ssm.euler(Fraction(-1), Fraction(3))[0] + 2
 
 
-@euler_step_has_order_one.refute
+@euler_step_has_local_error_of_order_two.refute
 def order_two_claimed() -> Any:
     """An error of third order is claimed."""
     return order_of_error(ssm.euler(a, D), 2)
 
 
-@euler_step_has_order_one.refute
+@euler_step_has_local_error_of_order_two.refute
 def decay_of_the_implicit_step() -> Any:
     """1 / (1 - Delta A), whose error has the other sign, with the explicit step's leading term."""
     errors = order_of_error((1 / (1 - D * a), D), 2)

@@ -63,7 +63,7 @@ def gate(sigma: Any, h: Any, x: Any) -> Any:
     scope=Every("real z, at N = 1"),
     engine="series",
     source=cite("2312.00752", "Theorem 1, eq. 5, sec. 3.5.1; proof in appendix C"),
-    code=(ssm.zoh, ssm.tokens, reference.recurrent),
+    code=(ssm.tokens,),
 )
 def zoh_with_softplus_is_a_gate() -> Any:
     """One state with a softplus step, discretised by zero-order hold, is the gate of a gated recurrent network."""

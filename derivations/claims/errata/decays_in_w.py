@@ -53,7 +53,7 @@ def written_W() -> str:
     return rf"\overleftarrow{{W}} = {written_U_and_W()[1]}"
 
 
-@erratum(ENTRY, decayed_twice, written_W, w_difference)
+@erratum(ENTRY, decayed_twice, written_W, w_difference, code=(reference.step, reference.recurrent))
 def decays_count_once_in_w() -> Any:
     """W is made with the inverse without decays, and multiplied by the decays once."""
     return against(ENTRY, decayed_twice)

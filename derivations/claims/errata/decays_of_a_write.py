@@ -60,7 +60,7 @@ def written_writes() -> str:
     return f"S_2 = {decayed_from(1, *scalars)}"
 
 
-@erratum(ENTRY, starts, written_writes)
+@erratum(ENTRY, starts, written_writes, code=(reference.step,))
 def decays_of_a_write_start_behind_it() -> Any:
     """A write is decayed by the tokens after it, not by its own: the decay acts before the write."""
     right, code = writes_decayed_from(in_numbers(ENTRY), 1)

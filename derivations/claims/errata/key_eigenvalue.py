@@ -47,6 +47,7 @@ def eigenvalues() -> tuple[Any, Any]:
     ENTRY,
     eigenvalues,
     lambda: rf"\lambda = {Length().eigenvalue.tex()}, \; \kappa = \|k\|^2",
+    code=(reference.step,),
 )
 def eigenvalue_has_the_squared_key_length() -> Any:
     """Along its key a transition multiplies by 1 - beta ||k||^2."""

@@ -9,6 +9,7 @@ from derivations.models.delta_rule import Implicit
 from derivations.models.errata import Erratum, against, erratum, scalars
 from derivations.papers import cite
 from derivations.scope import EverySize
+from gdn_core import reference
 
 ENTRY = Erratum(
     title="Longhorn's objective is printed with a minus before the error.",
@@ -37,7 +38,7 @@ def implicit_objective() -> str:
     return words.loss(words.algebra.matrix("S'", "1", "K")).tex()
 
 
-@erratum(ENTRY, stationary, implicit_objective)
+@erratum(ENTRY, stationary, implicit_objective, code=(reference.step,))
 def longhorn_objective_adds_the_error() -> Any:
     """The objective that Longhorn's step minimises adds the error to the distance from the old memory."""
     return against(ENTRY, stationary)

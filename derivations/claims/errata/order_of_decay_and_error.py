@@ -60,7 +60,7 @@ def written_step() -> str:
     return rf"S_t = {words.step(words.alpha, words.beta, words.beta).normal().tex()}"
 
 
-@erratum(ENTRY, orders_in_numbers, written_step, order_difference)
+@erratum(ENTRY, orders_in_numbers, written_step, order_difference, code=(reference.step,))
 def error_is_read_after_the_decay() -> Any:
     """The error is read from the decayed memory: otherwise a unit key with beta = 1 does not answer its new value."""
     case = in_numbers(ENTRY)

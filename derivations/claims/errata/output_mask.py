@@ -62,7 +62,7 @@ def masked_outputs() -> str:
     return rf"O = {outputs(S, x.q, x.g, made['P'], N)}, \; N = \widetilde U - \overleftarrow{{W}} S^\top"
 
 
-@erratum(ENTRY, masks, masked_outputs, mask_difference)
+@erratum(ENTRY, masks, masked_outputs, mask_difference, code=(reference.step, reference.chunk))
 def chunk_output_needs_the_decay_mask() -> Any:
     """In the output of a chunk the products of queries and keys have the decay mask, not the causal mask of ones."""
     return against(ENTRY, masks)

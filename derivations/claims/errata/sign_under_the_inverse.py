@@ -61,7 +61,7 @@ def sign_residual(*, factor: int = 2) -> Any:
     return sign_difference() + factor * y["b"][0] * y["b"][1] * y["k"][0] * y["k"][1] * y["v"][0]
 
 
-@erratum(ENTRY, signs, written_transform, sign_difference)
+@erratum(ENTRY, signs, written_transform, sign_difference, code=(reference.step, reference.recurrent))
 def ut_transform_inverts_i_plus_the_triangle() -> Any:
     """The UT transform inverts I plus the triangle, since a write subtracts what its key already answers."""
     right = error_of_token_two(in_numbers(ENTRY).x, 1)

@@ -41,8 +41,11 @@ class Nested:
         """Return for each edge the wider rule's step at the narrower rule's gates, and the narrower rule's step."""
         step, alpha, beta = self.step, self.alpha, self.beta
         A, I_K, I_V = self.A, self.I_K, self.I_V
-        kda, gdn, delta = step(A, beta, beta), step(alpha, beta, beta), step(1, beta, beta)
-        gla, mamba_2, retnet, linear = step(A, 0, 1), step(alpha, 0, 1), step(self.gamma, 0, 1), step(1, 0, 1)
+        kda, gdn = step(A, beta, beta), step(alpha, beta, beta)
+        gla, mamba_2, retnet = step(A, 0, 1), step(alpha, 0, 1), step(self.gamma, 0, 1)
+        # Where the narrower rule's gate is a number it is written as published: the code would run the same twice.
+        linear = self.S + self.v @ self.k.T
+        delta = self.S + beta * ((self.v - self.S @ self.k) @ self.k.T)
         zero = 0 * beta
         return {
             r"Gated DeltaNet-2 to KDA: B = \beta I, W = \beta I": (step(A, beta * I_K, beta * I_V), kda),

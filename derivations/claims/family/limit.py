@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from derivations.engines.written import Kind, letters
 from derivations.models.containment import transition
 from derivations.papers import cite
 from derivations.registry import claim
-from derivations.scope import Every, EverySize, Sizes
+from derivations.scope import EverySize, Sizes
 from gdn_core import reference
 from gdn_core.reference import Token
 from gdn_core.rules import GATED_DELTANET, WriteRule
@@ -51,7 +52,7 @@ def _limit() -> str:
     return (
         r"\operatorname{GDN}(\epsilon k, v/\epsilon, \beta = 1) - \operatorname{Mamba2}(k, v) = "
         rf"{Limit().error().normal().tex()}, \quad {wiped} = {rest}\text{{: }} "
-        r"M = \alpha' I \;\Rightarrow\; \beta k = 0 \text{ for } d_k \ge 2"
+        r"M = \alpha' I \;\Rightarrow\; \beta k = 0"
     )
 
 
@@ -124,13 +125,20 @@ def error_of_a_stream_is_of_order_two() -> Any:
     return powers_of_eps(2)
 
 
+CHANNELS = 4
+
+
 def certificate(rule: WriteRule, *, squared: bool = True) -> Any:
     """Write (alpha beta k_1^2)^2 as a combination of terms that are zero for a multiple of the identity."""
-    case, M, _ = transition(rule)
+    case, M, _ = transition(rule, CHANNELS)
     x = case.x[0]
     alpha = case.exp(x.g)[0, 0]
-    left, right = certificate_sides(alpha * x.b[0] * x.k[0] ** 2, M[0, 0], M[0, 1], M[1, 1], power=2 if squared else 1)
-    return left - right
+    found = {}
+    for i, j in permutations(range(CHANNELS), 2):
+        wiped = alpha * x.b[0] * x.k[i] ** 2
+        left, right = certificate_sides(wiped, M[i, i], M[i, j], M[j, j], power=2 if squared else 1)
+        found[f"channels {i} and {j}"] = left - right
+    return found
 
 
 def certificate_sides(wiped: Any, M_11: Any, M_12: Any, M_22: Any, *, power: int = 2) -> tuple[Any, Any]:
@@ -138,11 +146,12 @@ def certificate_sides(wiped: Any, M_11: Any, M_12: Any, M_22: Any, *, power: int
     return wiped**2, wiped * (M_22 - M_11) + M_12**power
 
 
-@gated_deltanet_contains_mamba2_only_in_the_limit.step(engine="ring", scope=Every("dk >= 2, by any two key channels"))
+@gated_deltanet_contains_mamba2_only_in_the_limit.step(engine="ring", scope=Sizes(dk=CHANNELS, dv=CHANNELS))
 def never_exactly() -> Any:
     """A transition that is a multiple of the identity has erased nothing, so with tied gates nothing was written.
 
-    The square of alpha beta k_1^2 is a combination of the differences on the diagonal and the squares off it.
+    For any two channels the square of alpha beta k_1^2 is a combination of the difference on the diagonal and of the
+    square off it.
     """
     return certificate(GATED_DELTANET)
 

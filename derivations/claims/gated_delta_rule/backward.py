@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 
 from derivations.claim import every_rule
-from derivations.engines.cases import Shapes, every_width, shapes
-from derivations.engines.field import Dual, Field, dual_exp, stack
+from derivations.engines.cases import Shapes, every_width, fractions, shapes
+from derivations.engines.field import Dual, Field, dual_exp, is_counting, stack
 from derivations.engines.polynomials import factored
 from derivations.engines.ring import Ring
+from derivations.models import stream_sizes
 from derivations.mutants.by_hand import planted
 from derivations.papers import cite
 from derivations.registry import claim
-from derivations.scope import OverField, Sizes
+from derivations.scope import AtPoints, OverField, Sizes
 from gdn_core import reference, reference_backward
 from gdn_core.reference import Token
 from gdn_core.rules import GATED_DELTANET, WriteRule
@@ -53,25 +54,28 @@ def derivative_of_symbols(sizes: Shapes, backward: Callable[..., Any] | None = N
 def derivative_at_points(rule: WriteRule, scope: OverField, rng: random.Random) -> Iterator[Any]:
     """Compare the derivative of the recurrence along a random direction, by dual numbers, with the code's gradients."""
     sizes = dict(scope.sizes)
-    drawn = shapes(rule, sizes["C"], sizes["dv"], sizes["dk"])
-    names = [field.name for field in fields(Token)]
     for _ in range(scope.primes):
-        numbers = Field(rng)
-        at, along = numbers.letters(drawn), {name: numbers.draw(*shape) for name, shape in drawn.items()}
-        dual = {name: Dual(at[name], along[name]) for name in drawn}
-        do, dS = numbers.draw(sizes["C"], drawn["S"][0]), numbers.draw(*drawn["S"])
-        x = Token(**{name: dual[name] for name in names})
-        S, o = reference.recurrent(dual["S"], x, exp=dual_exp(numbers.exp), stack=stack)
-        want = (do * o.tangent).sum() + (dS * S.tangent).sum()
-        of_memory, of_stream = reference_backward.chunk_backward(
-            at["S"], Token(**{name: at[name] for name in names}), do, dS, exp=numbers.exp, stack=stack
-        )
-        gradients = {"S": of_memory, **{name: getattr(of_stream, name) for name in names}}
-        if wrong := [name for name, gradient in gradients.items() if gradient.shape != drawn[name]]:
-            raise ValueError(f"expected gradients of the shapes of their fields, but not so d{', d'.join(wrong)}")
-        for name, gradient in gradients.items():
-            want = want - (gradient * along[name]).sum()
-        yield want
+        yield derivative_of_shapes(shapes(rule, sizes["C"], sizes["dv"], sizes["dk"]), Field(rng))
+
+
+def derivative_of_shapes(drawn: Shapes, numbers: Field) -> Any:
+    """Compare them at one point of a field; a sentence where a gradient has not the shape of its field."""
+    names = [field.name for field in fields(Token)]
+    at, along = numbers.letters(drawn), {name: numbers.draw(*shape) for name, shape in drawn.items()}
+    dual = {name: Dual(at[name], along[name]) for name in drawn}
+    do, dS = numbers.draw(*drawn["v"]), numbers.draw(*drawn["S"])
+    x = Token(**{name: dual[name] for name in names})
+    S, o = reference.recurrent(dual["S"], x, exp=dual_exp(numbers.exp), stack=stack)
+    want = (do * o.tangent).sum() + (dS * S.tangent).sum()
+    of_memory, of_stream = reference_backward.chunk_backward(
+        at["S"], Token(**{name: at[name] for name in names}), do, dS, exp=numbers.exp, stack=stack
+    )
+    gradients = {"S": of_memory, **{name: getattr(of_stream, name) for name in names}}
+    for name, gradient in gradients.items():
+        if gradient.shape != drawn[name]:
+            return f"d{name} has the shape {list(gradient.shape)}, and {name} {list(drawn[name])}"
+        want = want - (gradient * along[name]).sum()
+    return want
 
 
 LETTERS = {"a": r"\alpha", "S": "S_0", "do": r"\dot o", "dS": r"\dot S_C"}
@@ -130,6 +134,28 @@ def gradients_at_points(rule: WriteRule, rng: random.Random) -> Any:
 def gradients_of_the_gated_delta_rule_at_real_sizes(rng: random.Random) -> Any:
     """The gradients along a random direction are the derivative of the recurrence along it, by dual numbers."""
     return derivative_at_points(GATED_DELTANET, REAL, rng)
+
+
+@chunk_backward_is_the_derivative.step(engine="field", scope=stream_sizes.scope(stream_sizes.chunks(), "C", "K", "V"))
+def gradients_of_every_size(rng: random.Random) -> Any:
+    """The gradients are the derivative at sizes that break code: around powers of two, K = V, K < V, K > V."""
+    numbers = Field(rng)
+    for sizes in stream_sizes.longest(stream_sizes.chunks()) if is_counting() else stream_sizes.chunks():
+        yield {f"{sizes}:": derivative_of_shapes(sizes.shapes, numbers)}
+
+
+@chunk_backward_is_the_derivative.step(
+    engine="exact", scope=AtPoints("chunks of three tokens in fractions, V = 2 and K = 3,")
+)
+def parameters_left_at_their_defaults(rng: random.Random) -> Any:
+    """With exp and stack left out the gradients are the same as with NumPy's exp and stack given."""
+    for sizes in every_width(3, 2, 3):
+        case = fractions(sizes, rng)
+        cotangents = case.x.v, case.S
+        dS, dx = reference_backward.chunk_backward(case.S, case.x, *cotangents)
+        want, wanted = reference_backward.chunk_backward(case.S, case.x, *cotangents, exp=case.exp, stack=case.stack)
+        yield case.residual(dS, want)
+        yield [case.residual(getattr(dx, field.name), getattr(wanted, field.name)) for field in fields(dx)]
 
 
 def misprinted(right: str, wrong: str) -> Any:

@@ -7,7 +7,9 @@ from typing import Any
 
 from derivations.claim import every_rule
 from derivations.engines import polynomials
-from derivations.engines.cases import every_width, free_symbols, symbols
+from derivations.engines.cases import every_width, fractions, free_points, free_symbols, symbols
+from derivations.engines.field import Field, is_counting
+from derivations.models import stream_sizes
 from derivations.models.gated_chunk import (
     SCALARS,
     SHORT_CHUNKS,
@@ -16,10 +18,11 @@ from derivations.models.gated_chunk import (
     decays,
     erases,
 )
+from derivations.models.stream_sizes import longest
 from derivations.mutants.by_hand import planted
 from derivations.papers import cite
 from derivations.registry import claim
-from derivations.scope import Sizes
+from derivations.scope import AtPoints, Sizes
 from gdn_core import reference
 from gdn_core.rules import GATED_DELTANET, WriteRule
 
@@ -58,6 +61,41 @@ def chunk_at_every_combination_of_widths() -> Any:
 def chunks_of_the_rule_one_behind_the_other(rule: WriteRule, rng: random.Random) -> Any:
     """The reference's chunks, the last one short, are the reference's recurrence."""
     return chunks_against_recurrence(rule, rng, SHORT_CHUNKS)
+
+
+@every_rule_has_a_chunk_form.step(engine="field", scope=stream_sizes.scope(stream_sizes.streams(), "C", "T", "K", "V"))
+def chunks_of_every_size(rng: random.Random) -> Any:
+    """The reference's chunks are its recurrence at sizes that break code: around powers of two, K = V, K < V, K > V."""
+    numbers = Field(rng)
+    for sizes in longest(stream_sizes.streams()) if is_counting() else stream_sizes.streams():
+        case = free_points(sizes.shapes, numbers)
+        chunks = case.run(reference.chunkwise, chunk_size=sizes.C)
+        yield {f"{sizes}:": case.compare(chunks, case.run(reference.recurrent))}
+
+
+@every_rule_has_a_chunk_form.step(
+    engine="exact", scope=AtPoints("streams of five tokens in fractions, V = 2 and K = 3,")
+)
+def parameters_left_at_their_defaults(rng: random.Random) -> Any:
+    """With exp and stack left out the functions compute the same as with NumPy's exp and stack given to them."""
+    for sizes in every_width(5, 2, 3):
+        case = fractions(sizes, rng)
+        want = case.run(reference.recurrent)
+        for left_out in (reference.recurrent(case.S, case.x), reference.chunk(case.S, case.x)):
+            yield case.compare(left_out, want)
+        yield case.compare(reference.chunkwise(case.S, case.x, chunk_size=2), want)
+
+
+@every_rule_has_a_chunk_form.refute
+def chunk_that_is_wrong_at_one_size(rng: random.Random) -> Any:
+    """The chunk is right but where it has 33 tokens."""
+
+    def wrong(S: Any, x: Any, **options: Any) -> Any:
+        after, o = reference.chunk(S, x, **options)
+        return (after + S if len(x) == 33 else after), o
+
+    case = free_points(stream_sizes.Stream(33, 33, 2, 3).shapes, Field(rng))
+    return chunk_against_recurrence(case, wrong)
 
 
 @every_rule_has_a_chunk_form.refute(rules=erases)

@@ -69,7 +69,7 @@ def _statement() -> str:
     scope=Every("C from 1 to 5, at every width of each gate, with dk = 2 and dv = 3"),
     engine="exponents",
     source=ours("differences of log decays are formed before the exponential"),
-    code=(reference.chunk, reference.chunkwise, reference_backward.chunk_backward),
+    code=(reference.chunk, reference_backward.chunk_backward),
 )
 def no_exponential_of_a_positive_number() -> Any:
     """Neither the chunk form nor its gradients take the exponential of a positive number, so no decay overflows.

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 from derivations.claim import every_rule
 from derivations.engines import written
-from derivations.engines.cases import symbols
+from derivations.engines.cases import Case, every_width, fractions, free_points, symbols
+from derivations.engines.field import Field
+from derivations.models import stream_sizes
 from derivations.models.gated_chunk import decays, erases
 from derivations.mutants.by_hand import planted
 from derivations.papers import cite
 from derivations.registry import claim
-from derivations.scope import Sizes
+from derivations.scope import AtPoints, Sizes
 from gdn_core import reference
 from gdn_core.reference import Token
 from gdn_core.rules import WriteRule
+
+TOKENS = stream_sizes.tokens()
 
 
 def _stages() -> str:
@@ -39,7 +44,11 @@ def _stages() -> str:
 )
 def stages_add_up_to_the_step(rule: WriteRule) -> Any:
     """The stages decay, erase and write, taken one by one, give the memory and the output of the step."""
-    case = symbols(rule, 1, 2, 3)
+    return stages_against_step(symbols(rule, 1, 2, 3))
+
+
+def stages_against_step(case: Case) -> dict[str, Any]:
+    """Compare the stages of the first token of a stream with each other, and with the memory and output of the step."""
     m = reference.moments(case.S, case.x[0], exp=case.exp)
     S, o = case.run(reference.recurrent)
     return {
@@ -50,6 +59,24 @@ def stages_add_up_to_the_step(rule: WriteRule) -> Any:
         "erased": case.residual(m.erased, m.decayed - m.read[:, None] * case.x[0].k),
         "decayed": case.residual(m.decayed, case.exp(case.x[0].g) * case.S),
     }
+
+
+@stages_add_up_to_the_step.step(engine="field", scope=stream_sizes.scope(TOKENS, "K", "V"))
+def stages_of_every_width(rng: random.Random) -> Any:
+    """The stages are the step's for every combination of gates, at K = V, K < V, K > V, and wider than nine."""
+    numbers = Field(rng)
+    return ({f"{sizes}:": stages_against_step(free_points(sizes.shapes, numbers))} for sizes in TOKENS)
+
+
+@stages_add_up_to_the_step.step(engine="exact", scope=AtPoints("tokens in fractions, V = 2 and K = 3,"))
+def parameters_left_at_their_defaults(rng: random.Random) -> Any:
+    """With exp left out the stages and the step are the same as with NumPy's exp given."""
+    for sizes in every_width(1, 2, 3):
+        case = fractions(sizes, rng)
+        m, want = reference.moments(case.S, case.x[0]), reference.moments(case.S, case.x[0], exp=case.exp)
+        yield [case.residual(*pair) for pair in zip(m, want, strict=True)]
+        if len(sizes["k"]) == 2:
+            yield case.compare(reference.step(case.S, case.x[0]), reference.step(case.S, case.x[0], exp=case.exp))
 
 
 @stages_add_up_to_the_step.refute(rules=lambda rule: erases(rule) and decays(rule))

@@ -14,7 +14,7 @@ from derivations.engines.ring import Ring
 from derivations.engines.written import Kind, letters
 from derivations.papers import cite
 from derivations.registry import claim
-from derivations.scope import Counterexample
+from derivations.scope import Counterexample, Sizes
 from gdn_core import reference, streams
 from gdn_core.rules import LINEAR_ATTENTION, LINEAR_ATTENTION_NORMALISED
 
@@ -59,19 +59,38 @@ def _means() -> str:
     code=(reference.recurrent, streams.tokens, streams.answer),
 )
 def dropping_the_normaliser_makes_another_model() -> Any:
-    """Attention answers a mean of values; without the normaliser the answer grows with the number of tokens.
+    """With its normaliser linear attention answers a mean of values; without it the answer grows with the tokens.
 
     They differ by another factor at every token, so no scale on queries or values turns one into the other.
     """
     found = answers((1, 1, 1, 1), (1, 1, 1, 1))
-    ring = Ring(E=())  # the exponential of the one score
-    sums = [mean([ring["E"][()]] * t, [1] * t) for t in range(1, 5)]
-    softmax = [above - 1 * below for above, below in sums]  # less the value times what it is divided by
     return {
-        "softmax": softmax,
         "normalised": [answer - 1 for answer in found["linear-attention-normalised"]],
         "not normalised": [answer - t for t, answer in enumerate(found["linear-attention"], start=1)],
     }
+
+
+@dropping_the_normaliser_makes_another_model.step(engine="ring", scope=Sizes(T=4, dv=1))
+def softmax_answers_a_mean_of_values() -> Any:
+    """Four equal values under any four scores are answered as they are; with one score every value counts alike."""
+    return softmax_means()
+
+
+def softmax_means(*, normalised: bool = True) -> dict[str, Any]:
+    """Compare softmax attention's answer, times its divisor, with a mean of the values, times the same."""
+    ring = Ring(E=(4,), e=(), v=(), u=(4,))
+    above, below = mean(list(ring["E"]), [ring["v"][()]] * 4)
+    alike, weight = mean([ring["e"][()]] * 4, list(ring["u"]))
+    return {
+        "equal values": above - ring["v"][()] * (below if normalised else 4),
+        "equal scores": 4 * alike - sum(ring["u"]) * (weight if normalised else 4),
+    }
+
+
+@dropping_the_normaliser_makes_another_model.refute
+def weights_that_are_not_summed() -> Any:
+    """Softmax attention is said to divide by the number of tokens."""
+    return softmax_means(normalised=False)
 
 
 @dropping_the_normaliser_makes_another_model.refute

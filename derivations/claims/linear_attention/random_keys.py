@@ -90,7 +90,7 @@ def _statement() -> str:
     scope=EverySize("n", "dk", "dv"),
     engine="words",
     source=ours("the mean over the keys, one pair at a time"),
-    code=(reference.step, reference.recurrent),
+    code=(reference.step,),
     uses=("memory_answers_the_value_and_the_overlaps",),
 )
 def random_keys_are_recalled_with_error_n_over_d() -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 from derivations.engines import arrays
 from derivations.engines.algebra import Algebra, equation
+from derivations.engines.trees import Expr
 from derivations.models.affine_maps import Affine, Segments, apply, composition, composition_residual, maps, then
 from derivations.papers import cite
 from derivations.registry import claim
@@ -46,13 +47,23 @@ def translations_exchanged() -> Any:
 
 
 class StepAsMap:
-    """One token of any rule, in words: its memory by the code, and its affine map."""
+    """One token in words: its memory by the code, and its affine map.
 
-    def __init__(self) -> None:
-        words = self.algebra = Algebra()
+    Args:
+        scalars: each gate is one number for the memory; otherwise decay and erase gate are by key channel, and the
+            write gate is by value channel.
+    """
+
+    def __init__(self, *, scalars: bool = False) -> None:
+        words = self.algebra = Algebra("alpha beta omega")
         self.S, self.k, self.v = words.matrix("S", "V", "K"), words.vector("k", "K"), words.vector("v", "V")
-        self.D, self.b = words.diagonal("D", "K", tex=r"D_\alpha"), words.diagonal("b", "K", tex="D_b")
-        self.w = words.diagonal("w", "V", tex="D_w")
+        K, V = words.identity("K"), words.identity("V")
+        alpha, beta, omega = words.all_scalars()
+        self.D: Expr = words.diagonal("D", "K", tex=r"D_\alpha")
+        self.b: Expr = words.diagonal("b", "K", tex="D_b")
+        self.w: Expr = words.diagonal("w", "V", tex="D_w")
+        if scalars:
+            self.D, self.b, self.w = alpha * K, beta * K, omega * V
 
     @property
     def map(self) -> Affine:
@@ -82,9 +93,8 @@ def _step_as_map() -> str:
     code=(reference.step,),
 )
 def every_token_is_an_affine_map() -> Any:
-    """Whatever its gates, a token acts on the memory by S -> S M + X, with M and X of the token alone."""
-    token = StepAsMap()
-    return token.residual(token.map)
+    """Under gates for the memory or for each channel a token acts by S -> S M + X, with M and X of the token alone."""
+    return [token.residual(token.map) for token in (StepAsMap(), StepAsMap(scalars=True))]
 
 
 @every_token_is_an_affine_map.refute
@@ -169,6 +179,27 @@ def prefix_scan_is_the_recurrence() -> Any:
     For every length this is associativity; here a scan by doubling is run beside the code, on symbols.
     """
     return scan_residual(lambda a, b: (a[0] @ b[0], a[1] @ b[0] + b[1]))
+
+
+def bracketed(maps_: list[Any], compose: Callable[[Any, Any], Any]) -> list[Any]:
+    """Compose maps in every way to set brackets."""
+    if len(maps_) == 1:
+        return maps_
+    splits = [(maps_[:n], maps_[n:]) for n in range(1, len(maps_))]
+    return [
+        compose(a, b) for left, right in splits for a in bracketed(left, compose) for b in bracketed(right, compose)
+    ]
+
+
+@prefix_scan_is_the_recurrence.step(engine="ring", scope=Sizes(T=4, V=3, K=2))
+def every_bracketing() -> Any:
+    """All five ways to bracket the maps of four tokens give the code's memory after them."""
+    segments = Segments(T=4, V=3, K=2)
+    S, x = segments.ring["S"], segments.x
+    tokens = [segments.map_of(x[t : t + 1]) for t in range(4)]
+    found = bracketed(tokens, lambda a, b: (a[0] @ b[0], a[1] @ b[0] + b[1]))
+    after = segments.run(S, x)
+    return {f"bracketing {n}": segments.ring.residual(S @ M + X, after) for n, (M, X) in enumerate(found)}
 
 
 def scan_residual(compose: Callable[[Any, Any], Any], *, late: int = 0) -> list[Any]:

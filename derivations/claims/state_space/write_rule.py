@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import random
+from fractions import Fraction
 from typing import Any
 
+import numpy as np
+
 from derivations.engines import written
-from derivations.models.state_space import Model
+from derivations.engines.field import Field
+from derivations.models.state_space import WIDTHS, Model, Widths, named, tokens_against_definition
 from derivations.mutants.by_hand import planted
 from derivations.papers import cite
 from derivations.registry import claim
-from derivations.scope import Sizes
+from derivations.scope import AtPoints, OverFields, Sizes
 from gdn_core import reference, ssm
 from gdn_core.equation import tex, tex_output
 from gdn_core.rules import MAMBA, Discretisation
@@ -56,6 +61,35 @@ def with_delta_and_a_shared_by_the_channels() -> Any:
 def with_one_token_and_one_state() -> Any:
     """The same for a single token and a single state, where a wrong axis would broadcast without an error."""
     return [Model(1, 2, 1, shared=True).residual(method) for method in Discretisation]
+
+
+@state_space_model_is_a_write_rule.step(engine="field", scope=OverFields(len(WIDTHS), named(WIDTHS)))
+def tokens_of_every_width(rng: random.Random) -> Any:
+    """The tokens are Delta A, Bbar, u and C entry by entry, whether Delta and A are shared by the channels or not."""
+    numbers = Field(rng)
+    return ({f"{sizes}:": tokens_against_definition(sizes, numbers)} for sizes in WIDTHS)
+
+
+@state_space_model_is_a_write_rule.step(engine="exact", scope=AtPoints("A = 0 and Delta = 1/2, in float64,"))
+def parameters_left_at_their_defaults() -> Any:
+    """With exp and phi1 left out, where A is 0 the decay is 1 and Bbar is Delta B: NumPy's exp and phi1 of 0 are 1."""
+    exactly: Any = np.frompyfunc(Fraction, 1, 1)
+    A, delta, maps = np.zeros((2, 3)), np.full((4, 1), 0.5), np.arange(12.0).reshape(4, 3)
+    rates = np.zeros(3), np.array([0.5])
+    pairs = {"zoh": ssm.zoh(*rates), "mamba": ssm.mamba(*rates)}
+    found = {name: [exactly(decay) - 1, exactly(factor) - Fraction(1, 2)] for name, (decay, factor) in pairs.items()}
+    x = ssm.tokens(np.ones((4, 2)), delta, A, maps, maps, method=Discretisation.ZOH)
+    decay, before, after = ssm.exponential_trapezoidal(*rates, np.array([0.25]))
+    trapezoidal = [exactly(decay) - 1, exactly(before) - Fraction(3, 8), exactly(after) - Fraction(1, 8)]
+    return {**found, "tokens": exactly(x.k) - exactly(maps / 2)[:, None, :], "trapezoidal": trapezoidal}
+
+
+@state_space_model_is_a_write_rule.refute
+def tokens_of_shared_steps_for_wide_ones(rng: random.Random) -> Any:
+    """The step of the first channel is taken for all of them."""
+    return tokens_against_definition(
+        Widths(3, 4, 2, 4, 4), Field(rng), lambda u, delta, *others, **kw: ssm.tokens(u, delta[:, :1], *others, **kw)
+    )
 
 
 @state_space_model_is_a_write_rule.refute
