@@ -113,7 +113,7 @@ def _example() -> str:
     scope=AtPoints("T = 5, V = 2, K = 4, one stream in float64 with gates for each token, and one for each channel,"),
     engine="exact",
     source=cite("2605.22791", "abstract, for the widths of the gates; the means and medians are this project's"),
-    code=(streams.tokens, streams.held, streams.featured, Gate.shape),
+    code=(streams.tokens, streams.held, streams.featured),
     rules=every_rule,
 )
 def stream_has_tokens_under_every_rule(rule: WriteRule) -> Any:
