@@ -113,7 +113,7 @@ def _example() -> str:
     scope=AtPoints("T = 5, V = 2, K = 4, one stream in float64 with gates for each token, and one for each channel,"),
     engine="exact",
     source=cite("2605.22791", "abstract, for the widths of the gates; the means and medians are this project's"),
-    code=(streams.tokens, streams.held, streams.featured),
+    code=(streams.tokens, streams.held, streams.featured, Gate.shape),
     rules=every_rule,
 )
 def stream_has_tokens_under_every_rule(rule: WriteRule) -> Any:
@@ -123,6 +123,9 @@ def stream_has_tokens_under_every_rule(rule: WriteRule) -> Any:
     """
     for by_channel in (False, True):
         of = stream(by_channel=by_channel)
+        if rule.decay is not Gate.NONE:
+            rows, columns = streams.tokens(rule, of).g.shape[1:]
+            yield [a - b for a, b in zip(rule.decay.shape(V, K), (rows, columns), strict=True)]
         if not rule.discretisation:
             yield against_definition(rule, of)
             continue
