@@ -30,6 +30,7 @@ STYLE = """<style>
 [data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p {
   color: light-dark(#56606c, #a3adba); opacity: 1;
 }
+.stMain button[kind="tertiary"]:is(:hover, :focus-visible, :active) p { color: light-dark(#1b5fa6, #7dbcf5); }
 .stMain button[kind="primary"] { background: light-dark(#1b5fa6, #2868a8); }
 [data-testid="stMultiSelectTagsContainer"] [data-tag] { background: light-dark(#1b5fa6, #2868a8); }
 :is([role="radio"][aria-checked="true"], .stSlider [data-testid="stSliderThumbValue"]) p {
@@ -54,6 +55,7 @@ STYLE = """<style>
   .stMain button, .stMain a[data-testid="stPageLink-NavLink"], .stMain summary { min-height: 44px; }
 }
 .stMainBlockContainer h2 { font-size: 1.2rem; padding: 0; }
+.stExpander h3 { font-size: 1.05rem; padding: 0 0 0.4rem; }
 [data-testid="stStatusWidget"] { display: none; }
 [data-testid="stElementToolbarButton"]:has([aria-label="Download as CSV"]) { display: none; }
 @media (forced-colors: active) {

@@ -19,9 +19,13 @@ function written(x, digits = 3) {
   const text = number(x, digits);
   const [mantissa, power] = text.split("e");
   if (power === undefined) return text;
-  const raised = [...power].map((c) => (c === "\u2212" ? "\u207b" : "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"[c])).join("");
   const whole = String(Number(mantissa.replace("\u2212", "-"))).replace("-", "\u2212");
-  return whole === "1" ? `10${raised}` : `${whole} \u00d7 10${raised}`;
+  return whole === "1" ? `10${raised(power)}` : `${whole} \u00d7 10${raised(power)}`;
+}
+
+/** A power as an exponent. */
+function raised(power) {
+  return [...String(power)].map((c) => (c === "\u2212" || c === "-" ? "\u207b" : "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"[c])).join("");
 }
 
 function colourOf(index) {
@@ -40,6 +44,12 @@ class Numbers {
   at(n) {
     return this.all.subarray(n * this.stride, n * this.stride + this.size);
   }
+}
+
+/** A tick: a power of ten by its exponent where it would be long. */
+function ticked(v, { log }) {
+  const power = Math.round(Math.log10(v));
+  return log && Math.abs(power) > 3 ? `10${raised(power)}` : written(v);
 }
 
 /** An axis: where a number stands, and its ticks. */
@@ -100,10 +110,10 @@ function axes(svg, x, y, width, { x_title, y_title, names }) {
   for (const v of y.ticks(5)) {
     const at = y.place(v);
     svg.append(part("svg:line", { class: "grid", x1: left, x2: width - right, y1: at, y2: at }),
-      part("svg:text", { class: "tick", x: left - 6, y: at + 4, "text-anchor": "end" }, written(v)));
+      part("svg:text", { class: "tick", x: left - 6, y: at + 4, "text-anchor": "end" }, ticked(v, y)));
   }
   for (const v of names ? [] : x.ticks(width < 420 ? 4 : 7)) {
-    svg.append(part("svg:text", { class: "tick", x: x.place(v), y: HIGH - bottom + 16, "text-anchor": "middle" }, written(v)));
+    svg.append(part("svg:text", { class: "tick", x: x.place(v), y: HIGH - bottom + 16, "text-anchor": "middle" }, ticked(v, x)));
   }
   svg.append(part("svg:line", { class: "axis", x1: left, x2: width - right, y1: HIGH - bottom, y2: HIGH - bottom }),
     part("svg:text", { x: (left + width - right) / 2, y: HIGH - 6, "text-anchor": "middle" }, x_title ?? ""),

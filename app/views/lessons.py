@@ -23,6 +23,8 @@ from derivations.workers import WorkerError
 from gdn_core.rules import Source
 
 GREY = "<style>.st-key-lesson-picture { opacity: 0.4; }</style>"
+# Another step begins at its top; the same one stays where it was, since its script is the same.
+TOP = "<script>/* {step} */ document.querySelector('[data-testid=stMain]').scrollTo(0, 0)</script>"
 MANY = 400  # rows of a table that the page shows; the files have all
 
 
@@ -37,6 +39,7 @@ def page() -> None:
 def view(place: Place) -> None:
     """Show a step: its question and controls, what answers it, and what is folded."""
     lesson, step = place.at
+    st.html(TOP.format(step=f"{lesson.slug} {step.slug}"), unsafe_allow_javascript=True)
     _where(place)
     left, right = st.columns([2, 3], gap="large")
     with left:

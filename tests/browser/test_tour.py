@@ -60,6 +60,8 @@ def walk(page: Page, device: str, look: Callable[[int], None]) -> None:
         shown = picture(page)
         frame = int(shown.get_attribute("data-frame") or shown.get_attribute("data-token") or 0)
         expect_said(page, where, frame)
+        top = "document.querySelector('[data-testid=stMain]').scrollTop"
+        page.wait_for_function(f"{top} === 0")  # whoever went on at the bottom sees the top of the next
         assert not page.evaluate(WIDE), f"{lesson}, {step}: the page is wider than the window"
         look(number)
         keep(page, f"tour-{number:02}-{lesson}-{step}-{device}")
