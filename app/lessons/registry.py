@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.lessons import chunkwise, collision, delta, gated, gating, lineage, linear, ode, one_equation, recency
+from app.lessons import chunkwise, collision, delta, gated, gating, knob, lineage, linear, ode, one_equation, recency
 from app.lessons.frame import Lesson, Step
 
 ORDER = (
@@ -11,6 +11,7 @@ ORDER = (
     collision,
     recency,
     ode,
+    knob,
     gating,
     delta,
     one_equation,

@@ -183,8 +183,16 @@ def lineage_limit(page: Page) -> tuple[float, float]:
     return float(reel.locator(".said").inner_text().split("difference by ")[1].rstrip(".")), 4.0
 
 
+def step_old_share(page: Page) -> tuple[float, float]:
+    """Read what is left of the old picture at the step 0.7."""
+    reel = visit(page, starting("step", "pictures"))
+    reel.evaluate("reel => reel.seek(7)")
+    return float(reel.locator(".said").inner_text().split("holds ")[1].split(" ")[0]), 2.718281828**-0.7
+
+
 #: One number of each lesson, as the page says it and by another way.
 NUMBERS = {
+    "step": step_old_share,
     "lineage": lineage_limit,
     "collision": collision_first,
     "recency": recency_weight,

@@ -1,0 +1,61 @@
+"""The step of a state space model as a knob: how much of the old stays, and how much of the new comes in."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gdn_core import Discretisation, reference, ssm
+from gdn_core.lab.glyphs import glyph
+
+STEPS = np.round(np.arange(0, 6.05, 0.1), 6)
+TOKENS = 8
+ONE = np.ones((1, 1))
+
+
+def two_pictures(method: str, rate: float) -> dict[str, np.ndarray]:
+    """Write a picture of 8 x 8 into a memory that holds another, with steps of many sizes.
+
+    Returns:
+        step [N]; old and new [8, 8]; mixed [N, 8, 8], the memory after the token; and share [N, 2], of the old and the
+        new picture in it.
+    """
+    old, new = (glyph(n).pixels.astype(float) for n in (0, 1))
+    values = np.array([[1.0, 0.0], [0.0, 1.0]])  # the old picture alone, then the new one
+    share = []
+    for step in STEPS:
+        x = ssm.tokens(values[1:], np.array([[step]]), -rate * ONE, ONE, ONE, method=Discretisation(method))
+        share.append(reference.recurrent(values[:1].T, x)[0][:, 0])
+    share = np.array(share)
+    mixed = share[:, :1, None] * old + share[:, 1:, None] * new
+    return {"step": STEPS, "old": old, "new": new, "mixed": mixed, "share": share}
+
+
+def softplus_gate() -> dict[str, np.ndarray]:
+    """Compute the step as softplus(z) = ln(1 + e^z), as a layer does, with A = -1 and zero-order hold.
+
+    Returns:
+        z [N]; step [N]; share [N, 2], of the old state and the new input; and sigmoid [N], 1 / (1 + e^-z).
+    """
+    z = np.round(np.arange(-6, 6.1, 0.5), 6)
+    step = np.log1p(np.exp(z))
+    decay, factor = ssm.zoh(-np.ones_like(step), step)
+    return {"z": z, "step": step, "share": np.stack([decay, factor], axis=1), "sigmoid": 1 / (1 + np.exp(-z))}
+
+
+def one_token_stands_out(at: int, delta: float) -> dict[str, np.ndarray]:
+    """Write eight tokens, all with the step 0.1 but one; zero-order hold with A = -1.
+
+    The memory is linear in its values, so values that are the columns of the identity show the weights.
+
+    Returns:
+        tokens [8]; step [8]; and weights [8, 8], after each token, of each token.
+    """
+    steps = np.full(TOKENS, 0.1)
+    steps[at - 1] = delta
+    one = np.ones((TOKENS, 1))
+    x = ssm.tokens(np.eye(TOKENS), steps[:, None], -ONE, one, one, method=Discretisation.ZOH)
+    S, weights = np.zeros((TOKENS, 1)), []
+    for t in range(TOKENS):
+        S, _ = reference.recurrent(S, x[t : t + 1])
+        weights.append(S[:, 0])
+    return {"tokens": np.arange(1, TOKENS + 1), "step": steps, "weights": np.array(weights)}
