@@ -57,9 +57,9 @@ def _draw_weights(numbers: Numbers, at: int, delta: float) -> Reel:
     tokens, steps, weights = numbers["tokens"], numbers["step"], numbers["weights"]
     told = []
     for t, row in zip(tokens, weights, strict=True):
-        its = f" Token {at} has {said(row[at - 1])}, all before it together {said(row[: at - 1].sum())}."
+        its = f" Token {at} weighs {said(row[at - 1])}, all before it together {said(row[: at - 1].sum())}."
         told.append(
-            f"Token {t} came with the step {said(steps[t - 1])} and has the weight {said(row[t - 1])}.{its * bool(t >= at)}"
+            f"Token {t} came with the step {said(steps[t - 1])}, and weighs {said(row[t - 1])}.{its * bool(t >= at)}"
         )
     bars = Bars(
         title="Weight of each token in the memory", groups=tuple(map(str, tokens)), names=("weight",),
