@@ -41,6 +41,7 @@ STYLE = """<style>
 .st-key-lesson-picture { min-height: 420px; }
 .st-key-where button { min-width: 44px; }
 .st-key-tour-map { row-gap: 0.2rem; }
+.st-key-tour-map button:is(:hover, :focus-visible) p { color: light-dark(#1b5fa6, #7dbcf5); }
 .st-key-tour-map h2 { margin-bottom: 0.8rem; }
 .st-key-introduction { row-gap: 0.25rem; }
 .st-key-introduction .st-key-offers { align-items: center; }

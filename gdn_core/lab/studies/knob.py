@@ -21,11 +21,11 @@ def two_pictures(method: str, rate: float) -> dict[str, np.ndarray]:
     """
     old, new = (glyph(n).pixels.astype(float) for n in (0, 1))
     values = np.array([[1.0, 0.0], [0.0, 1.0]])  # the old picture alone, then the new one
-    share = []
+    shares = []
     for step in STEPS:
         x = ssm.tokens(values[1:], np.array([[step]]), -rate * ONE, ONE, ONE, method=Discretisation(method))
-        share.append(reference.recurrent(values[:1].T, x)[0][:, 0])
-    share = np.array(share)
+        shares.append(reference.recurrent(values[:1].T, x)[0][:, 0])
+    share = np.array(shares)
     mixed = share[:, :1, None] * old + share[:, 1:, None] * new
     return {"step": STEPS, "old": old, "new": new, "mixed": mixed, "share": share}
 
