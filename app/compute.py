@@ -216,6 +216,11 @@ def rules(choice: Choice) -> list[WriteRule]:
     return [rule.discretised(method) if rule.discretisation and method else rule for rule in found]
 
 
+def look_for(choice: Choice, picture: Picture) -> str:
+    """Return what to look for in a picture, in sentences that speak of no other rules than those shown."""
+    return scenarios.about(picture.scenario.look_for, rules(choice))
+
+
 def equations(choice: Choice) -> list[str]:
     """Return the equation of each rule, in TeX."""
     return [r",\quad ".join(filter(None, (tex(rule), tex_gates(rule)))) for rule in rules(choice)]

@@ -55,12 +55,18 @@ STYLE = """<style>
   .st-key-tour-map [data-testid="stCaptionContainer"] p { margin-bottom: 0.4rem; }
   .stMain button, .stMain a[data-testid="stPageLink-NavLink"], .stMain summary { min-height: 44px; }
 }
+.stApp :is(:focus-visible, .stSlider [data-rac]:has(> div > input:focus-visible)) {
+  outline: 2px solid light-dark(#1b5fa6, #7dbcf5) !important; outline-offset: 1px;
+}
+.stApp :is(.stMain, input, textarea, [contenteditable]):focus-visible { outline-offset: -2px; }
 .stMainBlockContainer h2 { font-size: 1.2rem; padding: 0; }
 .stExpander h3 { font-size: 1.05rem; padding: 0 0 0.4rem; }
 [data-testid="stStatusWidget"] { display: none; }
 [data-testid="stElementToolbarButton"]:has([aria-label="Download as CSV"]) { display: none; }
 @media (forced-colors: active) {
-  .stSlider [role="slider"], .stSlider div:has(> [role="slider"]) { forced-color-adjust: none; }
+  .stSlider [data-rac]:has(> div > input) { forced-color-adjust: none; background: Highlight; }
+  .stSlider [data-rac] > div:first-child:not(:has(input)) { forced-color-adjust: none; background: GrayText; }
+  .stSlider [data-testid="stSliderThumbValue"] { forced-color-adjust: auto; }
   [role="radio"][aria-checked="true"] { outline: 2px solid Highlight; outline-offset: -4px; }
 }
 [data-testid="stElementContainer"][data-stale="true"] { opacity: 1 !important; transition: none !important; }

@@ -45,7 +45,7 @@ def html(choice: Choice, picture: compute.Picture, page: str) -> bytes:
         policy=f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; base-uri 'none'; "
         "form-action 'none'",
         title=escape(caption.title),
-        about=escape(picture.scenario.look_for),
+        about=escape(compute.look_for(choice, picture)),
         style=style,
         player=source().html,
         rules="".join(_rules(picture.titles, caption)),

@@ -8,7 +8,7 @@ const STAGES = [
 const BIG = { alone: 400, beside: 330, least: 160, part: 0.24 }; // CSS pixels that a memory is high; part of a window
 const FEW = 48; // rows
 const SMALL_CELL = 5; // CSS pixels
-const SMALL = 170;
+const SMALL = { most: 170, least: 60, part: 0.11 };
 const NUMBERS = { S: "|S|", u: "|u|", o: "|o|" }; // Euclidean lengths, of all entries of S for a memory
 /** Make an element. */
 function make(tag, attributes = {}, ...children) {
@@ -125,10 +125,11 @@ class Cards {
     const few = this.V * down <= FEW; // a small memory leaves room in the window for its stages
     const most = this.cards.length === 1 ? BIG.alone : BIG.beside;
     const big = few ? Math.min(most, Math.max(BIG.least, BIG.part * window.innerHeight)) : most;
+    const small = few ? Math.min(SMALL.most, Math.max(SMALL.least, SMALL.part * window.innerHeight)) : SMALL.most;
     this.maps.forEach((map, n) => {
       const { name, frame, rows } = map;
       if (!rooms[n]) return;
-      const high = name !== "large" && name !== "z" ? SMALL : big;
+      const high = name !== "large" && name !== "z" ? small : big;
       const exact = Math.min((rooms[n] * ratio) / (this.K * across), (high * ratio) / (this.V * down));
       const cell = (exact >= 1 ? Math.floor(exact) : exact) / ratio;
       const [width, height] = [cell * across * this.K, cell * down * rows];

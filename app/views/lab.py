@@ -25,7 +25,7 @@ INTRODUCTION = (
     "answers with both values, DeltaNet with the new one."
 )
 ABOVE, UNDER = "picture", "under-the-player"  # keys of what is shown of a picture
-GREY = f"<style>.st-key-{ABOVE}, .st-key-{UNDER} {{ opacity: 0.4; }}</style>"
+GREY = f"<style>.st-key-{ABOVE}, .st-key-{UNDER} {{ filter: grayscale(1); opacity: 0.85; }}</style>"
 LOOK, LOOKS = 0.02, 50  # seconds between two looks at the session, and how many before the visitor may stop waiting
 
 
@@ -134,7 +134,7 @@ def view(choice: Choice, picture: compute.Picture, *, headed: bool) -> None:
             _offers()
             st.markdown(INTRODUCTION)
     elif not headed:
-        st.markdown(f"# {scenario.title}\n{scenario.look_for}")
+        st.markdown(f"# {scenario.title}\n{compute.look_for(choice, picture)}")
     run, (T, V, K) = picture.trajectory.run, picture.trajectory.sizes
     token, visit = session.kept().player
     moving = opening and token == OPENING.token
@@ -148,7 +148,7 @@ def view(choice: Choice, picture: compute.Picture, *, headed: bool) -> None:
         on_rest=session.rest,
     )
     if opening:
-        st.markdown(f"## {scenario.title}\n{scenario.look_for}")
+        st.markdown(f"## {scenario.title}\n{compute.look_for(choice, picture)}")
     for note in (*scenario.notes, *link.left_out(choice)):
         st.caption(plain(note))
     for note in picture.overflow_notes:

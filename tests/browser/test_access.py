@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.browser.lab_steps import BACKGROUNDS, QUIET, frames
@@ -57,3 +60,56 @@ def test_axe_finds_nothing_serious_or_moderate_and_each_page_has_a_title_of_its_
             found += [(address, scheme, *violation) for violation in bad(page, axe)]
     assert found == []
     assert len(titles) == 4
+
+
+def opened(page: Page) -> None:
+    """Open the lab, and wait until it stands."""
+    page.goto("/")
+    page.locator(PAGES["/"]).wait_for(timeout=90_000)
+    page.wait_for_function(QUIET, timeout=60_000)
+
+
+def test_whatever_has_the_focus_in_the_lab_has_a_frame_around_it(page: Page) -> None:
+    opened(page)
+    frame = """() => {
+        let at = document.activeElement;
+        while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
+        if (!at || at === document.body || at.closest("[data-testid=stDataFrame]")) return null; // or a table
+        const near = [at, at.closest(".stSlider") && at.parentElement.parentElement].filter(Boolean);
+        const framed = near.some(e => {
+            const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(e);
+            const { width, height } = e.getBoundingClientRect();
+            return width > 1 && height > 1 && ((outlineStyle !== "none" && parseFloat(outlineWidth) >= 2)
+                || (e.matches(".maps") && boxShadow !== "none"));
+        });
+        return framed ? "" : at.outerHTML.slice(0, 200);
+    }"""
+    seen = 0
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        found = page.evaluate(frame)
+        seen += found is not None
+        assert not found
+    assert seen > 20
+
+
+def test_forced_colours_show_the_sliders_and_reduced_motion_does_not_play(page: Page) -> None:
+    page.emulate_media(forced_colors="active", reduced_motion="reduce")
+    opened(page)
+    player = page.locator("section.player")
+    assert player.get_attribute("data-moving") is None
+    for slider in (page.locator(".stSlider").first, player.locator(".scrubber")):
+        slider.scroll_into_view_if_needed()
+        shot = np.asarray(Image.open(io.BytesIO(slider.screenshot())).convert("RGB")).astype(int)
+        drawn = np.abs(shot - shot[0, 0]).sum(axis=2) > 60
+        assert drawn.any(axis=0).mean() > 0.8  # a line from end to end
+        assert drawn.sum(axis=0).max() >= 8  # with a handle on it
+
+
+def test_zoomed_to_200_percent_the_player_leaves_half_the_screen(page: Page) -> None:
+    page.set_viewport_size({"width": 683, "height": 384})  # 1366 x 768 in pixels twice as large
+    opened(page)
+    page.locator(".rules").scroll_into_view_if_needed()
+    transport, header = page.locator(".transport").bounding_box(), page.get_by_test_id("stHeader").bounding_box()
+    assert transport and header
+    assert transport["y"] - header["y"] - header["height"] >= 384 / 2

@@ -113,8 +113,8 @@ def test_the_last_good_picture_stays_grey_under_the_sentence(page: Page) -> None
     expect(picture).to_have_css("opacity", "1")
     write(page, "")
     expect_sentence(page, "expected some words")
-    expect(picture).to_have_css("opacity", "0.4")
-    expect(page.locator(".st-key-under-the-player")).to_have_css("opacity", "0.4")
+    expect(picture).to_have_css("opacity", "0.85")
+    expect(page.locator(".st-key-under-the-player")).to_have_css("opacity", "0.85")
     expect(player).to_have_attribute("data-ready", good)
     said, shown = page.get_by_test_id("stAlert").bounding_box(), picture.bounding_box()
     assert said and shown and said["y"] + said["height"] <= shown["y"]

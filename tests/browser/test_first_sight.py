@@ -147,4 +147,6 @@ def test_a_fifth_rule_takes_the_place_of_the_first(page: Page) -> None:
     page.get_by_test_id("stMultiSelect").get_by_role("combobox").click()
     page.get_by_role("option", name="RetNet", exact=True).click()
     expect(player.locator(".rule h2")).to_have_text(["Mamba-2", "DeltaNet", "Gated DeltaNet", "RetNet"])
-    expect_link(page, {"preset": "overwrite", "rules": "mamba-2.deltanet.gated-deltanet.retnet"})
+    page.get_by_role("option", name="Mamba", exact=True).click()  # the menu is still open
+    expect(player.locator(".rule h2")).to_have_text(["DeltaNet", "Gated DeltaNet", "RetNet", "Mamba"])
+    expect_link(page, {"preset": "overwrite", "rules": "deltanet.gated-deltanet.retnet.mamba"})

@@ -2,7 +2,7 @@
 
 from gdn_core.lab.names import guesses
 from gdn_core.lab.scenarios.arrays import from_arrays
-from gdn_core.lab.scenarios.presets import PRESETS, Preset, from_preset
+from gdn_core.lab.scenarios.presets import PRESETS, Preset, about, from_preset
 from gdn_core.lab.scenarios.reading import Reading
 from gdn_core.lab.scenarios.rows import COLUMNS, TokenRow
 from gdn_core.lab.scenarios.scenario import Scenario
@@ -19,6 +19,7 @@ __all__ = [
     "Scenario",
     "Settings",
     "TokenRow",
+    "about",
     "from_arrays",
     "from_preset",
     "from_table",

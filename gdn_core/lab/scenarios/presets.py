@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from gdn_core.lab.scenarios.scenario import Scenario, scenario_of
 from gdn_core.lab.scenarios.settings import Settings
 from gdn_core.lab.text import direction, gaussians
 from gdn_core.ops.checks import check_choice
+from gdn_core.rules import RULES, WriteRule
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class Preset:
     Args:
         slug: its name in a link.
         title: its name on a page.
-        look_for: what to look for, true of the stream that its own settings make.
+        look_for: what to look for, true of the stream that its own settings make; a sentence names only rules that it
+            is true of, so that :func:`about` can leave it out where they are not shown.
         settings: the settings it is meant for.
         rules: the slugs worth comparing on it.
         rows: makes the tokens of any settings, with notes.
@@ -85,7 +88,7 @@ def _collision(settings: Settings) -> tuple[list[TokenRow], list[str]]:
     if settings.dk >= settings.T:
         notes.append(f"T = {settings.T} pairs fit into dk = {settings.dk}: raise T or lower dk for a collision.")
     rows = [
-        TokenRow(key=key, value=f"value {i}", query=keys[0], label=f"pair {i}") for i, key in enumerate(keys, start=1)
+        TokenRow(key=key, value=f"value {i}", query=keys[0], label=f"pair {i}") for i, key in enumerate(keys)
     ]
     return rows, notes
 
@@ -115,7 +118,7 @@ def _recency(settings: Settings) -> tuple[list[TokenRow], list[str]]:
     if settings.dk < settings.T:
         notes.append(f"T = {settings.T} pairs do not fit into dk = {settings.dk}: later keys collide with earlier.")
     rows = [
-        TokenRow(key=key, value=f"value {i}", query=keys[0], label=f"pair {i}") for i, key in enumerate(keys, start=1)
+        TokenRow(key=key, value=f"value {i}", query=keys[0], label=f"pair {i}") for i, key in enumerate(keys)
     ]
     return rows, notes
 
@@ -123,7 +126,7 @@ def _recency(settings: Settings) -> tuple[list[TokenRow], list[str]]:
 def _ignored(settings: Settings) -> tuple[list[TokenRow], list[str]]:
     """Close every gate at one token."""
     at = settings.T // 2
-    rows = [TokenRow(key=f"key {i}", value=f"value {i}") for i in range(1, settings.T + 1)]
+    rows = [TokenRow(key=f"key {i}", value=f"value {i}") for i in range(settings.T)]
     rows[at] = replace(SHUT, key="noise", value="noise", label="noise, to be ignored")
     return rows, [f"At token {at} delta, beta and write are 0 and alpha is 1. Every token asks for its own key."]
 
@@ -131,9 +134,9 @@ def _ignored(settings: Settings) -> tuple[list[TokenRow], list[str]]:
 def _reset(settings: Settings) -> tuple[list[TokenRow], list[str]]:
     """Reset the memory at one token, which stores nothing."""
     at = settings.T // 2
-    rows = [TokenRow(key=f"key {i}", value=f"value {i}", query="key 1") for i in range(1, settings.T + 1)]
-    rows[at] = TokenRow(query="key 1", alpha=2.0**-40, delta=LIMITS.delta, label="reset")
-    notes = [f"At token {at} alpha is 2^-40, delta {LIMITS.delta:g}, nothing is stored. Every token asks for key 1."]
+    rows = [TokenRow(key=f"key {i}", value=f"value {i}", query="key 0") for i in range(settings.T)]
+    rows[at] = TokenRow(query="key 0", alpha=2.0**-40, delta=LIMITS.delta, label="reset")
+    notes = [f"At token {at} alpha is 2^-40, delta {LIMITS.delta:g}, nothing is stored. Every token asks for key 0."]
     if settings.T == 1:
         notes.append("T = 1: the reset is the only token, and there is nothing to forget.")
     return rows, notes
@@ -144,7 +147,7 @@ def _correlated(settings: Settings) -> tuple[list[TokenRow], list[str]]:
     common = _axis(0, settings.dk)
     own = _at_right_angles(settings.seed, settings.T, settings.dk, start=1)
     rows = []
-    for i, x in enumerate(own, start=1):
+    for i, x in enumerate(own):
         key = math.sqrt(SHARED) * common + math.sqrt(1 - SHARED) * np.array(x)
         key = key / np.sqrt((key * key).sum())
         rows.append(TokenRow(key=tuple(key.tolist()), value=f"value {i}", label=f"pair {i}"))
@@ -184,6 +187,19 @@ def _one_direction(settings: Settings) -> list[str]:
     return [] if settings.dk > 1 else ["dk = 1: there is one direction, so all keys are the same up to their sign."]
 
 
+def about(text: str, rules: Sequence[WriteRule]) -> str:
+    """Return the sentences of a text that speak of no other rules than these.
+
+    >>> about("A key comes twice. DeltaNet replaces. Gated DeltaNet does too.", [RULES["deltanet"]])
+    'A key comes twice. DeltaNet replaces.'
+    """
+    titles = sorted((rule.title for rule in RULES.values()), key=len, reverse=True)  # not DeltaNet in Gated DeltaNet
+    named = re.compile("|".join(map(re.escape, titles)), re.IGNORECASE)
+    shown = {rule.title.lower() for rule in rules}
+    sentences = re.split(r"(?<=[.]) ", text)
+    return " ".join(said for said in sentences if {name.lower() for name in named.findall(said)} <= shown)
+
+
 #: The presets by their slugs; the first is what the lab starts with.
 PRESETS: dict[str, Preset] = {
     preset.slug: preset
@@ -191,9 +207,10 @@ PRESETS: dict[str, Preset] = {
         Preset(
             slug="collision",
             title="More pairs than dk",
-            look_for="The first dk keys are the axes: each pair fills a column of its own, and linear attention and "
-            "DeltaNet answer every one of them exactly. From then on no direction is free: linear attention blurs all "
-            "keys, the newest too, while DeltaNet with beta = 1 answers the newest exactly and older ones worse.",
+            look_for="The first dk keys are the axes: each pair fills a column of its own. From then on no "
+            "direction is free. Linear attention answers every key exactly up to there, and then blurs all, the "
+            "newest too. DeltaNet with beta = 1 answers the newest exactly at all times, and from there on older "
+            "ones worse.",
             settings=Settings(dk=16, dv=16, T=32, alpha=0.98),
             rules=("linear-attention", "mamba-2", "deltanet", "gated-deltanet"),
             rows=_collision,
@@ -201,10 +218,11 @@ PRESETS: dict[str, Preset] = {
         Preset(
             slug="overwrite",
             title="The same key written twice",
-            look_for="Watch column 0, where the key of token 0 is written: at the second write linear attention holds "
-            "the sum of both values, Mamba-2 the second value plus what its decay has left of the first. DeltaNet and "
-            "Gated DeltaNet with beta = 1 hold the second value alone: they take away what the key answered before "
-            "they write.",
+            look_for="Watch column 0, where the key of token 0 is written again. At the second write linear "
+            "attention holds the sum of both values. Mamba-2 holds the second value plus what its decay has left of "
+            "the first. DeltaNet with beta = 1 holds the second value alone: it takes away what the key answered "
+            "before it writes. Gated DeltaNet with beta = 1 holds the second value alone too, and its decay fades "
+            "what stands in other columns.",
             settings=Settings(dk=16, dv=16, T=16, alpha=0.95),
             rules=("linear-attention", "mamba-2", "deltanet", "gated-deltanet"),
             rows=_overwrite,
@@ -212,9 +230,10 @@ PRESETS: dict[str, Preset] = {
         Preset(
             slug="recency",
             title="Recency",
-            look_for="The keys are the axes, a column each, so nothing collides: linear attention and DeltaNet answer "
-            "all of them exactly. Under RetNet and Gated DeltaNet an answer shrinks by alpha at every token after its "
-            "own, whatever it says: new pairs outweigh old ones.",
+            look_for="The keys are the axes, a column each, so nothing collides. Linear attention answers all of "
+            "them exactly. DeltaNet answers all of them exactly. Under RetNet an answer shrinks by alpha at every "
+            "token after its own, whatever it says: new pairs outweigh old ones. Under Gated DeltaNet an answer "
+            "shrinks by alpha at every token after its own.",
             settings=Settings(dk=16, dv=16, T=16, alpha=0.8),
             rules=("linear-attention", "retnet", "deltanet", "gated-deltanet"),
             rows=_recency,
@@ -222,9 +241,10 @@ PRESETS: dict[str, Preset] = {
         Preset(
             slug="ignore",
             title="A token to be ignored",
-            look_for="At the token in the middle the gates are shut: Mamba (delta = 0) and Gated DeltaNet (beta = 0, "
-            "alpha = 1) leave the memory exactly as it was. Linear attention and RetNet have no gate to shut and write "
-            "the token like any other.",
+            look_for="At the token in the middle the gates are shut. Mamba (delta = 0) leaves the memory exactly "
+            "as it was. Gated DeltaNet (beta = 0, alpha = 1) leaves the memory exactly as it was. Linear attention "
+            "has no gate to shut, and writes the token like any other. RetNet has none that follows the token, and "
+            "writes it like any other.",
             settings=Settings(dk=16, dv=16, T=16, alpha=0.95, delta=0.5),
             rules=("linear-attention", "retnet", "mamba", "gated-deltanet"),
             rows=_ignored,
@@ -233,9 +253,9 @@ PRESETS: dict[str, Preset] = {
         Preset(
             slug="reset",
             title="A reset",
-            look_for="At the token in the middle alpha is almost 0, and delta large: the norm of Gated DeltaNet and of "
-            "Mamba falls to almost nothing. DeltaNet has no decay and keeps everything; so does RetNet, whose decay "
-            "cannot follow the token.",
+            look_for="At the token in the middle alpha is almost 0, and delta large. The norm of Gated DeltaNet "
+            "falls to almost nothing. The norm of Mamba falls to almost nothing. DeltaNet has no decay and keeps "
+            "everything. RetNet has a decay that cannot follow the token, and keeps everything.",
             settings=Settings(dk=16, dv=16, T=24, alpha=0.98, delta=0.5),
             rules=("retnet", "mamba", "deltanet", "gated-deltanet"),
             rows=_reset,
@@ -244,9 +264,9 @@ PRESETS: dict[str, Preset] = {
         Preset(
             slug="correlated",
             title="Correlated keys",
-            look_for="Any two keys share most of their direction, column 0. Linear attention answers every key with "
-            "nearly the same sum of all values. DeltaNet writes only what the key does not answer yet: the newest pair "
-            "is exact, and the older ones are far closer than linear attention's.",
+            look_for="Any two keys share most of their direction, column 0. Linear attention answers every key "
+            "with nearly the same sum of all values. DeltaNet writes only what the key does not answer yet: the "
+            "newest pair is exact, and the older ones are far closer than without an erase.",
             settings=Settings(dk=16, dv=16, T=12, alpha=0.98),
             rules=("linear-attention", "mamba-2", "deltanet", "gated-deltanet"),
             rows=_correlated,
@@ -254,9 +274,10 @@ PRESETS: dict[str, Preset] = {
         Preset(
             slug="long",
             title="A long stream",
-            look_for="A few keys get new values again and again. The norm of linear attention keeps growing, roughly "
-            "with the square root of the tokens; those of Mamba-2, DeltaNet and Gated DeltaNet level off, because "
-            "they forget or overwrite.",
+            look_for="A few keys get new values again and again. The norm of linear attention keeps growing, "
+            "roughly with the square root of the tokens. The norm of Mamba-2 levels off, because it forgets. The "
+            "norm of DeltaNet levels off, because it overwrites. The norm of Gated DeltaNet levels off, because it "
+            "does both.",
             settings=Settings(dk=16, dv=16, T=256, alpha=0.97),
             rules=("linear-attention", "mamba-2", "deltanet", "gated-deltanet"),
             rows=_long,
@@ -265,8 +286,9 @@ PRESETS: dict[str, Preset] = {
         Preset(
             slug="parity",
             title="Beta = 2: counting by sign",
-            look_for="With beta = 2 an erase is a reflection: DeltaNet's answer changes its sign at every 1, and tells "
-            "whether the ones so far are even or odd. Linear attention has nothing to write here and stays as it was.",
+            look_for="With beta = 2 an erase is a reflection. DeltaNet's answer changes its sign at every 1, and "
+            "tells whether the ones so far are even or odd. Linear attention has nothing to write here and stays as "
+            "it was.",
             settings=Settings(dk=8, dv=8, T=24, alpha=1.0, beta=2.0),
             rules=("linear-attention", "deltanet", "gated-deltanet"),
             rows=_parity,

@@ -192,6 +192,7 @@ def test_a_word_says_what_it_means_where_it_stands_by_mouse_and_by_touch(browser
 def test_a_picture_says_in_words_what_it_shows(page: Page, ran: Trajectory) -> None:
     open_player(page, "?token=9")
     card = page.locator("[data-rule=gated-deltanet]")
+    expect(card.locator(".maps")).to_have_role("application")  # a screen reader leaves its arrow keys to it
     terms = {"decayed": "α S", "taken": "β α S k kᵀ", "added": "β v kᵀ"}
     for moment, term in terms.items():
         stage = card.locator(".stage").filter(has=page.locator(f"[data-moment={moment}]"))

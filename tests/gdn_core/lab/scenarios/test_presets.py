@@ -1,5 +1,6 @@
 """Presets: every "look for" is true of its stream, and every setting builds one."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from gdn_core import streams
 from gdn_core.lab import limits, scenarios
 from gdn_core.lab.limits import LIMITS
-from gdn_core.lab.scenarios import PRESETS, Settings
+from gdn_core.lab.scenarios import PRESETS, Settings, about, from_preset
 from gdn_core.rules import RULES
 from tests.gdn_core.lab.scenarios.stream_checks import memories, refused, valid_settings
 
@@ -198,3 +199,25 @@ def test_a_setting_is_called_inactive_exactly_where_it_changes_no_memory(made) -
         after = made(replace(before.settings, **{name: value}))
         changed = any(not np.array_equal(memories(slug, before.stream), memories(slug, after.stream)) for slug in RULES)
         assert changed is not (name in before.inactive), name
+
+
+@pytest.mark.parametrize("slug", PRESETS)
+def test_a_preset_speaks_of_the_rules_that_are_shown_alone(slug: str) -> None:
+    made = PRESETS[slug]
+    titles = {rule: RULES[rule].title.lower() for rule in made.rules}
+    assert about(made.look_for, [RULES[rule] for rule in made.rules]) == made.look_for
+    for rule, title in titles.items():
+        said = about(made.look_for, [RULES[rule]]).lower()
+        assert title in said or title not in made.look_for.lower()
+        for other in set(titles.values()) - {title}:
+            assert other not in said.replace(title, "")
+
+
+def test_a_token_is_called_by_its_number() -> None:
+    """A pair that is named by a number is that of the token with this number, and so are its key and its value."""
+    for slug in ("collision", "recency", "correlated", "ignore", "reset"):
+        made = from_preset(slug)
+        for t, (row, label) in enumerate(zip(made.rows, made.labels, strict=True)):
+            for said in (label, row.key, row.value):
+                if isinstance(said, str):
+                    assert {int(n) for n in re.findall(r"\d+", said)} <= {t}, (slug, t, said)
