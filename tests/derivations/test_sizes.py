@@ -42,7 +42,9 @@ VARIANTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "function", "behind", "wrong", "at"), VARIANTS, ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize(
+    ("name", "function", "behind", "wrong", "at"), VARIANTS, ids=lambda value: getattr(value, "__name__", str(value))
+)
 def test_what_is_wrong_at_some_sizes_only_leaves_a_residual_that_names_them(name, function, behind, wrong, at):
     made = load()[name]
     (step,) = [step for step in made.steps if step.run.__name__.endswith(("_of_every_size", "_of_every_width"))]
