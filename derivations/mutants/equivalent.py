@@ -50,6 +50,18 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "b, w = integrators.gates(rule.integrator, b, (k * k).sum(1, keepdims=True), g)",
             "The last of two axes is the second.",
         ),
+        (
+            "streams.featured",
+            "return np.where(x > 0, 1 + x, np.exp(np.minimum(x, 0)))",
+            "return np.where(x >= 0, 1 + x, np.exp(np.minimum(x, 0)))",
+            "Both are 1 at 0.",
+        ),
+        (
+            "streams.featured",
+            "return np.where(x > 0, 1 + x, np.exp(np.minimum(x, 0)))",
+            "return np.where(x > 0, 1 + x, np.exp(np.minimum(x, 1)))",
+            "The exponential is taken where x is at most 0.",
+        ),
         ("ssm.phi1", "safe = np.where(z == 0, 1.0, z)", "safe = np.where(z == 0, 2.0, z)", _MASKED),
         (
             "ssm.tokens",

@@ -56,7 +56,7 @@ def called(
 def checked(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The command that a project runs in its own CI, run whole: every claim, and every mutant of the code."""
     report = tmp_path_factory.mktemp("checked") / "derivations.json"
-    done = called("check", "--json", str(report), timeout=1200)
+    done = called("check", "--json", str(report), timeout=2400)
     assert not done.stderr, done.stderr[-4000:]
     return Run(done.returncode, done.stdout, json.loads(report.read_text(encoding="utf-8")))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from math import factorial
 from statistics import median
 from typing import Any
 
@@ -160,6 +161,17 @@ def answer_of_a_normalised_rule(rule: WriteRule) -> Any:
     with np.errstate(all="ignore"):  # a mutant may divide by zero
         got = streams.answer(rule, read)
     return difference(_exactly(got), _exactly(want)) if np.isfinite(got).all() else "an answer is not finite"
+
+
+@stream_has_tokens_under_every_rule.step(engine="exact", scope=AtPoints("-2, -1/2 and -1/4 in float64, to 2^-50"))
+def features_of_negative_numbers(rule: WriteRule) -> Any:
+    """The feature of a negative number is its exponential, here by its series."""
+    x = np.array([-2.0, -0.5, -0.25])
+    want = [sum(Fraction(e) ** n / factorial(n) for n in range(40)) for e in x]
+    if rule.features is Features.IDENTITY:
+        want = [Fraction(e) for e in x]
+    off = [Fraction(got) - e for got, e in zip(streams.featured(rule, x).tolist(), want, strict=True)]
+    return [e if abs(e) > Fraction(1, 2**50) else 0 for e in off]
 
 
 @stream_has_tokens_under_every_rule.step(
