@@ -7,13 +7,15 @@ import sys
 for _library in ("OPENBLAS", "MKL", "OMP"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
 
-from derivations.command import WRONG_CALL, main  # noqa: E402 - after the settings that NumPy reads
-from gdn_core.extras import need  # noqa: E402
+from gdn_core.extras import need  # noqa: E402 - after the settings that NumPy reads
 
 if __name__ == "__main__":
     try:
         need("sympy")
     except ModuleNotFoundError as missing:
         sys.stderr.write(f"python -m derivations: {missing}\n")
-        sys.exit(WRONG_CALL)
+        sys.exit(2)  # as for any wrong call
+
+    from derivations.command import main
+
     sys.exit(main())

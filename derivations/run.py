@@ -144,8 +144,8 @@ def check_rule(
     ...     for t in range(len(v)):
     ...         S = S / 2 + v[t][:, None] * k[t]
     ...     return S
-    >>> check_rule(LINEAR_ATTENTION, forgets)[0].faults
-    ('forgets: forgets is not Linear attention: at T = 1, K = 2, V = 3 S[0, 0] is ...
+    >>> check_rule(LINEAR_ATTENTION, forgets)[0].faults  # doctest: +ELLIPSIS
+    ('forgets: forgets (linear-attention): forgets is not Linear attention: at T = 1, K = 2, V = 3 S[0, 0] is ...
 
     Args:
         rule: a write rule, of the lineage or not.

@@ -74,7 +74,8 @@ class Mutant:
         if self.default:
             function.__kwdefaults__ = {**(by_name or {}), self.default[0]: self.default[1]}
         try:
-            yield
+            with np.errstate(all="ignore"):  # a mutant may divide by zero
+                yield
         finally:
             function.__code__, function.__kwdefaults__ = right, by_name
 

@@ -124,6 +124,8 @@ def stream_has_tokens_under_every_rule(rule: WriteRule) -> Any:
     """
     for by_channel in (False, True):
         of = stream(by_channel=by_channel)
+        if by_channel and rule.decay is Gate.VALUE:
+            of = replace(of, g=of.g[:, :V])
         if rule.decay is not Gate.NONE:
             rows, columns = streams.tokens(rule, of).g.shape[1:]
             yield [a - b for a, b in zip(rule.decay.shape(V, K), (rows, columns), strict=True)]
