@@ -100,7 +100,8 @@ def test_inputs_at_other_addresses_of_another_size_or_dtype_have_no_plan_of_thes
     for other in others:
         for _ in range(3):
             assert torch.equal(planned.unit(other), norm.l2norm(other))
-    assert count(planned._l2norm) == 3  # none for the address that is no multiple of 16
+    assert planned._l2norm.run(None, None, (others[0],), 1.0) is None  # its address is no multiple of 16
+    assert count(planned._l2norm) == 3
 
 
 def test_what_is_neither_an_allocation_nor_a_launch_is_never_planned() -> None:
