@@ -90,8 +90,8 @@ def test_from_all_heads_the_keyboard_leads_to_one(page: Page) -> None:
     give(page, "heads.npz", file.getvalue())
     player = settle(page)
     press(page, "All heads")
-    settle(page)
-    page.get_by_test_id("stDataFrame").last.click(position={"x": 200, "y": 60})
+    expect(page.get_by_text("Select a row to see that head above")).to_be_visible()
+    page.get_by_test_id("stDataFrame").filter(visible=True).click(position={"x": 200, "y": 60})
     for key in ("ArrowDown", "Shift+Space"):
         page.keyboard.press(key)
     expect(number(page, "Head")).to_have_value("1")

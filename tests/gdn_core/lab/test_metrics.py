@@ -7,7 +7,7 @@ import pytest
 
 from gdn_core import streams
 from gdn_core.lab import metrics, scenarios
-from gdn_core.lab.trajectory import Trajectory, trajectory
+from gdn_core.lab.trajectory import MOST_RULES, Trajectory, trajectory
 from gdn_core.rules import RULES
 
 T, V, K = 7, 4, 5
@@ -37,8 +37,8 @@ def stream(seed: int = 0) -> streams.Stream:
 def runs() -> dict[str, Trajectory]:
     given = stream()
     slugs = list(RULES)
-    halves = (trajectory(slugs[:6], given), trajectory(slugs[6:], given))
-    return {rule.slug: replace_rules(half, r) for half in halves for r, rule in enumerate(half.rules)}
+    parts = (trajectory(slugs[i : i + MOST_RULES], given) for i in range(0, len(slugs), MOST_RULES))
+    return {rule.slug: replace_rules(part, r) for part in parts for r, rule in enumerate(part.rules)}
 
 
 def replace_rules(run: Trajectory, r: int) -> Trajectory:
