@@ -243,9 +243,15 @@ def tour() -> Tour:
     elif kept.touched or not here:
         if kept.touched:
             kept.sentences = []
-            says = {name: st.session_state.get(_control_key(kept.place, name), was) for name, was in kept.place.values}
-            control = kept.place.at[1].control
-            kept.place = replace(kept.place, values=tuple((n, control(n).check(v)) for n, v in says.items()))
+            for name, was in kept.place.values:
+                try:
+                    value = kept.place.at[1].control(name).check(
+                        st.session_state.get(_control_key(kept.place, name), was)
+                    )
+                except (TypeError, ValueError) as error:  # a text may be anything
+                    kept.sentences.append(f"{error}. Shown is what was there before.")
+                else:
+                    kept.place = kept.place.with_values({name: value})
         before, kept.link = kept.link, places.to_query(kept.place)
         if not before == kept.link == query:  # as for the lab: the one before may still be on its way
             st.query_params.from_dict(kept.link)

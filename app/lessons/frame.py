@@ -11,7 +11,9 @@ import numpy as np
 
 from app.choice import Choice, Origin, TableRow
 from app.reel.panels import Reel
+from gdn_core.lab.limits import check_text
 from gdn_core.lab.scenarios import Settings
+from gdn_core.lab.text import split_words
 from gdn_core.ops.checks import check_choice, check_integer, check_number
 from gdn_core.rules import RULES, Source
 from gdn_core.streams import Stream
@@ -19,6 +21,7 @@ from gdn_core.streams import Stream
 Value = int | float | str
 Numbers = Mapping[str, Any]  # arrays, by name
 MOST_CONTROLS = 2
+MOST_CHARACTERS, MOST_WORDS = 200, 24  # of a text
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -88,7 +91,40 @@ class OneOf:
         return check_choice(self.name, value, self.options)
 
 
-Control = Range | OneOf
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """A control for a text of one's own.
+
+    Args:
+        name: in links, and of the argument.
+        label: what the page calls it.
+        start: its value at first.
+    """
+
+    name: str
+    label: str
+    start: str
+
+    @property
+    def ends(self) -> tuple[Value, Value]:
+        """A text of the fewest words, and one of the most."""
+        return "word word", " ".join(f"word{n}" for n in range(MOST_WORDS))
+
+    def check(self, value: Value) -> Value:
+        """Return the value.
+
+        Raises:
+            TypeError: if it is no text.
+            ValueError: if it is too long, or has too few words or too many.
+        """
+        check_text(self.name, value, MOST_CHARACTERS)
+        words = len(split_words(str(value)))
+        if not 2 <= words <= MOST_WORDS:
+            raise ValueError(f"{self.name}: expected 2 to {MOST_WORDS} words, got {words}")
+        return value
+
+
+Control = Range | OneOf | Text
 
 
 @dataclass(frozen=True)
@@ -96,6 +132,9 @@ class Lit:
     """The part of an equation that is at work, in TeX."""
 
     tex: str
+
+
+Equation = tuple[str | Lit, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +146,8 @@ class Step:
         title: its name on the page.
         question: asked before the answer.
         controls: at most two.
-        equation: in parts, between which a narrow page may break it.
-        where: what the letters of the equation are, in a sentence.
+        equation: in parts, between which a narrow page may break it; or what makes it of the controls' values.
+        where: what the letters of the equation are, in a sentence; or what makes it of the controls' values.
         claims: the names of the claims that it rests on.
         numbers: computes what the picture shows from the controls' values; its source reads as a script.
         picture: draws that.
@@ -122,8 +161,8 @@ class Step:
     title: str
     question: str
     controls: tuple[Control, ...] = ()
-    equation: tuple[str | Lit, ...]
-    where: str = ""
+    equation: Equation | Callable[..., Equation]
+    where: str | Callable[..., str] = ""
     claims: tuple[str, ...]
     numbers: Callable[..., Numbers] | None = None
     picture: Callable[..., Reel] | None = None
@@ -142,6 +181,11 @@ class Step:
     def start(self) -> dict[str, Value]:
         """The values that its controls start from."""
         return {control.name: control.start for control in self.controls}
+
+    def written(self, values: Mapping[str, Value]) -> tuple[Equation, str]:
+        """Return the equation, and what its letters are, for the controls' values."""
+        equation = self.equation(**values) if callable(self.equation) else self.equation
+        return equation, self.where(**values) if callable(self.where) else self.where
 
     def control(self, name: str) -> Control:
         """Return a control by its name."""
@@ -186,6 +230,11 @@ def on_table(stream: Stream, *rules: str) -> Choice:
     )
     _, V, K = stream.sizes
     return Choice(origin=Origin.TABLE, table=rows, rules=rules, settings=Settings(dk=K, dv=V))
+
+
+def quoted(word: str) -> str:
+    """Write a word of a visitor in quotation marks; isolated, since it may be written from right to left."""
+    return f"“\u2068{word}\u2069”"
 
 
 def many(count: int, what: str) -> str:

@@ -38,6 +38,10 @@ class Place:
         lesson = LESSONS[self.lesson]
         return lesson, lesson.step(self.step)
 
+    def with_values(self, changed: Mapping[str, Value]) -> Place:
+        """Return the same step with other values of some controls."""
+        return replace(self, values=tuple((name, changed.get(name, value)) for name, value in self.values))
+
     def beside(self, by: int) -> Place | None:
         """Return the place so many steps on, or back; None past the ends of the tour."""
         number = PATH.index((self.lesson, self.step)) + by
@@ -96,7 +100,7 @@ def from_query(query: Mapping[str, str]) -> tuple[Place, list[str]]:
             reason = str(error).removeprefix(f"{control.name}: ").rstrip(".")
             sentences.append(f"The link's field {control.name!r} was left out: {reason}.")
         else:
-            place = replace(place, values=tuple((n, value if n == control.name else v) for n, v in place.values))
+            place = place.with_values({control.name: value})
     if given:
         few = ", ".join(map(shown, list(given)[: link.MOST_NAMED]))
         sentences.append(f"The link has fields that this step does not know, left out: {few}.")

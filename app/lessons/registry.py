@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from app.lessons import chunkwise, collision, delta, gated, gating, knob, lineage, linear, ode, one_equation, recency
+from app.lessons import (
+    attention,
+    chunkwise,
+    collision,
+    delta,
+    gated,
+    gating,
+    knob,
+    lineage,
+    linear,
+    ode,
+    one_equation,
+    recency,
+)
 from app.lessons.frame import Lesson, Step
 
 ORDER = (
@@ -17,6 +30,7 @@ ORDER = (
     one_equation,
     gated,
     chunkwise,
+    attention,
 )
 
 #: By their slugs. A lesson that is not written is not listed.

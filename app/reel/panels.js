@@ -1,4 +1,4 @@
-// The panels of a reel: curves, matrices, bars and arrows. Each is built once, laid out for its width, and then only moved.
+// The panels of a reel: curves, matrices, bars, arrows, graphs and words. Each is built once, laid out for its width, and then only moved.
 
 const SVG = "http://www.w3.org/2000/svg";
 const DASHES = { solid: "", dash: "7 5", dot: "2 4", dashdot: "8 4 2 4" };
@@ -449,4 +449,42 @@ class GraphPanel {
   }
 }
 
-const PANELS = { Graph: GraphPanel, Curves: CurvesPanel, Maps: MapsPanel, Bars: BarsPanel, Plane: PlanePanel };
+/** A text whose words have the colour of their weights, once for each way to weigh them. */
+class WordsPanel {
+  constructor(panel, floats) {
+    this.panel = panel;
+    this.numbers = new Numbers(panel.values, floats);
+    this.at = new Numbers({ ...panel.at, moves: false }, floats);
+    this.limit = this.numbers.all.reduce((most, x) => (Math.abs(x) > most && Math.abs(x) < Infinity ? Math.abs(x) : most), 0);
+    this.rows = panel.names.map((name) => ({ name, words: panel.words.map((word) => part("span", { class: "word" }, part("bdi", {}, word), part("small", {}))) }));
+    this.element = part("figure", { class: "panel" }, part("p", { class: "title" }, panel.title),
+      ...this.rows.map(({ name, words }) => part("figure", { class: "words" }, part("figcaption", {}, name), part("p", { dir: "auto" }, ...words))),
+      part("p", { class: "about" }, `Orange is added, blue subtracted, up to ${written(this.limit)}; a weight below 0.005 is 0. ${panel.framed}`));
+  }
+
+  layout() {}
+
+  recolour({ stops }) {
+    this.ends = [stops[0], stops.at(-1)].map((colour) => `rgb(${colour.join(" ")})`);
+  }
+
+  show(n) {
+    const weights = this.numbers.at(n);
+    this.rows.forEach(({ words }, i) => words.forEach((word, j) => {
+      const x = weights[i * words.length + j];
+      const reached = Number.isFinite(x);
+      word.classList.toggle("later", !reached);
+      word.classList.toggle("asks", j === this.at.all[n]);
+      word.lastChild.textContent = reached ? (Math.abs(x) < 0.005 ? "0" : x.toFixed(2).replace("-", "\u2212")) : "\u00a0";
+      const share = reached ? Math.round((60 * Math.abs(x)) / (this.limit || 1)) : 0;
+      word.style.background = share ? `color-mix(in srgb, ${this.ends[Number(x > 0)]} ${share}%, transparent)` : "";
+    }));
+  }
+
+  values(n) {
+    const words = this.panel.words.length;
+    return Object.fromEntries(this.rows.map(({ name }, i) => [name, [...this.numbers.at(n).subarray(i * words, (i + 1) * words)]]));
+  }
+}
+
+const PANELS = { Words: WordsPanel, Graph: GraphPanel, Curves: CurvesPanel, Maps: MapsPanel, Bars: BarsPanel, Plane: PlanePanel };

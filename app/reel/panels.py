@@ -1,4 +1,4 @@
-"""What a reel shows: curves, matrices, bars, arrows and graphs, and a sentence for each frame.
+"""What a reel shows: curves, matrices, bars, arrows, graphs and words, and a sentence for each frame.
 
 The buffer is that of the player in outline: a little-endian uint32, the length of the header in bytes; the header, JSON
 padded with spaces to a multiple of 4; and float32 arrays at offsets counted in floats from the end of the header. An
@@ -204,7 +204,28 @@ class Graph:
     dashes: tuple[tuple[str, str], ...]
 
 
-Panel = Curves | Maps | Bars | Plane | Graph
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """A text, once for each of some ways to weigh its words; a weight stands below its word and is its colour.
+
+    Args:
+        title: what is shown.
+        words: the text.
+        names: the ways, one below the other.
+        values: the weights, [names, words], or [N, names, words]; not finite is a word that is not reached.
+        at: the word that is framed in each frame, [N].
+        framed: what the frame means.
+    """
+
+    title: str
+    words: tuple[str, ...]
+    names: tuple[str, ...]
+    values: Floats
+    at: Floats
+    framed: str
+
+
+Panel = Curves | Maps | Bars | Plane | Graph | Words
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import compute, link, proofs, session
 from app.lessons import showing
-from app.lessons.frame import Lit, Range, Step
+from app.lessons.frame import Lit, Range, Step, Text
 from app.lessons.place import Place, starting
 from app.lessons.registry import LESSONS
 from app.lessons.showing import Shown
@@ -53,7 +53,7 @@ def view(place: Place) -> None:
         if shown:
             _picture(*shown)
     with left:
-        _equation(step)
+        _equation(place)
     _on(place)
     if shown:
         _folded(*shown)
@@ -85,6 +85,8 @@ def _controls(place: Place) -> None:
         if isinstance(control, Range):
             given = session.tour_control(place, control)
             st.slider(control.label, control.low, control.high, step=control.step, **given)
+        elif isinstance(control, Text):
+            st.text_area(control.label, height="content", **session.tour_control(place, control))
         else:
             st.segmented_control(
                 control.label,
@@ -121,16 +123,17 @@ def _picture(place: Place, shown: Shown) -> None:
     player(shown.buffer, key=f"player-{key}", token=step.token, caption=caption, reports=False)
 
 
-def _equation(step: Step) -> None:
+def _equation(place: Place) -> None:
     """Print the equation in parts, those at work on a ground of their own."""
+    equation, where = place.at[1].written(dict(place.values))
     parts = [
         rf":orange-background[$\displaystyle {part.tex}$]" if isinstance(part, Lit) else rf"$\displaystyle {part}$"
-        for part in step.equation
+        for part in equation
     ]
     with st.container(key="equation"):
         st.markdown(" ".join(parts))
-        if step.where:
-            st.caption(step.where)
+        if where:
+            st.caption(where)
 
 
 def _on(place: Place) -> None:
