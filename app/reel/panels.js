@@ -476,7 +476,7 @@ class WordsPanel {
       word.classList.toggle("later", !reached);
       word.classList.toggle("asks", j === this.at.all[n]);
       word.lastChild.textContent = reached ? (Math.abs(x) < 0.005 ? "0" : x.toFixed(2).replace("-", "\u2212")) : "\u00a0";
-      const share = reached ? Math.round((60 * Math.abs(x)) / (this.limit || 1)) : 0;
+      const share = reached ? Math.round((40 * Math.abs(x)) / (this.limit || 1)) : 0;
       word.style.background = share ? `color-mix(in srgb, ${this.ends[Number(x > 0)]} ${share}%, transparent)` : "";
     }));
   }

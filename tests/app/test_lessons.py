@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import compute
 from app.lessons import place, registry, showing
-from app.lessons.frame import Lesson, Lit, OneOf, Range, Step, said
+from app.lessons.frame import MOST_WORDS, Lesson, Lit, OneOf, Range, Step, Text, quoted, said
 from app.lessons.place import FIRST, PATH, Place, from_query, starting, to_query
 from app.lessons.registry import LESSONS
 from app.reel.panels import Bars, Curves, Line, Map, Maps, Reel, encode
@@ -71,13 +71,14 @@ def test_a_step_shows_the_ends_of_its_controls_and_its_link_follows(lesson: Less
     for where in ends(lesson, step):
         for control in step.controls:
             key, value = f"tour-{lesson.slug}-{step.slug}-{control.name}", dict(where.values)[control.name]
-            (at.slider if isinstance(control, Range) else at.segmented_control)(key=key).set_value(value)
+            {Range: at.slider, OneOf: at.segmented_control, Text: at.text_area}[type(control)](key=key).set_value(value)
         well(at.run())
         assert sentences(at) == []
         assert from_query(link_of(at)) == (where, [])
     said_first = " ".join(element.value for element in at.markdown)
     assert step.question in said_first
-    for part in step.equation:
+    equation, _ = step.written(dict(where.values))
+    for part in equation:
         assert (part.tex if isinstance(part, Lit) else part) in said_first
 
 
@@ -125,6 +126,9 @@ def test_a_step_has_sentences_a_table_and_a_stream_in_the_lab(lesson: Lesson, st
         ({"lesson": "collision", "step": "first", "channels": "3.5"}, "'channels'", starting("collision")),
         ({"lesson": "collision", "step": "rules", "keys": "<script>"}, "'keys'", starting("collision", "rules")),
         ({"lesson": "recency", "extra": "1"}, "does not know", starting("recency")),
+        ({"lesson": "attention", "text": " "}, "'text'", starting("attention")),
+        ({"lesson": "attention", "text": "a " * 10_000}, "'text'", starting("attention")),
+        ({"lesson": "attention", "text": "ab " * (MOST_WORDS + 1)}, "'text'", starting("attention")),
     ],
 )
 def test_a_broken_link_gets_one_sentence_and_the_step_as_it_starts(
@@ -144,6 +148,19 @@ def test_a_broken_link_is_said_on_the_page_until_something_changes() -> None:
     well(at.slider(key="tour-collision-proof-beta").set_value(0.5).run())
     assert sentences(at) == []
     assert link_of(at) == {"lesson": "collision", "step": "proof", "beta": "0.5"}
+
+
+@pytest.mark.parametrize("typed", ["", "alone", "a b " * 200, "?!"])
+def test_a_text_that_cannot_be_read_gets_a_sentence_and_the_last_picture_stays(typed: str) -> None:
+    at = tour(lesson="attention")
+    well(at.text_area(key="tour-attention-words-text").set_value(typed).run())
+    assert len(sentences(at)) == 1
+    assert sentences(at)[0].startswith("text: expected")
+    assert link_of(at) == {"lesson": "attention", "step": "words"}
+    well(at.text_area(key="tour-attention-words-text").set_value("\u200f\u05e9\u05dc\u05d5\u05dd a שלום b").run())
+    assert sentences(at) == []
+    kept = from_query(link_of(at))[0]
+    assert quoted("שלום") in showing.show(kept).said[1]
 
 
 def test_next_walks_through_every_step_and_back_returns() -> None:

@@ -190,6 +190,13 @@ def step_old_share(page: Page) -> tuple[float, float]:
     return float(reel.locator(".said").inner_text().split("holds ")[1].split(" ")[0]), 2.718281828**-0.7
 
 
+def attention_below_zero(page: Page) -> tuple[float, float]:
+    """Read the weight of the first value with the second key half-way to the query: less sin 45 times cos 45."""
+    reel = visit(page, starting("attention", "negative"))
+    reel.evaluate("reel => reel.seek(9)")
+    return float(reel.locator(".said").inner_text().split("= ")[1].split(":")[0].replace("−", "-")), -0.5
+
+
 #: One number of each lesson, as the page says it and by another way.
 NUMBERS = {
     "step": step_old_share,
@@ -203,6 +210,7 @@ NUMBERS = {
     "delta": delta_loss,
     "gated": gated_limit,
     "chunkwise": chunkwise_exponent,
+    "attention": attention_below_zero,
 }
 
 
