@@ -135,6 +135,7 @@ class Lit:
 
 
 Equation = tuple[str | Lit, ...]
+BREAK = ""  # a part of an equation that begins a new line
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from app.lessons import (
     chunkwise,
     collision,
     delta,
+    errata,
     gated,
     gating,
     knob,
@@ -31,6 +32,7 @@ ORDER = (
     gated,
     chunkwise,
     attention,
+    errata,
 )
 
 #: By their slugs. A lesson that is not written is not listed.

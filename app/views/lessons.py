@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import compute, link, proofs, session
 from app.lessons import showing
-from app.lessons.frame import Lit, Range, Step, Text
+from app.lessons.frame import BREAK, Lit, Range, Step, Text
 from app.lessons.place import Place, starting
 from app.lessons.registry import LESSONS
 from app.lessons.showing import Shown
@@ -127,7 +127,11 @@ def _equation(place: Place) -> None:
     """Print the equation in parts, those at work on a ground of their own."""
     equation, where = place.at[1].written(dict(place.values))
     parts = [
-        rf":orange-background[$\displaystyle {part.tex}$]" if isinstance(part, Lit) else rf"$\displaystyle {part}$"
+        rf":orange-background[$\displaystyle {part.tex}$]"
+        if isinstance(part, Lit)
+        else "  \n"
+        if part == BREAK
+        else rf"$\displaystyle {part}$"
         for part in equation
     ]
     with st.container(key="equation"):

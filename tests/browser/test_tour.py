@@ -197,6 +197,12 @@ def attention_below_zero(page: Page) -> tuple[float, float]:
     return float(reel.locator(".said").inner_text().split("= ")[1].split(":")[0].replace("−", "-")), -0.5
 
 
+def errata_output(page: Page) -> tuple[float, float]:
+    """Read what the causal mask makes of the output of token 2, where the erratum says 49/8."""
+    reel = visit(page, starting("errata", "chunk"))
+    return float(reel.locator(".said").inner_text().split("token 2 is ")[1].split(";")[0]), 49 / 8
+
+
 #: One number of each lesson, as the page says it and by another way.
 NUMBERS = {
     "step": step_old_share,
@@ -211,6 +217,7 @@ NUMBERS = {
     "gated": gated_limit,
     "chunkwise": chunkwise_exponent,
     "attention": attention_below_zero,
+    "errata": errata_output,
 }
 
 
