@@ -25,7 +25,7 @@ class Printed:
     letters: str  # what the letters of its equations are
 
 
-IN_A_CHUNK = "Q, K, V have the queries, keys and values of a chunk, a token a row; S is the memory before it, "
+IN_A_CHUNK = "Q, K, V have the queries, keys and values of a chunk, a row a token from 1 on; S is the memory before it, "
 LINES = {
     "mask": Printed(
         "the outputs", "chunk_output_needs_the_decay_mask", "decay of token 2", "the output of token 2", 0.25,
@@ -51,7 +51,7 @@ LINES = {
         "an objective", "longhorn_objective_adds_the_error", "β", "where the objective is stationary", 0.5,
         "S is the memory before, S' the one that is looked for, k and v key and value. Here s = 1, k = 1, v = 4."),
     "rows": Printed(
-        "the writes", "rows_are_tokens_so_the_values_are_transposed", "tokens", "the rows of the product", 2,
+        "the writes", "rows_are_tokens_so_the_values_are_transposed", "tokens", "the number of rows", 2,
         "V and K have a token a row. The memory here has one row and one column, as values and keys have one channel."),
     "side": Printed(
         "two maps", "affine_maps_carry_the_translation_through_the_second_map", "m", "the first entry", 3.0,
