@@ -25,7 +25,7 @@ class Printed:
     letters: str  # what the letters of its equations are
 
 
-IN_A_CHUNK = "Q, K, V have the queries, keys and values of a chunk, a row a token from 1 on; S is the memory before it, "
+IN_A_CHUNK = "Q, K, V have the queries, keys and values of a chunk, a row a token from 1 on; S is the memory before, "
 LINES = {
     "mask": Printed(
         "the outputs", "chunk_output_needs_the_decay_mask", "decay of token 2", "the output of token 2", 0.25,
