@@ -219,15 +219,17 @@ class Lesson:
 
 
 def on_table(stream: Stream, *rules: str) -> Choice:
-    """Return a stream, its vectors to six digits, as a table of the lab under some rules."""
+    """Return a stream with one step a token, its vectors to six digits, as a table of the lab under some rules."""
 
     def cell(x: np.ndarray) -> str:
         return f"[{', '.join(f'{n:.6g}' for n in x)}]"
 
     g = stream.g if stream.g.ndim == 1 else stream.g.mean(axis=1)  # a table has one decay for all channels
     rows = tuple(
-        TableRow(cell(k), cell(v), cell(q), alpha=float(np.exp(g)), beta=float(beta), write=float(w), delta=0.0)
-        for q, k, v, g, beta, w in zip(stream.q, stream.k, stream.v, g, stream.beta, stream.w, strict=True)
+        TableRow(cell(k), cell(v), cell(q), alpha=float(np.exp(g)), beta=float(beta), write=float(w), delta=float(D))
+        for q, k, v, g, beta, w, D in zip(
+            stream.q, stream.k, stream.v, g, stream.beta, stream.w, stream.delta, strict=True
+        )
     )
     _, V, K = stream.sizes
     return Choice(origin=Origin.TABLE, table=rows, rules=rules, settings=Settings(dk=K, dv=V))

@@ -197,6 +197,15 @@ def attention_below_zero(page: Page) -> tuple[float, float]:
     return float(reel.locator(".said").inner_text().split("= ")[1].split(":")[0].replace("−", "-")), -0.5
 
 
+def s4_kernel(page: Page) -> tuple[float, float]:
+    """Read the output three tokens behind a 1: four states, each written once and decayed three times."""
+    reel = visit(page, starting("s4", "kernel"))
+    said = reel.locator(".said").inner_text()
+    states = zip((4, -24, 36, -14), np.exp(-0.2 * np.arange(1, 5)), strict=True)
+    kernel = sum(c * e**3 * (1 - e) / rate for rate, (c, e) in enumerate(states, 1))
+    return float(said.split("later is ")[1].split(",")[0].replace("−", "-")), float(kernel)
+
+
 def errata_output(page: Page) -> tuple[float, float]:
     """Read what the causal mask makes of the output of token 2, where the erratum says 49/8."""
     reel = visit(page, starting("errata", "chunk"))
@@ -205,6 +214,7 @@ def errata_output(page: Page) -> tuple[float, float]:
 
 #: One number of each lesson, as the page says it and by another way.
 NUMBERS = {
+    "s4": s4_kernel,
     "step": step_old_share,
     "lineage": lineage_limit,
     "collision": collision_first,

@@ -1,0 +1,67 @@
+"""The numbers in the sentences of lessons, read back from the text and compared with the arrays that they are about."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app import compute
+from app.lessons import showing
+from app.lessons.place import starting
+from gdn_core import RULES, Discretisation, reference, streams
+
+NUMBER = re.compile(r"(?<![\w.])(−?\d[\d,]*(?:\.\d+)?)(?: × 10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+))?")
+LOWERED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹−", "-0123456789-")
+
+
+def read(sentence: str) -> list[float]:
+    """Read the numbers of a sentence, in order."""
+    return [
+        float(mantissa.replace(",", "").translate(LOWERED)) * 10.0 ** int(power.translate(LOWERED) or 0)
+        for mantissa, power in NUMBER.findall(sentence)
+    ]
+
+
+Numbers = Mapping[str, Any]
+
+#: What the numbers of a sentence are, in order, for each frame; by lesson and step.
+SAID: dict[tuple[str, str], Callable[[Numbers, int], list[Any]]] = {
+    ("s4", "kernel"): lambda n, i: [
+        1, n["token"][i], n["lag"][i], n["output"][i, i + n["lag"][i]], n["lag"][i], n["moved"][0, n["lag"][i]], i,
+        np.abs(n["output"][i] - n["moved"][i]).max(),
+    ],
+    ("s4", "ways"): lambda n, i: [
+        i, n["states"][i].size, n["recurrence"][i], i + 1, n["convolution"][i], n["fft"][i],
+        np.ptp([n[way][: i + 1] for way in ("recurrence", "convolution", "fft")], axis=0).max(),
+    ],
+    ("s4", "fft"): lambda n, i: [
+        n["zeros"][i], max(0, 15 - i), len(n["right"]), np.abs(n["output"][i] - n["right"]).max(), n["output"][i, 0],
+        n["right"][0],
+    ],
+    ("s4", "broken"): lambda n, i: [
+        n["steps"][i].min(), n["steps"][i].max(), 1, n["tokens"][0], n["matrix"][i][n["tokens"][0], n["tokens"][0]],
+        n["tokens"][1], n["matrix"][i][n["tokens"][1], n["tokens"][1]],
+        np.linalg.norm(n["rest"][i]) / np.linalg.norm(n["matrix"][i]),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("lesson", "step"), SAID, ids=[f"{lesson}-{step}" for lesson, step in SAID])
+def test_every_number_of_a_sentence_is_one_of_the_run(lesson: str, step: str) -> None:
+    shown = showing.show(starting(lesson, step))
+    for i in {0, len(shown.said) // 2, len(shown.said) - 1}:
+        said, expected = np.array(read(shown.said[i])), np.array(SAID[lesson, step](shown.numbers, i), dtype=float)
+        assert len(said) == len(expected), shown.said[i]
+        assert (np.abs(said - expected) <= np.where(said == 0, 1e-6, 0.06 * np.abs(expected))).all(), shown.said[i]
+
+
+def test_s4_in_the_lab_has_the_outputs_of_the_lesson() -> None:
+    shown = showing.show(starting("s4", "ways"))
+    stream = compute.scenario(shown.choice).stream
+    x = streams.tokens(RULES["s4"], stream, discretisation=Discretisation.ZOH)
+    _, o = reference.recurrent(np.zeros((1, 4)), x)
+    np.testing.assert_allclose(o[:, 0], shown.numbers["recurrence"], atol=1e-9)
