@@ -114,7 +114,7 @@ def padded(delta: float, name: str) -> dict[str, np.ndarray]:
     """
     K, u = kernel(delta), signal(name)
     right, zeros = outputs(u[:, None], np.full(T, delta))[:, 0], np.arange(T + 1)
-    output = np.array([by_fft(K, u, n) for n in zeros])
+    output = np.array([by_fft(K, u, int(n)) for n in zeros])
     off = np.abs(output - right)
     wrapped = (off > 1e-9).sum(axis=1)
     return {"zeros": zeros, "right": right, "output": output, "wrapped": wrapped, "difference": off.max(axis=1)}
