@@ -19,7 +19,7 @@ import torch.nn.functional as F
 if not torch.cuda.is_available():  # read when a kernel is decorated, so before any is imported
     os.environ["TRITON_INTERPRET"] = "1"
 
-from gdn_core.ops import api
+from gdn_core.ops import api, calls
 from gdn_core.ops.torch import reference as torch_reference
 
 Tensor = torch.Tensor
@@ -508,26 +508,26 @@ def test_a_backend_that_cannot_is_refused_by_name(monkeypatch: pytest.MonkeyPatc
 def test_a_slow_path_is_named_once_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """What stands in for an array on a GPU is all that the choice looks at."""
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    monkeypatch.setattr(api, "_warned", set())
-    monkeypatch.setattr(api, "HAS_TRITON", False)
+    monkeypatch.setattr(calls, "_warned", set())
+    monkeypatch.setattr(calls, "HAS_TRITON", False)
     v = SimpleNamespace(device=torch.device("cuda:0"), dtype=torch.float32)
     sentence = (
         "Triton does not run: it is not installed, and is published for Linux only (pip install triton); "
         "running the slower chunk form in plain PyTorch on cuda:0"
     )
     with pytest.warns(RuntimeWarning) as warned:
-        assert [api._backend("chunk", v, 64, False, None) for _ in range(3)] == ["torch"] * 3
+        assert [calls._backend("chunk", v, 64, False, None) for _ in range(3)] == ["torch"] * 3
     assert [str(each.message) for each in warned] == [sentence]
-    monkeypatch.setattr(api, "HAS_TRITON", True)
+    monkeypatch.setattr(calls, "HAS_TRITON", True)
     v.dtype = torch.float64
     with pytest.warns(RuntimeWarning, match="takes bfloat16, float16, float32, not float64; running the slower"):
-        assert api._backend("chunk", v, 64, False, None) == "torch"
+        assert calls._backend("chunk", v, 64, False, None) == "torch"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         v.device = torch.device("cpu")  # there the chunk form in plain PyTorch is the fast one
-        assert api._backend("chunk", v, 64, False, None) == "torch"
+        assert calls._backend("chunk", v, 64, False, None) == "torch"
         v.device, v.dtype = torch.device("cuda:0"), torch.bfloat16
-        assert api._backend("chunk", v, 64, False, None) == "triton"
+        assert calls._backend("chunk", v, 64, False, None) == "triton"
 
 
 def test_the_readme_says_what_runs() -> None:

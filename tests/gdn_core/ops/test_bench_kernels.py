@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from gdn_core.ops import api, bench
+from gdn_core.ops import bench, calls
 
 SMALL = bench.Case("small", "forward", 1, 48, 1, 2, K=8, V=6)
 
@@ -62,12 +62,12 @@ def test_a_wrong_function_is_not_timed(
     case = bench.Case("small", what, 1, 48 if what != "decode" else 1, 1, 2)
     monkeypatch.setitem(bench.CASES, "cpu", (case,))
     assert bench.check(case, "cpu") is None
-    run = api._run
+    run = calls.run
 
     def scaled(form: str, q: torch.Tensor, *arrays: torch.Tensor, **options: object) -> object:
         return run(form, 1.001 * q, *arrays, **options)
 
-    monkeypatch.setattr(api, "_run", scaled)
+    monkeypatch.setattr(calls, "run", scaled)
     assert bench.main(["--set", "cpu"]) == 1
     said = capsys.readouterr().out
     assert "small: o is off by" in said and " ms" not in said

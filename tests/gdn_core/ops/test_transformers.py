@@ -10,7 +10,7 @@ import torch
 
 transformers = pytest.importorskip("transformers", reason="transformers is an optional extra")
 
-from gdn_core.ops import api  # noqa: E402
+from gdn_core.ops import calls  # noqa: E402
 from gdn_core.ops import transformers as integration  # noqa: E402
 from gdn_core.ops.torch import reference as torch_reference  # noqa: E402
 
@@ -78,8 +78,8 @@ def test_a_model_gives_the_same_logits_in_prefill_and_token_by_token(
     tokens = torch.randint(1, 64, (2, 80))
     theirs = prefill_then_decode(model, tokens, 70)
     forms: list[str] = []
-    run = api._run
-    monkeypatch.setattr(api, "_run", lambda form, *args, **options: forms.append(form) or run(form, *args, **options))
+    run = calls.run
+    monkeypatch.setattr(calls, "run", lambda form, *args, **options: forms.append(form) or run(form, *args, **options))
     with integration.enabled(name) as taken:
         ours = prefill_then_decode(model, tokens, 70)
     assert taken == (name,)
