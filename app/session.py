@@ -1,4 +1,4 @@
-"""A visitor's session: the only module that touches Streamlit's session state and the link's query.
+"""A visitor's session in the lab: with :mod:`app.way`, all that touches Streamlit's session state and the query.
 
 Widgets are seeded from the link once a session, and again when the visitor goes back or forward. In between the
 session's :class:`Choice` is what counts, and the link is only written: a default that is read from the link on every
@@ -20,15 +20,11 @@ from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 from app import choice as choices
 from app import link, uploads
 from app.choice import Choice, Origin, TableRow
-from app.lessons import place as places
-from app.lessons.frame import Control
-from app.lessons.place import Place
 from gdn_core.lab.limits import LIMITS
 from gdn_core.lab.scenarios import Settings
 from gdn_core.rules import Discretisation
 
 SESSION = "session"  # the key of what is kept
-TOUR = "tour"  # the key of what is kept of the tour
 PLAYER = "player"  # the key of an element
 BELOW = "below"  # the key of the fragment below the player
 READ = (*choices.WINDOW, "reading")  # what is chosen of an upload
@@ -147,7 +143,6 @@ def begin() -> None:
     session.touched = False
     session.at_lab = True
     session.drawn_whole = ""
-    _leave_tour()
 
 
 def renewed() -> bool:
@@ -188,11 +183,10 @@ def address() -> str:
     return st.context.url or ""
 
 
-def elsewhere() -> None:
-    """Note that another page than the lab and the tour is shown; what was chosen there stays."""
+def leave() -> None:
+    """Note that another page than the lab is shown; what was chosen there stays."""
     if SESSION in st.session_state:
         kept().at_lab = False
-    _leave_tour()
 
 
 def linked_claim() -> str:
@@ -203,95 +197,6 @@ def linked_claim() -> str:
 def open_claim(name: str) -> None:
     """Make the link ask for a claim, or for none where the name is empty."""
     st.query_params.from_dict({"claim": name} if name else {})
-
-
-@dataclass
-class Tour:
-    """What is kept of one visitor's way through the tour.
-
-    Args:
-        place: where the visitor is.
-        link: the link that was read or written last.
-        sentences: what was wrong with the link, until something changes.
-        touched: a control has changed, or the visitor went on, since the last run began.
-        here: the tour is shown, and no other page.
-        good: the last place that could be shown, None for none.
-    """
-
-    place: Place
-    link: dict[str, str]
-    sentences: list[str]
-    touched: bool = False
-    here: bool = True
-    good: Place | None = None
-
-
-def tour() -> Tour:
-    """Start a run of the tour, from the link if that is newer than the session.
-
-    A link is written where the visitor changed something, or came back: one that led here stays as it is.
-    """
-    here = TOUR in st.session_state and st.session_state[TOUR].here
-    elsewhere()
-    query = st.query_params.to_dict()
-    kept: Tour | None = st.session_state.get(TOUR)
-    if kept is None or (not kept.touched and query != kept.link and (query or here)):
-        place, sentences = places.from_query(query)
-        good = kept.good if kept else None
-        kept = st.session_state[TOUR] = Tour(place, query, sentences, good=good)
-        _forget(*(_control_key(place, name) for name, _ in place.values))
-    elif kept.touched or not here:
-        if kept.touched:
-            kept.sentences = []
-            for name, was in kept.place.values:
-                try:
-                    value = kept.place.at[1].control(name).check(
-                        st.session_state.get(_control_key(kept.place, name), was)
-                    )
-                except (TypeError, ValueError) as error:  # a text may be anything
-                    kept.sentences.append(f"{error}. Shown is what was there before.")
-                else:
-                    kept.place = kept.place.with_values({name: value})
-        before, kept.link = kept.link, places.to_query(kept.place)
-        if not before == kept.link == query:  # as for the lab: the one before may still be on its way
-            st.query_params.from_dict(kept.link)
-    kept.touched, kept.here = False, True
-    return kept
-
-
-def tour_kept() -> Tour:
-    """Return what is kept of this visitor's way through the tour."""
-    return st.session_state[TOUR]
-
-
-def tour_control(place: Place, control: Control) -> dict[str, Any]:
-    """Return the key of a control's widget as its keyword argument; give it the place's value if it has none."""
-    key = _control_key(place, control.name)
-    if key not in st.session_state:
-        st.session_state[key] = dict(place.values)[control.name]
-    return {"key": key, "on_change": touch_tour}
-
-
-def touch_tour() -> None:
-    """Note that the visitor changed a control."""
-    tour_kept().touched = True
-
-
-def go_to(place: Place) -> None:
-    """Go to another place of the tour."""
-    kept = tour_kept()
-    kept.place, kept.touched = place, True
-    _forget(*(_control_key(place, name) for name, _ in place.values))
-
-
-def _leave_tour() -> None:
-    """Note that another page than the tour is shown."""
-    if TOUR in st.session_state:
-        st.session_state[TOUR].here = False
-
-
-def _control_key(place: Place, name: str) -> str:
-    return f"tour-{place.lesson}-{place.step}-{name}"
 
 
 def keep(choice: Choice) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app import proofs, session
+from app import proofs, session, walk
 from app.lessons import registry
 from app.markdown import plain
 from app.views import ways
@@ -25,7 +25,8 @@ REFRESH = 1.5  # seconds between looks at what the background has checked
 
 def page() -> None:
     """Show the page."""
-    session.elsewhere()
+    session.leave()
+    walk.leave()
     view(session.linked_claim())
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from app import compute, export, link, session, uploads
+from app import compute, export, link, session, uploads, walk
 from app.choice import OPENING, Choice, Origin
 from app.markdown import plain
 from app.player import player
@@ -31,6 +31,7 @@ LOOK, LOOKS = 0.02, 50  # seconds between two looks at the session, and how many
 
 def page() -> None:
     """Show the page: the picture before the controls that stand as they are, which the browser shows anyway."""
+    walk.leave()
     session.begin()
     for sentence in session.kept().sentences:
         st.warning(plain(sentence), icon=":material/link_off:")

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import compute, link, proofs, session
+from app import compute, link, proofs, session, walk
 from app.lessons import showing
 from app.lessons.frame import BREAK, Lit, Range, Step, Text
 from app.lessons.place import Place, starting
@@ -30,7 +30,8 @@ MANY = 400  # rows of a table that the page shows; the files have all
 
 def page() -> None:
     """Show the page."""
-    tour = session.tour()
+    session.leave()
+    tour = walk.begin()
     for sentence in tour.sentences:
         st.warning(plain(sentence), icon=":material/link_off:")
     view(tour.place)
@@ -73,17 +74,17 @@ def _where(place: Place) -> None:
                 key=f"step-{n}",
                 type="primary" if here else "secondary",
                 help=other.title,
-                on_click=session.go_to,
+                on_click=walk.go_to,
                 args=(starting(lesson.slug, other.slug),),
             )
         if behind := place.beside(1):
-            st.button("Next", on_click=session.go_to, args=(behind,), key="onward", icon=":material/arrow_forward:")
+            st.button("Next", on_click=walk.go_to, args=(behind,), key="onward", icon=":material/arrow_forward:")
 
 
 def _controls(place: Place) -> None:
     for control in place.at[1].controls:
         if isinstance(control, Range):
-            given = session.tour_control(place, control)
+            given = walk.widget(place, control)
             st.slider(control.label, control.low, control.high, step=control.step, **given)
         elif isinstance(control, Text):
             st.text_area(control.label, height="content", **session.tour_control(place, control))
@@ -93,13 +94,13 @@ def _controls(place: Place) -> None:
                 list(control.options),
                 format_func=control.options.__getitem__,
                 required=True,
-                **session.tour_control(place, control),
+                **walk.widget(place, control),
             )
 
 
 def _shown(place: Place) -> tuple[Place, Shown] | None:
     """Return what is shown: of this place, or where that fails of the last that could be, greyed out."""
-    tour = session.tour_kept()
+    tour = walk.kept()
     try:
         shown = showing.show(place)
     except compute.REFUSALS as error:
@@ -144,10 +145,10 @@ def _on(place: Place) -> None:
     """Offer the steps before and behind, and the lab."""
     with st.container(horizontal=True, gap="small", key="on"):
         if before := place.beside(-1):
-            st.button("Back", icon=":material/arrow_back:", on_click=session.go_to, args=(before,), key="back")
+            st.button("Back", icon=":material/arrow_back:", on_click=walk.go_to, args=(before,), key="back")
         if behind := place.beside(1):
             following = "Next" if behind.lesson == place.lesson else f"Next lesson: {behind.at[0].title}"
-            st.button(following, type="primary", on_click=session.go_to, args=(behind,), key="next")
+            st.button(following, type="primary", on_click=walk.go_to, args=(behind,), key="next")
         choice = place.at[1].stream(**dict(place.values))
         query = link.to_query(choice) or {"preset": choice.preset}
         st.page_link(ways.lab(), label="Open in the lab", icon=":material/science:", query_params=query)
@@ -226,7 +227,7 @@ def _map(place: Place) -> None:
                     f"{n}. {lesson.title}",
                     type="tertiary",
                     icon=":material/my_location:" if here else None,
-                    on_click=session.go_to,
+                    on_click=walk.go_to,
                     args=(starting(lesson.slug),),
                     key=f"lesson-{lesson.slug}",
                 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import session
+from app import session, walk
 from app.lessons import showing
 from app.lessons.place import starting, to_query
 from app.reel import reel
@@ -23,7 +23,8 @@ WIDTHS = {
 
 def page() -> None:
     """Show the page."""
-    session.elsewhere()
+    session.leave()
+    walk.leave()
     view()
 
 
