@@ -87,7 +87,7 @@ def _controls(place: Place) -> None:
             given = walk.widget(place, control)
             st.slider(control.label, control.low, control.high, step=control.step, **given)
         elif isinstance(control, Text):
-            st.text_area(control.label, height="content", **session.tour_control(place, control))
+            st.text_area(control.label, height="content", **walk.widget(place, control))
         else:
             st.segmented_control(
                 control.label,
