@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.browser)
-            item.add_marker(pytest.mark.xdist_group("browser"))  # one server and one browser serve them all
+            item.add_marker(pytest.mark.xdist_group(f"browser-{item.path.stem}"))  # a worker has one server and browser
 
 
 @pytest.fixture(scope="session")

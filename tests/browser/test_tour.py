@@ -1,24 +1,28 @@
-"""The tour in a browser: the whole path by "next", on a desktop and on a phone, and what it links to."""
+"""The tour in a browser: the whole path by "next", wide and narrow, and what it links to."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 
 from app.lessons import showing
 from app.lessons.place import PATH, Place, starting, to_query
+from app.lessons.registry import LESSONS
 from tests.browser.conftest import new_profile
 from tests.browser.lab_steps import QUIET, expect_link, frames
 from tests.browser.test_access import axe, bad  # noqa: F401  # a fixture
 
-WIDE = """() => [document.documentElement, document.querySelector('[data-testid=stMain]')]
+WIDE: ViewportSize = {"width": 1366, "height": 768}
+NARROW: ViewportSize = {"width": 390, "height": 844}
+OVERFLOWS = """() => [document.documentElement, document.querySelector('[data-testid=stMain]')]
     .some(e => e.scrollWidth > e.clientWidth)"""
+SMALL = """() => [...document.querySelector('section.reel')?.querySelectorAll('button') ?? []]
+    .map(e => e.getBoundingClientRect()).filter(r => r.width && (r.width < 44 || r.height < 44)).length"""
 
 
 def picture(page: Page) -> Locator:
@@ -48,53 +52,61 @@ def keep(page: Page, name: str) -> None:
         page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
 
-def walk(page: Page, device: str, look: Callable[[int], None]) -> None:
-    """Go through the whole tour by "next", and look at every step."""
+def arrive(page: Page, number: int) -> None:
+    """Wait for a step of the tour, and look at what every step must be, on the page as wide as it is."""
+    lesson, step = PATH[number]
+    where = starting(lesson, step)
+    expect(page.get_by_role("heading", level=2, name=where.at[1].title, exact=True)).to_be_visible()
+    shown = picture(page)
+    frame = int(shown.get_attribute("data-frame") or shown.get_attribute("data-token") or 0)
+    expect_said(page, where, frame)
+    top = "document.querySelector('[data-testid=stMain]').scrollTop"
+    page.wait_for_function(f"{top} === 0")  # whoever went on at the bottom sees the top of the next
+
+
+def test_the_whole_tour_by_next_wide_and_narrow_in_light_and_dark(
+    page: Page,
+    axe: str,  # noqa: F811
+    errors: list[str],
+) -> None:
+    """The colours of a lesson's first step are checked for contrast: its other steps are drawn with the same ones."""
+    lessons: set[str] = set()
+    page.set_viewport_size(WIDE)
     page.goto("/tour")
     for number, (lesson, step) in enumerate(PATH):
-        where = starting(lesson, step)
         if number:
             page.locator(".st-key-next button").click()
-            expect_link(page, to_query(where))
-        expect(page.get_by_role("heading", level=2, name=where.at[1].title, exact=True)).to_be_visible()
-        shown = picture(page)
-        frame = int(shown.get_attribute("data-frame") or shown.get_attribute("data-token") or 0)
-        expect_said(page, where, frame)
-        top = "document.querySelector('[data-testid=stMain]').scrollTop"
-        page.wait_for_function(f"{top} === 0")  # whoever went on at the bottom sees the top of the next
-        assert not page.evaluate(WIDE), f"{lesson}, {step}: the page is wider than the window"
-        look(number)
-        keep(page, f"tour-{number:02}-{lesson}-{step}-{device}")
-    expect(page.locator(".st-key-next button")).to_have_count(0)
-
-
-def test_the_whole_tour_by_next_on_a_desktop(page: Page, axe: str, errors: list[str]) -> None:  # noqa: F811
-    def look(number: int) -> None:
+            expect_link(page, to_query(starting(lesson, step)))
+        arrive(page, number)
         scheme: Literal["light", "dark"] = "dark" if number % 2 else "light"
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        frames(page, 5)
         expect(page.get_by_role("heading", level=1)).to_have_count(1)
-        assert bad(page, axe) == []
-
-    page.set_viewport_size({"width": 1366, "height": 768})
-    walk(page, "desktop", look)
+        frames(page, 5)
+        assert bad(page, axe, contrast=lesson not in lessons) == []
+        lessons.add(lesson)
+        for name, size in {"wide": WIDE, "narrow": NARROW}.items():
+            page.set_viewport_size(size)
+            frames(page, 2)
+            assert not page.evaluate(OVERFLOWS), f"{lesson}, {step}: the page is wider than the window"
+            if size is NARROW:
+                assert page.evaluate(SMALL) == 0, f"{lesson}, {step}: a button is under 44 pixels"
+            keep(page, f"tour-{number:02}-{lesson}-{step}-{name}")
+        page.set_viewport_size(WIDE)
+    expect(page.locator(".st-key-next button")).to_have_count(0)
     assert [error for error in errors if "404" not in error] == []
 
 
-def test_the_whole_tour_by_next_on_a_phone(browser: Browser, app_url: str) -> None:
-    phone = new_profile(
-        browser, app_url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, color_scheme="dark"
-    )
+def test_two_lessons_on_a_phone_by_touch(browser: Browser, app_url: str) -> None:
+    phone = new_profile(browser, app_url, viewport=NARROW, has_touch=True, is_mobile=True, color_scheme="dark")
     page = phone.new_page()
-
-    def look(number: int) -> None:
-        small = page.evaluate(
-            """() => [...document.querySelector('section.reel')?.querySelectorAll('button') ?? []]
-                .map(e => e.getBoundingClientRect()).filter(r => r.width && (r.width < 44 || r.height < 44)).length"""
-        )
-        assert small == 0
-
-    walk(page, "phone", look)
+    page.goto("/tour")
+    first, second, *_ = LESSONS.values()
+    for number in range(len(first.steps) + len(second.steps)):
+        if number:
+            page.locator(".st-key-next button").tap()
+            expect_link(page, to_query(starting(*PATH[number])))
+        arrive(page, number)
+        assert not page.evaluate(OVERFLOWS)
     phone.close()
 
 
