@@ -14,7 +14,7 @@ from app.reel.panels import Reel
 from gdn_core.lab.limits import check_text
 from gdn_core.lab.scenarios import Settings
 from gdn_core.lab.text import split_words
-from gdn_core.ops.checks import check_choice, check_integer, check_number
+from gdn_core.ops.checks import check_choice, check_integer, check_number, shown
 from gdn_core.rules import RULES, Source
 from gdn_core.streams import Stream
 
@@ -124,7 +124,47 @@ class Text:
         return value
 
 
-Control = Range | OneOf | Text
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A control for a row of numbers, as text with spaces, commas or semicolons between them.
+
+    Args:
+        name: in links, and of the argument.
+        label: what the page calls it.
+        low, high: the range of each number.
+        most: how many there may be.
+        start: its value at first.
+    """
+
+    name: str
+    label: str
+    low: float
+    high: float
+    most: int
+    start: str
+
+    @property
+    def ends(self) -> tuple[Value, Value]:
+        """One number, the lowest, and as many as there may be, the highest."""
+        return f"{self.low:g}", " ".join([f"{self.high:g}"] * self.most)
+
+    def check(self, value: Value) -> Value:
+        """Return the value, with a space between its numbers.
+
+        Raises:
+            TypeError: if it is no text.
+            ValueError: if it is too long, has too many numbers or none, or one is none or out of its range.
+        """
+        parts = re.split(r"[\s,;]+", check_text(self.name, value, MOST_CHARACTERS).strip(" ,;\n"))
+        if len(parts) > self.most or not parts[0]:
+            raise ValueError(f"{self.name}: expected 1 to {self.most} numbers, got {len(parts) if parts[0] else 0}")
+        for part in parts:
+            if not (re.fullmatch(r"-?[0-9]{1,9}(\.[0-9]{1,9})?", part) and self.low <= float(part) <= self.high):
+                raise ValueError(f"{self.name}: expected numbers from {self.low:g} to {self.high:g}, got {shown(part)}")
+        return " ".join(parts)
+
+
+Control = Range | OneOf | Text | Row
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from app.lessons import (
     ode,
     one_equation,
     recency,
+    selective,
 )
 from app.lessons.frame import Lesson, Step
 
@@ -28,6 +29,7 @@ ORDER = (
     ode,
     knob,
     convolution,
+    selective,
     gating,
     delta,
     one_equation,

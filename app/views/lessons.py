@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import compute, link, proofs, session, walk
 from app.lessons import showing
-from app.lessons.frame import BREAK, Lit, Range, Step, Text
+from app.lessons.frame import BREAK, Lit, Range, Row, Step, Text
 from app.lessons.place import Place, starting
 from app.lessons.registry import LESSONS
 from app.lessons.showing import Shown
@@ -88,6 +88,8 @@ def _controls(place: Place) -> None:
             st.slider(control.label, control.low, control.high, step=control.step, **given)
         elif isinstance(control, Text):
             st.text_area(control.label, height="content", **walk.widget(place, control))
+        elif isinstance(control, Row):
+            st.text_input(control.label, **walk.widget(place, control))
         else:
             st.segmented_control(
                 control.label,

@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import compute
 from app.lessons import place, registry, showing
-from app.lessons.frame import MOST_WORDS, Lesson, Lit, OneOf, Range, Step, Text, quoted, said
+from app.lessons.frame import MOST_WORDS, Lesson, Lit, OneOf, Range, Row, Step, Text, quoted, said
 from app.lessons.place import FIRST, PATH, Place, from_query, starting, to_query
 from app.lessons.registry import LESSONS
 from app.reel.panels import Bars, Curves, Line, Map, Maps, Reel, encode
@@ -71,7 +71,8 @@ def test_a_step_shows_the_ends_of_its_controls_and_its_link_follows(lesson: Less
     for where in ends(lesson, step):
         for control in step.controls:
             key, value = f"tour-{lesson.slug}-{step.slug}-{control.name}", dict(where.values)[control.name]
-            {Range: at.slider, OneOf: at.segmented_control, Text: at.text_area}[type(control)](key=key).set_value(value)
+            kinds = {Range: at.slider, OneOf: at.segmented_control, Text: at.text_area, Row: at.text_input}
+            kinds[type(control)](key=key).set_value(value)
         well(at.run())
         assert sentences(at) == []
         assert from_query(link_of(at)) == (where, [])
@@ -127,6 +128,11 @@ def test_a_step_has_sentences_a_table_and_a_stream_in_the_lab(lesson: Lesson, st
         ({"lesson": "collision", "step": "rules", "keys": "<script>"}, "'keys'", starting("collision", "rules")),
         ({"lesson": "recency", "extra": "1"}, "does not know", starting("recency")),
         ({"lesson": "attention", "text": " "}, "'text'", starting("attention")),
+        ({"lesson": "mamba", "steps": ""}, "'steps'", starting("mamba")),
+        ({"lesson": "mamba", "steps": "1 two 3"}, "'steps'", starting("mamba")),
+        ({"lesson": "mamba", "steps": "1 -0.5"}, "'steps'", starting("mamba")),
+        ({"lesson": "mamba", "steps": "1, 1e9"}, "'steps'", starting("mamba")),
+        ({"lesson": "mamba", "steps": "1 " * 9}, "'steps'", starting("mamba")),
         ({"lesson": "attention", "text": "a " * 10_000}, "'text'", starting("attention")),
         ({"lesson": "attention", "text": "ab " * (MOST_WORDS + 1)}, "'text'", starting("attention")),
     ],
@@ -161,6 +167,18 @@ def test_a_text_that_cannot_be_read_gets_a_sentence_and_the_last_picture_stays(t
     assert sentences(at) == []
     kept = from_query(link_of(at))[0]
     assert quoted("שלום") in showing.show(kept).said[1]
+
+
+@pytest.mark.parametrize("typed", ["", "1 2 x", "-1", "0.1 " * 9, "1e400", "\u0663"])
+def test_steps_that_cannot_be_read_get_a_sentence_and_the_last_picture_stays(typed: str) -> None:
+    at = tour(lesson="mamba")
+    well(at.text_input(key="tour-mamba-hand-steps").set_value(typed).run())
+    assert len(sentences(at)) == 1
+    assert sentences(at)[0].startswith("steps: expected")
+    assert link_of(at) == {"lesson": "mamba", "step": "hand"}
+    well(at.text_input(key="tour-mamba-hand-steps").set_value(" 2;0, 0.5").run())
+    assert sentences(at) == []
+    assert link_of(at)["steps"] == "2 0 0.5"
 
 
 def test_next_walks_through_every_step_and_back_returns() -> None:

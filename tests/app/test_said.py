@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,32 @@ SAID: dict[tuple[str, str], Callable[[Numbers, int], list[Any]]] = {
         n["tokens"][1], n["matrix"][i][n["tokens"][1], n["tokens"][1]],
         np.linalg.norm(n["rest"][i]) / np.linalg.norm(n["matrix"][i]),
     ],
+    ("mamba", "hand"): lambda n, i: [
+        n["step"][i], *sorted(n["share"][i, 0])[:-3:-1], np.median(n["step"]), *sorted(n["share"][i, 1])[:-3:-1],
+    ],
+    ("mamba", "text"): lambda n, i: [
+        n["step"][i], *by_kind(n, i)[0][::-1], np.median(n["step"]), *by_kind(n, i)[1][::-1],
+    ],
+    ("mamba", "memory"): lambda n, i: list(left_of_the_first(i)),
+    ("mamba", "fixed"): lambda n, i: [
+        n["step"][i], n["fact"][i], n["rest"][i], (10 / 11) ** 10 / 11, np.log(11 / 10), *n["mamba"],
+    ],
 }  # fmt: skip
+SMALL = ["the", "by", "of"]
+
+
+def by_kind(numbers: Numbers, i: int) -> np.ndarray:
+    """Add up the weights of content words and of fillers under Mamba and under S4, [2, 2]."""
+    small, weight = np.isin(numbers["word"], SMALL), numbers["weight"][i]
+    return np.array([[np.nansum(row[~small]), np.nansum(row[small])] for row in weight])
+
+
+def left_of_the_first(i: int) -> Iterator[float]:
+    """Yield what is left of the first word's write after word i under Mamba, with the two columns, and under S4."""
+    words = ["the", "old", "mill", "by", "the", "river", "grinds", "the", "corn", "of", "the", "whole", "valley"]
+    steps = [0.02 if word in SMALL else 0.5 for word in words]
+    mamba, s4 = sum(steps[1 : i + 1]), i * float(np.median(steps))
+    yield from (0, np.exp(-mamba), 3, np.exp(-4 * mamba), np.exp(-s4), np.exp(-4 * s4))
 
 
 @pytest.mark.parametrize(("lesson", "step"), SAID, ids=[f"{lesson}-{step}" for lesson, step in SAID])

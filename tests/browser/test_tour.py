@@ -209,6 +209,13 @@ def attention_below_zero(page: Page) -> tuple[float, float]:
     return float(reel.locator(".said").inner_text().split("= ")[1].split(":")[0].replace("−", "-")), -0.5
 
 
+def mamba_bound(page: Page) -> tuple[float, float]:
+    """Read the most that a fixed step keeps of a fact behind ten fillers: of all shares p, p (1 - p)^10 at 1/11."""
+    reel = visit(page, starting("mamba", "fixed"))
+    said = reel.locator(".said").inner_text()
+    return float(said.split("can keep is ")[1].split(",")[0]), (10 / 11) ** 10 / 11
+
+
 def s4_kernel(page: Page) -> tuple[float, float]:
     """Read the output three tokens behind a 1: four states, each written once and decayed three times."""
     reel = visit(page, starting("s4", "kernel"))
@@ -227,6 +234,7 @@ def errata_output(page: Page) -> tuple[float, float]:
 #: One number of each lesson, as the page says it and by another way.
 NUMBERS = {
     "s4": s4_kernel,
+    "mamba": mamba_bound,
     "step": step_old_share,
     "lineage": lineage_limit,
     "collision": collision_first,
