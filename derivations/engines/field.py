@@ -88,19 +88,7 @@ class Residues:
     __radd__, __rmul__ = __add__, __mul__
 
     def __matmul__(self, other: Residues) -> Residues:
-        left, right = self.values, self._values(other)
-        low = (1 << _HALF) - 1
-        if left.shape[-1] <= MOST_TERMS:
-            left = left.astype(np.float64)
-            ends = (left @ (right >> _HALF).astype(np.float64), left @ (right & low).astype(np.float64))
-            high, rest = (np.asarray(end, dtype=np.int64) for end in ends)
-            return self._with((high % self.modulus << _HALF) + rest)
-        l1, l0, r1, r0 = (part.astype(np.float64) for x in (left, right) for part in (x >> _HALF, x & low))
-        high = np.asarray(l1 @ r1, dtype=np.int64) % self.modulus
-        middle = np.asarray(l1 @ r0 + l0 @ r1, dtype=np.int64) % self.modulus
-        return self._with(
-            (((high << _HALF) % self.modulus + middle) << _HALF) % self.modulus + np.asarray(l0 @ r0, dtype=np.int64)
-        )
+        return self._view(product(self.values, self._values(other), self.modulus))
 
     def sum(self, axis: int | None = None) -> Residues:
         """Add the entries along an axis."""
@@ -123,6 +111,20 @@ class Residues:
         if isinstance(other, int | np.integer) or (isinstance(other, np.ndarray) and other.dtype.kind == "i"):
             return other % self.modulus
         return NotImplemented
+
+
+def product(left: np.ndarray, right: np.ndarray, modulus: int) -> np.ndarray:
+    """Return the products of matrices of residues, on float64, with one or both factors in halves of 15 bits."""
+    low = (1 << _HALF) - 1
+    if left.shape[-1] <= MOST_TERMS:
+        left = left.astype(np.float64)
+        ends = (left @ (right >> _HALF).astype(np.float64), left @ (right & low).astype(np.float64))
+        high, rest = (np.asarray(end, dtype=np.int64) for end in ends)
+        return ((high % modulus << _HALF) + rest) % modulus
+    l1, l0, r1, r0 = (part.astype(np.float64) for x in (left, right) for part in (x >> _HALF, x & low))
+    high = np.asarray(l1 @ r1, dtype=np.int64) % modulus
+    middle = np.asarray(l1 @ r0 + l0 @ r1, dtype=np.int64) % modulus
+    return ((((high << _HALF) % modulus + middle) << _HALF) % modulus + np.asarray(l0 @ r0, dtype=np.int64)) % modulus
 
 
 class Batch(Residues):

@@ -207,10 +207,20 @@ def chunks_of(C: int) -> Iterator[None]:
 Form = Callable[[Size, dict[str, Any]], tuple[Any, Any]]  # outputs and last memories, of a stream's tensors
 
 
-def forward_residual(size: Size, rng: random.Random, form: Form) -> dict[str, Any]:
-    """Compare the outputs and the last memories of a form with those of the recurrence."""
-    numbers = Numbers(rng)
-    stream = Stream(size, numbers)
+def forward_residual(
+    size: Size, rng: random.Random, form: Form, numbers: Numbers | None = None, unit: float | None = None
+) -> dict[str, Any]:  # fmt: skip
+    """Compare the outputs and the last memories of a form with those of the recurrence.
+
+    Args:
+        size: the sizes.
+        rng: draws the prime and the point.
+        form: the form.
+        numbers: the field, if the form needs it; by default it is drawn.
+        unit: as for a stream.
+    """
+    numbers = numbers or Numbers(rng)
+    stream = Stream(size, numbers, unit=unit)
 
     def run() -> dict[str, Any]:
         given = stream.tensors()
@@ -226,9 +236,14 @@ def forward_residual(size: Size, rng: random.Random, form: Form) -> dict[str, An
 Backward = Callable[[Size, dict[str, Any], Any, Any], Any]  # gradients by name, of a stream, do, and dS or None
 
 
-def backward_residual(size: Size, rng: random.Random, form: Backward) -> dict[str, Any]:
-    """Compare the gradients of a form, along a random direction, with the derivative of the recurrence."""
-    numbers = Numbers(rng)
+def backward_residual(
+    size: Size, rng: random.Random, form: Backward, numbers: Numbers | None = None
+) -> dict[str, Any]:
+    """Compare the gradients of a form, along a random direction, with the derivative of the recurrence.
+
+    The arguments are those of :func:`forward_residual`.
+    """
+    numbers = numbers or Numbers(rng)
     stream = Stream(size, numbers)
     do = numbers.draw(size.B, size.T, size.HV, size.V)
     do[:, size.bounds[-1] if size.lengths else size.T :] = 0  # nothing depends on the outputs behind the sequences

@@ -206,22 +206,26 @@ class Launch:
 
 
 @contextmanager
+def on_chip(chip: Any) -> Iterator[None]:
+    """Make launchers believe that they are on a chip, one of ``chip.Chip``."""
+    with ExitStack() as stack:
+        for name, module in list(sys.modules.items()):
+            if name.startswith("gdn_core.ops.kernels.") and hasattr(module, "chip_of"):
+                stack.enter_context(patch.object(module, "chip_of", lambda device: chip))
+        yield
+
+
+@contextmanager
 def pretending(arch: int, caught: list[Launch], case: list[str]) -> Iterator[None]:
     """Make launchers believe that they are on a GPU of this capability, and catch their launches."""
     from triton.runtime.jit import JITFunction
 
     from gdn_core.ops.kernels.chip import Chip
 
-    chip = Chip(processors=GPUS[arch].processors, capability=arch)
-
     def catch(kernel: Any, *arguments: Any, grid: Any, warmup: bool, **options: Any) -> None:
         caught.append(Launch(case[0], kernel, arguments, options))
 
-    with ExitStack() as stack:
-        stack.enter_context(patch.object(JITFunction, "run", catch))
-        for name, module in list(sys.modules.items()):
-            if name.startswith("gdn_core.ops.kernels.") and hasattr(module, "chip_of"):
-                stack.enter_context(patch.object(module, "chip_of", lambda device: chip))
+    with patch.object(JITFunction, "run", catch), on_chip(Chip(processors=GPUS[arch].processors, capability=arch)):
         yield
 
 
@@ -265,7 +269,6 @@ def configurations(arch: int) -> tuple[tuple[Launch, Any, Any], ...]:
     """Return each configuration that the cases lead to on a GPU, once: the launch, its source, Triton's options."""
     from triton.backends.compiler import GPUTarget
     from triton.compiler import make_backend
-    from triton.runtime.jit import create_function_from_signature
 
     caught: list[Launch] = []
     case = [""]
@@ -281,17 +284,22 @@ def configurations(arch: int) -> tuple[tuple[Launch, Any, Any], ...]:
     backend = make_backend(target)
     found: dict[Any, tuple[Launch, Any, Any]] = {}
     for launch in caught:
-        kernel = launch.kernel
-        if not hasattr(kernel, "ASTSource"):  # set when a binder is made, which needs a driver
-            gluon = kernel.is_gluon()
-            kernel.ASTSource = _gluon_source() if gluon else _source()
-        binder = create_function_from_signature(kernel.signature, kernel.params, backend)
-        given = {**launch.options, "debug": kernel.debug, "instrumentation_mode": ""}
-        bound, specialization, _ = binder(*launch.arguments, **given)
-        options, signature, constants, attributes = kernel._pack_args(backend, given, bound, specialization, None)
-        source = kernel.ASTSource(kernel, signature, constants, attributes)
+        source, options = described(launch.kernel, launch.arguments, launch.options, backend)
         found.setdefault((source.hash(), options.hash()), (launch, source, options))
     return tuple(found.values())
+
+
+def described(kernel: Any, arguments: tuple[Any, ...], options: dict[str, Any], backend: Any) -> tuple[Any, Any]:
+    """Return what Triton compiles for a launch: the source, with its signature and constants, and the options."""
+    from triton.runtime.jit import create_function_from_signature
+
+    if not hasattr(kernel, "ASTSource"):  # set when a binder is made, which needs a driver
+        kernel.ASTSource = _gluon_source() if kernel.is_gluon() else _source()
+    binder = create_function_from_signature(kernel.signature, kernel.params, backend)
+    given = {**options, "debug": kernel.debug, "instrumentation_mode": ""}
+    bound, specialization, _ = binder(*arguments, **given)
+    options, signature, constants, attributes = kernel._pack_args(backend, given, bound, specialization, None)
+    return kernel.ASTSource(kernel, signature, constants, attributes), options
 
 
 def _source() -> Any:

@@ -14,7 +14,7 @@ Entries = torch.Tensor  # int64
 
 EMPTY = -1  # never written
 _LOG = 1 << 60  # a log decay x is _LOG + x
-_LEAST_LOG = 1 << 59
+LEAST_LOG = 1 << 59
 FORGETS = 1 << 62  # the log decay -inf
 NATS = 2.0**-40  # of one unit of a log decay: a stream of a million tokens stays far from underflow
 UNDERFLOWS = -746.0  # nats; a lower constant is a mask, whose exponential is 0
@@ -111,7 +111,7 @@ class Numbers:
         """
         found = False
         for x in operands:
-            if x.numel() and x.numpy().view(np.uint64).max() >= _LEAST_LOG:  # EMPTY is the largest without a sign
+            if x.numel() and x.numpy().view(np.uint64).max() >= LEAST_LOG:  # EMPTY is the largest without a sign
                 if bool((x < 0).any()):
                     raise Unsound(f"reads what was never written, at {_first(x < 0)} of a tensor {list(x.shape)}")
                 found = True
@@ -123,7 +123,7 @@ class Numbers:
         Raises:
             Unsound: if there is a value among them.
         """
-        if bool(((x > 0) & (x < _LEAST_LOG)).any()):
+        if bool(((x > 0) & (x < LEAST_LOG)).any()):
             raise Unsound("a log decay meets what is no log decay")
         return torch.where((x == 0) | (x == FORGETS), x, x - _LOG)
 
@@ -145,8 +145,8 @@ class Numbers:
         if not self._logs(a, b):
             return (a + alpha * b) % self.p
         a, b = torch.broadcast_tensors(a, b)
-        values = ((a > 0) & (a < _LEAST_LOG)) | ((b > 0) & (b < _LEAST_LOG))
-        if bool((values & ((a >= _LEAST_LOG) | (b >= _LEAST_LOG))).any()):
+        values = ((a > 0) & (a < LEAST_LOG)) | ((b > 0) & (b < LEAST_LOG))
+        if bool((values & ((a >= LEAST_LOG) | (b >= LEAST_LOG))).any()):
             raise Unsound("a log decay is added to what is no log decay")
         lost = (a == FORGETS) | (b == FORGETS)
         if alpha < 0 and bool((b == FORGETS).any()):
@@ -165,7 +165,7 @@ class Numbers:
         if self._logs(b):
             raise Unsound("two log decays are multiplied")
         a, b = torch.broadcast_tensors(a, b)
-        values = a < _LEAST_LOG
+        values = a < LEAST_LOG
         factor = self._factor(torch.where(values, 1, b))
         lost = a == FORGETS
         if bool((lost & (factor <= 0)).any()):
@@ -226,7 +226,7 @@ class Numbers:
             Unsound: if an entry is no log decay, or positive, so that the exponential may overflow.
         """
         self._logs(x)
-        if bool(((x > 0) & (x < _LEAST_LOG)).any()):
+        if bool(((x > 0) & (x < LEAST_LOG)).any()):
             raise Unsound("takes the exponential of what is no log decay")
         lost = x == FORGETS
         logs = self._decoded(torch.where(lost, 0, x))

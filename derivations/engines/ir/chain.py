@@ -1,0 +1,117 @@
+"""A chain of launches on exact numbers: tensors are buffers, and each launch runs as its kernel was compiled."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+
+from derivations.engines.aten.numbers import Numbers
+from derivations.engines.ir.carrier import Carrier, NotModelled, Unsound
+from derivations.engines.ir.evaluator import launch
+from derivations.engines.ir.front import Compiled, compiled
+from derivations.engines.ir.memory import Buffer, Descriptor, Memory
+from derivations.engines.ir.operations import Machine, Value
+from derivations.engines.unmodelled import note
+
+ELEMENTS = {
+    torch.float64: "f64", torch.float32: "f32", torch.float16: "f16", torch.bfloat16: "bf16",
+    torch.int64: "i64", torch.int32: "i32", torch.int16: "i16", torch.int8: "i8", torch.uint8: "i8", torch.bool: "i1",
+}  # fmt: skip
+
+
+class Chain:
+    """Launches that follow each other, on the same buffers.
+
+    Args:
+        numbers: the field.
+        rng: draws what nobody knows.
+        arch: compute capability of the target.
+        level: of the code that runs, ``ttir`` or ``ttgir``.
+    """
+
+    def __init__(self, numbers: Numbers, rng: random.Random, *, arch: int, level: str = "ttir") -> None:
+        self.numbers, self._carrier, self._memory = numbers, Carrier(numbers), Memory()
+        self._rng = np.random.default_rng(rng.getrandbits(64))
+        self._arch, self._level = arch, level
+        self._addresses: dict[int, int] = {}  # of the first entry of each storage
+        self._buffers: dict[int, Buffer] = {}
+        self._kept: list[torch.Tensor] = []  # so that no storage takes the place of another
+        self.kernels: set[str] = set()
+        self.operations = 0
+
+    def put(self, x: torch.Tensor, entries: np.ndarray) -> None:
+        """Give a contiguous tensor, which may be of no device, its entries."""
+        self._buffer(x, "an input").entries[:] = entries.reshape(-1)
+
+    def get(self, x: torch.Tensor) -> np.ndarray:
+        """Return the entries of a tensor."""
+        buffer = self._buffer(x, "an output")
+        bytes_each = buffer.entries.itemsize
+        strides = [stride * bytes_each for stride in x.stride()]
+        return np.lib.stride_tricks.as_strided(buffer.entries[x.storage_offset() :], x.shape, strides).copy()
+
+    def _buffer(self, x: torch.Tensor, name: str) -> Buffer:
+        storage = x.untyped_storage()
+        key = storage._cdata
+        if key not in self._buffers:
+            size = storage.nbytes() // x.element_size()
+            entries = None
+            if x.device.type != "meta":  # a table that the host made
+                whole = x.as_strided((size,), (1,), 0)
+                entries = self.numbers.lifted(whole).numpy() if x.is_floating_point() else whole.long().numpy().copy()
+            buffer = Buffer(name, size, ELEMENTS[x.dtype], entries)
+            self._addresses[key] = self._memory.add(buffer)
+            self._buffers[key] = buffer
+            self._kept.append(x)
+        return self._buffers[key]
+
+    def _address(self, x: torch.Tensor, name: str) -> int:
+        self._buffer(x, name).name = name
+        return self._addresses[x.untyped_storage()._cdata] + x.storage_offset()
+
+    def run(self, kernel: Any, grid: tuple[int, ...], arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+        """Run a launch.
+
+        Raises:
+            Unsound: if it does what fails on real numbers, or on real memory.
+            NotModelled: if it does what has no meaning here.
+        """
+        made = compiled(kernel, arguments, options, arch=self._arch, level=self._level)
+        sizes = (*grid, 1, 1)[:3]
+        machine = Machine(self._carrier, self._memory, sizes, self._rng)
+        try:
+            self.operations += launch(made.function, self._given(made), machine)
+        except (Unsound, NotModelled) as error:
+            raise type(error)(f"{made.name}: {error}") from error
+        self.kernels.add(made.name)
+        for what in ("rounding", *machine.casts):
+            note(what)
+
+    def run_all(self, launches: Iterable[Any]) -> None:
+        """Run launches that were recorded, each with ``kernel``, ``grid``, ``arguments`` and ``options``."""
+        for each in launches:
+            self.run(each.kernel, each.grid, each.arguments, each.options)
+
+    def _given(self, made: Compiled) -> dict[str, Value]:
+        """Pair the parameters of the code with the arguments of a launch."""
+        values = [value for argument in made.arguments for value in self._value(*argument)]
+        return dict(zip((name for name, _ in made.function.parameters), values, strict=True))
+
+    def _value(self, name: str, kind: str, x: Any) -> list[Value]:
+        if isinstance(x, torch.Tensor):
+            return [np.array([self._address(x, name)])]
+        if hasattr(x, "block_shape"):
+            address = self._address(x.base, name)
+            descriptor = Descriptor(address, x.shape, x.strides, x.block_shape)
+            return [descriptor, *(np.array([int(n)]) for n in (*x.shape, *x.strides))]
+        if isinstance(x, bool):
+            return [np.array([x])]
+        if isinstance(x, int) and not kind.startswith("fp"):
+            return [np.array([x])]
+        if isinstance(x, int | float):
+            return [np.array([self._carrier.constant(x)])]
+        raise NotModelled(f"the argument {name} of the type {type(x).__name__}")
