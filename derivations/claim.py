@@ -45,7 +45,7 @@ from derivations.scope import OverField, Scope, in_words, listed
 from derivations.subjects import PACKAGE, SUBJECTS
 from gdn_core.rules import RULES, Source, WriteRule
 
-Engine = Literal["words", "series", "ring", "gram", "field", "aten", "exponents", "sympy", "exact"]
+Engine = Literal["words", "series", "ring", "gram", "field", "aten", "ir", "exponents", "sympy", "exact"]
 ENGINES: dict[str, str] = {
     "words": "noncommutative words of matrices with checked shapes",
     "series": "coefficients of power series in one matrix",
@@ -53,6 +53,7 @@ ENGINES: dict[str, str] = {
     "gram": "the code on vectors of any width, known by their inner products",
     "field": "the code on random integers mod a prime",
     "aten": "the PyTorch program that runs, each of its operations on random integers mod a prime",
+    "ir": "the kernel as Triton compiled it, each operation of its intermediate code on random integers mod a prime",
     "exponents": "the code on log decays as sums of letters: which exponentials it forms",
     "sympy": "a computer algebra system's own proof",
     "exact": "rational numbers, with no rounding",

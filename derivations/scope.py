@@ -151,6 +151,7 @@ class OverFields(Scope):
         primes: how many primes for each, drawn independently.
         smallest: the size of the smallest set that a letter is drawn from.
         degree: a bound on the degree of the residual at the largest of them, where no run of the code can count it.
+        built: how the code was compiled, in words; "" for code that is not compiled.
     """
 
     cases: int
@@ -158,6 +159,7 @@ class OverFields(Scope):
     primes: int = 1
     smallest: int = 1 << 28
     degree: int = 0
+    built: str = ""
 
     @property
     def proof(self) -> bool:
@@ -179,7 +181,8 @@ class OverFields(Scope):
             for name, of in self.sizes
         )
         primes = "a prime" if self.primes == 1 else f"{self.primes} primes"
-        return f"at {self.cases} combinations of {values} only, each at a random point mod {primes}"
+        built = f", {self.built}" if self.built else ""
+        return f"at {self.cases} combinations of {values} only{built}, each at a random point mod {primes}"
 
 
 def in_words(scope: Scope, degree: int) -> str:

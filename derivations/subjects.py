@@ -72,6 +72,7 @@ SUBJECTS: dict[str, Subject] = {
             "torch_forms",
         ),
     ),
+    "kernels": Subject("Compiled kernels", ("token_by_token", "chunk_forward", "chunk_backward")),
     "family": Subject("The family", ("tokens", "containment", "same_rule", "limit", "invariants", "objectives")),
     "errata": Subject(
         "Errata",

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from derivations.models import torch_sizes
+from derivations.models.torch_sizes import Size
+from derivations.scope import OverFields, listed
+
+CHUNK = 64  # of the kernels
+DEGREE = 20  # of a residual, a token: a bound for whatever the kernels compute of what they read
 
 
 @dataclass(frozen=True)
@@ -29,10 +37,34 @@ class Setting:
     state_v_first: bool = False
     normalise: bool = False
 
+    @property
+    def target(self) -> str:
+        """What was compiled, in words."""
+        return f"{self.level.upper()} for sm_{self.arch} in {self.dtype}"
+
     def __str__(self) -> str:
-        parts = [f"sm_{self.arch}", self.level, self.dtype]
-        parts += [f"segments of {self.length} chunks"] if self.length else []
+        parts = [self.target]
+        parts += ["a segment for each chunk"] if self.length == 1 else []
         parts += ["all windows at once"] if self.memory else []
         parts += ["V before K"] if self.state_v_first else []
         parts += ["normalised"] if self.normalise else []
         return ", ".join(parts)
+
+
+Case = tuple[Size, Setting]
+
+AMPERE = Setting()
+WIDE = Setting(dtype="float32")  # multiplied in float64
+SEGMENTS = Setting(length=1)
+IN_WINDOWS = Setting(length=1, processors=8)
+AT_ONCE = Setting(length=1, memory=1 << 40)
+HOPPER = Setting(arch=90, dtype="float32", processors=132)
+BLACKWELL = Setting(arch=100, processors=148)
+
+
+def scope(cases: Iterable[Case], *, primes: int = 1, degree: int = DEGREE) -> OverFields:
+    """Return the scope of a step that runs these cases; the degree is that of a token."""
+    cases = tuple(cases)
+    made = torch_sizes.scope((size for size, _ in cases), degree=degree, primes=primes)
+    built = listed(tuple(dict.fromkeys(setting.target for _, setting in cases)))
+    return replace(made, built=f"compiled to {built}")

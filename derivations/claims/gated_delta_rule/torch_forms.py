@@ -12,9 +12,9 @@ from importlib import import_module
 from typing import Any
 
 from derivations.claim import Code
-from derivations.engines import arrays
 from derivations.engines.algebra import Algebra, equation
 from derivations.models import torch_sizes
+from derivations.models.computed import EXACTLY, recurrence
 from derivations.models.torch_sizes import (
     EVERY_CHUNK_SIZE,
     GATES,
@@ -138,31 +138,11 @@ def errors_gated_twice() -> Any:
     return ((one + B @ M) @ (B @ B @ e) - B @ ((one + M @ B) @ e)).normal()
 
 
-def _recurrence(form: str) -> Callable[[], str]:
-    """Return a function that prints what a form computes: the reference's step, in words."""
-
-    def statement() -> str:
-        a = Algebra("alpha_t beta_t")
-        alpha, beta = a.all_scalars()
-        S, q, k, v = a.matrix("S_{t-1}", "V", "K"), a.vector("q_t", "K"), a.vector("k_t", "K"), a.vector("v_t", "V")
-        x = arrays.token(q=q, k=k, v=v, decay=alpha, erase=beta, write=beta)
-        memory, output = reference.step(arrays.Array(S, 2), x, exp=arrays.exp)
-        left = a.matrix("S_t", "V", "K"), a.vector("o_t", "V")
-        return rf"{form}, \quad {equation(left[0], memory.word)}, \quad {equation(left[1], output.word)}"
-
-    return statement
-
-
-EXACTLY = (
-    r"Sums, products and casts do not round: entries are integers mod p, and $e^g$ is a power, so that "
-    r"$e^{g + h} = e^g e^h$; $\alpha_t = e^{g_t}$.",
-)
-
 # The chunk form, forward.
 
 
 @claim(
-    statement=_recurrence(r"\operatorname{torch\_chunk}(q, k, v, g, \beta, S_0) = (o, S_T)"),
+    statement=recurrence(r"\operatorname{torch\_chunk}(q, k, v, g, \beta, S_0) = (o, S_T)"),
     assumptions=EXACTLY,
     scope=torch_sizes.scope(EVERY_CHUNK_SIZE, degree=FORWARD),
     engine="aten",
@@ -286,7 +266,7 @@ def key_of_the_next_head(rng: random.Random) -> Any:
 
 
 @claim(
-    statement=_recurrence(r"\operatorname{torch\_recurrent}(q, k, v, g, \beta, S_0) = (o, S_T)"),
+    statement=recurrence(r"\operatorname{torch\_recurrent}(q, k, v, g, \beta, S_0) = (o, S_T)"),
     assumptions=EXACTLY,
     scope=torch_sizes.scope(TOKEN_BY_TOKEN, degree=FORWARD, primes=3),
     engine="aten",
@@ -330,7 +310,7 @@ def query_of_the_token_before(rng: random.Random) -> Any:
 
 
 @claim(
-    statement=_recurrence(r"\operatorname{differentiable\_chunk}(q, k, v, g, \beta, S_0) = (o, S_T)"),
+    statement=recurrence(r"\operatorname{differentiable\_chunk}(q, k, v, g, \beta, S_0) = (o, S_T)"),
     assumptions=EXACTLY,
     scope=torch_sizes.scope(EVERY_CHUNK_SIZE[::4], degree=FORWARD),
     engine="aten",
@@ -379,7 +359,7 @@ def read_before_the_decay(rng: random.Random) -> Any:
 
 
 @claim(
-    statement=_recurrence(
+    statement=recurrence(
         r"\operatorname{torch\_backward}(q, k, v, g, \beta, S_0, \dot o, \dot S_T) = "
         r"\nabla \bigl(\langle \dot o, o \rangle + \langle \dot S_T, S_T \rangle\bigr)"
     ),

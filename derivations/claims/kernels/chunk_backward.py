@@ -1,0 +1,179 @@
+"""The kernels of the chunk form's backward pass: what Triton compiles of them gives the recurrence's derivative.
+
+PyTorch and Triton are imported by the steps and not by this module, so that the claims can be listed without them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from importlib import import_module
+from typing import Any
+
+from derivations.claim import Code
+from derivations.models.computed import EXACTLY
+from derivations.models.kernel_sizes import (
+    AMPERE,
+    AT_ONCE,
+    BLACKWELL,
+    CHUNK,
+    DEGREE,
+    HOPPER,
+    IN_WINDOWS,
+    SEGMENTS,
+    WIDE,
+    Case,
+    scope,
+)
+from derivations.models.torch_sizes import Size
+from derivations.mutants.of_kernels import Fault, refuting
+from derivations.papers import cite
+from derivations.registry import claim
+from gdn_core import reference
+
+KERNELS = "gdn_core.ops.kernels"
+LENGTHS = tuple((Size(T, 20, 40, CHUNK, H=2, HV=4), AMPERE) for T in (1, 16, 64, 65, 150))
+REAL = ((Size(150, 128, 128, CHUNK, HV=2), AMPERE), (Size(150, 72, 40, CHUNK, HV=2), WIDE))
+SPLIT = (
+    (Size(150, 20, 40, CHUNK, H=2, HV=4, B=2), SEGMENTS),
+    (Size(150, 20, 40, CHUNK, H=2, HV=4, B=2), IN_WINDOWS),
+    (Size(150, 20, 40, CHUNK, H=2, HV=4, B=2), replace(IN_WINDOWS, memory=AT_ONCE.memory)),
+    (Size(150, 20, 40, CHUNK, HV=2, lengths=(70, 0, 1, 76)), SEGMENTS),
+    (Size(150, 20, 40, CHUNK, HV=2, lengths=(65, 0, 64, 16)), AMPERE),
+)
+GATES = tuple(
+    (Size(65, 20, 40, CHUNK, HV=2, decays=decays, erases=erases, remembers=remembers), AMPERE)
+    for decays, erases, remembers in ((False, True, True), (True, False, True), (False, False, False))
+)
+OTHERS = (
+    (Size(65, 20, 40, CHUNK, HV=2), HOPPER),
+    (Size(150, 32, 64, CHUNK, HV=2), replace(HOPPER, dtype="bfloat16")),
+    (Size(65, 20, 40, CHUNK, HV=2), BLACKWELL),
+    (Size(65, 20, 40, CHUNK, HV=2), replace(AMPERE, dtype="float16", state_v_first=True)),
+)
+
+
+def _backward(cases: Iterable[Case], rng: random.Random, primes: int = 1) -> Iterator[dict[str, Any]]:
+    """Compare the gradients with the derivative of the recurrence in each case, mod as many primes."""
+    run = import_module("derivations.models.kernel_forms").backward
+    return (run(size, setting, rng) for size, setting in cases for _ in range(primes))
+
+
+@claim(
+    statement=r"\operatorname{chunk\_kernels}'(do, dS_T) = \left(\frac{\partial o}{\partial x}\right)^\top do + "
+    r"\left(\frac{\partial S_T}{\partial x}\right)^\top dS_T, \quad x \in \{q, k, v, g, \beta, S_0\}",
+    assumptions=EXACTLY,
+    scope=scope(LENGTHS, primes=3, degree=2 * DEGREE),
+    engine="ir",
+    source=cite("2412.06464", "sec. 3.3, differentiated here"),
+    code=(
+        *(
+            Code(f"{KERNELS}.{module}", f"chunk_{name}_kernel")
+            for module, name in (
+                ("prepare", "prepare"), ("scan", "scan"), ("scan_backward", "scans"), ("compose", "compose"),
+                ("gradients", "query_gradients"), ("gradients", "key_gradients"), ("limits", "limits"),
+                ("limits", "poison"), ("states", "states"),
+            )
+        ),
+        Code(f"{KERNELS}.blocks", "cut_kernel"),
+        Code(f"{KERNELS}.padding", "clear_padding_kernel"),
+        reference.recurrent,
+        reference.step,
+    ),
+    uses=("chunk_backward_is_the_derivative",),
+    needs=("torch", "triton"),
+)  # fmt: skip
+def chunk_kernels_differentiate_the_recurrence(rng: random.Random) -> Any:
+    """The launches of the backward pass, as Triton compiled them, are the derivative of the recurrence."""
+    return _backward(LENGTHS, rng, primes=3)
+
+
+@chunk_kernels_differentiate_the_recurrence.step(engine="ir", scope=scope(REAL, degree=2 * DEGREE))
+def gradients_at_real_widths_and_in_float32(rng: random.Random) -> Any:
+    """At real widths the same holds, and in float32, which is multiplied in float64."""
+    return _backward(REAL, rng)
+
+
+@chunk_kernels_differentiate_the_recurrence.step(engine="ir", scope=scope(SPLIT, degree=2 * DEGREE))
+def gradients_of_segments_and_packed_sequences(rng: random.Random) -> Any:
+    """Segments at once, in windows, and one after the other; batches; packed sequences, empty ones too."""
+    return _backward(SPLIT, rng)
+
+
+@chunk_kernels_differentiate_the_recurrence.step(engine="ir", scope=scope(GATES, degree=2 * DEGREE))
+def gradients_without_some_gates(rng: random.Random) -> Any:
+    """Rules without a decay, without erasing, and without a memory before the first token."""
+    return _backward(GATES, rng)
+
+
+@chunk_kernels_differentiate_the_recurrence.step(engine="ir", scope=scope(OTHERS, degree=2 * DEGREE))
+def gradients_on_other_gpus_and_layouts(rng: random.Random) -> Any:
+    """The portable kernels compiled for Hopper, with tensor maps, and for Blackwell; and with V before K."""
+    return _backward(OTHERS, rng)
+
+
+NEAR = ((Size(65, 20, 40, CHUNK, H=2, HV=4), AMPERE),)
+SEVERAL = SPLIT[3:4]
+WINDOWS = SPLIT[1:2]
+QUERY, KEY = "gradients.chunk_query_gradients_kernel", "gradients.chunk_key_gradients_kernel"
+SCANS = "scan_backward"
+FAULTS = (
+    (NEAR, Fault("decays_above_the_diagonal", "Decays are taken from the later to the earlier token.",
+                 "gradients.decay_mask", "b_G[:, None] - b_G[None, :]", "b_G[None, :] - b_G[:, None]")),
+    (NEAR, Fault("reads_decayed_to_the_end", "The gradient of a read is decayed to the end of the chunk.",
+                 QUERY, "(tl.load(p_gates + C) * scale)", "(tl.load(p_gates + 2 * C) * scale)")),
+    (NEAR, Fault("later_share_added", "The later token's share of a decay's gradient is added.",
+                 QUERY, "b_dG += tl.sum(b_D, 1) - tl.sum(b_D, 0)", "b_dG += tl.sum(b_D, 1) + tl.sum(b_D, 0)")),
+    (NEAR, Fault("gradient_gated_by_the_later_token", "The gradient of the products is gated by the later token.",
+                 QUERY, "b_dAqk *= b_beta[None, :]", "b_dAqk *= b_beta[:, None]")),
+    (NEAR, Fault("products_transposed", "The gradient of the products meets the keys transposed.",
+                 QUERY, "b_dq = dot(b_dqk, b_k", "b_dq = dot(tl.trans(b_dqk), b_k")),
+    (NEAR, Fault("gradient_without_the_scale", "The gradient of the products misses the scale.",
+                 QUERY, "tl.where(m_lower, b_dAqk * scale, 0.0)", "tl.where(m_lower, b_dAqk, 0.0)")),
+    (NEAR, Fault("gradient_of_the_triangle_negated", "The gradient of the triangle has the other sign.",
+                 KEY, "tl.where(m_strict, -b_dAkk, 0.0)", "tl.where(m_strict, b_dAkk, 0.0)")),
+    (NEAR, Fault("sums_from_the_start", "The gradients of log decays are summed from the start of the chunk.",
+                 KEY, "tl.cumsum(b_dG, 0, reverse=True)", "tl.cumsum(b_dG, 0)")),
+    (NEAR, Fault("memory_kept_in_full", "The gradient of the decay of the memory misses that decay.",
+                 KEY, "b_gamma_C * tl.sum(b_hdh, 0)", "tl.sum(b_hdh, 0)")),
+    (NEAR, Fault("one_side_of_a_square", "Of the product of keys with themselves one side is differentiated twice.",
+                 KEY, "b_dkk + tl.trans(b_dkk)", "b_dkk + b_dkk")),
+    (NEAR, Fault("gate_from_the_rows", "The gradient of beta sums the rows of the products and not the columns.",
+                 KEY, "tl.sum(b_D, 0) + b_row", "tl.sum(b_D, 1) + b_row")),
+    (NEAR, Fault("row_not_gated", "The gradient of the decay to the end of the chunk misses the gate.",
+                 KEY, "b_row *= b_beta", "b_row *= 1.0")),
+    (NEAR, Fault("gate_of_the_reads_forgotten", "The gradient of beta from the reads is not added.",
+                 KEY, "tl.load(p_dbeta, mask=m_t) + tl.sum(b_D, 0)", "tl.sum(b_D, 0)")),
+    (NEAR, Fault("values_of_the_next_block", "The last block of values is masked by a channel too many.",
+                 KEY, "m_v = o_v < V", "m_v = o_v <= V")),
+    (NEAR, Fault("erased_memory_added", "What the error takes off the gradient of the memory is added.",
+                 f"{SCANS}.gradient_step", "(-b_gamma)[None, :]", "b_gamma[None, :]")),
+    (NEAR, Fault("write_decayed_from_the_start", "The gradient of a write is decayed from the start of the chunk.",
+                 f"{SCANS}.gradient_step", "b_rest[None, :]  # write", "b_gamma[None, :]")),
+    (NEAR, Fault("read_without_the_scale", "The gradient of a read misses the scale.",
+                 f"{SCANS}.gradient_step", "(b_gamma * scale)[None, :]", "b_gamma[None, :]")),
+    (NEAR, Fault("gradient_of_errors_not_gated", "The gradient of the errors misses their gate.",
+                 f"{SCANS}.gradient_step", "(b_du * b_beta[None, :])", "b_du")),
+    (NEAR, Fault("recomputed_without_the_gate", "The memory is recomputed without the gate of what is written.",
+                 f"{SCANS}.state_step", "(b_beta * b_rest)", "b_rest")),
+    (NEAR, Fault("chunks_in_their_order", "The gradient of the memory meets the chunks first to last.",
+                 f"{SCANS}.chunk_scans_kernel", "i = whole - 1 - j", "i = j")),
+    (NEAR, Fault("gradient_of_the_memory_not_passed_in", "The gradient of the last memory is left out.",
+                 f"{SCANS}.chunk_scans_kernel", "        if DSTATE:\n", "        if DSTATE and not STATE:\n")),
+    (SEVERAL, Fault("tokens_of_the_next_sequence", "The last chunk of a sequence takes a token of the next.",
+                    f"{SCANS}.load_tokens", "m_x &= (o_t < stop)[:, None]", "m_x &= (o_t <= stop)[:, None]")),
+    (WINDOWS, Fault("places_of_the_first_segment", "Every segment of a window has the places of the first one.",
+                    f"{SCANS}.chunk_scans_kernel", "i_c = i_l.to(tl.int32) * LENGTH", "i_c = 0 * LENGTH")),
+    (SEVERAL, Fault("maps_not_transposed", "Gradients are composed by the maps of the memory.",
+                    "compose.chunk_compose_kernel", "o_M = o_k[None, :] * K + o_m[:, None]",
+                    "o_M = o_m[:, None] * K + o_k[None, :]")),
+)  # fmt: skip
+
+
+def _refuted(cases: tuple[Case, ...]) -> Any:
+    return lambda rng: _backward(cases, rng)
+
+
+for _cases, _fault in FAULTS:
+    refuting(chunk_kernels_differentiate_the_recurrence, _fault, _refuted(_cases))

@@ -1,0 +1,193 @@
+"""The kernels of the chunk form: what Triton compiles of them gives the recurrence.
+
+PyTorch and Triton are imported by the steps and not by this module, so that the claims can be listed without them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from importlib import import_module
+from typing import Any
+
+from derivations.claim import Code
+from derivations.models.computed import EXACTLY, recurrence
+from derivations.models.kernel_sizes import (
+    AMPERE,
+    BLACKWELL,
+    CHUNK,
+    HOPPER,
+    SEGMENTS,
+    WIDE,
+    Case,
+    scope,
+)
+from derivations.models.torch_sizes import Size
+from derivations.mutants.of_kernels import Fault, refuting
+from derivations.papers import cite
+from derivations.registry import claim
+from gdn_core import reference
+
+KERNELS = "gdn_core.ops.kernels"
+LENGTHS = tuple((Size(T, 20, 40, CHUNK, H=2, HV=4), AMPERE) for T in (1, 16, 64, 65, 150))
+REAL = ((Size(150, 128, 128, CHUNK, HV=2), AMPERE), (Size(150, 72, 40, CHUNK, HV=2), WIDE))
+SPLIT = (
+    (Size(150, 20, 40, CHUNK, H=2, HV=4, B=2), SEGMENTS),
+    (Size(150, 20, 40, CHUNK, HV=2, lengths=(70, 0, 1, 76)), SEGMENTS),
+    (Size(150, 20, 40, CHUNK, HV=2, lengths=(65, 0, 64, 16)), AMPERE),
+)
+GATES = tuple(
+    (Size(65, 20, 40, CHUNK, HV=2, decays=decays, erases=erases, remembers=remembers), AMPERE)
+    for decays, erases, remembers in ((False, True, True), (True, False, True), (False, False, False))
+)
+OTHERS = (
+    (Size(65, 20, 40, CHUNK, HV=2), HOPPER),
+    (Size(65, 20, 40, CHUNK, HV=2), BLACKWELL),
+    (Size(65, 20, 40, CHUNK, HV=2), replace(BLACKWELL, dtype="float32")),
+    (Size(65, 20, 40, CHUNK, HV=2), replace(AMPERE, dtype="float16", state_v_first=True)),
+)
+
+
+def _forward(cases: Iterable[Case], rng: random.Random, primes: int = 1) -> Iterator[dict[str, Any]]:
+    """Compare the kernels with the recurrence in each case, mod as many primes."""
+    run = import_module("derivations.models.kernel_forms").forward
+    return (run(size, setting, rng) for size, setting in cases for _ in range(primes))
+
+
+@claim(
+    statement=recurrence(r"\operatorname{chunk\_kernels}(q, k, v, g, \beta, S_0) = (o, S_T)"),
+    assumptions=EXACTLY,
+    scope=scope(LENGTHS, primes=3),
+    engine="ir",
+    source=cite("2412.06464", "sec. 3.3"),
+    code=(
+        *(
+            Code(f"{KERNELS}.{module}", f"chunk_{name}_kernel")
+            for module, name in (
+                ("prepare", "prepare"), ("scan", "scan"), ("compose", "compose"), ("limits", "limits"),
+                ("states", "states"),
+            )
+        ),
+        Code(f"{KERNELS}.blocks", "cut_kernel"),
+        Code(f"{KERNELS}.padding", "clear_padding_kernel"),
+        reference.recurrent,
+        reference.step,
+    ),
+    uses=("gated_chunk_equals_recurrence", "gate_moves_through_the_triangular_system"),
+    needs=("torch", "triton"),
+)  # fmt: skip
+def chunk_kernels_equal_recurrence(rng: random.Random) -> Any:
+    """The launches of the chunk form, as Triton compiled them, are the recurrence."""
+    return _forward(LENGTHS, rng, primes=3)
+
+
+@chunk_kernels_equal_recurrence.step(engine="ir", scope=scope(REAL))
+def real_widths_and_float32(rng: random.Random) -> Any:
+    """At real widths the same holds, and in float32, which is multiplied in float64."""
+    return _forward(REAL, rng)
+
+
+@chunk_kernels_equal_recurrence.step(engine="ir", scope=scope(SPLIT))
+def segments_and_packed_sequences(rng: random.Random) -> Any:
+    """Sequences that are split into segments, whose maps are composed; batches; packed sequences, empty ones too."""
+    return _forward(SPLIT, rng)
+
+
+@chunk_kernels_equal_recurrence.step(engine="ir", scope=scope(GATES))
+def absent_gates_in_the_kernels(rng: random.Random) -> Any:
+    """Rules without a decay, without erasing, and without a memory before the first token."""
+    return _forward(GATES, rng)
+
+
+@chunk_kernels_equal_recurrence.step(engine="ir", scope=scope(OTHERS))
+def other_gpus_and_layouts(rng: random.Random) -> Any:
+    """The portable kernels compiled for Hopper and Blackwell, in another dtype, and with V before K."""
+    return _forward(OTHERS, rng)
+
+
+NEAR = ((Size(65, 20, 40, CHUNK, H=2, HV=4), AMPERE),)
+SEVERAL = ((Size(150, 20, 40, CHUNK, HV=2, lengths=(70, 0, 1, 76)), SEGMENTS),)
+PACKED = SPLIT[2:]
+PREPARE, SCAN = "prepare.chunk_prepare_kernel", "scan.chunk_scan_kernel"
+FAULTS = (
+    (NEAR, Fault("token_past_the_end", "The mask of a chunk takes one token too many.",
+                 PREPARE, "m_t = o_t < stop", "m_t = o_t <= stop")),
+    (NEAR, Fault("decay_of_the_row_before", "Decays to the end of a chunk end one row too early.",
+                 PREPARE, "o_c == C - 1, b_G64", "o_c == C - 2, b_G64")),
+    (NEAR, Fault("products_without_the_scale", "The products of queries and keys miss the scale.",
+                 PREPARE, "b_qk * b_Gamma * scale", "b_qk * b_Gamma")),
+    (NEAR, Fault("products_a_thousandth_too_large", "The scale of the products is a thousandth too large.",
+                 PREPARE, "b_qk * b_Gamma * scale", "b_qk * b_Gamma * (scale * 1.001)")),
+    (NEAR, Fault("log_decay_in_place_of_beta", "The log decay is read in place of beta.",
+                 PREPARE, "b_beta = tl.load(beta +", "b_beta = tl.load(g +")),
+    (NEAR, Fault("keys_with_the_stride_of_values", "Rows of keys are taken to be as far apart as those of values.",
+                 PREPARE, "(o_t[:, None] * H + i_h)", "(o_t[:, None] * HV + i_h)")),
+    (NEAR, Fault("heads_of_keys_in_turn", "Heads of values are given out to the heads of keys in turn.",
+                 PREPARE, "i_h = i_hv // (HV // H)", "i_h = i_hv % H")),
+    (NEAR, Fault("gate_of_the_later_token_in_the_kernel", "The products of keys are gated by the later token.",
+                 PREPARE, "b_Gamma * b_beta[None, :]", "b_Gamma * b_beta[:, None]")),
+    (NEAR, Fault("diagonal_in_the_triangle", "The triangle that is inverted has its diagonal.",
+                 PREPARE, "o_c[:, None] > o_c[None, :]", "o_c[:, None] >= o_c[None, :]")),
+    (NEAR, Fault("outputs_without_their_own_token", "The products of queries and keys miss their diagonal.",
+                 PREPARE, "m_lower = o_c[:, None] >= o_c[None, :]", "m_lower = o_c[:, None] > o_c[None, :]")),
+    (NEAR, Fault("blocks_multiplied_in_reverse", "The blocks of an inverse are multiplied in the other order.",
+                 "prepare.unit_lower_inverse", "b_below = tl.dot(b_second, b_below,",
+                 "b_below = tl.dot(b_below, b_second,")),
+    (NEAR, Fault("other_blocks_merged", "Inverses are merged by the blocks on the diagonal.",
+                 "prepare.merge", "(o_r // SIZE != o_c // SIZE)", "(o_r // SIZE == o_c // SIZE)")),
+    (NEAR, Fault("merge_left_out", "Blocks of 8 are not merged to blocks of 16.",
+                 "prepare.invert_blocks", "b_X = merge(b_X, b_N, 8, DTYPE)", "b_X = b_X")),
+    (NEAR, Fault("block_on_the_diagonal", "The second block on the diagonal is taken for the one below.",
+                 "prepare.below", "o_n[None, None, None, :, None] == 0", "o_n[None, None, None, :, None] == 1")),
+    (((Size(65, 20, 40, CHUNK, HV=2), WIDE),),
+     Fault("loop_of_merges_ends_early", "The last merge of a wide inverse is left out.",
+           "prepare.wide_inverse", "while size < C:", "while size < C // 2:")),
+    (NEAR, Fault("decay_from_the_other_end", "What the memory answers is decayed to the end of the chunk.",
+                 SCAN, "b_gamma = tl.load(p_gates + C)", "b_gamma = tl.load(p_gates + 2 * C)")),
+    (PACKED, Fault("memory_of_the_first_sequence_for_all", "Every sequence starts from the memory of the first.",
+                   SCAN, "state + i_s * stride_n", "state + 0 * i_s * stride_n")),
+    (PACKED, Fault("into_the_next_sequence", "A segment does not stop at the end of its sequence.",
+                   SCAN, "stop = tl.minimum(start + LENGTH * C, tl.load(cu_seqlens + i_n + 1).to(tl.int64))",
+                   "stop = start + LENGTH * C")),
+    (NEAR, Fault("answer_added", "What the memory answers is added to the value.",
+                 SCAN, "b_v.to(SUM) - b_read", "b_v.to(SUM) + b_read")),
+    (NEAR, Fault("inverse_not_transposed", "The inverse is multiplied without its transposition.",
+                 SCAN, "tl.trans(b_T)", "b_T")),
+    (NEAR, Fault("errors_not_gated", "The errors are written without their gate.",
+                 SCAN, "b_v_new = b_e * b_beta[None, :]", "b_v_new = b_e")),
+    (NEAR, Fault("answers_without_the_scale", "What queries read of the memory misses the scale.",
+                 SCAN, "(b_gamma * scale)[None, :]", "b_gamma[None, :]")),
+    (NEAR, Fault("memory_decayed_by_its_first_token", "The memory is decayed by the first token of a chunk.",
+                 SCAN, "(4 * C) + 2 * C - 1", "(4 * C) + C")),
+    (NEAR, Fault("writes_not_decayed", "What is written is not decayed to the end of the chunk.",
+                 SCAN, "(b_v_new * b_rest[None, :])", "b_v_new")),
+    (NEAR, Fault("memory_not_decayed", "The memory is not decayed.", SCAN, "b_S * b_gamma_C", "b_S")),
+    (NEAR, Fault("outputs_of_another_head", "Outputs go to the place of another head, where two programs write.",
+                 SCAN, "(o_t[None, :] * HV + i_hv)", "(o_t[None, :] * HV + i_h)")),
+    (NEAR, Fault("outputs_without_a_mask", "Outputs are stored behind the last token, too.",
+                 SCAN, "tl.store(o + o_vo, b_o.to(o.dtype.element_ty), mask=m_vo)",
+                 "tl.store(o + o_vo, b_o.to(o.dtype.element_ty))")),
+    (SEVERAL, Fault("chunks_of_the_first_segment", "Every segment reads what was prepared for the first one.",
+                    SCAN, "tl.load(chunk_offsets + i_n) + first", "tl.load(chunk_offsets + i_n)")),
+    (SEVERAL, Fault("map_from_a_shifted_identity", "The map of a segment starts from a shifted identity.",
+                    SCAN, "(o_v - NV * BV)[:, None]", "(o_v - NV * BV + 1)[:, None]")),
+    (SEVERAL, Fault("first_segment_composed", "The first segment is composed like the others, and has no map.",
+                    "compose.chunk_compose_kernel", "b_S = tl.where(i > 0, b_S, b_B)", "b_S = b_S")),
+    (SEVERAL, Fault("memory_of_the_last_but_one", "The memory of the segment behind the last one is handed out.",
+                    "states.chunk_states_kernel", ".to(tl.int64) - LAST", ".to(tl.int64) - 2 * LAST")),
+    (PACKED, Fault("blocks_rounded_down", "The tokens behind the last whole chunk of a sequence get no chunk.",
+                   "blocks.cut_into", "(b_length + size - 1) // size", "b_length // size")),
+    (PACKED, Fault("owner_off_by_one", "The first chunk of a sequence is taken for one of the sequence before.",
+                   "blocks.cut_into", "b_ends[None, :] <= o_b[:, None]", "b_ends[None, :] < o_b[:, None]")),
+    (PACKED, Fault("last_padding_not_cleared", "The last number behind the sequences is not cleared.",
+                   "padding.clear_padding_kernel", "mask=o_x < stop", "mask=o_x < stop - 1")),
+)  # fmt: skip
+
+
+def _refuted(cases: tuple[Case, ...]) -> Any:
+    return lambda rng: _forward(cases, rng)
+
+
+for _cases, _fault in FAULTS:
+    refuting(chunk_kernels_equal_recurrence, _fault, _refuted(_cases))
