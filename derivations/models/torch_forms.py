@@ -266,10 +266,12 @@ def backward_residual(
         total = sum(terms.values()) - _from_empty(stream, dS, along) - stream.derivative(SCALE, along, do, dS)
         if not total:
             return {"the derivative": total}
-        return {
-            f"d{name}": terms[name] - _from_empty(stream, dS, {name: x}) - stream.derivative(SCALE, {name: x}, do, dS)
+        by_name = (
+            (f"d{name}", terms[name] - _from_empty(stream, dS, {name: x})
+             - stream.derivative(SCALE, {name: x}, do, dS))
             for name, x in along.items()
-        }
+        )  # fmt: skip
+        return dict([next(wrong for wrong in by_name if wrong[1])])
 
     return {str(size): unsound(run)}
 

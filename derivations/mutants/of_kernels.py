@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,25 +48,32 @@ class Fault:
         source = kernel.src
         if source.count(self.right) != 1:
             raise Unplanted(f"{name}: expected {self.right!r} once, found it {source.count(self.right)} times")
+        affected = _calling(name)
         kernel._unsafe_update_src(source.replace(self.right, self.wrong))
-        _forget()
+        for each in affected:
+            each.hash = None  # Triton remembers what a kernel is made of, with that of what it calls
         try:
             yield
         finally:
             kernel._unsafe_update_src(source)
-            _forget()
+            for each in affected:
+                each.hash = None
 
 
-def _forget() -> None:
-    """Let every kernel find out anew what it is made of: Triton remembers it, with that of what it calls."""
-    for kernel in _kernels():
-        kernel.hash = None
-
-
-def _kernels() -> Iterator[Any]:
-    for name, module in list(sys.modules.items()):
-        if name.startswith(f"{KERNELS}."):
-            yield from (value for value in vars(module).values() if hasattr(value, "_unsafe_update_src"))
+def _calling(name: str) -> tuple[Any, ...]:
+    """Return the kernels and their parts that call a function, or call what calls it."""
+    sources = {
+        part: value
+        for module, of in list(sys.modules.items()) if module.startswith(f"{KERNELS}.")
+        for part, value in vars(of).items() if hasattr(value, "_unsafe_update_src")
+    }  # fmt: skip
+    found, todo = {name}, [name]
+    while todo:
+        called = re.compile(rf"\b{todo.pop()}\b")
+        more = {part for part, value in sources.items() if part not in found and called.search(value.src)}
+        found |= more
+        todo += more
+    return tuple(sources[part] for part in found if part in sources)
 
 
 def refuting(made: Claim, fault: Fault, check: Callable[[random.Random], Iterator[Residual]]) -> None:

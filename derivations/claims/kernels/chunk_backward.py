@@ -113,7 +113,8 @@ def gradients_on_other_gpus_and_layouts(rng: random.Random) -> Any:
     return _backward(OTHERS, rng)
 
 
-NEAR = ((Size(65, 20, 40, CHUNK, H=2, HV=4), AMPERE),)
+NEAR = ((Size(5, 20, 40, CHUNK, H=2, HV=4), AMPERE),)
+FULL = ((Size(65, 20, 40, CHUNK, H=2, HV=4), AMPERE),)
 SEVERAL = SPLIT[3:4]
 WINDOWS = SPLIT[1:2]
 QUERY, KEY = "gradients.chunk_query_gradients_kernel", "gradients.chunk_key_gradients_kernel"
@@ -135,7 +136,7 @@ FAULTS = (
                  KEY, "tl.where(m_strict, -b_dAkk, 0.0)", "tl.where(m_strict, b_dAkk, 0.0)")),
     (NEAR, Fault("sums_from_the_start", "The gradients of log decays are summed from the start of the chunk.",
                  KEY, "tl.cumsum(b_dG, 0, reverse=True)", "tl.cumsum(b_dG, 0)")),
-    (NEAR, Fault("memory_kept_in_full", "The gradient of the decay of the memory misses that decay.",
+    (FULL, Fault("memory_kept_in_full", "The gradient of the decay of the memory misses that decay.",
                  KEY, "b_gamma_C * tl.sum(b_hdh, 0)", "tl.sum(b_hdh, 0)")),
     (NEAR, Fault("one_side_of_a_square", "Of the product of keys with themselves one side is differentiated twice.",
                  KEY, "b_dkk + tl.trans(b_dkk)", "b_dkk + b_dkk")),
@@ -147,7 +148,7 @@ FAULTS = (
                  KEY, "tl.load(p_dbeta, mask=m_t) + tl.sum(b_D, 0)", "tl.sum(b_D, 0)")),
     (NEAR, Fault("values_of_the_next_block", "The last block of values is masked by a channel too many.",
                  KEY, "m_v = o_v < V", "m_v = o_v <= V")),
-    (NEAR, Fault("erased_memory_added", "What the error takes off the gradient of the memory is added.",
+    (FULL, Fault("erased_memory_added", "What the error takes off the gradient of the memory is added.",
                  f"{SCANS}.gradient_step", "(-b_gamma)[None, :]", "b_gamma[None, :]")),
     (NEAR, Fault("write_decayed_from_the_start", "The gradient of a write is decayed from the start of the chunk.",
                  f"{SCANS}.gradient_step", "b_rest[None, :]  # write", "b_gamma[None, :]")),
@@ -155,9 +156,9 @@ FAULTS = (
                  f"{SCANS}.gradient_step", "(b_gamma * scale)[None, :]", "b_gamma[None, :]")),
     (NEAR, Fault("gradient_of_errors_not_gated", "The gradient of the errors misses their gate.",
                  f"{SCANS}.gradient_step", "(b_du * b_beta[None, :])", "b_du")),
-    (NEAR, Fault("recomputed_without_the_gate", "The memory is recomputed without the gate of what is written.",
+    (FULL, Fault("recomputed_without_the_gate", "The memory is recomputed without the gate of what is written.",
                  f"{SCANS}.state_step", "(b_beta * b_rest)", "b_rest")),
-    (NEAR, Fault("chunks_in_their_order", "The gradient of the memory meets the chunks first to last.",
+    (FULL, Fault("chunks_in_their_order", "The gradient of the memory meets the chunks first to last.",
                  f"{SCANS}.chunk_scans_kernel", "i = whole - 1 - j", "i = j")),
     (NEAR, Fault("gradient_of_the_memory_not_passed_in", "The gradient of the last memory is left out.",
                  f"{SCANS}.chunk_scans_kernel", "        if DSTATE:\n", "        if DSTATE and not STATE:\n")),

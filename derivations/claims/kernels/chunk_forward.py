@@ -106,14 +106,16 @@ def other_gpus_and_layouts(rng: random.Random) -> Any:
     return _forward(OTHERS, rng)
 
 
-NEAR = ((Size(65, 20, 40, CHUNK, H=2, HV=4), AMPERE),)
+NEAR = ((Size(5, 20, 40, CHUNK, H=2, HV=4), AMPERE),)
+FULL = ((Size(65, 20, 40, CHUNK, H=2, HV=4), AMPERE),)
+MAPS = ((Size(130, 20, 40, CHUNK, HV=2), SEGMENTS),)
 SEVERAL = ((Size(150, 20, 40, CHUNK, HV=2, lengths=(70, 0, 1, 76)), SEGMENTS),)
 PACKED = SPLIT[2:]
 PREPARE, SCAN = "prepare.chunk_prepare_kernel", "scan.chunk_scan_kernel"
 FAULTS = (
     (NEAR, Fault("token_past_the_end", "The mask of a chunk takes one token too many.",
                  PREPARE, "m_t = o_t < stop", "m_t = o_t <= stop")),
-    (NEAR, Fault("decay_of_the_row_before", "Decays to the end of a chunk end one row too early.",
+    (FULL, Fault("decay_of_the_row_before", "Decays to the end of a chunk end one row too early.",
                  PREPARE, "o_c == C - 1, b_G64", "o_c == C - 2, b_G64")),
     (NEAR, Fault("products_without_the_scale", "The products of queries and keys miss the scale.",
                  PREPARE, "b_qk * b_Gamma * scale", "b_qk * b_Gamma")),
@@ -131,14 +133,14 @@ FAULTS = (
                  PREPARE, "o_c[:, None] > o_c[None, :]", "o_c[:, None] >= o_c[None, :]")),
     (NEAR, Fault("outputs_without_their_own_token", "The products of queries and keys miss their diagonal.",
                  PREPARE, "m_lower = o_c[:, None] >= o_c[None, :]", "m_lower = o_c[:, None] > o_c[None, :]")),
-    (NEAR, Fault("blocks_multiplied_in_reverse", "The blocks of an inverse are multiplied in the other order.",
+    (FULL, Fault("blocks_multiplied_in_reverse", "The blocks of an inverse are multiplied in the other order.",
                  "prepare.unit_lower_inverse", "b_below = tl.dot(b_second, b_below,",
                  "b_below = tl.dot(b_below, b_second,")),
-    (NEAR, Fault("other_blocks_merged", "Inverses are merged by the blocks on the diagonal.",
+    (FULL, Fault("other_blocks_merged", "Inverses are merged by the blocks on the diagonal.",
                  "prepare.merge", "(o_r // SIZE != o_c // SIZE)", "(o_r // SIZE == o_c // SIZE)")),
-    (NEAR, Fault("merge_left_out", "Blocks of 8 are not merged to blocks of 16.",
-                 "prepare.invert_blocks", "b_X = merge(b_X, b_N, 8, DTYPE)", "b_X = b_X")),
-    (NEAR, Fault("block_on_the_diagonal", "The second block on the diagonal is taken for the one below.",
+    (FULL, Fault("merge_left_out", "Blocks of 4 are not merged to blocks of 8.",
+                 "prepare.invert_blocks", "b_X = merge(b_X, b_N, 4, DTYPE)", "b_X = b_X")),
+    (FULL, Fault("block_on_the_diagonal", "The second block on the diagonal is taken for the one below.",
                  "prepare.below", "o_n[None, None, None, :, None] == 0", "o_n[None, None, None, :, None] == 1")),
     (((Size(65, 20, 40, CHUNK, HV=2), WIDE),),
      Fault("loop_of_merges_ends_early", "The last merge of a wide inverse is left out.",
@@ -158,11 +160,11 @@ FAULTS = (
                  SCAN, "b_v_new = b_e * b_beta[None, :]", "b_v_new = b_e")),
     (NEAR, Fault("answers_without_the_scale", "What queries read of the memory misses the scale.",
                  SCAN, "(b_gamma * scale)[None, :]", "b_gamma[None, :]")),
-    (NEAR, Fault("memory_decayed_by_its_first_token", "The memory is decayed by the first token of a chunk.",
+    (FULL, Fault("memory_decayed_by_its_first_token", "The memory is decayed by the first token of a chunk.",
                  SCAN, "(4 * C) + 2 * C - 1", "(4 * C) + C")),
-    (NEAR, Fault("writes_not_decayed", "What is written is not decayed to the end of the chunk.",
+    (FULL, Fault("writes_not_decayed", "What is written is not decayed to the end of the chunk.",
                  SCAN, "(b_v_new * b_rest[None, :])", "b_v_new")),
-    (NEAR, Fault("memory_not_decayed", "The memory is not decayed.", SCAN, "b_S * b_gamma_C", "b_S")),
+    (FULL, Fault("memory_not_decayed", "The memory is not decayed.", SCAN, "b_S * b_gamma_C", "b_S")),
     (NEAR, Fault("outputs_of_another_head", "Outputs go to the place of another head, where two programs write.",
                  SCAN, "(o_t[None, :] * HV + i_hv)", "(o_t[None, :] * HV + i_h)")),
     (NEAR, Fault("outputs_without_a_mask", "Outputs are stored behind the last token, too.",
@@ -170,7 +172,7 @@ FAULTS = (
                  "tl.store(o + o_vo, b_o.to(o.dtype.element_ty))")),
     (SEVERAL, Fault("chunks_of_the_first_segment", "Every segment reads what was prepared for the first one.",
                     SCAN, "tl.load(chunk_offsets + i_n) + first", "tl.load(chunk_offsets + i_n)")),
-    (SEVERAL, Fault("map_from_a_shifted_identity", "The map of a segment starts from a shifted identity.",
+    (MAPS, Fault("map_from_a_shifted_identity", "The map of a segment starts from a shifted identity.",
                     SCAN, "(o_v - NV * BV)[:, None]", "(o_v - NV * BV + 1)[:, None]")),
     (SEVERAL, Fault("first_segment_composed", "The first segment is composed like the others, and has no map.",
                     "compose.chunk_compose_kernel", "b_S = tl.where(i > 0, b_S, b_B)", "b_S = b_S")),

@@ -76,10 +76,10 @@ FAULTS = (
                  KERNEL, "o_v[:, None] * end_v + o_k[None, :] * end_k", "o_v[:, None] * end_k + o_k[None, :] * end_v")),
     (NEAR, Fault("gate_in_place_of_the_decay", "g and beta are swapped.",
                  KERNEL, "b_beta = tl.load(beta +", "b_beta = tl.load(g +")),
-    (NORMALISED, Fault("epsilon_left_out", "Nothing is added under the root of a length.",
-                       KERNEL, "tl.sum(b_k * b_k, 0) + EPSILON", "tl.sum(b_k * b_k, 0)")),
-    (NORMALISED, Fault("query_by_the_length_of_the_key", "Queries are divided by the length of the key.",
-                       KERNEL, "b_q *= tl.rsqrt(tl.sum(b_q * b_q, 0)", "b_q *= tl.rsqrt(tl.sum(b_k * b_k, 0)")),
+    (NORMALISED, Fault("keys_not_normalised", "Keys are left as they are.",
+                       KERNEL, "b_k *= tl.rsqrt(tl.sum(b_k * b_k, 0) + EPSILON)", "b_k *= 1.0")),
+    (NORMALISED, Fault("length_in_place_of_its_inverse", "Queries are multiplied by their length.",
+                       KERNEL, "b_q *= tl.rsqrt(tl.sum(b_q", "b_q *= tl.sqrt(tl.sum(b_q")),
 )  # fmt: skip
 
 

@@ -178,8 +178,8 @@ def _typed(line: str) -> tuple[str, tuple[Type, ...], tuple[Type, ...]]:
     """Split what stands behind an operation's name: operands and attributes, the types it takes, those it makes."""
     depth, colon, arrow = 0, -1, -1
     for i, letter in enumerate(line):
-        if letter == "-" and line[i : i + 2] == "->":
-            arrow = i if not depth else arrow
+        if not depth and (line[i : i + 2] == "->" or (colon >= 0 and line[i : i + 4] == " to ")):
+            arrow = i
         elif letter in _OPENING:
             depth += 1
         elif letter in _CLOSING and line[i - 1 : i + 1] != "->":
@@ -187,10 +187,15 @@ def _typed(line: str) -> tuple[str, tuple[Type, ...], tuple[Type, ...]]:
         elif not depth and line[i : i + 3] == " : ":
             colon = i
     if arrow >= 0 and colon > arrow:  # scf.for ... -> (types) : i32
-        return line, _types(line[colon + 3 :]), _types(line[arrow + 2 : colon])
+        return line, _types(line[colon + 3 :]), _types(_behind(line, arrow, colon))
     end = colon if colon >= 0 else arrow if arrow >= 0 else len(line)
     takes = _types(line[colon + 3 : arrow if arrow >= 0 else len(line)]) if colon >= 0 else ()
-    return line[:end], takes, _types(line[arrow + 2 :]) if arrow >= 0 else takes
+    return line[:end], takes, _types(_behind(line, arrow)) if arrow >= 0 else takes
+
+
+def _behind(line: str, arrow: int, stop: int | None = None) -> str:
+    """Return what stands behind an arrow, which is printed as a word where a type is converted."""
+    return line[arrow + (2 if line[arrow] == "-" else 4) : stop]
 
 
 @lru_cache(maxsize=4096)
