@@ -133,7 +133,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**THREADS, **os.environ, "PYTHONPATH": path},
+            env={**THREADS, **_compiling(), "PYTHONPATH": path},
             # An interrupt at a terminal is for the calling program, which ends this one. No session of its own: Linux
             # divides the processor between sessions first, whatever the niceness.
             process_group=0 if os.name == "posix" else None,
@@ -198,3 +198,8 @@ class Workers:
         self._threads.shutdown(wait=kind is None, cancel_futures=True)
         for worker in self._workers:
             worker.kill()
+
+
+def _compiling() -> dict[str, str]:
+    """Return the environment without what makes Triton interpret kernels: the claims are about what it compiles."""
+    return {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}

@@ -47,15 +47,13 @@ class Kernels:
         chip = Chip(setting.processors, setting.arch, memory=setting.memory)
         chain = Chain(self._numbers, self._rng, arch=setting.arch, level=setting.level)
         with on_chip(chip), recording(CPU) as recorder:
-            inputs = {name: None if x is None else self._meta(name, x) for name, x in given.items()}
-            outputs = launcher(**inputs)
-        for name, x in given.items():
-            if x is not None:
-                chain.put(inputs[name], self._laid_out(name, x.entries).numpy())
+            inputs = {name: self._meta(name, x) for name, x in given.items() if x is not None}
+            outputs = launcher(**{**dict.fromkeys(given), **inputs})
+        for name, x in inputs.items():
+            chain.put(x, self._laid_out(name, given[name].entries).numpy())
         chain.run_all(recorder.launches)
-        for name, x in given.items():
-            if x is not None:  # a kernel that writes to its inputs is noticed
-                x.entries.copy_(self._laid_out(name, torch.from_numpy(chain.get(inputs[name]))))
+        for name, x in inputs.items():  # a kernel that writes to its inputs is noticed
+            given[name].entries.copy_(self._laid_out(name, torch.from_numpy(chain.get(x))))
         return [None if x is None else Exact(torch.from_numpy(chain.get(x)), x.dtype) for x in outputs]
 
     def _meta(self, name: str, x: Exact) -> Tensor:
@@ -96,10 +94,9 @@ class Kernels:
             return chunk.gradients(saved, do, dS, at_once=bool(self._setting.memory))
 
         with _disable_current_modes():
-            *found, dstate = self._run(launch, {**given, "do": do, "dS": dS})
-        dq, dk, dv, dg, dbeta = found
+            dq, dk, dv, *parts, dstate = self._run(launch, {**given, "do": do, "dS": dS})
         with exactly(self._numbers):  # as the public function ends
-            dg, dbeta = gradients.summed(dg, given["g"]), gradients.summed(dbeta, given["beta"])
+            dg, dbeta = (gradients.summed(*each) for each in zip(parts, (given["g"], given["beta"]), strict=True))
         return {"q": dq, "k": dk, "v": dv, "g": dg, "beta": dbeta, "S": self._state(dstate)}
 
     def recurrent(self, size: Size, given: dict[str, Any]) -> tuple[Any, Any]:

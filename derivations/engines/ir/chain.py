@@ -58,7 +58,7 @@ class Chain:
         storage = x.untyped_storage()
         key = storage._cdata
         if key not in self._buffers:
-            size = storage.nbytes() // x.element_size()
+            size = int(storage.nbytes() // x.element_size())
             entries = None
             if x.device.type != "meta":  # a table that the host made
                 whole = x.as_strided((size,), (1,), 0)
@@ -71,7 +71,7 @@ class Chain:
 
     def _address(self, x: torch.Tensor, name: str) -> int:
         self._buffer(x, name).name = name
-        return self._addresses[x.untyped_storage()._cdata] + x.storage_offset()
+        return self._addresses[x.untyped_storage()._cdata] + int(x.storage_offset())
 
     def run(self, kernel: Any, grid: tuple[int, ...], arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
         """Run a launch.
@@ -81,8 +81,8 @@ class Chain:
             NotModelled: if it does what has no meaning here.
         """
         made = compiled(kernel, arguments, options, arch=self._arch, level=self._level)
-        sizes = (*grid, 1, 1)[:3]
-        machine = Machine(self._carrier, self._memory, sizes, self._rng)
+        x, y, z = (*grid, 1, 1)[:3]
+        machine = Machine(self._carrier, self._memory, (x, y, z), self._rng)
         try:
             self.operations += launch(made.function, self._given(made), machine)
         except (Unsound, NotModelled) as error:

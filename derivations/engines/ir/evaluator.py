@@ -74,7 +74,7 @@ class Launch:
     def __init__(self, function: Function, machine: Machine) -> None:
         self._function, self._machine = function, machine
         self._blocks = {block.label: block for block in function.body}
-        self.operations = 0
+        self.operations, self._failed = 0, False
 
     def run(self, arguments: Mapping[str, Value]) -> None:
         """Run all programs.
@@ -123,8 +123,8 @@ class Launch:
             try:
                 self._run_one(operation, frame)
             except (Unsound, NotModelled) as error:
-                if not hasattr(error, "placed"):
-                    error.placed = True
+                if not self._failed:
+                    self._failed = True
                     error.args = (f"{error}, at {operation.text[:200]}",)
                 raise
         return _YIELD
@@ -177,7 +177,13 @@ class Launch:
         return carried
 
     def _round(
-        self, body: Region, names: Sequence[str], frame: Frame, chosen: np.ndarray | None, given: Values, carried: Values
+        self,
+        body: Region,
+        names: Sequence[str],
+        frame: Frame,
+        chosen: np.ndarray | None,
+        given: Values,
+        carried: Values,
     ) -> Values:
         """Run a loop's body once, for some of the programs, and return what is carried on for all."""
         (block,) = body
@@ -257,7 +263,7 @@ def _plain(operation: Operation) -> str:
     return first.name
 
 
-_REDUCED: dict[str, Callable[[Carrier, np.ndarray, int], np.ndarray]] = {
+_REDUCED: dict[str, Callable[[Carrier, np.ndarray, int], Any]] = {
     "arith.addf": Carrier.total,
     "arith.addi": lambda carrier, x, axis: x.sum(axis),
     "arith.maxsi": lambda carrier, x, axis: x.max(axis),
@@ -288,9 +294,7 @@ _CONTROL: dict[str, Callable[[Launch, Operation, Frame], Values]] = {
 }
 
 
-def launch(
-    function: Function, arguments: Mapping[str, Value], machine: Machine
-) -> int:
+def launch(function: Function, arguments: Mapping[str, Value], machine: Machine) -> int:
     """Run a kernel.
 
     Args:

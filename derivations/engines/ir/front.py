@@ -11,6 +11,7 @@ from triton._C.libtriton import ir
 from triton.backends.compiler import GPUTarget
 from triton.compiler import make_backend
 
+from derivations.engines.aten.numbers import NotModelled
 from derivations.engines.ir.text import Function, check_version, parse
 from gdn_core.ops.compile_check import described
 
@@ -60,7 +61,12 @@ def compiled(kernel: Any, arguments: tuple[Any, ...], options: dict[str, Any], *
         options: those given by name, and the options of compilation.
         arch: compute capability of the target, 90 for 9.0.
         level: one of ``LEVELS``.
+
+    Raises:
+        NotModelled: if kernels are interpreted in this process.
     """
+    if triton.knobs.runtime.interpret:
+        raise NotModelled("TRITON_INTERPRET=1 is set, so that kernels are interpreted and not compiled")
     backend = _backend(arch)
     source, chosen = described(kernel, arguments, options, backend)
     key = source.hash(), chosen.hash(), arch, level
@@ -76,7 +82,8 @@ def _text(source: Any, options: Any, backend: Any, arch: int, level: str) -> str
     ir.load_dialects(context)
     backend.load_dialects(context)
     target = GPUTarget("cuda", arch, 32)
-    module = source.make_ir(target, options, backend.get_codegen_implementation(options), backend.get_module_map(), context)
+    functions = backend.get_codegen_implementation(options)
+    module = source.make_ir(target, options, functions, backend.get_module_map(), context)
     stages: dict[str, Any] = {}
     backend.add_stages(stages, options, source.language)
     metadata: dict[str, Any] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ class Buffer:
         self.floating = element.startswith(("f", "bf"))
         self.entries = np.full(size, UNWRITTEN[self.floating]) if entries is None else entries
         self.writer: np.ndarray | None = None  # the program that wrote each entry in this launch
+        self.lane = np.empty(0, np.int64)  # the last lane of a store to each entry
 
     def launched(self) -> None:
         """Forget who wrote what: a launch sees all that launches before it wrote."""
@@ -67,8 +68,8 @@ class Memory:
             raise Unsound(f"{what} {buffer.name} as {element}, which holds {buffer.element}")
         return buffer, addresses - start
 
-    def load(self, addresses: np.ndarray, programs: np.ndarray, element: str) -> np.ndarray:
-        """Read entries; both arguments are flat.
+    def load(self, addresses: np.ndarray, programs: Callable[[], np.ndarray], element: str) -> np.ndarray:
+        """Read entries; addresses are flat, and so are the programs that read them.
 
         Raises:
             Unsound: outside of a buffer, of what another program writes, or of integers that were never written.
@@ -82,7 +83,7 @@ class Memory:
                 raise Unsound(f"reads entry {at} of {buffer.name}, which was never written")
         if buffer.writer is not None:
             writer = buffer.writer[places]
-            if (other := (writer != _NOBODY) & (writer != programs)).any():
+            if (other := (writer != _NOBODY) & (writer != programs())).any():
                 at = int(places[int(other.argmax())])
                 raise Unsound(f"reads entry {at} of {buffer.name}, which another program of the launch writes")
         return found
@@ -100,7 +101,8 @@ class Memory:
             buffer.lane = np.empty(len(buffer.entries), np.int64)
         buffer.lane[places] = lanes
         last = buffer.lane[places]
-        if (twice := last != lanes).any():
+        twice = last != lanes
+        if twice.any():
             if (same := twice & (programs == programs[last])).any():
                 raise Unsound(f"writes entry {int(places[int(same.argmax())])} of {buffer.name} twice in one store")
             _differ(buffer, places, twice & (values != values[last]))

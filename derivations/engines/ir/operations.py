@@ -7,6 +7,7 @@ import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -330,14 +331,19 @@ def _offset(machine: Machine, programs: np.ndarray, operation: Operation, operan
     return operands[0] + operands[1]
 
 
-def _lanes(programs: np.ndarray, addresses: np.ndarray, mask: np.ndarray | None, shape: tuple[int, ...]) -> Any:
-    """Return the flat addresses and programs of the lanes under a mask, and the mask; None where all are."""
+def _lanes(addresses: np.ndarray, mask: np.ndarray | None, shape: tuple[int, ...]) -> Any:
+    """Return the flat addresses of the lanes under a mask, and the mask; None where all are."""
     addresses = np.broadcast_to(addresses, shape)
-    of = np.broadcast_to(_shaped(programs if shape[0] > 1 else programs[:1], len(shape) - 1), shape)
     if mask is None or mask.all():
-        return addresses.ravel(), of.ravel(), None
+        return addresses.ravel(), None
     mask = np.broadcast_to(mask, shape)
-    return addresses[mask], of[mask], mask
+    return addresses[mask], mask
+
+
+def _of(programs: np.ndarray, mask: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the programs of lanes, flat."""
+    of = np.broadcast_to(_shaped(programs if shape[0] > 1 else programs[:1], len(shape) - 1), shape)
+    return of.ravel() if mask is None else of[mask]
 
 
 @_means("tt.load")
@@ -346,12 +352,14 @@ def _load(machine: Machine, programs: np.ndarray, operation: Operation, operands
     kind = _pointed(operation.takes[0])
     mask, other = (*rest, None, None)[:2]
     shape = np.broadcast_shapes(addresses.shape, mask.shape) if mask is not None else addresses.shape
-    flat, of, mask = _lanes(programs, addresses, mask, shape)
-    return _loaded(machine, kind, flat, of, mask, shape, other)
+    flat, mask = _lanes(addresses, mask, shape)
+    return _loaded(machine, kind, flat, programs, mask, shape, other)
 
 
-def _loaded(machine: Machine, kind: Type, flat: Any, of: Any, mask: Any, shape: Any, other: Any) -> np.ndarray:
-    found = machine.memory.load(flat, of, kind.element) if len(flat) else np.empty(0, np.int64)
+def _loaded(machine: Machine, kind: Type, flat: Any, programs: Any, mask: Any, shape: Any, other: Any) -> np.ndarray:
+    found = np.empty(0, np.int64)
+    if len(flat):
+        found = machine.memory.load(flat, lambda: _of(programs, mask, shape), kind.element)
     if mask is None:
         return _as_truth(found.reshape(shape), kind)
     if other is not None:
@@ -370,10 +378,15 @@ def _as_truth(x: np.ndarray, kind: Type) -> np.ndarray:
 
 def _pointed(kind: Type) -> Type:
     """Return the type of the entries that pointers of a type point to."""
-    inside = re.match(r"!tt\.ptr<(.+?)(?:, \d+)?>$", kind.element)
+    return Type(kind.shape, _behind(kind.element))
+
+
+@cache
+def _behind(pointer: str) -> str:
+    inside = re.match(r"!tt\.ptr<(.+?)(?:, \d+)?>$", pointer)
     if inside is None:
-        raise NotModelled(f"a pointer of the type {kind.element}")
-    return Type(kind.shape, inside[1])
+        raise NotModelled(f"a pointer of the type {pointer}")
+    return inside[1]
 
 
 @_means("tt.store")
@@ -382,32 +395,32 @@ def _store(machine: Machine, programs: np.ndarray, operation: Operation, operand
     mask = rest[0] if rest else None
     shape = np.broadcast_shapes(addresses.shape, values.shape, () if mask is None else mask.shape,
                                 (len(programs),) + (1,) * (addresses.ndim - 1))  # fmt: skip
-    flat, of, mask = _lanes(programs, addresses, mask, shape)
+    flat, mask = _lanes(addresses, mask, shape)
     whole = np.broadcast_to(values, shape)
     if len(flat):
         found = (whole if mask is None else whole[mask]).astype(np.int64).ravel()
-        machine.memory.store(flat, found, of, _pointed(operation.takes[0]).element)
+        machine.memory.store(flat, found, _of(programs, mask, shape), _pointed(operation.takes[0]).element)
     return None
 
 
 @_means("tt.descriptor_load")
 def _tile(machine: Machine, programs: np.ndarray, operation: Operation, operands: Operands) -> Value:
     addresses, inside = operands[0].addresses(_starts(operands[1:], programs))
-    flat, of, mask = _lanes(programs, addresses, inside, addresses.shape)
+    flat, mask = _lanes(addresses, inside, addresses.shape)
     kind = operation.makes[0]
     zeros = np.zeros(addresses.shape, np.int64)
-    return _loaded(machine, kind, flat, of, mask, addresses.shape, zeros).reshape(-1, *kind.shape)
+    return _loaded(machine, kind, flat, programs, mask, addresses.shape, zeros).reshape(-1, *kind.shape)
 
 
 @_means("tt.descriptor_store")
 def _store_tile(machine: Machine, programs: np.ndarray, operation: Operation, operands: Operands) -> Value:
     descriptor, *starts, values = operands
     addresses, inside = descriptor.addresses(_starts(starts, programs))
-    flat, of, mask = _lanes(programs, addresses, inside, addresses.shape)
+    flat, mask = _lanes(addresses, inside, addresses.shape)
     whole = np.broadcast_to(values.reshape(-1, *descriptor.tile), addresses.shape)
     if len(flat):
         found = (whole if mask is None else whole[mask]).ravel()
-        machine.memory.store(flat, found, of, operation.takes[-1].element)
+        machine.memory.store(flat, found, _of(programs, mask, addresses.shape), operation.takes[-1].element)
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from derivations.engines.aten.numbers import NotModelled
 
@@ -21,12 +21,12 @@ class Type:
     shape: tuple[int, ...]
     element: str
 
-    @property
+    @cached_property
     def bits(self) -> int:
         """The bits of an integer; 0 of any other entry."""
         return int(self.element[1:]) if re.fullmatch(r"i\d+", self.element) else 64 if self.element == "index" else 0
 
-    @property
+    @cached_property
     def floating(self) -> bool:
         """Whether entries are floats."""
         return re.fullmatch(r"b?f\d+", self.element) is not None
@@ -58,14 +58,20 @@ class Operation:
 
     def number(self, attribute: str) -> int:
         """Return an attribute that is an integer."""
-        found = re.search(rf"\b{attribute} = (-?\d+)", self.head)
+        found = _attribute(self.head, attribute)
         if found is None:
             raise NotModelled(f"an operation without {attribute}: {self.text}")
-        return int(found[1])
+        return found
 
     def flag(self, attribute: str) -> bool:
         """Return an attribute that is a truth value; False if it is not there."""
         return re.search(rf"\b{attribute} = true", self.head) is not None
+
+
+@lru_cache(maxsize=4096)
+def _attribute(head: str, name: str) -> int | None:
+    found = re.search(rf"\b{name} = (-?\d+)", head)
+    return None if found is None else int(found[1])
 
 
 @dataclass
@@ -162,14 +168,15 @@ def _operation(line: str, lines: Iterator[str]) -> Operation:
         generic = rest.endswith("(")  # "tt.reduce"(%x) <{...}> ({ ... }) : types
         line = rest[:-1].rstrip() + closing.removeprefix("})") if generic else rest
     results: tuple[str, ...] = ()
-    if found := re.match(r"(%[\w$.-]+)(?::(\d+))? = ", line):
-        count = int(found[2] or 1)
-        results = tuple(f"{found[1]}#{i}" for i in range(count)) if found[2] else (found[1],)
+    if found := re.match(r"(%[\w$.-]+(?:, %[\w$.-]+)*)(?::(\d+))? = ", line):
+        results = tuple(f"{found[1]}#{i}" for i in range(int(found[2]))) if found[2] else tuple(found[1].split(", "))
         line = line[found.end() :]
     named = re.match(r'"?([a-z_]+\.[\w.]+)"?', line)
     if named is None:
         raise NotModelled(f"a line that is no operation: {text}")
     head, takes, makes = _typed(line[named.end() :])
+    if named[1] == "arith.constant" and not makes:  # a truth value is printed without its type
+        makes = (Type((), "i1"),)
     operands = tuple(_NAME.findall(re.sub(r'"[^"]*"', "", head)))
     return Operation(named[1], results, operands, head.strip(), takes, makes, regions, text)
 
