@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from derivations.claim import Code
-from derivations.models.computed import EXACTLY
+from derivations.models.computed import EXACTLY, recurrence
 from derivations.models.kernel_sizes import (
     AMPERE,
     AT_ONCE,
@@ -61,9 +61,11 @@ def _backward(cases: Iterable[Case], rng: random.Random, primes: int = 1) -> Ite
 
 
 @claim(
-    statement=r"\operatorname{chunk\_kernels}'(do, dS_T) = \left(\frac{\partial o}{\partial x}\right)^\top do + "
-    r"\left(\frac{\partial S_T}{\partial x}\right)^\top dS_T, \quad x \in \{q, k, v, g, \beta, S_0\}",
-    assumptions=EXACTLY,
+    statement=recurrence(
+        r"\operatorname{chunk\_kernels\_backward}(q, k, v, g, \beta, S_0, \dot o, \dot S_T) = "
+        r"\nabla \bigl(\langle \dot o, o \rangle + \langle \dot S_T, S_T \rangle\bigr)"
+    ),
+    assumptions=(*EXACTLY, "The gradients are compared along a random direction, with dual numbers."),
     scope=scope(LENGTHS, primes=3, degree=2 * DEGREE),
     engine="ir",
     source=cite("2412.06464", "sec. 3.3, differentiated here"),
