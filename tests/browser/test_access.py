@@ -6,6 +6,7 @@ import importlib.util
 import io
 import os
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -14,13 +15,17 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.lab_steps import BACKGROUNDS, QUIET, frames
 
+LAB, TOUR = "section.player[data-ready]", "section:is(.reel, .player)[data-ready]"
 PAGES = {
-    "/": "section.player[data-ready]",
-    "/?from=table&see=numbers": "section.player[data-ready]",
+    "/": LAB,
+    "/?from=table&see=numbers": LAB,
+    "/?from=text": LAB,  # where the text is then taken away
     "/lineage": "h1",
     "/derivations": "h1",
-    "/tour": "section:is(.reel, .player)[data-ready]",
+    "/derivations?claim=delta_rule_is_a_gradient_step": ".katex",
+    "/tour": TOUR,
 }
+LOOKS: tuple[tuple[Literal["light", "dark"], int], ...] = (("light", 1360), ("dark", 1360), ("dark", 390))
 
 
 @pytest.fixture(scope="module")
@@ -49,16 +54,24 @@ def bad(page: Page, axe: str, *, contrast: bool = True) -> list[tuple[str, str, 
 def test_axe_finds_nothing_serious_or_moderate_and_each_page_has_a_title_of_its_own(page: Page, axe: str) -> None:
     titles, found = set(), []
     for address, ready in PAGES.items():
+        page.set_viewport_size({"width": 1360, "height": 900})
         page.goto(address)
         page.locator(ready).first.wait_for(timeout=90_000)
         page.wait_for_function(QUIET, timeout=60_000)
+        if "from=text" in address:
+            text = page.get_by_role("textbox", name="Your text")
+            text.fill("")
+            text.press("Control+Enter")
+            expect(page.get_by_test_id("stAlert")).to_contain_text("expected some words")
+            page.wait_for_function(QUIET, timeout=60_000)
         titles.add(page.title())
         expect(page.get_by_role("heading", level=1)).to_have_count(1)
-        for scheme, background in BACKGROUNDS.items():
+        for scheme, width in LOOKS:
+            page.set_viewport_size({"width": width, "height": 844})
             page.emulate_media(color_scheme=scheme)
-            expect(page.get_by_test_id("stApp")).to_have_css("background-color", background)
+            expect(page.get_by_test_id("stApp")).to_have_css("background-color", BACKGROUNDS[scheme])
             frames(page, 30)
-            found += [(address, scheme, *violation) for violation in bad(page, axe)]
+            found += [(address, scheme, width, *violation) for violation in bad(page, axe)]
     assert found == []
     assert len(titles) == 4
 
@@ -66,7 +79,7 @@ def test_axe_finds_nothing_serious_or_moderate_and_each_page_has_a_title_of_its_
 def opened(page: Page) -> None:
     """Open the lab, and wait until it stands."""
     page.goto("/")
-    page.locator(PAGES["/"]).wait_for(timeout=90_000)
+    page.locator(LAB).wait_for(timeout=90_000)
     page.wait_for_function(QUIET, timeout=60_000)
 
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import re
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from derivations.registry import load
-from tests.browser.conftest import ROOT, wait_until_healthy
 from tests.browser.lab_steps import BACKGROUNDS, frames
+from tests.browser.server import serving
 
 CLAIM = "delta_rule_is_a_gradient_step"
 BROKEN = "document.querySelectorAll('.katex-error, [data-testid=stException]').length"
@@ -64,21 +60,9 @@ def test_a_claim_is_read_checked_and_linked_to(page: Page) -> None:
 @pytest.fixture(scope="module")
 def statements_url(chromium_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a page with every claim's statement, as the page of derivations shows it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log: Path = tmp_path_factory.mktemp("statements") / "log.txt"
-    script = [str(ROOT / "tests/browser/derivations_page.py"), f"--server.port={port}", "--server.headless=true"]
-    with log.open("w") as output:
-        command = [sys.executable, "-m", "streamlit", "run", *script]
-        server = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        address = f"http://127.0.0.1:{port}"
-        wait_until_healthy(address, server, log)
-        yield address
-    finally:
-        server.terminate()
-        server.wait(timeout=20)
+    log = tmp_path_factory.mktemp("statements") / "log.txt"
+    with serving(log, "tests/browser/derivations_page.py") as server:
+        yield server.url
 
 
 def test_every_statement_is_printed_whole(page: Page, statements_url: str) -> None:

@@ -14,8 +14,8 @@ from playwright.sync_api import Page, expect
 from app import link
 from app.choice import Choice, Origin, Panel, TableRow
 from gdn_core.lab import scenarios
-from tests.browser.conftest import ROOT
 from tests.browser.lab_steps import check, give, npz, numbers, press, save, settle, visit
+from tests.browser.server import ROOT
 
 
 def test_an_upload_is_shown_and_comes_out_of_the_download_as_it_went_in(page: Page) -> None:

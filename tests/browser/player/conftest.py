@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,8 +10,9 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from app.player import payload
 from gdn_core.lab.trajectory import Trajectory
-from tests.browser.conftest import ROOT, new_profile, wait_until_healthy
+from tests.browser.conftest import new_profile
 from tests.browser.player.player_steps import FOUR, T, run
+from tests.browser.server import serving
 
 
 @pytest.fixture(scope="package")
@@ -42,21 +40,8 @@ def url(chromium_path: str, ran: Trajectory, tmp_path_factory: pytest.TempPathFa
         "wide": payload.of(run(("deltanet", "retnet"), T=3, V=96, K=80), labels[:3]),
     }.items():
         (folder / f"{name}.bin").write_bytes(data)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = folder / "log.txt"
-    script = [str(ROOT / "tests/browser/player/player_page.py"), f"--server.port={port}", "--server.headless=true"]
-    with log.open("w") as output:
-        command = [sys.executable, "-m", "streamlit", "run", *script, "--", str(folder)]
-        server = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        address = f"http://127.0.0.1:{port}"
-        wait_until_healthy(address, server, log)
-        yield address
-    finally:
-        server.terminate()
-        server.wait(timeout=20)
+    with serving(folder / "log.txt", "tests/browser/player/player_page.py", str(folder)) as server:
+        yield server.url
 
 
 @pytest.fixture(scope="package")
