@@ -193,6 +193,11 @@ def starting(origin: Origin, preset: str) -> Choice:
     return Choice(origin=origin, preset=preset, rules=STARTING_RULES, settings=Settings())
 
 
+def differing(own: Settings, start: Settings, names: Sequence[str]) -> dict[str, float]:
+    """Return those of these settings that are not what they started from."""
+    return {name: getattr(own, name) for name in names if getattr(own, name) != getattr(start, name)}
+
+
 # What a first visit sees: the same key written twice, at the token where it happens.
 OPENING = replace(starting(Origin.PRESET, "overwrite"), token=PRESETS["overwrite"].settings.T // 2)
 

@@ -130,7 +130,7 @@ def recall(errors: Floats, titles: Sequence[str], labels: Sequence[str], *, pale
         "cmin": 0,
         "cmax": min(max(worst, 1.0), 2.0),
         "colorscale": palette.sequential(),
-        "colorbar": _bar("error of the answer: 0 is the value itself, 1 as far off as an empty memory"),
+        "colorbar": _bar("error of the answer:<br>0 is the value itself, 1 as far off as an empty memory"),
     }
     return go.Figure(traces, layout)
 
@@ -164,7 +164,7 @@ def norm_and_rank(norm: Floats, rank: Floats, titles: Sequence[str], *, palette:
     layout["yaxis2"] |= {"title": {"text": "effective rank, directions"}, "rangemode": "tozero"}
     layout["legend"] = {"orientation": "h", "y": 1.02, "yanchor": "bottom"}
     layout["meta"] = {"tokens": "x"}  # which axis counts tokens: the player marks its own there
-    return go.Figure(curves, layout | {"height": 460, "margin": {"t": 40, "b": 40}})
+    return go.Figure(curves, layout | {"height": 460, "margin": {"t": 72, "b": 40}})
 
 
 def spectrum(eigenvalues: Sequence[Floats], titles: Sequence[str], *, palette: Palette = LIGHT) -> go.Figure:
@@ -243,7 +243,7 @@ def _panels(
     """
     count = len(titles)
     columns, rows = min(count, 2), -(-count // 2)
-    layout = _grid(rows, columns, horizontal_spacing=0.1, vertical_spacing=0.2 / rows)
+    layout = _grid(rows, columns, horizontal_spacing=0.1, vertical_spacing=0.24 / rows)
     for i in range(count, rows * columns):
         del layout[f"xaxis{_number(i)}"], layout[f"yaxis{_number(i)}"]
     each = 340 if matrix else 240  # pixels
@@ -255,7 +255,8 @@ def _panels(
         across |= MATRIX if matrix else {"zeroline": True}
         if square:
             across["scaleanchor"] = f"x{n}"
-        if i + 2 >= count:  # nothing stands below it
+        along["showticklabels"] = i + 2 >= count  # nothing stands below it
+        if i + 2 >= count:
             along["title"] = {"text": x}
         if i % 2 == 0:
             across["title"] = {"text": y}

@@ -163,19 +163,29 @@ def chosen(**drawn: Any) -> Choice:
     """
     old = kept().choice
     says = {name: st.session_state.get(name, value) for name, value in _values(old).items()}
-    given = {f.name: says[f.name] for f in fields(Settings)}
-    # A slider gives 0.1 + 0.2 as it adds up.
-    rounded: dict[str, Any] = {name: round(x, 6) if isinstance(x, float) else x for name, x in given.items()}
     return replace(
         old,
         **{name: says[name] for name in ("origin", "preset", "text", *choices.WINDOW)},
         rules=tuple(says["rules"]),
         discretisation=Discretisation(says["discretisation"]) if says["discretisation"] else None,
         half_life=says["half_life"] if says["decay_as"] == "half-life" else None,
-        settings=replace(old.settings, **rounded),
+        settings=settings(),
         reading=replace(old.reading, **{name: says[name] for name in READINGS}),
         **drawn,
     )
+
+
+def settings() -> Settings:
+    """Return the settings that the widgets say.
+
+    Raises:
+        ValueError: if one is out of its range; the sentence names it.
+    """
+    old = kept().choice.settings
+    given = {f.name: st.session_state.get(f.name, getattr(old, f.name)) for f in fields(Settings)}
+    # A slider gives 0.1 + 0.2 as it adds up.
+    rounded: dict[str, Any] = {name: round(x, 6) if isinstance(x, float) else x for name, x in given.items()}
+    return replace(old, **rounded)
 
 
 def address() -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
 
 from app import compute, session, table
-from app.choice import HALF_LIVES, LEAST_ALPHA, Origin, TableRow
+from app.choice import HALF_LIVES, LEAST_ALPHA, Origin, TableRow, differing, starting
 from app.views.arrays import arrays
 from app.views.widgets import number, one_of, picked, slider, whole
 from gdn_core.lab.limits import LIMITS
@@ -20,8 +22,21 @@ DISCRETISATIONS = {
     Discretisation.ZOH.value: "zero-order hold, both",
     Discretisation.MAMBA.value: "Mamba's own (Δ B), both",
 }
-GATES = {"alpha": "decay α", "beta": "erase gate β", "write": "write gate w", "delta": "step Δ"}
+NAMES = {
+    "alpha": "decay α",
+    "beta": "erase gate β",
+    "write": "write gate w",
+    "dk": "key channels",
+    "dv": "value channels",
+    "T": "tokens",
+    "delta": "step Δ",
+    "spread": "spread",
+    "noise": "noise",
+    "seed": "seed",
+}  # of the settings, in the order of their controls
+GATES, FINE = ("alpha", "beta", "write", "delta"), ("spread", "noise", "seed")
 ABOUT_SPREAD = "How far the gates of single channels lie from the common one, in rules with a gate for each channel."
+ABOUT_NOISE = "The length of random noise on each key, value and query, relative to the vector: 0.1 is a tenth of it."
 
 
 def controls() -> None:
@@ -39,8 +54,11 @@ def controls() -> None:
             on_change=session.swap_rules,
         )
         rules = [RULES[slug] for slug in slugs]
-        _gates(rules, compute.inactive(session.kept().choice, session.upload()))
-        _sizes(origin)
+        brought = compute.inactive(session.kept().choice, session.upload())
+        if named := [NAMES[name] for name in GATES if name in brought]:
+            st.caption(f"The tokens bring their own {_listed(named)}: what is set here does not act.")
+        acting = _acting(origin, rules, brought)
+        _settings([name for name in NAMES if name in acting and name not in FINE], acting)
         if any(rule.discretisation for rule in rules):
             st.selectbox(
                 "S4 and Mamba discretised",
@@ -49,6 +67,12 @@ def controls() -> None:
                 **picked("discretisation", list(DISCRETISATIONS)),
                 on_change=session.touch,
             )
+        folded = [name for name in NAMES if name not in acting or name in FINE]
+        start = starting(origin, session.kept().choice.preset).settings
+        others = differing(session.settings(), start, [name for name in folded if name in acting])
+        label = ", ".join(f"{NAMES[name]} {value:g}" for name, value in others.items())
+        with st.expander(f"More settings: {label}" if label else "More settings", key="more", type="compact"):
+            _settings(folded, acting)
 
 
 def _origin(origin: Origin) -> None:
@@ -78,54 +102,66 @@ def _origin(origin: Origin) -> None:
         st.caption("Edit the tokens in the table. A gate left empty there is the one set below.")
 
 
-def _gates(rules: list[WriteRule], brought: frozenset[str]) -> None:
-    """Show the gates of all tokens; one that no chosen rule has, or that every token brings, is greyed out."""
-    if named := [GATES[name] for name in GATES if name in brought]:
-        st.caption(f"The tokens bring their own {_listed(named)}: what is set here does not act.")
-    decays = "alpha" not in brought and any(rule.decay is not Gate.NONE and not rule.discretisation for rule in rules)
+def _acting(origin: Origin, rules: list[WriteRule], brought: frozenset[str]) -> set[str]:
+    """Return the settings that act: a chosen rule has the gate, and not every token brings its own."""
+    wide = (Gate.KEY, Gate.VALUE, Gate.MATRIX)
+    made = origin is not Origin.ARRAYS
+    acts = {
+        "alpha": any(rule.decay is not Gate.NONE and not rule.discretisation for rule in rules),
+        "beta": any(rule.erase is not Gate.NONE for rule in rules),
+        "write": any(rule.writes_w for rule in rules),
+        "delta": any(rule.discretisation for rule in rules),
+        "spread": any(gate in wide for rule in rules for gate in (rule.decay, rule.erase, rule.write)),
+        "T": origin is Origin.PRESET,
+        **dict.fromkeys(("dk", "dv", "noise", "seed"), made),
+    }
+    return {name for name, does in acts.items() if does and not (name in GATES and name in brought)}
+
+
+def _settings(names: list[str], acting: set[str]) -> None:
+    """Show the controls of settings, one that does not act greyed out: sliders first, then fields in two columns."""
+    if "alpha" in names:
+        _decay(on="alpha" in acting)
+    if "beta" in names:
+        slider("beta", 0.0, LIMITS.gate, 0.05, on="beta" in acting, label="Erase gate β")
+    if "write" in names:
+        slider("write", 0.0, LIMITS.gate, 0.05, on="write" in acting, label="Write gate w")
+    fields: dict[str, Callable[[bool], None]] = {
+        "dk": lambda on: whole("dk", 1, LIMITS.channels, on=on, label="Key channels dₖ"),
+        "dv": lambda on: whole("dv", 1, LIMITS.channels, on=on, label="Value channels dᵥ"),
+        "T": lambda on: whole("T", 1, LIMITS.tokens, on=on, label="Tokens T"),
+        "delta": lambda on: number("delta", 0.0, LIMITS.delta, 0.05, on=on, label="Step Δ"),
+        "spread": lambda on: number("spread", 0.0, 1.0, 0.1, on=on, label="Spread", about=ABOUT_SPREAD),
+        "noise": lambda on: number("noise", 0.0, LIMITS.noise, 0.05, on=on, label="Noise", about=ABOUT_NOISE),
+        "seed": lambda on: whole("seed", 0, LIMITS.seed, on=on, label="Seed"),
+    }
+    columns = itertools.cycle(st.columns(2))
+    for name in names:
+        if name in fields:
+            with next(columns):
+                fields[name](name in acting)
+
+
+def _decay(*, on: bool) -> None:
+    """Show the decay, as what is left after a token or as a half-life."""
     given_as = one_of(
         "Decay of a token, given as",
         {"alpha": "alpha", "half-life": "half-life"},
         "decay_as",
         session.switch_decay,
         width="stretch",
-        disabled=not decays,
+        disabled=not on,
         help="What is left of the memory after one token, or after how many tokens half of it is left.",
     )
     if given_as == "alpha":
-        slider("alpha", LEAST_ALPHA, 1.0, 0.005, on=decays, label="Decay α", hide=True)
+        slider("alpha", LEAST_ALPHA, 1.0, 0.005, on=on, label="Decay α", hide=True)
     else:
-        slider("half_life", *HALF_LIVES, 0.25, on=decays, label="Half-life, tokens", hide=True)
-    erases = "beta" not in brought and any(rule.erase is not Gate.NONE for rule in rules)
-    slider("beta", 0.0, LIMITS.gate, 0.05, on=erases, label="Erase gate β")
-    own = any(rule.writes_w for rule in rules)
-    writes = "write" not in brought and own
-    slider("write", 0.0, LIMITS.gate, 0.05, on=writes, label="Write gate w")
-    steps = "delta" not in brought and any(rule.discretisation for rule in rules)
-    wide = any(gate in (Gate.KEY, Gate.VALUE, Gate.MATRIX) for r in rules for gate in (r.decay, r.erase, r.write))
-    left, right = st.columns(2)
-    with left:
-        number("delta", 0.0, LIMITS.delta, 0.05, on=steps, label="Step Δ")
-    with right:
-        number("spread", 0.0, 1.0, 0.1, on=wide, label="Spread", about=ABOUT_SPREAD)
+        slider("half_life", *HALF_LIVES, 0.25, on=on, label="Half-life, tokens", hide=True)
 
 
 def _listed(names: list[str]) -> str:
     """Join names as a sentence does."""
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-
-
-def _sizes(origin: Origin) -> None:
-    """Show sizes, noise and seed; what the origin brings itself is greyed out."""
-    made = origin is not Origin.ARRAYS
-    left, right = st.columns(2)
-    with left:
-        whole("dk", 1, LIMITS.channels, on=made, label="Key channels dₖ")
-        whole("T", 1, LIMITS.tokens, on=origin is Origin.PRESET, label="Tokens T")
-        number("noise", 0.0, LIMITS.noise, 0.05, on=made, label="Noise")
-    with right:
-        whole("dv", 1, LIMITS.channels, on=made, label="Value channels dᵥ")
-        whole("seed", 0, LIMITS.seed, on=made, label="Seed")
 
 
 def edited_table() -> dict[str, tuple[TableRow, ...]]:

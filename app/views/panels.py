@@ -131,6 +131,8 @@ def _numbers(choice: Choice, picture: compute.Picture) -> None:
 
 
 def _chart(figure: Any, description: str, name: str) -> None:
+    height, figure.layout.height = figure.layout.height, None  # a phone makes it less, see app.main.STYLE
     figure.update_layout(dragmode=False)  # a swipe scrolls the page; the buttons of the chart zoom
     config = {"displaylogo": False, "scrollZoom": False, "toImageButtonOptions": {"filename": name}}
-    st.plotly_chart(figure, alt=description, config=config)
+    with st.container(key="chart", height=height, border=False):
+        st.plotly_chart(figure, alt=description, config=config, height="stretch")

@@ -32,10 +32,26 @@ def gaussians(seed: int, role: str, name: str, count: int) -> np.ndarray:
 @lru_cache(maxsize=4096)
 def direction(seed: int, role: str, name: str, size: int) -> np.ndarray:
     """Return the unit vector, [size], of a name in its role ("key" or "value"); the array is read-only."""
-    x = gaussians(seed, role, name, size)
+    x = gaussians(seed, role, _hashed(name), size)
     x /= np.sqrt((x * x).sum())
     x.flags.writeable = False
     return x
+
+
+def of_token(role: str, token: int) -> str:
+    """Name the key or the value of a token, tokens being counted from 0.
+
+    >>> of_token("value", 31)
+    'value₃₁'
+    """
+    return role + str(token).translate(str.maketrans("0123456789", _BELOW))
+
+
+def _hashed(name: str) -> str:
+    """Return what is hashed for a name. Links were shared when presets counted keys and values from 1."""
+    if counted := _OF_TOKEN.fullmatch(name):
+        return f"{counted[1]} {int(counted[2].translate(str.maketrans(_BELOW, '0123456789'))) + 1}"
+    return name
 
 
 def normal(text: str) -> str:
@@ -109,6 +125,8 @@ def _class(c: str) -> str:
     return "L" if category[0] in "LN" or category == "Pc" else " "
 
 
+_BELOW = "₀₁₂₃₄₅₆₇₈₉"
+_OF_TOKEN = re.compile(f"(key|value)([{_BELOW}]{{1,9}})")
 _JOINERS = "\u200c\u200d"
 _TAGS = range(0xE0020, 0xE0080)  # spell the flags of regions
 _SKIN_TONES = range(0x1F3FB, 0x1F400)

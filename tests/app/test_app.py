@@ -188,6 +188,27 @@ def test_a_gate_that_no_chosen_rule_has_is_greyed_out(lab: Callable[..., AppTest
     assert gates == dict.fromkeys(("alpha", "beta", "write", "delta", "spread"), False)
 
 
+def test_what_acts_on_the_picture_comes_first_and_the_fold_names_what_is_unlike_the_preset(
+    lab: Callable[..., AppTest],
+) -> None:
+    def folded(at: AppTest) -> set[str]:
+        (more,) = (block for block in at.sidebar.expander if block.label.startswith("More settings"))
+        assert not more.proto.expanded
+        return {str(widget.key) for kind in ("slider", "number_input") for widget in more.get(kind)}
+
+    at = lab(preset="overwrite", T="9", noise="0.1", write="0.5", rules="linear-attention")
+    assert folded(at) == {"alpha", "beta", "write", "delta", "spread", "noise", "seed"}
+    assert [block.label for block in at.sidebar.expander] == ["More settings: noise 0.1"]  # write does not act here
+    well(at.number_input(key="seed").set_value(3).run())
+    well(at.multiselect(key="rules").set_value(["gated-deltanet-2", "mamba"]).run())
+    assert folded(at) == {"spread", "noise", "seed"}
+    assert [block.label for block in at.sidebar.expander] == ["More settings: noise 0.1, seed 3"]
+    well(at.segmented_control(key="origin").set_value("text").run())
+    assert folded(at) == {"T", "spread", "noise", "seed"} | {"write", "delta"}
+    assert [block.label for block in at.sidebar.expander] == ["More settings"]
+    assert linked(at)["from"] == "text"
+
+
 @pytest.mark.parametrize(
     ("query", "names"),
     [

@@ -217,6 +217,7 @@ def change(repeats: int) -> Iterator[Result]:
         player.wait_for(timeout=90_000)
         page.wait_for_timeout(3000)
         player.evaluate(WATCH)
+        page.locator(".st-key-more summary").click()
         more = page.get_by_test_id("stNumberInput").filter(has_text="Seed").get_by_test_id("stNumberInputStepUp")
         for done in range(repeats + 3):
             more.click()

@@ -82,8 +82,18 @@ def number(page: Page, label: str) -> Locator:
     return page.get_by_test_id("stNumberInput").filter(has_text=label).get_by_role("spinbutton")
 
 
+def unfold(page: Page) -> None:
+    """Open what is folded among the controls."""
+    fold = page.locator(".st-key-more details")
+    if fold.get_attribute("open") is None:
+        fold.locator("summary").click()
+
+
 def fill(page: Page, label: str, value: str) -> None:
     box = number(page, label)
+    box.wait_for(state="attached")
+    if not box.is_visible():
+        unfold(page)
     box.fill(value)
     box.press("Enter")
 

@@ -18,6 +18,13 @@ ROOT = Path(__file__).resolve().parents[2]
 APP = "app/main.py"
 
 
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 class Server:
     """A server on a port of its own, which it keeps when it is started again.
 
@@ -28,9 +35,7 @@ class Server:
     """
 
     def __init__(self, log: Path, script: str = APP, *arguments: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self._log = log
         options = [f"--server.port={port}", "--server.headless=true"]

@@ -105,7 +105,12 @@ def test_charts_have_a_line_at_the_token_and_a_click_in_one_moves_the_player(pag
     expect(line.first).to_have_attribute("data-token", "11")
 
 
-def test_a_phone_sees_picture_and_controls_together_and_a_swipe_on_a_chart_scrolls(
+SMALL = """(root, targets) => [...root.querySelectorAll(targets)]
+    .map(e => [e.getAttribute("aria-label") || e.className, e.getBoundingClientRect()])
+    .filter(([, r]) => r.width && (r.height < 44 || r.width < 44)).map(([name]) => name)"""
+
+
+def test_a_phone_sees_picture_and_controls_together_and_all_of_it_works_by_touch(
     browser: Browser, app_url: str
 ) -> None:
     phone = new_profile(browser, app_url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
@@ -116,13 +121,34 @@ def test_a_phone_sees_picture_and_controls_together_and_a_swipe_on_a_chart_scrol
         assert box
         assert box["y"] >= 0
         assert box["y"] + box["height"] <= 844, part
-    small = player.evaluate(
-        """player => [...player.querySelectorAll("button, select, summary, .scrubber")]
-            .map(e => [e.className, e.getBoundingClientRect()])
-            .filter(([, r]) => r.width && (r.height < 44 || r.width < 44)).map(([name]) => name)"""
-    )
-    assert small == []
-    chart = page.locator(".js-plotly-plot")
+    assert player.evaluate(SMALL, "button, select, summary, .scrubber") == []
+    player.locator(".forward").tap()
+    expect(player).to_have_attribute("data-token", "9")
+    scrubber = player.locator(".scrubber").bounding_box()
+    assert scrubber
+    page.touchscreen.tap(scrubber["x"] + scrubber["width"] / 3, scrubber["y"] + scrubber["height"] / 2)
+    expect(player).to_have_attribute("data-token", "5")
+
+    page.get_by_test_id("stExpandSidebarButton").tap()
+    sidebar = page.get_by_test_id("stSidebar")
+    page.locator(".st-key-more summary").tap()
+    noise = page.get_by_test_id("stNumberInput").filter(has_text="Noise")
+    noise.get_by_role("button", name="Help").tap()
+    expect(page.get_by_text("The length of random noise on each key")).to_be_visible()
+    assert sidebar.evaluate(SMALL, "button, a, summary, [role=group], .stNumberInput input") == []
+    picture = player.get_attribute("data-ready")
+    noise.get_by_test_id("stNumberInputStepUp").tap()
+    expect(player).not_to_have_attribute("data-ready", picture)
+    expect(sidebar).to_have_attribute("data-collapsed", "true")  # it closes, so that the new picture is seen
+
+    for panel in ("Spectrum", "Recall"):
+        page.get_by_role("radio", name=panel, exact=True).tap()
+        chart = page.locator(".js-plotly-plot")
+        title = page.get_by_text({"Spectrum": "eigenvalue", "Recall": "after token"}[panel], exact=True).first
+        expect(title).to_be_visible()
+        height = chart.evaluate("chart => chart.getBoundingClientRect().height")
+        assert 300 <= height <= 844 / 2, panel
+        assert chart.evaluate("chart => chart._fullLayout.height") == height
     chart.scroll_into_view_if_needed()
     frames(page, 10)
     assert chart.evaluate("chart => chart._fullLayout.dragmode") is False

@@ -11,11 +11,27 @@ from playwright.sync_api import Browser, Page, expect
 from gdn_core.lab import scenarios
 from gdn_core.rules import RULES
 from tests.browser.conftest import forget, new_profile
-from tests.browser.lab_steps import check, expect_link, fill, frames, give, moments, npz, number, numbers, settle, visit
+from tests.browser.lab_steps import (
+    check,
+    expect_link,
+    fill,
+    frames,
+    give,
+    moments,
+    npz,
+    number,
+    numbers,
+    settle,
+    unfold,
+    visit,
+)
 
 
 def test_a_control_changed_while_the_player_comes_to_rest_is_not_lost(page: Page) -> None:
     player = visit(page, "dk=6&dv=5&T=24&rules=deltanet")
+    fold = page.locator(".st-key-more details")
+    expect(fold).not_to_have_attribute("open", "")
+    unfold(page)
     more = page.get_by_test_id("stNumberInput").filter(has_text="Seed").get_by_test_id("stNumberInputStepUp")
     for seed, wait in enumerate((0, 9, 15, 17, 20, 24), start=1):  # frames; the player reports 18 after a step
         picture = player.get_attribute("data-ready")
@@ -30,6 +46,8 @@ def test_a_control_changed_while_the_player_comes_to_rest_is_not_lost(page: Page
             scenarios.Settings(**{**vars(preset.settings), "dk": 6, "dv": 5, "T": 24, "seed": seed})
         )
         expect(number(page, "Seed")).to_have_value(str(seed))
+        expect(fold.locator("summary")).to_contain_text(f"More settings: seed {seed}")
+        expect(fold).to_have_attribute("open", "")
         check(player, scenario, ("deltanet",), 23 - seed)
         link = {"dk": "6", "dv": "5", "T": "24", "rules": "deltanet"}
         expect_link(page, link | {"t": str(23 - seed), "seed": str(seed)})

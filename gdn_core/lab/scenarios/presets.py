@@ -13,7 +13,7 @@ from gdn_core.lab.limits import LIMITS
 from gdn_core.lab.scenarios.rows import SHUT, TokenRow, many
 from gdn_core.lab.scenarios.scenario import Scenario, scenario_of
 from gdn_core.lab.scenarios.settings import Settings
-from gdn_core.lab.text import direction, gaussians
+from gdn_core.lab.text import direction, gaussians, of_token
 from gdn_core.ops.checks import check_choice
 from gdn_core.rules import RULES, WriteRule
 
@@ -88,7 +88,7 @@ def _collision(settings: Settings) -> tuple[list[TokenRow], list[str]]:
     if settings.dk >= settings.T:
         notes.append(f"T = {settings.T} pairs fit into dk = {settings.dk}: raise T or lower dk for a collision.")
     rows = [
-        TokenRow(key=key, value=f"value {i}", query=keys[0], label=f"pair {i}") for i, key in enumerate(keys, start=1)
+        TokenRow(key=key, value=of_token("value", t), query=keys[0], label=f"pair {t}") for t, key in enumerate(keys)
     ]
     return rows, notes
 
@@ -118,7 +118,7 @@ def _recency(settings: Settings) -> tuple[list[TokenRow], list[str]]:
     if settings.dk < settings.T:
         notes.append(f"T = {settings.T} pairs do not fit into dk = {settings.dk}: later keys collide with earlier.")
     rows = [
-        TokenRow(key=key, value=f"value {i}", query=keys[0], label=f"pair {i}") for i, key in enumerate(keys, start=1)
+        TokenRow(key=key, value=of_token("value", t), query=keys[0], label=f"pair {t}") for t, key in enumerate(keys)
     ]
     return rows, notes
 
@@ -126,7 +126,7 @@ def _recency(settings: Settings) -> tuple[list[TokenRow], list[str]]:
 def _ignored(settings: Settings) -> tuple[list[TokenRow], list[str]]:
     """Close every gate at one token."""
     at = settings.T // 2
-    rows = [TokenRow(key=f"key {i}", value=f"value {i}") for i in range(1, settings.T + 1)]
+    rows = [TokenRow(key=of_token("key", t), value=of_token("value", t)) for t in range(settings.T)]
     rows[at] = replace(SHUT, key="noise", value="noise", label="noise, to be ignored")
     return rows, [f"At token {at} delta, beta and write are 0 and alpha is 1. Every token asks for its own key."]
 
@@ -134,9 +134,10 @@ def _ignored(settings: Settings) -> tuple[list[TokenRow], list[str]]:
 def _reset(settings: Settings) -> tuple[list[TokenRow], list[str]]:
     """Reset the memory at one token, which stores nothing."""
     at = settings.T // 2
-    rows = [TokenRow(key=f"key {i}", value=f"value {i}", query="key 1") for i in range(1, settings.T + 1)]
-    rows[at] = TokenRow(query="key 1", alpha=2.0**-40, delta=LIMITS.delta, label="reset")
-    notes = [f"At token {at} alpha is 2^-40, delta {LIMITS.delta:g}, nothing is stored. Every token asks for key 1."]
+    first = of_token("key", 0)
+    rows = [TokenRow(key=of_token("key", t), value=of_token("value", t), query=first) for t in range(settings.T)]
+    rows[at] = TokenRow(query=first, alpha=2.0**-40, delta=LIMITS.delta, label="reset")
+    notes = [f"At token {at} alpha is 2^-40, delta {LIMITS.delta:g}, nothing is stored. Every token asks for {first}."]
     if settings.T == 1:
         notes.append("T = 1: the reset is the only token, and there is nothing to forget.")
     return rows, notes
@@ -147,10 +148,10 @@ def _correlated(settings: Settings) -> tuple[list[TokenRow], list[str]]:
     common = _axis(0, settings.dk)
     own = _at_right_angles(settings.seed, settings.T, settings.dk, start=1)
     rows = []
-    for i, x in enumerate(own, start=1):
+    for t, x in enumerate(own):
         key = math.sqrt(SHARED) * common + math.sqrt(1 - SHARED) * np.array(x)
         key = key / np.sqrt((key * key).sum())
-        rows.append(TokenRow(key=tuple(key.tolist()), value=f"value {i}", label=f"pair {i}"))
+        rows.append(TokenRow(key=tuple(key.tolist()), value=of_token("value", t), label=f"pair {t}"))
     return rows, [f"Cosine between two keys: {SHARED:g}. Every token asks for its own key.", *_one_direction(settings)]
 
 

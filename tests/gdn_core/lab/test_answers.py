@@ -111,7 +111,7 @@ def test_under_more_pairs_than_channels_the_newest_is_whole_for_the_delta_rule_a
     made = scenarios.from_preset("collision")
     found = answers(trajectory(["linear-attention", "deltanet"], made.stream, backend="torch"), made.rows, made.labels)
     last = len(made.rows) - 1
-    assert told(found, 1, last, 1) == pytest.approx({"value 32": 1.0}, abs=1e-4)  # the first key asked is the newest
+    assert told(found, 1, last, 1) == pytest.approx({"value₃₁": 1.0}, abs=1e-4)  # the first key asked is the newest
     c = made.stream.k @ made.stream.k[0]
     want = np.abs(c) / np.abs(c).sum()
     assert found.shares[0, last, 0, 0] == pytest.approx(want.max(), rel=1e-5)

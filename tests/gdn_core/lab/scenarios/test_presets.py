@@ -1,5 +1,7 @@
 """Presets: every "look for" is true of its stream, and every setting builds one."""
 
+import re
+import unicodedata
 from dataclasses import replace
 
 import numpy as np
@@ -210,6 +212,19 @@ def test_a_preset_speaks_of_the_rules_that_are_shown_alone(slug: str) -> None:
         assert title in said or title not in made.look_for.lower()
         for other in set(titles.values()) - {title}:
             assert other not in said.replace(title, "")
+
+
+def test_a_pair_key_or_value_that_bears_the_number_of_a_token_is_that_token_s() -> None:
+    """Keys that come again, as in a long stream, say in words which they are."""
+    numbered = set()
+    for slug in PRESETS:
+        made = from_preset(slug)
+        for t, (row, label) in enumerate(zip(made.rows, made.labels, strict=True)):
+            for said in (row.key, row.value, label):
+                for number in re.findall(r"(?:pair |key|value)(\d+)", unicodedata.normalize("NFKC", str(said))):
+                    assert int(number) == t, (slug, said)
+                    numbered.add(slug)
+    assert numbered == {"collision", "recency", "ignore", "reset", "correlated"}
 
 
 #: The first two channels of the last key and the last value of each preset, as links that were shared show them.
