@@ -43,7 +43,7 @@ STYLE = """<style>
 .st-key-tour-map { row-gap: 0.2rem; }
 .st-key-tour-map button:is(:hover, :focus-visible) p { color: light-dark(#1b5fa6, #7dbcf5); }
 .st-key-tour-map h2 { margin-bottom: 0.8rem; }
-.st-key-more summary * { color: light-dark(#18212d, #e5eaf1); }
+.st-key-more summary, .st-key-more summary * { color: light-dark(#18212d, #e5eaf1); opacity: 1; }
 .st-key-introduction { row-gap: 0.25rem; }
 .st-key-introduction .st-key-offers { align-items: center; }
 @media (max-width: 767px) {
@@ -57,6 +57,7 @@ STYLE = """<style>
   :is(.stMain, .stSidebar) :is(button, summary), a[data-testid="stPageLink-NavLink"] { min-height: 44px; }
   .stSidebar :is(a, [role="group"], .stNumberInput input) { min-height: 44px; }
   .stSidebar button { min-width: 44px; }
+  .stSidebar :has(> [data-testid="stMultiSelectTagsContainer"]) { max-height: none; }
   .stSidebar [data-tag] { height: auto; padding-right: 0; }
   .stSidebar [data-testid="stWidgetLabel"] button { margin: -14px; }
   .st-key-chart { max-height: 50dvh; }

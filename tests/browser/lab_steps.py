@@ -79,7 +79,7 @@ def choose(page: Page, label: str, option: str) -> None:
 
 
 def number(page: Page, label: str) -> Locator:
-    return page.get_by_test_id("stNumberInput").filter(has_text=label).get_by_role("spinbutton")
+    return page.get_by_test_id("stNumberInput").filter(has_text=label).get_by_role("spinbutton", include_hidden=True)
 
 
 def unfold(page: Page) -> None:
