@@ -172,9 +172,10 @@ def firefox(folder: Path) -> Iterator[Driver]:
     options = ["--headless", "--profile", str(folder), "--remote-debugging-port=0"]
     size = [f"--width={SIZE[0]}", f"--height={SIZE[1]}"]
     log = folder / "log.txt"
-    with _running(browser, *options, *size, "about:blank", log=log):
-        with connect(f"{_said(log, 'WebDriver BiDi listening on ')}/session", max_size=2**26) as channel:
-            yield _Firefox(channel)
+    with contextlib.ExitStack() as ends:
+        ends.enter_context(_running(browser, *options, *size, "about:blank", log=log))
+        address = _said(log, "WebDriver BiDi listening on ")
+        yield _Firefox(ends.enter_context(connect(f"{address}/session", max_size=2**26)))
 
 
 @contextlib.contextmanager
