@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 
 from docs import speed
-from tests.benchmarks.app import chromium, server
+from tests.benchmarks.served import chromium, server
 
 FOLDER = Path(__file__).parent / "pictures"
 MOST_BYTES = 2_000_000  # of one picture: what a phone loads without waiting
@@ -37,14 +37,14 @@ def main() -> int:
     """Write every picture, and say how large each is."""
     FOLDER.mkdir(exist_ok=True)
     speed.main()
-    with server() as url, chromium() as browser:
+    with server() as app, chromium() as browser:
         for scheme in ("light", "dark"):
             page = browser.new_page(
                 viewport={"width": WIDTH, "height": 1400}, device_scale_factor=SCALE, color_scheme=scheme
             )
-            lab(page, url, FOLDER / f"lab-{scheme}.webp")
-            chart(page, url, FOLDER / f"recall-{scheme}.webp")
-            claim(page, url, FOLDER / f"claim-{scheme}.webp")
+            lab(page, app.url, FOLDER / f"lab-{scheme}.webp")
+            chart(page, app.url, FOLDER / f"recall-{scheme}.webp")
+            claim(page, app.url, FOLDER / f"claim-{scheme}.webp")
             page.close()
     large = [path for path in FOLDER.iterdir() if path.stat().st_size > MOST_BYTES]
     for path in sorted(FOLDER.iterdir()):

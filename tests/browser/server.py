@@ -12,8 +12,6 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 APP = "app/main.py"
 
@@ -51,8 +49,8 @@ class Server:
             with contextlib.suppress(urllib.error.URLError, OSError):
                 urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=5).close()
                 return
-            time.sleep(0.1)
-        pytest.fail(f"{self._command[4]} did not start; its output was:\n{self._log.read_text()}")
+            time.sleep(0.02)
+        raise RuntimeError(f"{self._command[4]} did not start; its output was:\n{self._log.read_text()}")
 
     def stop(self) -> None:
         """End it."""
@@ -66,10 +64,15 @@ class Server:
             self._process.wait()
         self._process = None
 
+    @property
+    def process(self) -> int:
+        """The number of its process."""
+        assert self._process
+        return self._process.pid
+
     def children(self) -> list[int]:
         """Return the processes that it has started and that run, in the order in which they began."""
-        assert self._process
-        listed = Path(f"/proc/{self._process.pid}/task").glob("*/children")
+        listed = Path(f"/proc/{self.process}/task").glob("*/children")
         return sorted(int(pid) for file in listed for pid in file.read_text().split())
 
 
