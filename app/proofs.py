@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from derivations import composed
 from derivations.claim import Claim, name_of, source_of
 from derivations.registry import load
 from derivations.result import Kind, Result
@@ -86,6 +89,7 @@ class Ledger:
         self._left = 0
         self._began = False
         self._live, self._behind = (Worker(limit=LIMIT, nice=10) for _ in range(2))
+        self._composed = Worker(limit=LIMIT, nice=10, command=composed.COMMAND)
 
     def begin(self) -> None:
         """Start the background check of all claims; only the first call does."""
@@ -112,6 +116,14 @@ class Ledger:
             WorkerError: if the check gave no result.
         """
         return self._keep(self._live.check(name))
+
+    def check_composed(self, **choice: str | int) -> dict[str, np.ndarray]:
+        """Run :func:`derivations.composed.claims_of` in a process of its own.
+
+        Raises:
+            WorkerError: if the check gave no result.
+        """
+        return {name: np.array(column) for name, column in self._composed.do("claims_of", choice).items()}
 
     def _check_all(self) -> None:
         for name in claims():

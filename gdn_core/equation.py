@@ -168,7 +168,12 @@ def tex(rule: WriteRule) -> str:
     >>> print(tex(GATED_DELTANET))
     S_t = \alpha_t S_{t-1} \left(I - \beta_t k_t k_t^\top\right) + \beta_t v_t k_t^\top
     """
-    (_, kept), *rest = written(rule)[0].terms
+    return printed(written(rule)[0])
+
+
+def printed(memory: Words) -> str:
+    """Print a new memory: what is kept of the old one, times what the token does to it, and what is added."""
+    (_, kept), *rest = memory.terms
     core = tuple(a for a in kept if a.kind != "scalar")
     transition, added = "", ""
     for sign, word in rest:

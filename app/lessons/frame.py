@@ -20,7 +20,7 @@ from gdn_core.streams import Stream
 
 Value = int | float | str
 Numbers = Mapping[str, Any]  # arrays, by name
-MOST_CONTROLS = 2
+MOST_CONTROLS, MOST_PARTS = 2, 4
 MOST_CHARACTERS, MOST_WORDS = 200, 24  # of a text
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -196,6 +196,8 @@ class Step:
         stream: the choice of the lab that has its stream; the player shows it.
         token: where the player begins.
         sources: where it is published, besides the sources of its claims.
+        composes: its controls are the parts of one choice, of which there may be four.
+        waits: what the page says while the numbers are computed, where that takes long.
     """
 
     slug: str
@@ -211,10 +213,13 @@ class Step:
     stream: Callable[..., Choice]
     token: int = 0
     sources: tuple[Source, ...] = ()
+    composes: bool = False
+    waits: str = ""
 
     def __post_init__(self) -> None:
-        if len(self.controls) > MOST_CONTROLS:
-            raise ValueError(f"controls: expected at most {MOST_CONTROLS}, got {len(self.controls)}")
+        most = MOST_PARTS if self.composes else MOST_CONTROLS
+        if len(self.controls) > most:
+            raise ValueError(f"controls: expected at most {most}, got {len(self.controls)}")
         if (self.numbers is None) is not (self.picture is None) or (self.watch is None) is (self.picture is None):
             raise ValueError("step: expected numbers and their picture, or what to watch in the player")
 
@@ -264,11 +269,11 @@ def on_table(stream: Stream, *rules: str) -> Choice:
     def cell(x: np.ndarray) -> str:
         return f"[{', '.join(f'{n:.6g}' for n in x)}]"
 
-    g = stream.g if stream.g.ndim == 1 else stream.g.mean(axis=1)  # a table has one decay for all channels
+    g, w = (x if x.ndim == 1 else x.mean(axis=1) for x in (stream.g, stream.w))  # a table has one for all channels
     rows = tuple(
         TableRow(cell(k), cell(v), cell(q), alpha=float(np.exp(g)), beta=float(beta), write=float(w), delta=float(D))
         for q, k, v, g, beta, w, D in zip(
-            stream.q, stream.k, stream.v, g, stream.beta, stream.w, stream.delta, strict=True
+            stream.q, stream.k, stream.v, g, stream.beta, w, stream.delta, strict=True
         )
     )
     _, V, K = stream.sizes

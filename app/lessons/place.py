@@ -45,7 +45,15 @@ class Place:
     def beside(self, by: int) -> Place | None:
         """Return the place so many steps on, or back; None past the ends of the tour."""
         number = PATH.index((self.lesson, self.step)) + by
-        return starting(*PATH[number]) if 0 <= number < len(PATH) else None
+        return self.leading_to(*PATH[number]) if 0 <= number < len(PATH) else None
+
+    def leading_to(self, lesson: str, step: str) -> Place:
+        """Return another step; within a lesson a control that both steps have keeps its value."""
+        other, here = starting(lesson, step), self.at[1]
+        if lesson != self.lesson:
+            return other
+        kept = {control.name for control in other.at[1].controls if control in here.controls}
+        return other.with_values({name: value for name, value in self.values if name in kept})
 
 
 #: Every step of the tour, in order.

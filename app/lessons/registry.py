@@ -6,6 +6,7 @@ from app.lessons import (
     attention,
     chunkwise,
     collision,
+    compose,
     convolution,
     delta,
     errata,
@@ -36,6 +37,7 @@ ORDER = (
     gated,
     chunkwise,
     attention,
+    compose,
     errata,
 )
 

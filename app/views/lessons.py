@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import streamlit as st
@@ -75,7 +76,7 @@ def _where(place: Place) -> None:
                 type="primary" if here else "secondary",
                 help=other.title,
                 on_click=walk.go_to,
-                args=(starting(lesson.slug, other.slug),),
+                args=(place.leading_to(lesson.slug, other.slug),),
             )
         if behind := place.beside(1):
             st.button("Next", on_click=walk.go_to, args=(behind,), key="onward", icon=":material/arrow_forward:")
@@ -104,8 +105,9 @@ def _shown(place: Place) -> tuple[Place, Shown] | None:
     """Return what is shown: of this place, or where that fails of the last that could be, greyed out."""
     tour = walk.kept()
     try:
-        shown = showing.show(place)
-    except compute.REFUSALS as error:
+        with st.spinner(waits) if waits else nullcontext():
+            shown = showing.show(place)
+    except (*compute.REFUSALS, WorkerError) as error:
         sorry(error)
         if tour.good is None:
             return None
