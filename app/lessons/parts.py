@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,9 +29,17 @@ ERASED = {"none": "", "tied": "β erases what the key is answered, and is the wr
           "gate": "b, a number for each key channel, says what is erased. ",
           "key": "e is a key of its own at which β erases. "}  # fmt: skip
 STEPS = "A token makes several edits, counted by i, and decays once. "
-TASKS = {"keep": "twelve facts", "forget": "three forgotten", "subject": "new subject", "half": "half the keys",
-         "part": "part of values", "mask": "half of values", "at-once": "forget and write"}  # fmt: skip
-YOURS = "yours"
+#: The tasks in a word or two, and in a sentence.
+TASKS = {
+    "keep": ("keep", "Twelve facts are to be kept"),
+    "forget": ("forget", "Three of twelve are to be forgotten on command"),
+    "subject": ("new subject", "Eight facts are to go at once, at a change of subject"),
+    "half": ("half keys", "The facts in one half of the key channels are to go"),
+    "part": ("part value", "Of those facts one half of each value is to go"),
+    "mask": ("half value", "Of each value one half is to be written"),
+    "at-once": ("both at once", "A token is to write one fact and forget another"),
+}
+YOURS, COLUMNS = "yours", ("claim", "holds", "steps", "mutants", "refuted")
 
 
 def _name(parts: Mapping[str, Any]) -> str:
@@ -39,14 +48,15 @@ def _name(parts: Mapping[str, Any]) -> str:
 
 
 def equation(**parts: Any) -> Equation:
-    """Return the equation of the parts."""
-    return (Lit(study.tex(**parts)),)
+    """Return the equation of the parts, what the erase does lit."""
+    before, *rest = re.split(r"(\\left\(I .*?\\right\))", study.tex(**parts), maxsplit=1)
+    return (before, Lit(rest[0]), rest[1]) if rest else (Lit(before),)
 
 
 def where(decay: str, erase: str, write: str, steps: int) -> str:
     """Name the architecture, with its source, and explain the letters."""
-    found = [f"{title} ({source.paper}, {source.place})" for title, source in
-             study.names(decay, erase, write, steps).items()]
+    names = study.names(decay, erase, write, steps)
+    found = [f"{title} ({source.paper}, {source.place})" for title, source in names.items()]
     named = f"This is {' or '.join(found)}." if found else "Nobody has published this rule, as far as we know."
     gate = "" if write == "none" else "w is the write gate. "
     letters = f"S is the memory, k the key, v the value. {DECAYED[decay]}{ERASED[erase]}{gate}{STEPS * (steps > 1)}"
@@ -107,35 +117,34 @@ def draw_facts(numbers: Numbers, **parts: Any) -> Reel:
 
 def draw_claims(numbers: Numbers, **parts: Any) -> Reel:
     """Draw what was run, claim by claim."""
-    claims, steps, mutants, refuted = (numbers[name] for name in ("claim", "steps", "mutants", "refuted"))
+    claims, holds, steps, _, refuted = columns = [numbers[name] for name in COLUMNS]
     told = []
-    for claim, holds, ran, planted, found in zip(claims, numbers["holds"], steps, mutants, refuted, strict=True):
+    for n, (claim, held, ran, planted, found) in enumerate(zip(*columns, strict=True), start=1):
         known = proofs.claims().get(str(claim))
         text = known.conclusion if known else "In chunks the edits give the recurrence, on random integers mod a prime."
-        told.append(f"{text} For this rule it {'holds' if holds else 'fails'}: {many(int(ran), 'step')}, and "
+        told.append(f"Claim {n}. {text} For this rule it {'holds' if held else 'fails'}: {many(int(ran), 'step')}, and "
                     f"{found} of {many(int(planted), 'wrong variant')} refuted.")
-    so_far = np.tri(len(claims))[:, :, None]
-    groups = tuple(str(n + 1) for n in range(len(claims)))
+    so_far, groups = np.tri(len(claims))[:, :, None], tuple(str(n + 1) for n in range(len(claims)))
     bars = Bars(title="What was run for this rule, claim by claim", groups=groups,
                 names=("steps that hold", "wrong variants refuted"), y_title="number", bottom=0.0,
-                values=so_far * np.stack([steps * numbers["holds"], refuted], axis=1))
+                values=so_far * np.stack([steps * holds, refuted], axis=1))
     ticks = tuple(f"{n + 1}, {str(claim).replace('_', ' ')}" for n, claim in enumerate(claims))
-    return Reel(panels=(bars,), counts="claim", ticks=ticks, said=tuple(told))
+    return Reel(panels=(bars,), counts="claim", ticks=ticks, said=tuple(told), start=len(ticks) - 1)
 
 
 def draw_tasks(numbers: Numbers, **parts: Any) -> Reel:
     """Draw the score of each task, and the answers."""
     score, name = numbers["score"], _name(parts)
-    won = score[:, 0] >= tasks.BEATEN
-    cost = many(int(numbers["gates"]), "number")
+    won, cost = score[:, 0] >= tasks.BEATEN, many(int(numbers["gates"]), "number")
     states = (f"to beat: {tasks.BEATEN}", "beaten")
-    told = [f"{name}. {TASKS[task].capitalize()}: a score of {said(own)}, {states[own >= tasks.BEATEN]}. Linear attention "
-            f"has {said(additive)}, Gated DeltaNet {said(delta)}. {won.sum()} of {len(won)} tasks are beaten; the gates "
-            f"are {cost} an edit."
+    told = [f"{name}. {TASKS[task][1]}: a score of {said(own)}, {states[int(own >= tasks.BEATEN)]}. Linear "
+            f"attention has {said(additive)}, Gated DeltaNet {said(delta)}. {won.sum()} of {len(won)} tasks are "
+            f"beaten; its gates are {cost} an edit."
             for task, (own, additive, delta, _) in zip(map(str, numbers["task"]), score, strict=True)]
     names = (YOURS, "linear attention", "Gated DeltaNet", "Gated DeltaNet-2")
-    bars = Bars(title="Score of each task", groups=tuple(TASKS.values()), y_title="score", names=names, values=score,
+    labels = tuple(x for x, _ in TASKS.values())
+    bars = Bars(title="Score of each task", groups=labels, y_title="score", names=names, values=score,
                 bottom=0.0, top=1.0)
     maps = tuple(Map(name=which, values=numbers[which]) for which in ("answered", "wanted"))
     answers = Maps(title="The answers to the twelve keys", rows="fact", columns="value channel", small=180, maps=maps)
-    return Reel(panels=(bars, answers), counts="task", ticks=tuple(TASKS.values()), said=tuple(told), start=1)
+    return Reel(panels=(bars, answers), counts="task", ticks=labels, said=tuple(told), start=1)

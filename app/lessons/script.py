@@ -52,7 +52,14 @@ def _needed(function: Callable[..., Any]) -> str:
         found.add(name)
     wanted = sorted({id(node): node for name, node in named.items() if name in found}.values(), key=lambda n: n.lineno)
     lines = sorted({line for name, line in imported.items() if name in found and "__future__" not in line}, key=_order)
-    return "\n".join(lines) + "\n\n\n" + "\n\n\n".join(ast.get_source_segment(source, node) or "" for node in wanted)
+    return "\n".join(lines) + "\n\n\n" + "\n\n\n".join(_written(source, node) for node in wanted)
+
+
+def _written(source: str, node: ast.stmt) -> str:
+    """Return the source of a definition, with its decorators."""
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    above = "".join(f"@{ast.get_source_segment(source, decorator)}\n" for decorator in decorators)
+    return above + (ast.get_source_segment(source, node) or "")
 
 
 def _names(node: ast.AST) -> list[str]:

@@ -103,7 +103,7 @@ def _controls(place: Place) -> None:
 
 def _shown(place: Place) -> tuple[Place, Shown] | None:
     """Return what is shown: of this place, or where that fails of the last that could be, greyed out."""
-    tour = walk.kept()
+    tour, waits = walk.kept(), place.at[1].waits
     try:
         with st.spinner(waits) if waits else nullcontext():
             shown = showing.show(place)

@@ -208,6 +208,19 @@ def test_where_a_step_cannot_be_shown_the_last_picture_stays(monkeypatch: pytest
     assert any("last picture" in caption.value for caption in at.caption)
 
 
+def test_controls_that_steps_of_a_lesson_share_keep_their_values() -> None:
+    here = starting("compose", "parts").with_values({"decay": "key", "steps": 3})
+    there = here.beside(1)
+    assert there
+    assert (there.step, dict(there.values)) == ("collision", dict(here.values))
+    assert here.leading_to("gated", "square") == starting("gated", "square")
+    at = tour(**to_query(here))
+    well(at.button(key="next").click().run())
+    assert from_query(link_of(at)) == (there, [])
+    other = Place("delta", "plane", (("value", 0.5),))
+    assert other.beside(1) == starting("delta", "gradient")  # a control of the same name, and another range
+
+
 def test_every_link_leads_back_to_its_place() -> None:
     for lesson, step in STEPS:
         for where in ends(lesson, step):

@@ -231,6 +231,13 @@ def errata_output(page: Page) -> tuple[float, float]:
     return float(reel.locator(".said").inner_text().split("token 2 is ")[1].split(";")[0]), 49 / 8
 
 
+def compose_forgets(page: Page) -> tuple[float, float]:
+    """Read the score of linear attention where three of twelve facts are to be forgotten: nine are answered well."""
+    reel = visit(page, starting("compose", "tasks"))
+    reel.evaluate("reel => reel.seek(1)")
+    return float(reel.locator(".said").inner_text().split("attention has ")[1].split(",")[0]), 9 / 12
+
+
 #: One number of each lesson, as the page says it and by another way.
 NUMBERS = {
     "s4": s4_kernel,
@@ -248,6 +255,7 @@ NUMBERS = {
     "chunkwise": chunkwise_exponent,
     "attention": attention_below_zero,
     "errata": errata_output,
+    "compose": compose_forgets,
 }
 
 
