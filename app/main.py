@@ -88,6 +88,7 @@ def main() -> None:
     st.set_page_config(page_title=f"{page.title}: Gated DeltaNet, live")
     st.html(STYLE)
     page.run()
+    ways.load()
     serving.settle()
 
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
-from app import proofs
 from app.choice import Choice
 from app.lessons import parts
 from app.lessons.frame import Lesson, Numbers, Step, on_table
 from app.reel.panels import Reel
-from derivations import composed
 from gdn_core.lab.studies import collision, gated, recency, tasks
 from gdn_core.lab.studies import compose as study
 from gdn_core.streams import Stream
@@ -19,10 +16,14 @@ from gdn_core.streams import Stream
 INSIDE, STAGES = "wider_rules_contain_the_narrower_ones", "stages_add_up_to_the_step"
 
 
-@wraps(composed.claims_of)
-def _claims(**choice: Any) -> Numbers:
+def claims_of(**choice: Any) -> Numbers:
     """Check the claims as the page of the derivations does, in a process of its own."""
+    from app import proofs  # brings SymPy, which the lab's page need not wait for
+
     return proofs.ledger().check_composed(**choice)
+
+
+claims_of.__module__ = "derivations.composed"  # where what runs in that process is written
 
 
 def _step(
@@ -55,7 +56,7 @@ LESSON = Lesson(
               "36. Which choices clear, and which edit?", study.on_facts, parts.draw_facts, (INSIDE, STAGES),
               lambda: gated.facts(alpha=0.1)),
         _step("claims", "What holds for it", "All that is claimed of rules with these parts is run now, with its wrong "
-              "variants. How much of it holds?", _claims, parts.draw_claims,
+              "variants. How much of it holds?", claims_of, parts.draw_claims,
               ("every_rule_has_a_chunk_form", "micro_steps_of_a_token_are_one_product",
                "separate_removal_keys_are_two_tokens_of_the_family"), study.first_stream, "Checking the claims"),
         _step("tasks", "To beat", "Remember twelve pairs in 16 channels, and forget on command. Which is the smallest "

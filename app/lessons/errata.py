@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app import proofs
 from app.lessons.frame import BREAK, Equation, Lesson, Lit, Numbers, OneOf, Range, Step, on_table, said
 from app.reel.panels import TEXT, Curves, Line, Reel
 from gdn_core.lab.studies import errata as study
@@ -64,11 +63,15 @@ FAULTS = {"mask": "mask of ones", "sign": "sign", "twice": "W decayed twice", "o
 
 def _equation(line: str) -> Equation:
     """Return the printed formula, the right one and their difference, as the claim prints them from what it checks."""
+    from app import proofs  # brings SymPy, which the lab's page need not wait for
+
     printed, right, difference = proofs.claims()[LINES[line].claim].tex.split(r", \qquad ")
     return Lit(printed), BREAK, right, BREAK, difference
 
 
 def _where(line: str) -> str:
+    from app import proofs
+
     entry = proofs.erratum(LINES[line].claim)
     assert entry
     seen = "; ".join(f"{source.title or source.paper}, {source.place}" for source in entry.seen)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from app import proofs
 from app.lessons.frame import Equation, Lit, Numbers, OneOf, Range, many, said
 from app.reel.panels import TEXT, Bars, Curves, Line, Map, Maps, Reel
 from gdn_core.lab.studies import compose as study
@@ -117,6 +116,8 @@ def draw_facts(numbers: Numbers, **parts: Any) -> Reel:
 
 def draw_claims(numbers: Numbers, **parts: Any) -> Reel:
     """Draw what was run, claim by claim."""
+    from app import proofs  # brings SymPy, which the lab's page need not wait for
+
     claims, holds, steps, _, refuted = columns = [numbers[name] for name in COLUMNS]
     told = []
     for n, (claim, held, ran, planted, found) in enumerate(zip(*columns, strict=True), start=1):

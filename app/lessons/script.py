@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
-import sys
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
@@ -31,7 +31,7 @@ def script(function: Callable[..., Any], values: Mapping[str, Any]) -> str:
 @cache
 def _needed(function: Callable[..., Any]) -> str:
     """Return the imports and definitions of a module that a function of it needs, in their order."""
-    source = inspect.getsource(sys.modules[function.__module__])
+    source = inspect.getsource(importlib.import_module(function.__module__))
     named: dict[str, ast.stmt] = {}
     imported: dict[str, str] = {}
     for node in ast.parse(source).body:

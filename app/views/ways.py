@@ -1,10 +1,11 @@
 """The pages, as the navigation and links to them take them: each belongs to the run that asks.
 
-Pages link to each other both ways, so each is imported where it is asked for.
+Pages link to each other both ways, and some bring much with them, so each is imported when it is run.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import streamlit as st
@@ -16,27 +17,49 @@ START = {"lesson": FIRST.lesson}  # a link to the tour that says nothing resumes
 
 def lab() -> Any:
     """Return the lab's page."""
-    from app.views import lab as view
-
-    return st.Page(view.page, title="Write-rule lab", url_path="lab", icon=":material/play_circle:", default=True)
+    return st.Page(_lab, title="Write-rule lab", url_path="lab", icon=":material/play_circle:", default=True)
 
 
 def tour() -> Any:
     """Return the page of the lessons."""
-    from app.views import lessons as view
-
-    return st.Page(view.page, title="Tour", url_path="tour", icon=":material/school:")
+    return st.Page(_tour, title="Tour", url_path="tour", icon=":material/school:")
 
 
 def lineage() -> Any:
     """Return the page of the rules."""
-    from app.views import rules as view
-
-    return st.Page(view.page, title="The lineage", url_path="lineage", icon=":material/account_tree:")
+    return st.Page(_lineage, title="The lineage", url_path="lineage", icon=":material/account_tree:")
 
 
 def derivations() -> Any:
     """Return the page of the claims."""
-    from app.views import derivations as view
+    return st.Page(_derivations, title="Derivations", url_path="derivations", icon=":material/verified:")
 
-    return st.Page(view.page, title="Derivations", url_path="derivations", icon=":material/verified:")
+
+def _lab() -> None:
+    from app.views import lab
+
+    lab.page()
+
+
+def _tour() -> None:
+    from app.views import lessons
+
+    lessons.page()
+
+
+def _lineage() -> None:
+    from app.views import rules
+
+    rules.page()
+
+
+def _derivations() -> None:
+    from app.views import derivations
+
+    derivations.page()
+
+
+@cache
+def load() -> None:
+    """Import every page. The one that is asked for first does not wait for the others, which bring SymPy."""
+    from app.views import derivations, lab, lessons, rules  # noqa: F401
