@@ -195,6 +195,7 @@ class Step:
         watch: instead of these two, what happens at each token of the stream, in sentences of the player.
         stream: the choice of the lab that has its stream; the player shows it.
         token: where the player begins.
+        measured: the names of numbers that a clock gave, so that another run has others.
         sources: where it is published, besides the sources of its claims.
         composes: its controls are the parts of one choice, of which there may be four.
         waits: what the page says while the numbers are computed, where that takes long.
@@ -212,6 +213,7 @@ class Step:
     watch: Callable[..., list[str]] | None = None
     stream: Callable[..., Choice]
     token: int = 0
+    measured: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()
     composes: bool = False
     waits: str = ""

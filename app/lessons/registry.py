@@ -19,11 +19,13 @@ from app.lessons import (
     one_equation,
     recency,
     selective,
+    softmax,
 )
 from app.lessons.frame import Lesson, Step
 
 ORDER = (
     lineage,
+    softmax,
     linear,
     collision,
     recency,

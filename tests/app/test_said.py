@@ -30,6 +30,21 @@ Numbers = Mapping[str, Any]
 
 #: What the numbers of a sentence are, in order, for each frame; by lesson and step.
 SAID: dict[tuple[str, str], Callable[[Numbers, int], list[Any]]] = {
+    ("softmax", "weights"): lambda n, i: [
+        n["length"][i], n["weight"][i, 2, 0], np.delete(n["weight"][i], 2).max(), 1,
+    ],
+    ("softmax", "cache"): lambda n, i: [
+        i + 1, 8, sum(np.isfinite(n[name][i]).sum() for name in ("keys", "values")), n["memory"][i].size,
+        *n["error"][i],
+    ],
+    ("softmax", "live"): lambda n, i: [
+        n["length"][i], 1e3 * n["seconds"][i, 0], *in_kilobytes(n["bytes"][i, 0]), 1e3 * n["seconds"][i, 1],
+        *in_kilobytes(n["bytes"][i, 1]), *(n["seconds"][i] / n["seconds"][i - 1] if i else ()),
+    ],
+    ("softmax", "models"): lambda n, i: [
+        2 ** (6 + i), 12, *in_kilobytes(12 * 2048 * 2 ** (6 + i)), 36, *in_kilobytes(36 * 2**21),
+        *in_kilobytes(48 * 2048 * 2 ** (6 + i)), 3072, 1024,
+    ],
     ("s4", "kernel"): lambda n, i: [
         1, n["token"][i], n["lag"][i], n["output"][i, i + n["lag"][i]], n["lag"][i], n["moved"][0, n["lag"][i]], i,
         np.abs(n["output"][i] - n["moved"][i]).max(),
@@ -58,6 +73,13 @@ SAID: dict[tuple[str, str], Callable[[Numbers, int], list[Any]]] = {
         n["step"][i], n["fact"][i], n["rest"][i], (10 / 11) ** 10 / 11, np.log(11 / 10), *n["mamba"],
     ],
 }  # fmt: skip
+
+
+def in_kilobytes(count: int) -> list[float]:
+    """Write bytes as sentences do, in the largest unit of which there is one."""
+    return [float(count / max(unit for unit in (1, 2**10, 2**20, 2**30) if unit <= count))]
+
+
 SMALL = ["the", "by", "of"]
 
 

@@ -10,6 +10,7 @@ import torch
 
 transformers = pytest.importorskip("transformers", reason="transformers is an optional extra")
 
+from gdn_core.lab.studies import softmax  # noqa: E402
 from gdn_core.ops import calls  # noqa: E402
 from gdn_core.ops import transformers as integration  # noqa: E402
 from gdn_core.ops.torch import reference as torch_reference  # noqa: E402
@@ -185,3 +186,25 @@ def test_a_model_without_such_a_layer_is_refused() -> None:
         integration.enable("llama")
     with pytest.raises(ModuleNotFoundError):
         integration.enable("no_such_model")
+
+
+def test_the_models_of_the_tour_have_the_layers_and_sizes_of_their_configurations() -> None:
+    full = [4, 8, 12, 16, 20, 24, 27]  # full_attn_layers of Kimi-Linear-48B-A3B's config.json, counted from 1
+    kimi = transformers.KimiLinearConfig(
+        linear_attn_config={"full_attn_layers": full, "kda_layers": [n for n in range(1, 28) if n not in full]}
+    )
+    found = {"kimi-linear": (kimi.layer_types, kimi.kv_lora_rank + kimi.qk_rope_head_dim, kimi.linear_num_heads,
+                             kimi.linear_head_dim, kimi.linear_head_dim)}  # fmt: skip
+    for name, config in (
+        ("qwen3-next", transformers.Qwen3NextConfig()),
+        ("qwen3.5", transformers.Qwen3_5TextConfig()),
+        ("olmo-hybrid", transformers.OlmoHybridConfig()),
+    ):
+        wide = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        found[name] = (config.layer_types, 2 * config.num_key_value_heads * wide, config.linear_num_value_heads,
+                       config.linear_value_head_dim, config.linear_key_head_dim)  # fmt: skip
+    assert set(found) == set(softmax.MODELS)
+    for name, (layers, *sizes) in found.items():
+        m = softmax.MODELS[name]
+        assert [layers.count("full_attention"), layers.count("linear_attention")] == [m.softmax, m.linear]
+        assert sizes == [m.cached, m.heads, m.V, m.K]
