@@ -72,7 +72,7 @@ SUBJECTS: dict[str, Subject] = {
             "torch_forms",
         ),
     ),
-    "kernels": Subject("Compiled kernels", ("token_by_token", "chunk_forward", "chunk_backward")),
+    "kernels": Subject("Compiled kernels", ("token_by_token", "chunk_forward", "chunk_backward", "trajectory")),
     "family": Subject("The family", ("tokens", "containment", "same_rule", "limit", "invariants", "objectives")),
     "errata": Subject(
         "Errata",

@@ -8,22 +8,31 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 
 from derivations.engines.aten.numbers import Numbers
 from derivations.engines.aten.tensors import Exact, exactly
+from derivations.engines.field import Dual, Residues
 from derivations.engines.ir.chain import Chain
 from derivations.models.kernel_sizes import Setting
-from derivations.models.torch_forms import SCALE, backward_residual, forward_residual
+from derivations.models.torch_forms import SCALE, backward_residual, difference, exact, forward_residual, unsound
 from derivations.models.torch_sizes import Size
-from gdn_core.ops.compile_check import on_chip
-from gdn_core.ops.kernels import chunk, gradients, recurrent
+from gdn_core import reference
+from gdn_core.ops.compile_check import Launch, on_chip, pretending
+from gdn_core.ops.kernels import chunk, gradients, l2norm, recurrent
+from gdn_core.ops.kernels import trajectory as lab
+from gdn_core.ops.kernels.arithmetic import EPSILON
 from gdn_core.ops.kernels.chip import Chip
 from gdn_core.ops.kernels.launches import recording
+from gdn_core.ops.kernels.operands import Operands, Packed
+from gdn_core.reference import Token
+from gdn_core.rules import Gate, WriteRule
 
 CPU = torch.device("cpu")
 GATES = ("g", "beta", "S", "dS")  # float32 whatever the dtype of the rest
@@ -79,6 +88,8 @@ class Kernels:
 
     def _forward(self, size: Size, q: Any, k: Any, v: Any, g: Any, beta: Any, S: Any) -> Any:
         setting = self._setting
+        if setting.normalise:
+            q, k = l2norm.l2norm(q), l2norm.l2norm(k)
         return chunk.forward(
             q, k, v, g, beta, scale=SCALE, initial_state=S, state_v_first=setting.state_v_first,
             cu_seqlens=_cu_seqlens(size), output_final_state=True, save_for_backward=True, length=setting.length,
@@ -98,6 +109,11 @@ class Kernels:
         with exactly(self._numbers):  # as the public function ends
             dg, dbeta = (gradients.summed(*each) for each in zip(parts, (given["g"], given["beta"]), strict=True))
         return {"q": dq, "k": dk, "v": dv, "g": dg, "beta": dbeta, "S": self._state(dstate)}
+
+    def unit_gradient(self, x: Exact, dy: Exact) -> Exact | None:
+        """Return the gradient of vectors from that of the vectors divided by their length."""
+        with _disable_current_modes():
+            return self._run(lambda x, dy: (l2norm.l2norm_backward(x, dy),), {"x": x, "dy": dy})[0]
 
     def recurrent(self, size: Size, given: dict[str, Any]) -> tuple[Any, Any]:
         """Run the recurrence token by token."""
@@ -119,8 +135,9 @@ def _cu_seqlens(size: Size) -> Tensor | None:
 
 def forward(size: Size, setting: Setting, rng: random.Random) -> dict[str, Any]:
     """Compare the chunk form's kernels with the recurrence."""
-    numbers = Numbers(rng)
-    return _named(setting, forward_residual(size, rng, Kernels(setting, numbers, rng).forward, numbers))
+    numbers = _with_roots(rng) if setting.normalise else Numbers(rng)
+    run = Kernels(setting, numbers, rng).forward
+    return _named(setting, forward_residual(size, rng, run, numbers, UNDER_THE_ROOT if setting.normalise else None))
 
 
 def backward(size: Size, setting: Setting, rng: random.Random) -> dict[str, Any]:
@@ -133,10 +150,113 @@ def token_by_token(size: Size, setting: Setting, rng: random.Random) -> dict[str
     """Compare the kernel of the recurrence with it."""
     numbers = Numbers(rng)
     run = Kernels(setting, numbers, rng).recurrent
-    return _named(setting, forward_residual(size, rng, run, numbers, EPSILON if setting.normalise else None))
+    return _named(setting, forward_residual(size, rng, run, numbers, UNDER_THE_ROOT if setting.normalise else None))
 
 
-EPSILON = float(torch.tensor(1e-6).float())
+def unit_length(size: Size, setting: Setting, rng: random.Random) -> dict[str, Any]:
+    """Compare the gradient of vectors that are divided by their length with the derivative, along a random direction."""
+    numbers = _with_roots(rng)
+    kernels = Kernels(setting, numbers, rng)
+    x = numbers.draw_lengths(size.T, size.K, plus=UNDER_THE_ROOT)
+    dy, along = numbers.draw(size.T, size.K), numbers.draw(size.T, size.K)
+
+    def run() -> dict[str, Any]:
+        dx = kernels.unit_gradient(exact(x), exact(dy))
+        p = numbers.p
+        rows = [Residues(of.numpy(), p) for of in (x, dy, along)]
+        length = Dual(rows[0], rows[2])
+        squared = Dual((length * length).value.sum(-1), (length * length).tangent.sum(-1))
+        root = numbers.root(torch.from_numpy(squared.value.values) + numbers.constant(UNDER_THE_ROOT))
+        inverse = Residues(numbers.invert(root).numpy(), p)
+        half = numbers.constant(0.5)
+        slope = -(squared.tangent * half * inverse * inverse * inverse)  # of 1 / root: that of the root over its square
+        tangent = rows[2] * inverse[:, None] + rows[0] * slope[:, None]
+        want = (rows[1] * tangent).sum()
+        got = difference(numbers, dx, np.zeros(tuple(x.shape), np.int64))
+        return {"dx": got if isinstance(got, str) else (got * rows[2]).sum() - want}
+
+    return _named(setting, {str(size): unsound(run)})
+
+
+def _with_roots(rng: random.Random) -> Numbers:
+    """Draw a field in which the length of a row of zeros has a root: kernels divide the rows behind the last by it."""
+    while True:
+        numbers = Numbers(rng)
+        if pow(numbers.constant(UNDER_THE_ROOT), numbers.q, numbers.p) == 1:
+            return numbers
+
+
+UNDER_THE_ROOT = float(torch.tensor(EPSILON).float())  # as a constant of a kernel that computes in float32
+
+
+def trajectory(rules: Sequence[WriteRule], size: Size, setting: Setting, rng: random.Random) -> dict[str, Any]:
+    """Compare the kernel of the lab with the reference, for rules side by side: each reading, output and last memory.
+
+    The launcher packs arrays of float32. It is given the numbers of the entries in a table, and packs those.
+    """
+    numbers, table = Numbers(rng), [np.zeros(1, np.int64)]
+    tokens = [_tokens(rule, size, numbers) for rule in rules]
+
+    def numbered(x: Residues) -> Any:
+        first = sum(map(len, table))
+        table.append(x.values.ravel())
+        return (first + np.arange(x.values.size, dtype=np.float32)).reshape(x.shape)
+
+    packed = Packed.of([
+        Operands(
+            decay=numbered(numbers.field.exp(x.g)), k=numbered(x.k if x.k.ndim == 3 else x.k[:, None]),
+            erase=numbered(x.b[:, None] * (x.k[:, 0] if x.k.ndim == 3 else x.k)[:, None]), wv=numbered(x.w * x.v),
+            q=numbered(x.q),
+        )
+        for x in tokens
+    ])  # fmt: skip
+    V = packed.v.shape[2]
+    S = numbers.draw(len(rules), V, size.K)
+    caught: list[Launch] = []
+    with pretending(setting.arch, caught, [""]), suppress(NotImplementedError):  # what there is none of is not copied
+        lab.launch(packed, torch.empty(len(rules), V, size.K, device="meta"), device="meta")
+    (launch,) = caught
+    chain = Chain(numbers, rng, arch=setting.arch, level=setting.level)
+    entries = np.concatenate(table)
+    for x, of in zip(launch.arguments, packed.arrays().values(), strict=False):
+        chain.put(x, of if of.dtype == np.int64 else entries[of.astype(np.int64)])
+    after, out = launch.arguments[5:7]
+    chain.put(after, S.numpy())
+
+    def run() -> dict[str, Any]:
+        chain.run_all(caught)
+        found = {}
+        for r, (rule, x) in enumerate(zip(rules, tokens, strict=True)):
+            memory, rows, read = Residues(S[r].numpy(), numbers.p)[: packed.rows[r]], int(packed.rows[r]), []
+            for t in range(size.T):
+                moments = reference.moments(memory, x[t], exp=numbers.field.exp)
+                memory = moments.written
+                read.append(np.stack([moments.read.values, moments.o.values], -1))
+            got = (Exact(torch.from_numpy(chain.get(of)[r]), torch.float32) for of in (out, after))
+            readings, last = (each.entries.numpy() for each in got)
+            found[f"{rule.slug} readings"] = Residues(readings[:, :rows] - np.stack(read), numbers.p)
+            found[f"{rule.slug} S"] = Residues(last[:rows] - memory.values, numbers.p)
+        return found
+
+    return _named(setting, {size.stream: unsound(run)})
+
+
+def _tokens(rule: WriteRule, size: Size, numbers: Numbers) -> Token:
+    """Draw tokens of a rule."""
+    T, V, K, field = size.T, size.V + rule.normalised, size.K, numbers.field
+
+    def gate(of: Gate, axis: int, absent: int) -> Any:
+        if of is Gate.NONE:
+            return Residues(np.full((T, 1), absent), numbers.p)
+        return field.draw(T, of.shape(V, K)[axis])
+
+    decay = rule.decay.shape(V, K)
+    return Token(
+        q=field.draw(T, K), k=field.draw(T, V, K) if rule.write is Gate.MATRIX else field.draw(T, K),
+        v=field.draw(T, V),
+        g=Residues(np.zeros((T, *decay)), numbers.q) if rule.decay is Gate.NONE else field.draw_logs(T, *decay),
+        b=gate(rule.erase, 1, 0), w=gate(Gate.NONE if rule.write is Gate.MATRIX else rule.write, 0, 1),
+    )  # fmt: skip
 
 
 def _named(setting: Setting, residual: dict[str, Any]) -> dict[str, Any]:

@@ -197,12 +197,13 @@ class Report:
 
 @dataclass(frozen=True)
 class Launch:
-    """A launch that was caught: the kernel and its arguments."""
+    """A launch that was caught: the kernel, its arguments and its programs."""
 
     case: str
     kernel: Any  # Triton's function
     arguments: tuple[Any, ...]
     options: dict[str, Any]
+    grid: tuple[int, ...]
 
 
 @contextmanager
@@ -223,7 +224,7 @@ def pretending(arch: int, caught: list[Launch], case: list[str]) -> Iterator[Non
     from gdn_core.ops.kernels.chip import Chip
 
     def catch(kernel: Any, *arguments: Any, grid: Any, warmup: bool, **options: Any) -> None:
-        caught.append(Launch(case[0], kernel, arguments, options))
+        caught.append(Launch(case[0], kernel, arguments, options, grid))
 
     with patch.object(JITFunction, "run", catch), on_chip(Chip(processors=GPUS[arch].processors, capability=arch)):
         yield

@@ -54,6 +54,15 @@ OTHERS = (
 )
 
 
+ROWS = ((Size(65, 20, 1, CHUNK), AMPERE), (Size(7, 128, 1, CHUNK), WIDE))
+
+
+def _unit(cases: Iterable[Case], rng: random.Random, primes: int = 1) -> Iterator[dict[str, Any]]:
+    """Compare the gradient of vectors of unit length in each case, mod as many primes."""
+    run = import_module("derivations.models.kernel_forms").unit_length
+    return (run(size, setting, rng) for size, setting in cases for _ in range(primes))
+
+
 def _backward(cases: Iterable[Case], rng: random.Random, primes: int = 1) -> Iterator[dict[str, Any]]:
     """Compare the gradients with the derivative of the recurrence in each case, mod as many primes."""
     run = import_module("derivations.models.kernel_forms").backward
@@ -80,6 +89,7 @@ def _backward(cases: Iterable[Case], rng: random.Random, primes: int = 1) -> Ite
         ),
         Code(f"{KERNELS}.blocks", "cut_kernel"),
         Code(f"{KERNELS}.padding", "clear_padding_kernel"),
+        Code(f"{KERNELS}.l2norm", "l2norm_backward_kernel"),
         reference.recurrent,
         reference.step,
     ),
@@ -113,6 +123,12 @@ def gradients_without_some_gates(rng: random.Random) -> Any:
 def gradients_on_other_gpus_and_layouts(rng: random.Random) -> Any:
     """The portable kernels compiled for Hopper, with tensor maps, and for Blackwell; and with V before K."""
     return _backward(OTHERS, rng)
+
+
+@chunk_kernels_differentiate_the_recurrence.step(engine="ir", scope=scope(ROWS, primes=3, degree=6))
+def gradients_through_unit_lengths(rng: random.Random) -> Any:
+    """The gradient of queries and keys that are divided by their length, along a random direction."""
+    return _unit(ROWS, rng, primes=3)
 
 
 NEAR = ((Size(5, 20, 40, CHUNK, H=2, HV=4), AMPERE),)
@@ -180,3 +196,10 @@ def _refuted(cases: tuple[Case, ...]) -> Any:
 
 for _cases, _fault in FAULTS:
     refuting(chunk_kernels_differentiate_the_recurrence, _fault, _refuted(_cases))
+
+refuting(
+    chunk_kernels_differentiate_the_recurrence,
+    Fault("length_not_differentiated", "The gradient takes the length for a constant.",
+          "l2norm.l2norm_backward_kernel", "(b_dy - b_y * tl.sum(b_y * b_dy, 1)[:, None])", "b_dy"),
+    lambda rng: _unit(ROWS, rng),
+)  # fmt: skip

@@ -37,6 +37,7 @@ SPLIT = (
     (Size(150, 20, 40, CHUNK, HV=2, lengths=(70, 0, 1, 76)), SEGMENTS),
     (Size(150, 20, 40, CHUNK, HV=2, lengths=(65, 0, 64, 16)), AMPERE),
 )
+UNIT = replace(AMPERE, normalise=True)
 GATES = tuple(
     (Size(65, 20, 40, CHUNK, HV=2, decays=decays, erases=erases, remembers=remembers), AMPERE)
     for decays, erases, remembers in ((False, True, True), (True, False, True), (False, False, False))
@@ -46,6 +47,7 @@ OTHERS = (
     (Size(65, 20, 40, CHUNK, HV=2), BLACKWELL),
     (Size(65, 20, 40, CHUNK, HV=2), replace(BLACKWELL, dtype="float32")),
     (Size(65, 20, 40, CHUNK, HV=2), replace(AMPERE, dtype="float16", state_v_first=True)),
+    (Size(65, 20, 40, CHUNK, HV=2), UNIT),
 )
 
 
@@ -71,6 +73,7 @@ def _forward(cases: Iterable[Case], rng: random.Random, primes: int = 1) -> Iter
         ),
         Code(f"{KERNELS}.blocks", "cut_kernel"),
         Code(f"{KERNELS}.padding", "clear_padding_kernel"),
+        Code(f"{KERNELS}.l2norm", "l2norm_kernel"),
         reference.recurrent,
         reference.step,
     ),
@@ -102,7 +105,9 @@ def absent_gates_in_the_kernels(rng: random.Random) -> Any:
 
 @chunk_kernels_equal_recurrence.step(engine="ir", scope=scope(OTHERS))
 def other_gpus_and_layouts(rng: random.Random) -> Any:
-    """The portable kernels compiled for Hopper and Blackwell, in another dtype, and with V before K."""
+    """The portable kernels compiled for Hopper and Blackwell, in another dtype, with V before K, and with keys and queries
+    of unit length.
+    """
     return _forward(OTHERS, rng)
 
 
@@ -182,6 +187,9 @@ FAULTS = (
                    "blocks.cut_into", "(b_length + size - 1) // size", "b_length // size")),
     (PACKED, Fault("owner_off_by_one", "The first chunk of a sequence is taken for one of the sequence before.",
                    "blocks.cut_into", "b_ends[None, :] <= o_b[:, None]", "b_ends[None, :] < o_b[:, None]")),
+    (((Size(5, 20, 40, CHUNK, HV=2), UNIT),),
+     Fault("rows_multiplied_by_their_length", "Queries and keys are multiplied by their length.",
+           "l2norm.l2norm_kernel", "b_n = 1.0 / tl.sqrt(", "b_n = 1.0 * tl.sqrt(")),
     (PACKED, Fault("last_padding_not_cleared", "The last number behind the sequences is not cleared.",
                    "padding.clear_padding_kernel", "mask=o_x < stop", "mask=o_x < stop - 1")),
 )  # fmt: skip
