@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
 from derivations.claim import ENGINES, Claim, name_of, source_of
+from derivations.kernels import LEVELS, check_kernel
 from derivations.models.programs import EPS, ROLES, argument, size
 from derivations.own import check_own, read
 from derivations.programs import LIMIT, check_torch
@@ -63,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m derivations", description="Check the claims of the derivations by machine."
     )
-    commands = parser.add_subparsers(required=True, metavar="check | check-torch | list | show")
+    commands = parser.add_subparsers(required=True, metavar="check | check-torch | check-kernel | list | show")
 
     check = commands.add_parser("check", help="check claims; exit 0 if all hold, 1 if not, 2 if the call is wrong")
     check.set_defaults(command=_check)
@@ -116,6 +117,19 @@ def _parser() -> argparse.ArgumentParser:
     torch.add_argument("--limit", metavar="S", type=float, default=LIMIT, help="seconds for each size; by default 60")
     torch.add_argument("--seed", metavar="N", type=int, default=0, help="of the random points; by default 0")
     torch.add_argument("--json", metavar="FILE", type=Path, help="write the verdict")
+
+    kernel = commands.add_parser(
+        "check-kernel", help="check a Triton kernel of yours as it was compiled, without a GPU, against a specification"
+    )
+    kernel.set_defaults(command=_check_kernel)
+    kernel.add_argument("where", metavar="MODULE:FUNCTION", help="the kernel, or FILE.py:FUNCTION")
+    kernel.add_argument("--spec", metavar="FILE", required=True, help="SIZES, launch and expected, as the README shows")
+    kernel.add_argument("--arch", metavar="N", type=int, default=80, help="compute capability, 90 for 9.0; default 80")
+    kernel.add_argument("--level", choices=LEVELS, default=LEVELS[0], help="the code that is run; by default ttir")
+    kernel.add_argument("--insist", action="store_true", help="read the text of a Triton that was not tested")
+    kernel.add_argument("--limit", metavar="S", type=float, default=LIMIT, help="seconds for each size; by default 60")
+    kernel.add_argument("--seed", metavar="N", type=int, default=0, help="of the random points; by default 0")
+    kernel.add_argument("--json", metavar="FILE", type=Path, help="write the verdict")
 
     show = commands.add_parser("show", help="check a claim and show it: statement, derivation, steps, residuals")
     show.set_defaults(command=_show)
@@ -307,11 +321,16 @@ class Screen:
 # check-torch
 
 
-def _check_torch(options: argparse.Namespace) -> int:
+def _check_written(options: argparse.Namespace) -> None:
+    """Refuse options with which a program of other people cannot be run, or its verdict not be written."""
     if options.json and not options.json.parent.is_dir():
         raise Wrong(f"{options.json}: there is no folder {options.json.parent}")
     if not options.limit > 0:
         raise Wrong(f"--limit: expected seconds, got {options.limit:g}")
+
+
+def _check_torch(options: argparse.Namespace) -> int:
+    _check_written(options)
     screen = Screen(sys.stdout)
     try:
         told = [argument(text) for text in options.map]
@@ -337,6 +356,26 @@ def _check_torch(options: argparse.Namespace) -> int:
         options.json.write_text(verdict.as_json(), encoding="utf-8")
     screen.print(verdict.sentence, "green" if verdict.holds else "red")
     screen.print(f"taken: {verdict.taken}")
+    screen.print(f"not modelled: {'; '.join(verdict.unmodelled)}")
+    return HOLDS if verdict.holds else FAILS
+
+
+# check-kernel
+
+
+def _check_kernel(options: argparse.Namespace) -> int:
+    _check_written(options)
+    screen = Screen(sys.stdout)
+    try:
+        verdict = check_kernel(
+            options.where, options.spec, arch=options.arch, level=options.level, seed=options.seed,
+            limit=options.limit, insist=options.insist,
+        )  # fmt: skip
+    except (ValueError, ModuleNotFoundError) as error:
+        raise Wrong(str(error)) from error
+    if options.json:
+        options.json.write_text(verdict.as_json(), encoding="utf-8")
+    screen.print(verdict.sentence, "green" if verdict.holds else "red")
     screen.print(f"not modelled: {'; '.join(verdict.unmodelled)}")
     return HOLDS if verdict.holds else FAILS
 

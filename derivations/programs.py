@@ -95,7 +95,7 @@ def check_torch(where: str, *, seed: int = 0, limit: float = LIMIT, **told: Any)
         raise CannotBeCheckedError(str(error)) from error
     worker = Worker(limit=limit, start=START, command=COMMAND)
     try:
-        found = _asked(worker, where, "its import", limit, "read", program=asked.encoded())
+        found = ask(worker, where, "its import", limit, "read", program=asked.encoded())
         program = Program.decoded(found["program"])
         return _compared(worker, program, tuple(decoded_size(size) for size in found["sizes"]), seed, limit)
     finally:
@@ -111,7 +111,7 @@ def _compared(worker: Worker, program: Program, sizes: Iterable[Size], seed: int
         done.append(size)
         for prime in range(PRIMES):
             given = {"program": program.encoded(), "size": vars(size), "seed": f"{seed} {prime}"}
-            found = _asked(worker, program.where, size.stream, limit, "compare", **given)
+            found = ask(worker, program.where, size.stream, limit, "compare", **given)
             unmodelled |= dict.fromkeys(found["unmodelled"])
             operations |= set(found["operations"])
             if found["residual"]:
@@ -122,7 +122,20 @@ def _compared(worker: Worker, program: Program, sizes: Iterable[Size], seed: int
     return Verdict(program, tuple(done), residual, tuple(unmodelled), tuple(sorted(operations)), seed)
 
 
-def _asked(worker: Worker, where: str, what: str, limit: float, task: str, **arguments: Any) -> dict[str, Any]:
+def ask(worker: Worker, where: str, what: str, limit: float, task: str, /, **arguments: Any) -> dict[str, Any]:
+    """Ask a worker for a task.
+
+    Args:
+        worker: the process.
+        where: the program that it runs, for messages.
+        what: what it is asked, for messages.
+        limit: its seconds, for messages.
+        task: the task.
+        arguments: those of the task.
+
+    Raises:
+        CannotBeCheckedError: if the process ends or takes too long, or the task is refused.
+    """
     try:
         found = worker.do(task, arguments)
     except TookTooLongError as error:

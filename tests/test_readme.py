@@ -28,13 +28,12 @@ def test_a_block_of_python_runs(number: int, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_command_on_a_pytorch_function_says_what_is_printed(tmp_path: Path) -> None:
+def test_a_command_on_a_function_or_a_kernel_says_what_is_printed(tmp_path: Path) -> None:
     for block in BLOCKS:
         if named := re.match(r"# (\w+\.py)\n", block):
             (tmp_path / named[1]).write_text(block, encoding="utf-8")
-    sessions = re.findall(r"```\n\$ python (-m derivations check-torch .*?)```", TEXT, flags=re.DOTALL)
-    assert len(sessions) == 2
-    for session, code in zip(sessions, (0, 1), strict=True):
+    sessions = re.findall(r"```\n\$ python (-m derivations check-(?:torch|kernel) .*?)```", TEXT, flags=re.DOTALL)
+    for session, code in zip(sessions, (0, 1, 1, 0), strict=True):
         command, printed = re.fullmatch(r"((?:.*\\\n)*.*)\n([\s\S]*)", session).groups()  # type: ignore[union-attr]
         arguments = command.replace("\\\n", " ").split()
         environment = {**os.environ, "PYTHONPATH": str(README.parent)}

@@ -154,7 +154,7 @@ def token_by_token(size: Size, setting: Setting, rng: random.Random) -> dict[str
 
 
 def unit_length(size: Size, setting: Setting, rng: random.Random) -> dict[str, Any]:
-    """Compare the gradient of vectors that are divided by their length with the derivative, along a random direction."""
+    """Compare the gradient through vectors divided by their length with the derivative, along a random direction."""
     numbers = _with_roots(rng)
     kernels = Kernels(setting, numbers, rng)
     x = numbers.draw_lengths(size.T, size.K, plus=UNDER_THE_ROOT)

@@ -51,6 +51,10 @@ class Setting:
         return ", ".join(parts)
 
 
+NOT_COVERED = (
+    "The portable kernels only: those for Hopper, in Gluon, are not covered, because their partitions, barriers and "
+    "copies by tensor maps have no meaning here."
+)
 Case = tuple[Size, Setting]
 
 AMPERE = Setting()

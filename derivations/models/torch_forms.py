@@ -167,12 +167,18 @@ def difference(numbers: Numbers, got: Any, want: np.ndarray) -> Residues | str:
         return f"expected a tensor of exact numbers, got {type(got).__name__}"
     if tuple(got.shape) != want.shape:
         return f"expected a tensor {list(want.shape)}, got one {list(got.shape)}"
-    if bool((got.entries == EMPTY).any()):
-        return f"never written at {(got.entries == EMPTY).nonzero()[0].tolist()}"
+    if lost := never_written(got.entries):
+        return lost
     try:
         return Residues(numbers.residues(got.entries).values - want, numbers.p)
     except Unsound as error:
         return str(error)
+
+
+def never_written(entries: Entries) -> str:
+    """Say which entry is the first that was never written; "" if there is none."""
+    lost = entries == EMPTY
+    return f"never written at {lost.nonzero()[0].tolist()}" if bool(lost.any()) else ""
 
 
 def written_to(given: Mapping[str, Any], entries: Mapping[str, Entries]) -> dict[str, str]:

@@ -45,8 +45,12 @@ class Compared:
     operations: tuple[str, ...]
 
 
-def found(where: str) -> Function:
+def found(where: str, of: Any = Callable) -> Any:
     """Import what a user names, and nothing else, and return the function.
+
+    Args:
+        where: ``MODULE:FUNCTION`` or ``FILE.py:FUNCTION``.
+        of: what it must be.
 
     Raises:
         Refused: if there is no such module or function, or if it raises.
@@ -67,13 +71,13 @@ def found(where: str) -> Function:
     except (Exception, SystemExit) as error:  # it runs code that may be wrong in any way
         raise Refused(f"{where}: its import raises {_told(error)}{_line(error)}") from error
     function = vars(module).get(name)
-    if not callable(function):
+    if function is None or not isinstance(function, of):
         raise Refused(f"{where}: {place} has no function {name}")
     return function
 
 
 def _of_file(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("own_program", path.resolve())
+    spec = importlib.util.spec_from_file_location(f"own_{path.stem}", path.resolve())
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
@@ -208,6 +212,11 @@ def _difference(got: Any, program: Program, stream: Stream, scale: float) -> Any
     return residual
 
 
+def raised(error: BaseException) -> str:
+    """Say what was raised, and at which line of the program's own code."""
+    return f"{_told(error)}{_line(error)}"
+
+
 def _told(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
@@ -215,6 +224,8 @@ def _told(error: BaseException) -> str:
 
 def _line(error: BaseException) -> str:
     """Return the last line that was running in the program's own code when it raised, in parentheses."""
-    others = str(Path(__file__).parents[1]), str(Path(torch.__file__).parent), "<"
+    packages, own = Path(torch.__file__).parents[1], Path(__file__).parents[2]
+    places = (own / "derivations", own / "gdn_core", packages / "torch", packages / "triton")
+    others = (*map(str, places), "<")
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(others)]
     return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""

@@ -18,6 +18,7 @@ from derivations.models.kernel_sizes import (
     BLACKWELL,
     CHUNK,
     HOPPER,
+    NOT_COVERED,
     SEGMENTS,
     WIDE,
     Case,
@@ -59,7 +60,7 @@ def _forward(cases: Iterable[Case], rng: random.Random, primes: int = 1) -> Iter
 
 @claim(
     statement=recurrence(r"\operatorname{chunk\_kernels}(q, k, v, g, \beta, S_0) = (o, S_T)"),
-    assumptions=EXACTLY,
+    assumptions=(*EXACTLY, NOT_COVERED),
     scope=scope(LENGTHS, primes=3),
     engine="ir",
     source=cite("2412.06464", "sec. 3.3"),
@@ -105,9 +106,7 @@ def absent_gates_in_the_kernels(rng: random.Random) -> Any:
 
 @chunk_kernels_equal_recurrence.step(engine="ir", scope=scope(OTHERS))
 def other_gpus_and_layouts(rng: random.Random) -> Any:
-    """The portable kernels compiled for Hopper and Blackwell, in another dtype, with V before K, and with keys and queries
-    of unit length.
-    """
+    """The portable kernels for Hopper and Blackwell, in another dtype, with V before K, and with unit vectors."""
     return _forward(OTHERS, rng)
 
 

@@ -15,8 +15,10 @@ from derivations.engines.ir.evaluator import launch
 from derivations.engines.ir.front import Compiled, compiled
 from derivations.engines.ir.memory import Buffer, Descriptor, Memory
 from derivations.engines.ir.operations import Machine, Value
+from derivations.engines.ir.text import Function
 from derivations.engines.unmodelled import note
 
+BEHIND = "what becomes of this code on the way to machine code"
 ELEMENTS = {
     torch.float64: "f64", torch.float32: "f32", torch.float16: "f16", torch.bfloat16: "bf16",
     torch.int64: "i64", torch.int32: "i32", torch.int16: "i16", torch.int8: "i8", torch.uint8: "i8", torch.bool: "i1",
@@ -31,12 +33,15 @@ class Chain:
         rng: draws what nobody knows.
         arch: compute capability of the target.
         level: of the code that runs, ``ttir`` or ``ttgir``.
+        insist: read the text of a Triton that was not tested.
     """
 
-    def __init__(self, numbers: Numbers, rng: random.Random, *, arch: int, level: str = "ttir") -> None:
+    def __init__(
+        self, numbers: Numbers, rng: random.Random, *, arch: int, level: str = "ttir", insist: bool = False
+    ) -> None:  # fmt: skip
         self.numbers, self._carrier, self._memory = numbers, Carrier(numbers), Memory()
         self._rng = np.random.default_rng(rng.getrandbits(64))
-        self._arch, self._level = arch, level
+        self._arch, self._level, self._insist = arch, level, insist
         self._addresses: dict[int, int] = {}  # of the first entry of each storage
         self._buffers: dict[int, Buffer] = {}
         self._kept: list[torch.Tensor] = []  # so that no storage takes the place of another
@@ -84,11 +89,12 @@ class Chain:
         x, y, z = (*grid, 1, 1)[:3]
         machine = Machine(self._carrier, self._memory, (x, y, z), self._rng)
         try:
-            self.operations += launch(made.function, self._given(made), machine)
+            function = made.function(insist=self._insist)
+            self.operations += launch(function, self._given(made, function), machine)
         except (Unsound, NotModelled) as error:
             raise type(error)(f"{made.name}: {error}") from error
         self.kernels.add(made.name)
-        for what in ("rounding", *machine.casts):
+        for what in ("rounding", BEHIND, *machine.casts):
             note(what)
 
     def run_all(self, launches: Iterable[Any]) -> None:
@@ -96,10 +102,10 @@ class Chain:
         for each in launches:
             self.run(each.kernel, each.grid, each.arguments, each.options)
 
-    def _given(self, made: Compiled) -> dict[str, Value]:
+    def _given(self, made: Compiled, function: Function) -> dict[str, Value]:
         """Pair the parameters of the code with the arguments of a launch."""
         values = [value for argument in made.arguments for value in self._value(*argument)]
-        return dict(zip((name for name, _ in made.function.parameters), values, strict=True))
+        return dict(zip((name for name, _ in function.parameters), values, strict=True))
 
     def _value(self, name: str, kind: str, x: Any) -> list[Value]:
         if isinstance(x, torch.Tensor):

@@ -32,21 +32,28 @@ class Compiled:
     text: str
     arguments: tuple[tuple[str, str, Any], ...]  # name, type of the signature, value
 
-    @property
-    def function(self) -> Function:
-        """The code, as operations."""
+    def function(self, *, insist: bool = False) -> Function:
+        """Return the code, as operations.
+
+        Args:
+            insist: read the text of a Triton that was not tested.
+        """
+        if not insist:
+            check_version(triton.__version__)
         return _parsed(self.text)
 
 
-@cache
-def _parsed(text: str) -> Function:
-    check_version(triton.__version__)
-    return parse(text)
+_parsed = cache(parse)
 
 
 @cache
 def _backend(arch: int) -> Any:
     return make_backend(GPUTarget("cuda", arch, 32))
+
+
+def options_for(arch: int) -> set[str]:
+    """Return the names of the options of compilation."""
+    return set(vars(_backend(arch).parse_options({})))
 
 
 _texts: dict[tuple[str, str, int, str], str] = {}
