@@ -13,6 +13,7 @@ from app.lessons import (
     gated,
     gating,
     knob,
+    layer,
     lineage,
     linear,
     ode,
@@ -39,6 +40,7 @@ ORDER = (
     gated,
     chunkwise,
     attention,
+    layer,
     compose,
     errata,
 )

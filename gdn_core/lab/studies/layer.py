@@ -1,0 +1,216 @@
+"""The whole layer around a Gated DeltaNet's memory: a text flows through, and every number on its way is returned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gdn_core import RULES, Stream, reference
+from gdn_core.lab.text import direction, gaussians, split_words
+from gdn_core.rules import Source
+from gdn_core.streams import tokens
+
+D, H, HV, K, V, TAPS = 12, 1, 2, 6, 8, 4  # channels of a token; heads of keys, of values; channels of both; taps
+EPS = 1e-6
+QUERIES, KEYS = slice(0, H * K), slice(H * K, 2 * H * K)  # channels behind the convolution
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of a layer, in the shapes of Transformers' ``Qwen3NextGatedDeltaNet``.
+
+    Args:
+        qkvz: [H (2 K + 2 (HV / H) V), D], for each head of keys its query, key, values, and gates of the output.
+        ba: [2 HV, D], for each head of keys what gives beta, and what gives the decay.
+        conv: [2 H K + HV V, TAPS], the last tap is the token's own.
+        A_log, dt_bias: [HV].
+        norm: [V].
+        out: [D, HV V].
+    """
+
+    qkvz: np.ndarray
+    ba: np.ndarray
+    conv: np.ndarray
+    A_log: np.ndarray
+    dt_bias: np.ndarray
+    norm: np.ndarray
+    out: np.ndarray
+
+
+def weights() -> Weights:
+    """Draw the weights of the small layer that is shown; of its two heads the first forgets slowly."""
+
+    def drawn(name: str, rows: int, columns: int) -> np.ndarray:
+        return gaussians(0, "weights", name, rows * columns).reshape(rows, columns) / np.sqrt(columns)
+
+    conv = drawn("conv", 2 * H * K + HV * V, TAPS) + np.array([0.0, 0.0, 0.2, 0.8])
+    return Weights(
+        qkvz=drawn("qkvz", H * (2 * K + 2 * (HV // H) * V), D), ba=drawn("ba", 2 * HV, D), conv=conv,
+        A_log=np.log([0.1, 1.0]), dt_bias=np.zeros(HV), norm=np.ones(V), out=drawn("out", D, HV * V),
+    )  # fmt: skip
+
+
+def silu(x: np.ndarray) -> np.ndarray:
+    """Return x sigmoid(x)."""
+    return x / (1 + np.exp(-x))
+
+
+def forward(x: np.ndarray, w: Weights, heads: tuple[int, int, int, int]) -> dict[str, np.ndarray]:
+    """Run a layer on tokens x [T, D].
+
+    Args:
+        x: what enters, normalised already.
+        w: its weights.
+        heads: H, HV, K and V.
+
+    Returns:
+        By name, in order: q, k [T, H, K], v, z [T, HV, V], b, a [T, HV] of the projections; mixed and conv [T, C],
+        before and behind the convolution; active [T, C], behind SiLU; query and key [T, H, K], of length 1; value
+        [T, HV, V]; beta, g and alpha [T, HV]; memory [T, HV, V, K] and o [T, HV, V]; normed and gated [T, HV, V]; and
+        y [T, D].
+    """
+    H, HV, K, V = heads
+    T, shared = len(x), HV // H
+    per_head = (x @ w.qkvz.T).reshape(T, H, -1)
+    q, k, v, z = np.split(per_head, np.cumsum([K, K, shared * V]), axis=2)
+    v, z = v.reshape(T, HV, V), z.reshape(T, HV, V)
+    b, a = (part.reshape(T, HV) for part in np.split((x @ w.ba.T).reshape(T, H, -1), 2, axis=2))
+
+    mixed = np.concatenate([part.reshape(T, -1) for part in (q, k, v)], axis=1)
+    padded = np.concatenate([np.zeros((w.conv.shape[1] - 1, mixed.shape[1])), mixed])
+    conv = np.stack([(padded[t : t + w.conv.shape[1]] * w.conv.T).sum(axis=0) for t in range(T)])
+    active = silu(conv)
+
+    query, key, value = (
+        part.reshape(T, -1, n) for part, n in zip(np.split(active, [H * K, 2 * H * K], axis=1), (K, K, V), strict=True)
+    )
+    query, key = (part / np.sqrt((part**2).sum(axis=2, keepdims=True) + EPS) for part in (query, key))
+    beta, g = 1 / (1 + np.exp(-b)), -np.exp(w.A_log) * np.log1p(np.exp(a + w.dt_bias))
+
+    memory, o = np.zeros((T, HV, V, K)), np.zeros((T, HV, V))
+    for head in range(HV):
+        of_keys, S = head // shared, np.zeros((V, K))
+        stream = Stream(
+            q=query[:, of_keys] / np.sqrt(K), k=key[:, of_keys], v=value[:, head], g=g[:, head], beta=beta[:, head],
+            w=beta[:, head], delta=np.ones(T), A=-np.ones(K),
+        )  # fmt: skip
+        x_head = tokens(RULES["gated-deltanet"], stream)
+        for t in range(T):
+            S, o[t, head] = reference.step(S, x_head[t])
+            memory[t, head] = S
+
+    normed = w.norm * o / np.sqrt((o**2).mean(axis=2, keepdims=True) + EPS)
+    gated = normed * silu(z)
+    return {
+        "q": q, "k": k, "v": v, "z": z, "b": b, "a": a, "mixed": mixed, "conv": conv, "active": active, "query": query,
+        "key": key, "value": value, "beta": beta, "g": g, "alpha": np.exp(g), "memory": memory, "o": o,
+        "normed": normed, "gated": gated, "y": gated.reshape(T, -1) @ w.out.T,
+    }  # fmt: skip
+
+
+def of_text(text: str) -> dict[str, np.ndarray]:
+    """Run the small layer on a text: each word is a vector of its own, of mean square 1.
+
+    Returns:
+        word [T]; x [T, 12]; conv_weights [28, 4]; and all that :func:`forward` returns.
+    """
+    found, w = split_words(text), weights()
+    x = np.stack([direction(0, "value", word, D) for word in found]) * np.sqrt(D)
+    return {"word": np.array(found), "x": x, "conv_weights": w.conv} | forward(x, w, (H, HV, K, V))
+
+
+def of_head(text: str, head: str) -> dict[str, np.ndarray]:
+    """Follow the memory of one head.
+
+    Returns:
+        word [T]; memory [T, V, K]; o [T, V]; and alpha and beta [T].
+    """
+    made, n = of_text(text), int(head)
+    return {"word": made["word"]} | {name: made[name][:, n] for name in ("memory", "o", "alpha", "beta")}
+
+
+def convolved(text: str, channel: int) -> dict[str, np.ndarray]:
+    """Follow one channel through the short convolution and SiLU.
+
+    Returns:
+        word and token [T]; taps [4]; terms [T, 4], each tap times what it meets; before, conv and active [T]; and all
+        [3, T, 28], of every channel.
+    """
+    made = of_text(text)
+    taps, before = made["conv_weights"][channel], made["mixed"][:, channel]
+    padded = np.concatenate([np.zeros(TAPS - 1), before])
+    terms = np.stack([padded[t : t + TAPS] * taps for t in range(len(before))])
+    return {
+        "word": made["word"], "token": np.arange(len(before)), "taps": taps, "terms": terms, "before": before,
+        "conv": made["conv"][:, channel], "active": made["active"][:, channel],
+        "all": np.stack([made[name] for name in ("mixed", "conv", "active")]),
+    }  # fmt: skip
+
+
+def head_of(text: str, head: int) -> Stream:
+    """Return what the memory of a head is given, as a stream."""
+    made = of_text(text)
+    of_keys = head // (HV // H)
+    return Stream(
+        q=made["query"][:, of_keys] / np.sqrt(K), k=made["key"][:, of_keys], v=made["value"][:, head],
+        g=made["g"][:, head], beta=made["beta"][:, head], w=made["beta"][:, head], delta=np.ones(len(made["x"])),
+        A=-np.ones(K),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Published:
+    """The sizes of a published model with such layers.
+
+    Args:
+        title: its name.
+        layers: how many of its layers are Gated DeltaNets, and how many there are.
+        D: channels of a token.
+        H, HV, K, V, TAPS: as above.
+        source: the class whose defaults these are.
+    """
+
+    title: str
+    layers: tuple[int, int]
+    D: int
+    H: int
+    HV: int
+    K: int
+    V: int
+    TAPS: int
+    source: Source
+
+
+MODELS = {
+    "qwen3-next": Published(
+        "Qwen3-Next-80B-A3B", (36, 48), 2048, 16, 32, 128, 128, 4,
+        Source("Transformers 5.23, Qwen3NextConfig and Qwen3NextGatedDeltaNet", "its defaults"),
+    ),
+    "qwen3.5": Published(
+        "Qwen3.5, at its default sizes", (24, 32), 4096, 16, 32, 128, 128, 4,
+        Source("Transformers 5.23, Qwen3_5TextConfig and Qwen3_5GatedDeltaNet", "its defaults"),
+    ),
+    "olmo-hybrid": Published(
+        "Olmo-Hybrid-7B", (24, 32), 3840, 30, 30, 96, 192, 4,
+        Source("Transformers 5.23, OlmoHybridConfig and OlmoHybridGatedDeltaNet", "its defaults"),
+    ),
+}  # fmt: skip
+PARTS = ("queries, keys, values", "output gate z", "β and α", "convolution", "A and Δ bias", "norm", "output")
+
+
+def parameters(model: str) -> dict[str, np.ndarray]:
+    """Count the parameters of one layer of a published model.
+
+    Returns:
+        part [7]; rows and columns [7], the shapes of the weights; count [7]; and total, memory and layers, numbers: of
+        a layer's parameters, of its memories' entries, and of such layers.
+    """
+    m = MODELS[model]
+    qkv = 2 * m.H * m.K + m.HV * m.V
+    rows = np.array([qkv, m.HV * m.V, 2 * m.HV, qkv, 2 * m.HV, m.V, m.D])
+    columns = np.array([m.D, m.D, m.D, m.TAPS, 1, 1, m.HV * m.V])
+    return {
+        "part": np.array(PARTS), "rows": rows, "columns": columns, "count": rows * columns,
+        "total": (rows * columns).sum(), "memory": np.array(m.HV * m.V * m.K), "layers": np.array(m.layers[0]),
+    }  # fmt: skip
