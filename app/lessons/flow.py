@@ -11,8 +11,8 @@ from gdn_core.lab.studies import layer as study
 NODES = {
     "x": Node(name="tokens in", x=1, y=0), "qkv": Node(name="q, k, v", x=0, y=1), "z": Node(name="gate z", x=2, y=1),
     "ba": Node(name="b, a", x=1, y=1), "conv": Node(name="short convolution", x=0, y=2),
-    "silu": Node(name="SiLU", x=0, y=3), "norm": Node(name="L2 norm", x=0, y=4), "gates": Node(name="β, α", x=1, y=3),
-    "memory": Node(name="memory", x=0, y=5), "out": Node(name="gated norm", x=1, y=5),
+    "silu": Node(name="SiLU", x=0, y=3), "norm": Node(name="L2 norm", x=0, y=4), "gates": Node(name="β, α", x=1, y=4),
+    "memory": Node(name="memory", x=0, y=5), "out": Node(name="gated norm", x=2, y=4),
     "y": Node(name="output", x=2, y=5),
 }  # fmt: skip
 #: From where to where, and the names of what flows there.
@@ -75,7 +75,7 @@ def draw_gates(numbers: Numbers, text: str) -> Reel:
     beta, alpha = numbers["beta"], numbers["alpha"]
     raw = np.linalg.norm(numbers["active"][:, study.KEYS], axis=1)
     told = [f"Token {t}, {quoted(word)}: a key of length {said(raw[t])} becomes one of {said(length)}. "
-            + " ".join(f"Head {h}: β = {said(beta[t, h])}, and {said(alpha[t, h])} of its memory stays." for h in (0, 1))
+            + " ".join(f"Head {h}: β = {said(beta[t, h])}, {said(alpha[t, h])} of the memory is kept." for h in (0, 1))
             for t, (word, length) in enumerate(
                 zip(numbers["word"], np.linalg.norm(numbers["key"][:, 0], axis=1), strict=True))]
     bars = Bars(title="The gates of this token", groups=("β", "α"), names=("head 0", "head 1"), y_title="gate",

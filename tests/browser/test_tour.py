@@ -251,6 +251,15 @@ def compose_forgets(page: Page) -> tuple[float, float]:
     return float(reel.locator(".said").inner_text().split("attention has ")[1].split(",")[0]), 9 / 12
 
 
+def layer_parameters(page: Page) -> tuple[float, float]:
+    """Read the parameters of a layer of Qwen3-Next, and add up its weights."""
+    visit(page, starting("layer", "sizes"))
+    said = page.locator("section.reel .said").inner_text()
+    mixed = 2 * 16 * 128 + 32 * 128
+    expected = 2048 * (mixed + 2 * 32 * 128 + 2 * 32) + 4 * mixed + 2 * 32 + 128
+    return float(said.split("of the ")[1].split(" ")[0].replace(",", "")), float(expected)
+
+
 #: One number of each lesson, as the page says it and by another way.
 NUMBERS = {
     "softmax": softmax_crossing,
@@ -270,6 +279,7 @@ NUMBERS = {
     "attention": attention_below_zero,
     "errata": errata_output,
     "compose": compose_forgets,
+    "layer": layer_parameters,
 }
 
 

@@ -196,7 +196,7 @@ MODELS = {
         Source("Transformers 5.23, OlmoHybridConfig and OlmoHybridGatedDeltaNet", "its defaults"),
     ),
 }  # fmt: skip
-PARTS = ("queries, keys, values", "output gate z", "β and α", "convolution", "A and Δ bias", "norm", "output")
+PARTS = ("queries, keys, values", "output gate z", "β and α", "convolution", "A and δ", "norm", "output")
 
 
 def parameters(model: str) -> dict[str, np.ndarray]:
