@@ -37,10 +37,10 @@ from typing import Any, Literal, get_args
 from derivations.engines.degree import largest
 from derivations.engines.field import Field, counting
 from derivations.engines.unmodelled import noted
-from derivations.functions import Unplanted
 from derivations.ran import Calls, kind, recording, wider
-from derivations.residual import Residual, describe, is_zero
+from derivations.residual import Residual
 from derivations.result import Checked, Result, Verdict
+from derivations.running import Running
 from derivations.scope import OverField, Scope, in_words, listed
 from derivations.subjects import PACKAGE, SUBJECTS
 from gdn_core.rules import RULES, Source, WriteRule
@@ -296,22 +296,28 @@ class Claim:
             rule: the rule, for a step that takes one.
             record: find what the step ran: its kind, the functions, and the degree of its residual.
         """
-        arguments: dict[str, Any] = {"rule": rule} if rule else {}
-
-        def drawn() -> dict[str, Any]:
-            if "rng" not in inspect.signature(step.run).parameters:
-                return arguments
-            name = f"{seed} {self.name} {step.run.__name__} {rule.slug if rule else ''}"
-            return {**arguments, "rng": random.Random(name)}
-
         started, fields = time.perf_counter(), Field.made
         recorded = recording(self._named_functions()) if record else nullcontext(Calls())
         with recorded as calls, noted() as unmodelled:
-            verdict, text = _verdict(step.run, drawn(), mutant=not step.engine)
+            running = self.running(step, seed=seed, rule=rule)
+            running.go_on()
+        verdict = running.verdict or Verdict.ERROR
+        if not step.engine:  # a mutant
+            verdict = {Verdict.HOLDS: Verdict.FAILS, Verdict.FAILS: Verdict.HOLDS}.get(verdict, verdict)
         seconds, fields = time.perf_counter() - started, Field.made - fields
-        slug, scope = rule.slug if rule else "", str(step.scope or "")
         left_out = tuple(sorted(unmodelled, key=lambda what: (what.startswith("the"), what)))
-        checked = Checked(step.name, verdict, text, seconds, step.engine, scope, slug, unmodelled=left_out)
+        checked = Checked(
+            step.name,
+            verdict,
+            running.residual,
+            seconds,
+            step.engine,
+            str(step.scope or ""),
+            rule.slug if rule else "",
+            cpu=running.seconds,
+            compared=running.compared,
+            unmodelled=left_out,
+        )
         if not record or not step.scope or verdict is Verdict.SKIPPED:
             return checked
         ran = tuple(dict.fromkeys(call.function for call in calls))
@@ -323,13 +329,26 @@ class Claim:
             fault := wider(step.scope, step.engine, calls, fields=fields, more_rows=more_rows)
         ):
             return replace(checked, verdict=Verdict.ERROR, residual=fault)
-        degree = _degree(step, drawn()) if step.engine == "field" else getattr(step.scope, "degree", 0)
+        counts = step.engine == "field"
+        degree = _degree(step, self._drawn(step, seed, rule)) if counts else getattr(step.scope, "degree", 0)
         return replace(
             checked,
             scope=in_words(step.scope, degree),
             kind=kind(step.scope, calls),
             degree=degree,
         )
+
+    def running(self, step: Step, *, seed: int = 0, rule: WriteRule | None = None) -> Running:
+        """Start a step or mutant of this claim, which then gives its residuals one after the other."""
+        return Running(step.run, self._drawn(step, seed, rule))
+
+    def _drawn(self, step: Step, seed: int, rule: WriteRule | None) -> dict[str, Any]:
+        """Return the arguments of a step: its rule, and its own random numbers."""
+        arguments: dict[str, Any] = {"rule": rule} if rule else {}
+        if "rng" in inspect.signature(step.run).parameters:
+            name = f"{seed} {self.name} {step.run.__name__} {rule.slug if rule else ''}"
+            arguments["rng"] = random.Random(name)
+        return arguments
 
     def _named_functions(self) -> tuple[Any, ...]:
         """Return the functions of the code that it names, as far as they can be imported."""
@@ -344,25 +363,3 @@ def _degree(step: Step, arguments: dict[str, Any]) -> int:
             cases = 1 if isinstance(step.scope, OverField) else None  # one size mod several primes has one degree
             return max(map(largest, islice(residual, cases)))
         return largest(residual)
-
-
-def _verdict(run: Callable[..., Residual], arguments: dict[str, Any], *, mutant: bool) -> tuple[Verdict, str]:
-    try:
-        residual = run(**arguments)
-        if isinstance(residual, Iterator):
-            residual = _first_not_zero(residual)
-        zero = is_zero(residual)
-        text = "" if zero else describe(residual)
-    except Unplanted as error:
-        return Verdict.SKIPPED, str(error)
-    except Exception as error:  # noqa: BLE001 - the code may fail in any way; an exception is the verdict ERROR
-        return Verdict.ERROR, f"{type(error).__name__}: {error}"
-    return Verdict.HOLDS if zero is not mutant else Verdict.FAILS, text
-
-
-def _first_not_zero(residuals: Iterator[Residual]) -> Residual:
-    residual = None  # refused by is_zero, if nothing is yielded
-    for residual in residuals:
-        if not is_zero(residual):
-            break
-    return residual

@@ -26,7 +26,7 @@ from derivations.engines.arrays import Array as Word
 from derivations.engines.field import Dual, Residues
 from derivations.engines.gram import Axes
 from derivations.engines.series import Series
-from derivations.functions import ARITHMETIC, compiled, found, of_module
+from derivations.functions import ARITHMETIC, TORCH, compiled, found, of_module
 from derivations.result import Kind
 from derivations.scope import EverySize, EveryWidth, OverField, OverFields, Scope, Sizes
 from gdn_core.reference import Token
@@ -124,17 +124,18 @@ def _noting(function: FunctionType) -> CodeType:
 
 
 @cache
-def _functions() -> tuple[FunctionType, ...]:
-    """Return the functions of the arithmetic, and the methods of tokens and streams."""
-    trees = {name: ast.parse(inspect.getsource(importlib.import_module(name))) for name in NOTED}
+def _functions(modules: tuple[str, ...]) -> tuple[FunctionType, ...]:
+    """Return the functions of modules, and the methods of their classes."""
+    trees = {name: ast.parse(inspect.getsource(importlib.import_module(name))) for name in modules}
     all_ = (found(module, name) for module, tree in trees.items() for name, _ in of_module(tree))
     return tuple(function for function in all_ if inspect.isfunction(function))
 
 
 @contextmanager
 def recording(others: Iterable[Any] = ()) -> Iterator[Calls]:
-    """Record the calls of the functions of the arithmetic, and of others, inside a ``with`` block."""
-    functions = dict.fromkeys([*_functions(), *(f for f in others if inspect.isfunction(f))])
+    """Record the calls of the functions of the code, as far as it is imported, and of others, in a ``with`` block."""
+    modules = (*NOTED, *(name for name in TORCH if name in sys.modules))
+    functions = dict.fromkeys([*_functions(modules), *(f for f in others if inspect.isfunction(f))])
     plain = {function: function.__code__ for function in functions if not function.__code__.co_freevars}
     calls, notes = Calls(), _Notes()
     _noted.append(notes)

@@ -72,7 +72,8 @@ def _claim(made: Claim, result: Result) -> dict[str, Any]:
 def _checked(checked: Checked) -> dict[str, Any]:
     fields = asdict(checked)
     del fields["reached"]
-    return {**fields, "verdict": checked.verdict.value, "seconds": round(checked.seconds, 4)}
+    seconds = {name: round(fields[name], 4) for name in ("seconds", "cpu")}
+    return {**fields, **seconds, "verdict": checked.verdict.value}
 
 
 def as_junit(report: Report) -> str:

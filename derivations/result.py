@@ -46,6 +46,8 @@ class Checked:
         ran: the functions of the code that the step called.
         reached: these functions and those that they called.
         degree: of a step at random points the bound on the residual's degree, counted by the code; else 0.
+        cpu: CPU time in seconds, which other processes do not lengthen.
+        compared: how many residuals it compared with zero.
         unmodelled: what its engine does not model of what ran, in words.
     """
 
@@ -60,6 +62,9 @@ class Checked:
     ran: tuple[str, ...] = ()
     reached: tuple[str, ...] = ()
     degree: int = 0
+    cpu: float = 0.0
+    compared: int = 0
+    unmodelled: tuple[str, ...] = ()
 
     @property
     def labelled(self) -> str:
@@ -82,7 +87,6 @@ class Checked:
     def stated(self) -> str:
         """The scope without the probability of an error."""
         return self.scope.partition(": of degree")[0]
-    unmodelled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

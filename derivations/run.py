@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from derivations.against import difference
-from derivations.claim import Claim
+from derivations.claim import Claim, name_of
 from derivations.mutants.by_machine import changed, every_mutant
 from derivations.mutants.equivalent import EQUIVALENT
 from derivations.mutants.refutation import Refutation, attempts, reaching
@@ -23,7 +23,7 @@ from derivations.result import Checked, Kind, Result, Verdict
 from derivations.workers import Worker, Workers
 from gdn_core.rules import WriteRule
 
-BATCH = 64  # mutants of one function in a task: it learns which steps refute them
+BATCH = 32  # mutants of one function in a task: it learns which steps refute them
 
 
 @dataclass(frozen=True)
@@ -214,22 +214,28 @@ def _mutate(
     show: Callable[[int], None],
 ) -> Mutation:
     started = time.perf_counter()
-    by_place = [list(group) for _, group in itertools.groupby(broken, key=lambda n: every_mutant()[n].place)]
-    batches = [group[n : n + BATCH] for group in by_place for n in range(0, len(group), BATCH)]
-    found: list[Refutation] = []
-    of_place = {place: reaching(results, place) for place in {every_mutant()[n].place for n in broken}}
-    tasks = [
-        partial(Worker.refute, places=batch, seconds=of_place[every_mutant()[batch[0]].place], seed=seed)
-        for batch in batches
-    ]
-    seconds = attempts(results)
-    naming = {
-        workers.submit(partial(Worker.unearned, name=result.claim, seconds=seconds, seed=seed)): result.claim
-        for result in results
+    by_place = {
+        place: list(group) for place, group in itertools.groupby(broken, key=lambda n: every_mutant()[n].place)
     }
+    costs = {place: reaching(results, place) for place in by_place}
+    batches = [(place, group[n : n + BATCH]) for place, group in by_place.items() for n in range(0, len(group), BATCH)]
+    batches.sort(key=lambda batch: -len(batch[1]) * min(cost.first for cost in costs[batch[0]].values()))
+    found: list[Refutation] = []
+    tasks = [partial(Worker.refute, places=batch, costs=costs[place], seed=seed) for place, batch in batches]
     for future in as_completed([workers.submit(task) for task in tasks]):
         found += future.result()
         show(len(found))
+    noticed = {(mutant.by.partition(":")[0], mutant.key[0]) for mutant in found if not mutant.raises}
+    left = {
+        result.claim: [name for name in map(name_of, load()[result.claim].code) if (result.claim, name) not in noticed]
+        for result in results
+    }
+    every = attempts(results)
+    naming = {
+        workers.submit(partial(Worker.unearned, name=claim, places=places, costs=every, seed=seed)): claim
+        for claim, places in left.items()
+        if places
+    }
     unearned = tuple((claim, code) for future, claim in naming.items() for code in future.result())
     keys = {mutant.key for mutant in every_mutant()}
     return Mutation(

@@ -15,11 +15,12 @@ from dataclasses import asdict
 from typing import Any
 
 from derivations.mutants.by_machine import every_mutant
-from derivations.mutants.refutation import Refutation, refute, unearned
+from derivations.mutants.refutation import Attempt, Cost, Refutation, refute, unearned
 from derivations.registry import load
 from derivations.result import Checked, Kind, Result, Verdict
 
 READY = "ready"
+Costs = list[tuple[str, int, str, float, int]]
 
 
 def check(name: str, seed: int) -> dict[str, Any]:
@@ -27,25 +28,33 @@ def check(name: str, seed: int) -> dict[str, Any]:
     return asdict(load()[name].check(seed=seed))
 
 
-def refute_all(places: list[int], seconds: list[tuple[str, int, str, float]], seed: int) -> list[dict[str, Any]]:
+def refute_all(places: list[int], costs: Costs, seed: int) -> list[dict[str, Any]]:
     """Refute mutants of one function.
 
     Args:
         places: numbers of the mutants.
-        seconds: for every step that may refute them: claim, number of the step, rule, and its seconds.
+        costs: for every step that may refute them: claim, number of the step, rule, seconds and number of residuals.
         seed: seed of the random points.
     """
     broken = [every_mutant()[place] for place in places]
-    costs = {(name, number, rule): cost for name, number, rule, cost in seconds}
-    return [asdict(refutation) for refutation in refute(broken, costs, seed=seed)]
+    return [asdict(refutation) for refutation in refute(broken, _decoded(costs), seed=seed)]
 
 
-def earned(name: str, seconds: list[tuple[str, int, str, float]], seed: int) -> tuple[str, ...]:
-    """Return the functions that a claim names without noticing a mutant of them."""
-    return unearned(name, {(claim, number, rule): cost for claim, number, rule, cost in seconds}, seed=seed)
+def not_earned(name: str, places: list[str], costs: Costs, seed: int) -> tuple[str, ...]:
+    """Return those functions of which a claim notices no mutant."""
+    return unearned(name, places, _decoded(costs), seed=seed)
 
 
-TASKS = {task.__name__: task for task in (check, refute_all, earned)}
+def encoded(costs: Mapping[Attempt, Cost]) -> Costs:
+    """Encode the costs of steps for a task."""
+    return [(*attempt, cost.seconds, cost.compared) for attempt, cost in costs.items()]
+
+
+def _decoded(costs: Costs) -> dict[Attempt, Cost]:
+    return {(name, number, rule): Cost(seconds, compared) for name, number, rule, seconds, compared in costs}
+
+
+TASKS = {task.__name__: task for task in (check, refute_all, not_earned)}
 
 
 def encode(made: Any) -> str:

@@ -19,9 +19,9 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, TypeVar
 
-from derivations.mutants.refutation import Attempt, Refutation
+from derivations.mutants.refutation import Attempt, Cost, Refutation
 from derivations.result import Result
-from derivations.serve import refutation, result
+from derivations.serve import encoded, refutation, result
 
 COMMAND = (sys.executable, "-P", "-m", "derivations.serve")
 ROOT = Path(__file__).resolve().parents[1]  # the folder of the packages, if they are not installed
@@ -69,34 +69,36 @@ class Worker:
         """
         return result(self.do("check", {"name": name, "seed": seed}))
 
-    def refute(self, places: Sequence[int], seconds: Mapping[Attempt, float], *, seed: int = 0) -> list[Refutation]:
+    def refute(self, places: Sequence[int], costs: Mapping[Attempt, Cost], *, seed: int = 0) -> list[Refutation]:
         """Refute mutants of one function, as :func:`derivations.mutants.refutation.refute` does.
 
         Args:
             places: numbers of the mutants.
-            seconds: every step, with its seconds.
+            costs: every step, with its cost.
             seed: seed of the random points.
 
         Raises:
             WorkerError: if the process ended or took too long; the next task starts another.
         """
-        costs = [(*attempt, cost) for attempt, cost in seconds.items()]
-        found = self.do("refute_all", {"places": list(places), "seconds": costs, "seed": seed})
+        found = self.do("refute_all", {"places": list(places), "costs": encoded(costs), "seed": seed})
         return [refutation(read) for read in found]
 
-    def unearned(self, name: str, seconds: Mapping[Attempt, float], *, seed: int = 0) -> tuple[str, ...]:
-        """Return the functions that a claim names without noticing a mutant of them.
+    def unearned(
+        self, name: str, places: Sequence[str], costs: Mapping[Attempt, Cost], *, seed: int = 0
+    ) -> tuple[str, ...]:  # fmt: skip
+        """Return those functions of which a claim notices no mutant.
 
         Args:
             name: the claim.
-            seconds: its steps, with their seconds.
+            places: dotted names of functions.
+            costs: its steps, with their costs.
             seed: seed of the random points.
 
         Raises:
             WorkerError: if the process ended or took too long; the next task starts another.
         """
-        costs = [(*attempt, cost) for attempt, cost in seconds.items() if attempt[0] == name]
-        return tuple(self.do("earned", {"name": name, "seconds": costs, "seed": seed}))
+        own = {attempt: cost for attempt, cost in costs.items() if attempt[0] == name}
+        return tuple(self.do("not_earned", {"name": name, "places": list(places), "costs": encoded(own), "seed": seed}))
 
     def kill(self) -> None:
         """End the process, if there is one."""

@@ -8,7 +8,6 @@ channels is kept as one entry.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,7 +53,7 @@ class Degree:
 
     def __getitem__(self, index: Any) -> Degree:
         index = index if isinstance(index, tuple) else (index,)
-        shape = np.broadcast_to(np.empty((), dtype=np.int8), self.shape)[index].shape
+        shape = _probe(self.shape)[index].shape
         axes = iter(zip(self.top.shape, self.shape, strict=True))
         alike = []
         for entry in index:
@@ -90,28 +89,18 @@ class Degree:
     __rmul__ = __mul__
 
     def __matmul__(self, other: Degree) -> Degree:
-        shape = np.matmul(*(np.broadcast_to(np.empty((), dtype=np.int8), x.shape) for x in (self, other))).shape
-        right_axis = 0 if other.ndim == 1 else -2
-        held = max(self.top.shape[-1], other.top.shape[right_axis])  # 1 where the entries of the sum are alike
-        terms = [(self._column(n % self.top.shape[-1], other), other._row(n)) for n in range(held)]
-        tops = [left[0] + right[0] for left, right in terms]
-        lows = [left[1] + right[1] for left, right in terms]
+        shape = np.matmul(*(_probe(x.shape) for x in (self, other))).shape
+        left = [x if self.ndim > 1 else x[None, :] for x in (self.top, self.low)]
+        right = [x if other.ndim > 1 else x[:, None] for x in (other.top, other.low)]
+        held = max(left[0].shape[-1], right[0].shape[-2])  # 1 where the entries of the sum are alike
+        top = (left[0][..., :, :, None] + right[0][..., None, :, :]).max(-2)
+        low = sum(
+            (x.sum(axis) * (held // x.shape[axis]))[at]
+            for x, axis, at in ((left[1], -1, (..., None)), (right[1], -2, (..., None, slice(None))))
+        )
+        kept = (slice(None) if self.ndim > 1 else 0, slice(None) if other.ndim > 1 else 0)
         alike = self.shape[-1] if held == 1 else 1
-        return Degree(shape, functools.reduce(np.maximum, tops), functools.reduce(np.add, lows) * alike)
-
-    def _column(self, n: int, other: Degree) -> tuple[Any, Any]:
-        """Return the n-th entry of the last axis, ready to meet a row of the other array."""
-        index = (..., n) if other.ndim == 1 or self.ndim == 1 else (..., n, None)
-        return self.top[index], self.low[index]
-
-    def _row(self, n: int) -> tuple[Any, Any]:
-        """Return the n-th entry of the axis that a product sums over."""
-        if self.ndim == 1:
-            return self.top[n % len(self.top)], self.low[n % len(self.top)]
-        n %= self.top.shape[-2]
-        if self.ndim == 2:
-            return self.top[n], self.low[n]
-        return self.top[..., n, :][..., None, :], self.low[..., n, :][..., None, :]
+        return Degree(shape, top[(..., *kept)], low[(..., *kept)] * alike)
 
     def sum(self, axis: int | None = None) -> Degree:
         """Add the entries along an axis."""
@@ -131,6 +120,11 @@ class Degree:
         if self.logs is not None:
             return Degree(shape, self.top + 0 * other.top, self.low + 0 * other.low, self.logs + sign * other.logs)
         return Degree(shape, np.maximum(self.top, other.top), self.low + other.low)
+
+
+def _probe(shape: tuple[int, ...]) -> np.ndarray:
+    """Return an array of a shape that holds one number, to see which shape an index or a product has."""
+    return np.ndarray(shape, np.int8, b"\0", strides=(0,) * len(shape))
 
 
 def letters(*shape: int) -> Degree:

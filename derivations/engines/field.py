@@ -22,6 +22,7 @@ from derivations.engines.degree import Degree
 SMALLEST = 1 << 28  # lower bound on q, the size of the smallest set that a letter is drawn from
 _HALF = 15  # bits: products of halves, summed over at most 2^23 entries, are exact in float64
 MOST_TERMS = 1 << 8  # of a sum of products of residues and halves that is exact in float64
+FEW = 1 << 8  # products that are formed one by one: a call of BLAS costs more
 
 
 class Residues:
@@ -94,8 +95,8 @@ class Residues:
         """Add the entries along an axis."""
         return self._with(self.values.sum(axis))
 
-    def _with(self, values: Any) -> Residues:
-        return Residues(values, self.modulus)
+    def _with(self, values: Any) -> Any:
+        return self._view(values % self.modulus)
 
     def _view(self, values: Any) -> Any:
         """Return entries that are residues already."""
@@ -114,7 +115,10 @@ class Residues:
 
 
 def product(left: np.ndarray, right: np.ndarray, modulus: int) -> np.ndarray:
-    """Return the products of matrices of residues, on float64, with one or both factors in halves of 15 bits."""
+    """Return products of matrices of residues: few one by one, others on float64, factors in halves of 15 bits."""
+    fits = left.ndim and right.ndim and left.shape[-1] == right.shape[-2 if right.ndim > 1 else 0]
+    if fits and left.size * (right.shape[-1] if right.ndim > 1 else 1) <= FEW:
+        return _sum_of_products(left, right, modulus) % modulus
     low = (1 << _HALF) - 1
     if left.shape[-1] <= MOST_TERMS:
         left = left.astype(np.float64)
@@ -157,9 +161,6 @@ class Batch(Residues):
         if other.ndim == 1:
             return self._view((self @ other[:, None]).values[..., 0])
         return self._view(super().__matmul__(other).values)
-
-    def _with(self, values: Any) -> Batch:
-        return Batch(values, self.modulus)
 
     def _values(self, other: Any) -> Any:
         if isinstance(other, Batch) and other.ndim != self.ndim:
@@ -322,6 +323,15 @@ def _powers(base: int, modulus: int) -> np.ndarray:
     for n in range(_HALF):
         powers = np.concatenate([powers, powers * pow(base, 1 << n, modulus) % modulus])
     return powers
+
+
+def _sum_of_products(left: Any, right: Any, modulus: int) -> Any:
+    """Return the product of two arrays of few residues; a product of two is below 2^60, and a sum of few below 2^38."""
+    if right.ndim == 1:
+        return (left * right % modulus).sum(-1)
+    if left.ndim == 1:
+        return (left[:, None] * right % modulus).sum(-2)
+    return (left[..., :, None] * right[..., None, :, :] % modulus).sum(-2)
 
 
 def _is_prime(n: int) -> bool:

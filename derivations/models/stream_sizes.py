@@ -42,7 +42,15 @@ class Stream:
 
 SCALARS = 0  # the combination of scalar gates, which every_width yields first
 COMBINATIONS = 24
-PAIRS = ((3, 3), (2, 5), (5, 1), (10, 12), (12, 11), (1, 1))  # K and V for every combination of gates
+FEW = 5  # tokens
+PAIRS = ((3, 3), (2, 5), (5, 1), (1, 1))  # K and V for every combination of gates
+WIDE = ((10, 12), (12, 11))  # which the combinations take in turn
+
+
+def _wrong_first(stream: Stream) -> tuple[int, int]:
+    """Sort short streams with K = V = 1 and then K = V first: wrong code that raises at other sizes is wrong there."""
+    raises = stream.T > FEW or stream.K != stream.V
+    return (1 << 8 if raises else stream.K), stream.T
 
 
 @cache
@@ -52,8 +60,14 @@ def streams() -> tuple[Stream, ...]:
     For every chunk size there are fewer tokens than a chunk, one chunk, a token more, two chunks and a token less than
     three; up to C = 33 more than five chunks. Gates by channel take turns, in streams of one chunk and of a token more.
     """
-    gates = tuple(Stream(5, 2, K, V, combination) for K, V in PAIRS for combination in range(COMBINATIONS))
-    return tuple(sorted((*_every_chunk_size(), *gates), key=lambda stream: stream.T))
+    gates = _every_combination(FEW, 2)
+    return tuple(sorted((*_every_chunk_size(), *gates), key=_wrong_first))
+
+
+def _every_combination(T: int, C: int) -> tuple[Stream, ...]:
+    """Return streams of T tokens with every combination of gates, at small widths of every kind and at wide ones."""
+    wide = cycle(WIDE)
+    return tuple(Stream(T, C, K, V, gates) for gates in range(COMBINATIONS) for K, V in (*PAIRS, next(wide)))
 
 
 def _every_chunk_size() -> Iterator[Stream]:
@@ -62,7 +76,7 @@ def _every_chunk_size() -> Iterator[Stream]:
         for T in dict.fromkeys((C - 1, C, C + 1, 2 * C, 3 * C - 1, 6 * C + 1 if C <= 33 else 0)):
             if T:
                 yield Stream(T, C, *next(widths))
-        for T in dict.fromkeys((C, C + 1)):
+        for T in (C, C + 1) if C <= 40 else (C,):
             K, V = next(widths)
             yield Stream(T, C, K, V, next(gates)) if T <= 40 else Stream(T, C, min(K, 3), min(V, 2), next(gates))
 
@@ -71,16 +85,16 @@ def _every_chunk_size() -> Iterator[Stream]:
 def chunks() -> tuple[Stream, ...]:
     """Return single chunks of every size, and every combination of gates at widths of every kind."""
     widths, gates = cycle(WIDTHS), cycle(range(1, COMBINATIONS))
-    short = tuple(Stream(3, 3, K, V, combination) for K, V in PAIRS for combination in range(COMBINATIONS))
+    short = _every_combination(3, 3)
     by_channel = (Stream(C, C, 3, 2, next(gates)) for C in CHUNKS)
     scalars = (Stream(C, C, *next(widths)) for C in CHUNKS)
-    return tuple(sorted((*scalars, *by_channel, *short), key=lambda stream: stream.T))
+    return tuple(sorted((*scalars, *by_channel, *short), key=_wrong_first))
 
 
 @cache
 def tokens() -> tuple[Stream, ...]:
     """Return single tokens of every combination of gates at widths of every kind."""
-    return tuple(Stream(1, 1, K, V, combination) for K, V in PAIRS for combination in range(COMBINATIONS))
+    return _every_combination(1, 1)
 
 
 def longest(streams: Iterable[Stream]) -> Iterator[Stream]:

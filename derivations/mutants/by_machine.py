@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from derivations.functions import ARITHMETIC, compiled, found, of_module
+from derivations.functions import ARITHMETIC, TORCH, compiled, found, of_module
 
 MODULES = (*ARITHMETIC, "gdn_core.streams")
-TORCH = ("gdn_core.ops.torch.chunk", "gdn_core.ops.torch.recurrent")  # where PyTorch is installed
 #: Of other modules the methods that claims name or tokens are made with; the rest refuses what a user gives.
 METHODS = ("gdn_core.rules.Gate.shape", "gdn_core.rules.WriteRule.floats", "gdn_core.rules.KVCache.floats")
 # Defaults of parameters, each with a wrong one.

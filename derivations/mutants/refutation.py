@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from derivations.claim import Code, name_of
-from derivations.mutants.by_machine import TORCH, Mutant, every_mutant
+from derivations.claim import name_of
+from derivations.mutants.by_machine import Mutant, every_mutant
 from derivations.registry import load
 from derivations.result import Checked, Result, Verdict
+from derivations.running import Running
 from gdn_core.rules import RULES
 
 Attempt = tuple[str, int, str]  # a claim, the number of its step, and the rule it is run for or ""
-CRASHES = 24  # steps that may crash at a mutant before it is taken for one at which all do
+Noticed = tuple[Attempt, Running]
+#: Of each step that may notice a mutant so much CPU time in all, in rounds: small sizes of all steps come before large
+#: sizes of any.
+ROUNDS = (0.01, 0.05, 0.3, 1.5, math.inf)
+CRASHES = 2  # rules for which a step may crash at a mutant before it is not run for the others
+MOST = 8  # steps that may crash at a mutant before it is taken for one at which all do
+PATIENCE = 0.2  # seconds of CPU time in which a residual is looked for, of a mutant at which steps crash
 SAMPLE = 24  # mutants of a function of which a claim that names it must notice one
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a step costs on the unchanged code.
+
+    Args:
+        seconds: CPU time of the whole step.
+        compared: how many residuals it gives.
+    """
+
+    seconds: float
+    compared: int = 1
+
+    @property
+    def first(self) -> float:
+        """The seconds to its first residual, at most: small sizes come first."""
+        return self.seconds / max(1, self.compared)
 
 
 @dataclass(frozen=True)
@@ -36,9 +62,9 @@ class Refutation:
     raises: bool = False
 
 
-def attempts(results: Sequence[Result]) -> dict[Attempt, float]:
-    """Return the steps of checked claims, with the seconds of each."""
-    return {attempt: step.seconds for attempt, step in _steps(results)}
+def attempts(results: Sequence[Result]) -> dict[Attempt, Cost]:
+    """Return the steps of checked claims, with the cost of each."""
+    return {attempt: _cost(step) for attempt, step in _steps(results)}
 
 
 def _steps(results: Sequence[Result]) -> Iterable[tuple[Attempt, Checked]]:
@@ -49,27 +75,32 @@ def _steps(results: Sequence[Result]) -> Iterable[tuple[Attempt, Checked]]:
                 yield (result.claim, numbers[step.name], step.rule), step
 
 
-def reaching(results: Sequence[Result], place: str) -> dict[Attempt, float]:
-    """Return the steps that may notice a change of a function, with their seconds: those that reached it.
+def _cost(step: Checked) -> Cost:
+    return Cost(step.cpu, step.compared)
+
+
+def reaching(results: Sequence[Result], place: str) -> dict[Attempt, Cost]:
+    """Return the steps that may notice a change of a function, with their costs: those that reached it.
 
     Args:
         results: results of claims.
-        place: the dotted name of the function; every step may notice one whose calls are not recorded everywhere.
+        place: the dotted name of the function; every step may notice one whose calls are not recorded.
     """
     found = list(_steps(results))
-    recorded = any(place in step.reached for _, step in found) and not place.startswith(TORCH)
-    return {attempt: step.seconds for attempt, step in found if place in step.reached or not recorded}
+    recorded = any(place in step.reached for _, step in found)
+    return {attempt: _cost(step) for attempt, step in found if place in step.reached or not recorded}
 
 
-def refute(broken: Sequence[Mutant], seconds: dict[Attempt, float], *, seed: int = 0) -> list[Refutation]:
+def refute(broken: Sequence[Mutant], costs: Mapping[Attempt, Cost], *, seed: int = 0) -> list[Refutation]:
     """Run steps of claims on each mutant until one leaves a residual; then run each that did on the unchanged code.
 
-    A step that raises an exception has noticed a mutant, but has not refuted it: others are tried, up to ``CRASHES``.
+    The steps take turns: each gives its residuals at the smallest sizes first, and goes on where it was in the next
+    round. A step that raises an exception has noticed a mutant, but has not refuted it: others are tried.
 
     Args:
         broken: mutants of one function.
-        seconds: every step that may notice them, with its seconds. Steps of claims about the function are tried first,
-            then of those about its module; among them those that have refuted a mutant, then the fast ones.
+        costs: every step that may notice them, with its cost. Those that have refuted a mutant of the function are
+            tried first, then those of claims about the function, then about its module; among them the cheap ones.
         seed: seed of the random points.
 
     Raises:
@@ -81,60 +112,111 @@ def refute(broken: Sequence[Mutant], seconds: dict[Attempt, float], *, seed: int
                not any(getattr(code, "__module__", "") in modules for code in made.code))
         for name, made in load().items()
     }  # fmt: skip
-    limit = 1 if modules <= {*TORCH} else CRASHES  # steps of the PyTorch forms are long
     refuted: Counter[Attempt] = Counter()
+    compared: Counter[Attempt] = Counter()  # residuals until it did
     found = []
     for mutant in broken:
-        best, crashes = Refutation(str(mutant), mutant.key, "", ""), 0
+        order = sorted(costs, key=lambda a: (-refuted[a], about[a[0]], costs[a].first))
         with mutant.in_place():
-            for attempt in sorted(seconds, key=lambda a: (about[a[0]], not refuted[a], seconds[a])):
-                checked = _try(attempt, seed)
-                if checked.verdict is Verdict.FAILS:
-                    refuted[attempt] += 1
-                    best = Refutation(str(mutant), mutant.key, _named(attempt), checked.residual)
-                    break
-                if checked.verdict is Verdict.ERROR and not best.by:
-                    best = Refutation(str(mutant), mutant.key, _named(attempt), checked.residual, raises=True)
-                crashes += checked.verdict is Verdict.ERROR
-                if crashes == limit:
-                    break
-        found.append(best)
-    for attempt in refuted:
-        if _try(attempt, seed).verdict is not Verdict.HOLDS:
+            noticed = _first_to_notice(order, costs, seed, tried=refuted)
+        if not noticed:
+            found.append(Refutation(str(mutant), mutant.key, "", ""))
+            continue
+        attempt, running = noticed
+        raises = running.verdict is Verdict.ERROR
+        found.append(Refutation(str(mutant), mutant.key, _named(attempt), running.residual, raises))
+        if not raises:
+            refuted[attempt] += 1
+            compared[attempt] = max(compared[attempt], running.compared)
+    for attempt, residuals in compared.items():
+        unchanged = _started(attempt, seed)
+        unchanged.go_on(residuals=residuals)
+        if unchanged.verdict not in (None, Verdict.HOLDS):
             raise RuntimeError(f"{_named(attempt)}: refutes a mutant and fails without it, so it remembers the mutant")
     return found
 
 
-def unearned(name: str, seconds: dict[Attempt, float], *, seed: int = 0) -> tuple[str, ...]:
-    """Return the functions that a claim names, and of which its steps notice no mutant.
+def _first_to_notice(
+    order: Sequence[Attempt],
+    costs: Mapping[Attempt, Cost],
+    seed: int,
+    *,
+    tried: Collection[Attempt] = (),
+    rounds: Sequence[float] = ROUNDS,
+) -> Noticed | None:
+    """Return the first step that leaves a residual; or else the first one that raises; None where none notices.
+
+    Args:
+        order: the steps, in the order of their turns.
+        costs: the cost of each.
+        seed: seed of the random points.
+        tried: steps that are run from the first round on, whatever they cost.
+        rounds: the CPU time of each step up to the end of each round.
+    """
+    started: dict[Attempt, Running] = {}
+    crashes: Counter[tuple[str, int]] = Counter()
+    raised: Noticed | None = None
+    spent = 0.0
+    for seconds in rounds:
+        for attempt in order:
+            running = started.get(attempt)
+            if not running:
+                waits = costs[attempt].first > seconds and attempt not in tried
+                if waits or crashes[attempt[:2]] == CRASHES:
+                    continue
+                running = started[attempt] = _started(attempt, seed)
+            if running.verdict:
+                continue
+            before = running.seconds
+            running.go_on(seconds)
+            spent += running.seconds - before
+            if running.verdict is Verdict.FAILS:
+                return attempt, running
+            if running.verdict is Verdict.ERROR:
+                crashes[attempt[:2]] += 1
+                raised = raised or (attempt, running)
+            if raised and (spent > PATIENCE or crashes.total() == MOST):
+                return raised
+    return raised
+
+
+def unearned(
+    name: str, places: Iterable[str], costs: Mapping[Attempt, Cost], *, seed: int = 0
+) -> tuple[str, ...]:  # fmt: skip
+    """Return those functions of which a claim notices no mutant.
 
     Args:
         name: the claim.
-        seconds: its steps, with their seconds.
+        places: dotted names of functions.
+        costs: the claim's steps, with their costs.
         seed: seed of the random points.
     """
-    quick = sorted((attempt for attempt in seconds if attempt[0] == name), key=seconds.__getitem__)
-    named = [name_of(code) for code in load()[name].code if not isinstance(code, Code)]
-    broken = {place: [mutant for mutant in every_mutant() if mutant.place == place] for place in named}
+    quick = sorted((attempt for attempt in costs if attempt[0] == name), key=lambda a: costs[a].first)
+    broken = {place: [mutant for mutant in every_mutant() if mutant.place == place] for place in places}
     return tuple(
-        place for place in named if broken[place] and not any(_notices(m, quick, seed) for m in _spread(broken[place]))
+        place
+        for place, mutants in broken.items()
+        if mutants
+        and not any(
+            _notices(mutant, quick, costs, seed, ROUNDS[:n])
+            for n in range(1, len(ROUNDS) + 1)
+            for mutant in mutants[:: max(1, len(mutants) // SAMPLE)]
+        )
     )
 
 
-def _spread(mutants: Sequence[Mutant]) -> Sequence[Mutant]:
-    """Return some of the mutants of a function, from all over it."""
-    return mutants[:: max(1, len(mutants) // SAMPLE)]
-
-
-def _notices(mutant: Mutant, quick: Iterable[Attempt], seed: int) -> bool:
+def _notices(
+    mutant: Mutant, quick: Sequence[Attempt], costs: Mapping[Attempt, Cost], seed: int, rounds: Sequence[float]
+) -> bool:
     with mutant.in_place():
-        return any(_try(attempt, seed).verdict is Verdict.FAILS for attempt in quick)
+        noticed = _first_to_notice(quick, costs, seed, rounds=rounds)
+    return noticed is not None and noticed[1].verdict is Verdict.FAILS
 
 
-def _try(attempt: Attempt, seed: int) -> Checked:
+def _started(attempt: Attempt, seed: int) -> Running:
     name, number, slug = attempt
     made = load()[name]
-    return made.check_step(made.steps[number], seed=seed, rule=RULES[slug] if slug else None)
+    return made.running(made.steps[number], seed=seed, rule=RULES[slug] if slug else None)
 
 
 def _named(attempt: Attempt) -> str:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import pytest
 
 from derivations.mutants.by_machine import every_mutant
-from derivations.mutants.refutation import Refutation
+from derivations.mutants.refutation import Cost, Refutation
 from derivations.registry import load
 from derivations.result import Verdict
 from derivations.serve import encode, refutation, result
@@ -40,7 +40,7 @@ def test_a_worker_does_one_task_after_the_other(worker):
     for name in QUICK:
         made = worker.check(name)
         assert (made.claim, made.verdict) == (name, Verdict.HOLDS)
-    found = worker.refute(BROKEN, {STEP: 0.0})
+    found = worker.refute(BROKEN, {STEP: Cost(0.0)})
     assert [refutation.key for refutation in found] == [every_mutant()[n].key for n in BROKEN]
     assert all(refutation.by.startswith(STEP[0]) and refutation.residual for refutation in found)
 
