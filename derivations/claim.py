@@ -329,7 +329,7 @@ class Claim:
             fault := wider(step.scope, step.engine, calls, fields=fields, more_rows=more_rows)
         ):
             return replace(checked, verdict=Verdict.ERROR, residual=fault)
-        counts = step.engine == "field"
+        counts = step.engine in ("field", "aten")
         degree = _degree(step, self._drawn(step, seed, rule)) if counts else getattr(step.scope, "degree", 0)
         return replace(
             checked,

@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from derivations.engines.aten.degrees import Degrees
 from derivations.engines.aten.numbers import EMPTY, FORGETS, Numbers, Unsound
 from derivations.engines.aten.tensors import Exact, exactly
-from derivations.engines.field import Batch, Dual, Residues, dual_exp, stack
+from derivations.engines.degree import Degree
+from derivations.engines.field import Batch, Dual, Field, Residues, dual_exp, is_counting, stack
 from derivations.models.torch_sizes import Size
 from gdn_core import reference
 from gdn_core.ops.torch import chunk, differentiable
@@ -225,6 +227,8 @@ def forward_residual(
         numbers: the field, if the form needs it; by default it is drawn.
         unit: as for a stream.
     """
+    if is_counting():
+        return {str(size): _forward_degrees(size, form, Field(rng))}
     numbers = numbers or Numbers(rng)
     stream = Stream(size, numbers, unit=unit)
 
@@ -249,6 +253,8 @@ def backward_residual(
 
     The arguments are those of :func:`forward_residual`.
     """
+    if is_counting():
+        return {str(size): _backward_degrees(size, form, Field(rng))}
     numbers = numbers or Numbers(rng)
     stream = Stream(size, numbers)
     do = numbers.draw(size.B, size.T, size.HV, size.V)
@@ -291,3 +297,42 @@ def _from_empty(stream: Stream, dS: Entries, along: Mapping[str, Entries]) -> Re
     p = stream.numbers.p
     pairs = (Residues(dS[n].numpy(), p) * Residues(along["S"][n].numpy(), p) for n in empty)
     return sum((pair.sum() for pair in pairs), zero)
+
+
+# Degrees in place of numbers: of what a form computes, and of what it is compared with.
+
+
+def _forward_degrees(size: Size, form: Form, field: Field) -> list[Degree]:
+    numbers = Degrees()
+    given = Stream(size, numbers).tensors()
+    with chunks_of(size.C), exactly(numbers):
+        got = form(size, given)
+    S, x = _letters(field.letters(_one_head(size)))
+    return [*(numbers.largest(y.entries) for y in got), *reference.recurrent(S, x, exp=field.exp, stack=stack)]
+
+
+def _backward_degrees(size: Size, form: Backward, field: Field) -> list[Degree]:
+    numbers = Degrees()
+    stream = Stream(size, numbers)
+    do = exact(numbers.draw(size.B, size.T, size.HV, size.V))
+    dS = exact(numbers.draw(size.N, size.HV, size.K, size.V)) if size.remembers else None
+    given = stream.tensors()
+    with chunks_of(size.C), exactly(numbers):
+        got = form(size, given, do, dS)
+    shapes = _one_head(size)
+    along = {name: Dual(at, field.draw(*shapes[name])) for name, at in field.letters(shapes).items()}
+    S, x = _letters(along)
+    after, o = reference.recurrent(S, x, exp=dual_exp(field.exp), stack=stack)
+    derivative = (field.draw(*shapes["v"]) * o.tangent).sum() + (field.draw(*shapes["S"]) * after.tangent).sum()
+    return [derivative, *(numbers.largest(got[name].entries, times=1) for name in stream.entries())]
+
+
+def _one_head(size: Size) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the longest sequence of one head, with gates of their own."""
+    T = max(size.lengths, default=size.T)
+    return {"S": (size.V, size.K), "q": (T, size.K), "k": (T, size.K), "v": (T, size.V), "g": (T, 1, 1), "b": (T, 1),
+            "w": (T, 1)}  # fmt: skip
+
+
+def _letters(of: dict[str, Any]) -> tuple[Any, Token]:
+    return of["S"], Token(**{name: x for name, x in of.items() if name != "S"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate, cycle
@@ -113,12 +114,19 @@ TOKEN_BY_TOKEN = (
 )  # fmt: skip
 
 
-def scope(sizes: Iterable[Size], *, degree: int, primes: int = 1) -> OverFields:
+def longest(sizes: Iterable[Size]) -> tuple[Size, ...]:
+    """Return the size with the longest sequence, with as many gates as any: no other has a residual of a larger degree.
+    """
+    gates = operator.attrgetter("decays", "erases", "remembers")
+    return (max(sizes, key=lambda size: (sum(gates(size)), max(size.lengths, default=size.T))),)
+
+
+def scope(sizes: Iterable[Size], *, degree: int = 0, primes: int = 1) -> OverFields:
     """Return the scope of a step that runs these sizes.
 
     Args:
         sizes: the sizes.
-        degree: of the residual, a token.
+        degree: of the residual, a token; 0 where the code can count it.
         primes: drawn for each size.
     """
     sizes = tuple(sizes)

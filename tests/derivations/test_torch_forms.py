@@ -5,7 +5,9 @@ import random
 import pytest
 import torch
 
-from derivations.engines.aten.numbers import Numbers
+from derivations.engines.aten.numbers import NotModelled, Numbers
+from derivations.engines.degree import largest
+from derivations.engines.field import counting
 from derivations.models.torch_forms import Stream, backward_residual, chunks_of, forward_residual
 from derivations.models.torch_sizes import Size
 from derivations.mutants.by_hand import misprinted
@@ -137,3 +139,20 @@ def test_every_mutant_is_refuted_by_a_residual():
         checked = made.check_step(mutant)
         assert checked.verdict.value == "holds"
         assert "Error" not in checked.residual
+
+
+def test_the_degree_of_a_form_is_counted_on_degrees():
+    """A token has decay, gate and key twice; then the memory or a value, and the query: of degree 4 T + 2."""
+    size = Size(5, 3, 2, 2, HV=2)
+    with counting():
+        assert largest(forward_residual(size, random.Random(0), forward)) == 4 * 5 + 2
+        # of a gradient: times the letter that it is a gradient by, and the gradient of the output
+        assert largest(backward_residual(size, random.Random(0), backward)) == 4 * 5 + 2 + 2
+
+        def squared(size, x):
+            o, S = forward(size, x)
+            return o * o, S
+
+        assert largest(forward_residual(size, random.Random(0), squared)) == 2 * (4 * 5 + 2)
+        with pytest.raises(NotModelled, match="divides by a letter"):
+            forward_residual(size, random.Random(0), lambda size, x: (x["v"] / x["v"], x["S"]))

@@ -13,6 +13,7 @@ from typing import Any
 
 from derivations.claim import Code
 from derivations.engines.algebra import Algebra, equation
+from derivations.engines.field import is_counting
 from derivations.models import torch_sizes
 from derivations.models.computed import EXACTLY, recurrence
 from derivations.models.torch_sizes import (
@@ -33,7 +34,6 @@ from derivations.scope import EverySize
 from gdn_core import reference
 
 FORMS = "gdn_core.ops.torch"
-FORWARD, BACKWARD = 5, 10  # bounds on the degree of a residual, a token
 
 
 def _module(name: str) -> Any:
@@ -87,11 +87,15 @@ def _forward(
     sizes: Iterable[Size], rng: random.Random, form: Callable[..., Any] = _chunk, primes: int = 1
 ) -> Iterator[dict[str, Any]]:
     """Compare a form with the recurrence at each size, mod as many primes."""
+    if is_counting():
+        sizes, primes = torch_sizes.longest(sizes), 1
     return (_forms().forward_residual(size, rng, form) for size in sizes for _ in range(primes))
 
 
 def _backward(sizes: Iterable[Size], rng: random.Random) -> Iterator[dict[str, Any]]:
     """Compare the gradients with the derivative of the recurrence at each size."""
+    if is_counting():
+        sizes = torch_sizes.longest(sizes)
     return (_forms().backward_residual(size, rng, _gradients) for size in sizes)
 
 
@@ -144,7 +148,7 @@ def errors_gated_twice() -> Any:
 @claim(
     statement=recurrence(r"\operatorname{torch\_chunk}(q, k, v, g, \beta, S_0) = (o, S_T)"),
     assumptions=EXACTLY,
-    scope=torch_sizes.scope(EVERY_CHUNK_SIZE, degree=FORWARD),
+    scope=torch_sizes.scope(EVERY_CHUNK_SIZE),
     engine="aten",
     source=cite("2412.06464", "sec. 3.3"),
     code=(*_code("chunk.forward", "sequences.forward"), reference.recurrent, reference.step),
@@ -156,21 +160,21 @@ def torch_chunk_equals_recurrence(rng: random.Random) -> Any:
     return _forward(EVERY_CHUNK_SIZE, rng)
 
 
-@torch_chunk_equals_recurrence.step(engine="aten", scope=torch_sizes.scope((*SPANS, *REAL), degree=FORWARD, primes=2))
+@torch_chunk_equals_recurrence.step(engine="aten", scope=torch_sizes.scope((*SPANS, *REAL), primes=2))
 def several_spans_and_real_widths(rng: random.Random) -> Any:
     """The memory passes from span to span; at real widths the same holds."""
     return _forward((*SPANS, *REAL), rng, primes=2)
 
 
 @torch_chunk_equals_recurrence.step(
-    engine="aten", scope=torch_sizes.scope((*HEADS, *PACKED, *GATES), degree=FORWARD)
+    engine="aten", scope=torch_sizes.scope((*HEADS, *PACKED, *GATES))
 )
 def batches_heads_packed_sequences_and_absent_gates(rng: random.Random) -> Any:
     """Batches, grouped heads, packed sequences, and rules without a decay, without erasing or without a memory."""
     return _forward((*HEADS, *PACKED, *GATES), rng)
 
 
-@torch_chunk_equals_recurrence.step(engine="aten", scope=torch_sizes.scope(RESETS, degree=FORWARD))
+@torch_chunk_equals_recurrence.step(engine="aten", scope=torch_sizes.scope(RESETS))
 def decays_of_0(rng: random.Random) -> Any:
     """Tokens whose decay is 0 clear the memory, with heads, batches and packed sequences."""
     return _forward(RESETS, rng)
@@ -268,7 +272,7 @@ def key_of_the_next_head(rng: random.Random) -> Any:
 @claim(
     statement=recurrence(r"\operatorname{torch\_recurrent}(q, k, v, g, \beta, S_0) = (o, S_T)"),
     assumptions=EXACTLY,
-    scope=torch_sizes.scope(TOKEN_BY_TOKEN, degree=FORWARD, primes=3),
+    scope=torch_sizes.scope(TOKEN_BY_TOKEN, primes=3),
     engine="aten",
     source=cite("2412.06464", "eq. 10"),
     code=(*_code("recurrent.recurrent", "sequences.steps"), reference.recurrent, reference.step),
@@ -279,7 +283,7 @@ def torch_recurrent_equals_recurrence(rng: random.Random) -> Any:
     return _forward(TOKEN_BY_TOKEN, rng, _recurrent, primes=3)
 
 
-@torch_recurrent_equals_recurrence.step(engine="aten", scope=torch_sizes.scope(PACKED, degree=FORWARD, primes=3))
+@torch_recurrent_equals_recurrence.step(engine="aten", scope=torch_sizes.scope(PACKED, primes=3))
 def short_packed_sequences_token_by_token(rng: random.Random) -> Any:
     """Packed sequences give the recurrence, the short ones token by token and the long ones in chunks."""
     return _forward(PACKED, rng, _steps, primes=3)
@@ -312,7 +316,7 @@ def query_of_the_token_before(rng: random.Random) -> Any:
 @claim(
     statement=recurrence(r"\operatorname{differentiable\_chunk}(q, k, v, g, \beta, S_0) = (o, S_T)"),
     assumptions=EXACTLY,
-    scope=torch_sizes.scope(EVERY_CHUNK_SIZE[::4], degree=FORWARD),
+    scope=torch_sizes.scope(EVERY_CHUNK_SIZE[::4]),
     engine="aten",
     source=cite("2412.06464", "sec. 3.3"),
     code=(*_code("differentiable.chunk"), reference.recurrent, reference.step),
@@ -325,7 +329,7 @@ def differentiable_chunk_equals_recurrence(rng: random.Random) -> Any:
 
 
 @differentiable_chunk_equals_recurrence.step(
-    engine="aten", scope=torch_sizes.scope((*HEADS, *PACKED, *GATES), degree=FORWARD)
+    engine="aten", scope=torch_sizes.scope((*HEADS, *PACKED, *GATES))
 )
 def heads_sequences_and_gates_of_the_differentiable_form(rng: random.Random) -> Any:
     """Batches, grouped heads, packed sequences, and rules without a decay, without erasing or without a memory."""
@@ -337,7 +341,7 @@ def _wrong_differentiable(rng: random.Random, right: str, wrong: str) -> Iterato
         yield from _forward(NEAR, rng, _differentiable)
 
 
-@differentiable_chunk_equals_recurrence.step(engine="aten", scope=torch_sizes.scope(RESETS, degree=FORWARD))
+@differentiable_chunk_equals_recurrence.step(engine="aten", scope=torch_sizes.scope(RESETS))
 def decays_of_0_in_the_differentiable_form(rng: random.Random) -> Any:
     """Tokens whose decay is 0 clear the memory, with heads, batches and packed sequences."""
     return _forward(RESETS, rng, _differentiable)
@@ -364,7 +368,7 @@ def read_before_the_decay(rng: random.Random) -> Any:
         r"\nabla \bigl(\langle \dot o, o \rangle + \langle \dot S_T, S_T \rangle\bigr)"
     ),
     assumptions=(*EXACTLY, "The gradients are compared along a random direction, with dual numbers."),
-    scope=torch_sizes.scope(EVERY_CHUNK_SIZE[::2], degree=BACKWARD),
+    scope=torch_sizes.scope(EVERY_CHUNK_SIZE[::2]),
     engine="aten",
     source=cite("2412.06464", "sec. 3.3, differentiated by hand here"),
     code=(*_code("chunk.backward", "sequences.backward"), reference.recurrent, reference.step),
@@ -377,7 +381,7 @@ def torch_chunk_backward_is_the_derivative(rng: random.Random) -> Any:
 
 
 @torch_chunk_backward_is_the_derivative.step(
-    engine="aten", scope=torch_sizes.scope((*SPANS, *REAL), degree=BACKWARD)
+    engine="aten", scope=torch_sizes.scope((*SPANS, *REAL))
 )
 def gradients_of_several_spans_and_real_widths(rng: random.Random) -> Any:
     """The gradient of the memory passes from span to span; at real widths the same holds."""
@@ -385,14 +389,14 @@ def gradients_of_several_spans_and_real_widths(rng: random.Random) -> Any:
 
 
 @torch_chunk_backward_is_the_derivative.step(
-    engine="aten", scope=torch_sizes.scope((*HEADS, *PACKED, *GATES), degree=BACKWARD)
+    engine="aten", scope=torch_sizes.scope((*HEADS, *PACKED, *GATES))
 )
 def gradients_of_heads_packed_sequences_and_absent_gates(rng: random.Random) -> Any:
     """Batches, grouped heads, packed sequences, and rules without a decay, without erasing or without a memory."""
     return _backward((*HEADS, *PACKED, *GATES), rng)
 
 
-@torch_chunk_backward_is_the_derivative.step(engine="aten", scope=torch_sizes.scope(RESETS, degree=BACKWARD))
+@torch_chunk_backward_is_the_derivative.step(engine="aten", scope=torch_sizes.scope(RESETS))
 def gradients_behind_decays_of_0(rng: random.Random) -> Any:
     """Tokens whose decay is 0 clear the memory; the gradient of their log decay is 0."""
     return _backward(RESETS, rng)
