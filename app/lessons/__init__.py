@@ -7,7 +7,8 @@ To write a lesson:
 2. A step asks a ``question`` before its answer. It has at most two ``controls`` and an ``equation`` in parts, some
    ``Lit``; where it depends on the controls it is a function of them, and so is ``where``, which explains its letters.
 3. A step on a reel has ``numbers(**controls)``, a function of the study that returns arrays by name. The page shows its
-   source as the Python that makes them. 1-D arrays of one length, and 2-D ones beside them, are the table.
+   source as the Python that makes them. 1-D arrays of one length, and 2-D ones beside them, are the table. Numbers of
+   a clock are named in ``measured``.
 4. ``picture(numbers, **controls)`` draws them as a ``Reel``: panels, and a sentence for each frame, with its numbers.
 5. A step on the player has ``watch(picture, **controls)`` instead, a sentence for each token of its ``stream``.
 6. ``stream(**controls)`` is the choice that the lab opens; ``claims`` are the names of what the step rests on.

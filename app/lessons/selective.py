@@ -117,7 +117,7 @@ LESSON = Lesson(
             equation=(Lit(r"\Delta_t = \operatorname{softplus}(w \cdot x_t + b)"),
                       r", \quad S_t = e^{-\Delta_t} S_{t-1} + \dots"),
             where="x is the vector of the word, softplus(z) = ln(1 + exp(z)). A trained layer learns w and b; here a "
-            "list of filler words decides. S4 has the median of the steps at every word.",
+            "list of English filler words decides. S4 has the median of the steps at every word.",
             claims=("small_step_ignores_the_token", "write_weighs_the_decays_since"),
             numbers=study.of_a_text, picture=_draw_text, stream=lambda **given: _stream(*study.words_of(**given)),
         ),

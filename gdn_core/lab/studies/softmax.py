@@ -192,19 +192,22 @@ class Model:
 MODELS = {
     "qwen3-next": Model(
         "Qwen3-Next-80B-A3B", 12, 36, 2 * 2 * 256, 32, 128, 128, "gated-deltanet",
-        Source("Transformers 5.23, Qwen3NextConfig", "its defaults, which are those of Qwen3-Next-80B-A3B"),
+        Source("Transformers 5.23, Qwen3NextConfig", "its defaults, as on the card of Qwen3-Next-80B-A3B"),
     ),
     "qwen3.5": Model(
         "Qwen3.5-9B", 8, 24, 2 * 4 * 256, 32, 128, 128, "gated-deltanet",
-        Source("Transformers 5.23, Qwen3_5TextConfig", "its defaults, which are those of Qwen3.5-9B"),
+        Source("Transformers 5.23, Qwen3_5TextConfig", "its defaults, as on the card of Qwen3.5-9B"),
     ),
     "kimi-linear": Model(
         "Kimi-Linear-48B-A3B", 7, 20, 512 + 64, 32, 128, 128, "kimi-delta-attention",
-        Source("Transformers 5.23, KimiLinearConfig", "its defaults; layers as the checkpoint's full_attn_layers"),
+        Source(
+            "Transformers 5.23, KimiLinearConfig", "its defaults: a latent vector of 512 and one key of 64 for all "
+            "heads are cached; layers as full_attn_layers in config.json of Kimi-Linear-48B-A3B says",
+        ),
     ),
     "olmo-hybrid": Model(
         "Olmo-Hybrid-7B", 8, 24, 2 * 30 * 128, 30, 192, 96, "gated-deltanet",
-        Source("Transformers 5.23, OlmoHybridConfig", "its defaults, which are those of Olmo-Hybrid-7B"),
+        Source("Transformers 5.23, OlmoHybridConfig", "its defaults, made after Olmo-Hybrid-7B"),
     ),
 }  # fmt: skip
 
