@@ -7,6 +7,7 @@ import numpy as np
 from app.lessons.frame import Numbers, many, quoted, said
 from app.reel.panels import Bars, Curves, Edge, Graph, Line, Map, Maps, Node, Reel
 from gdn_core.lab.studies import layer as study
+from gdn_core.lab.studies.softmax import MODELS
 
 NODES = {
     "x": Node(name="tokens in", x=1, y=0), "qkv": Node(name="q, k, v", x=0, y=1), "z": Node(name="gate z", x=2, y=1),
@@ -112,9 +113,10 @@ def draw_out(numbers: Numbers, text: str) -> Reel:
 
 def draw_parameters(numbers: Numbers, model: str) -> Reel:
     """Draw the parameters of a layer, part by part."""
-    m, count, total = study.MODELS[model], numbers["count"], int(numbers["total"])
+    m, count, total = MODELS[model], numbers["count"], int(numbers["total"])
+    kept = int(numbers["memory"])
     told = [f"{m.title}, {part}: {rows:,} by {columns:,}, {n:,} numbers, {said(100 * n / total)} % of the {total:,} of "
-            f"a layer. Its memories have {int(numbers['memory']):,}; {m.layers[0]} of {m.layers[1]} layers are such."
+            f"a layer. Its memories have {kept:,}. Of {m.linear + m.softmax} layers {m.linear} are such."
             for part, rows, columns, n in zip(*(numbers[x] for x in ("part", "rows", "columns", "count")), strict=True)]
     bars = Bars(title="Parameters of a layer, in millions", groups=tuple(numbers["part"]), names=("parameters",),
                 values=np.tri(len(count))[:, :, None] * count[:, None] / 1e6, y_title="millions", bottom=0.0)

@@ -90,7 +90,7 @@ LESSON = Lesson(
             "keys and values. Then the gate z, β and α, the convolution, A and δ, the norm, the output.",
             claims=("training_all_at_once_is_quadratic_and_in_chunks_linear",), numbers=study.parameters,
             picture=flow.draw_parameters, stream=lambda model: _lab(OWN.start),
-            sources=tuple(model.source for model in study.MODELS.values()),
+            sources=tuple(source for *_, source in study.PROJECTED.values()),
         ),
     ),
 )  # fmt: skip

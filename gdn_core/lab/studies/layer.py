@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gdn_core import RULES, Stream, reference
+from gdn_core.lab.studies.softmax import MODELS
 from gdn_core.lab.text import direction, gaussians, split_words
 from gdn_core.rules import Source
 from gdn_core.streams import tokens
@@ -56,6 +57,15 @@ def silu(x: np.ndarray) -> np.ndarray:
     return x / (1 + np.exp(-x))
 
 
+def stream_of(made: dict[str, np.ndarray], head: int) -> Stream:
+    """Return what the memory of a head of values is given, of all heads' arrays, as :func:`forward` returns them."""
+    T, H, K = made["query"].shape
+    of_keys = head * H // made["value"].shape[1]  # the head of keys that it shares
+    v, g, beta = (made[name][:, head] for name in ("value", "g", "beta"))
+    q, k = made["query"][:, of_keys] / np.sqrt(K), made["key"][:, of_keys]
+    return Stream(q=q, k=k, v=v, g=g, beta=beta, w=beta, delta=np.ones(T), A=-np.ones(K))
+
+
 def forward(x: np.ndarray, w: Weights, heads: tuple[int, int, int, int]) -> dict[str, np.ndarray]:
     """Run a layer on tokens x [T, D].
 
@@ -88,14 +98,10 @@ def forward(x: np.ndarray, w: Weights, heads: tuple[int, int, int, int]) -> dict
     query, key = (part / np.sqrt((part**2).sum(axis=2, keepdims=True) + EPS) for part in (query, key))
     beta, g = 1 / (1 + np.exp(-b)), -np.exp(w.A_log) * np.log1p(np.exp(a + w.dt_bias))
 
+    given = {"query": query, "key": key, "value": value, "g": g, "beta": beta}
     memory, o = np.zeros((T, HV, V, K)), np.zeros((T, HV, V))
     for head in range(HV):
-        of_keys, S = head // shared, np.zeros((V, K))
-        stream = Stream(
-            q=query[:, of_keys] / np.sqrt(K), k=key[:, of_keys], v=value[:, head], g=g[:, head], beta=beta[:, head],
-            w=beta[:, head], delta=np.ones(T), A=-np.ones(K),
-        )  # fmt: skip
-        x_head = tokens(RULES["gated-deltanet"], stream)
+        S, x_head = np.zeros((V, K)), tokens(RULES["gated-deltanet"], stream_of(given, head))
         for t in range(T):
             S, o[t, head] = reference.step(S, x_head[t])
             memory[t, head] = S
@@ -103,9 +109,9 @@ def forward(x: np.ndarray, w: Weights, heads: tuple[int, int, int, int]) -> dict
     normed = w.norm * o / np.sqrt((o**2).mean(axis=2, keepdims=True) + EPS)
     gated = normed * silu(z)
     return {
-        "q": q, "k": k, "v": v, "z": z, "b": b, "a": a, "mixed": mixed, "conv": conv, "active": active, "query": query,
-        "key": key, "value": value, "beta": beta, "g": g, "alpha": np.exp(g), "memory": memory, "o": o,
-        "normed": normed, "gated": gated, "y": gated.reshape(T, -1) @ w.out.T,
+        "q": q, "k": k, "v": v, "z": z, "b": b, "a": a, "mixed": mixed, "conv": conv, "active": active, **given,
+        "alpha": np.exp(g), "memory": memory, "o": o, "normed": normed, "gated": gated,
+        "y": gated.reshape(T, -1) @ w.out.T,
     }  # fmt: skip
 
 
@@ -150,52 +156,16 @@ def convolved(text: str, channel: int) -> dict[str, np.ndarray]:
 
 def head_of(text: str, head: int) -> Stream:
     """Return what the memory of a head is given, as a stream."""
-    made = of_text(text)
-    of_keys = head // (HV // H)
-    return Stream(
-        q=made["query"][:, of_keys] / np.sqrt(K), k=made["key"][:, of_keys], v=made["value"][:, head],
-        g=made["g"][:, head], beta=made["beta"][:, head], w=made["beta"][:, head], delta=np.ones(len(made["x"])),
-        A=-np.ones(K),
-    )  # fmt: skip
+    return stream_of(of_text(text), head)
 
 
-@dataclass(frozen=True)
-class Published:
-    """The sizes of a published model with such layers.
-
-    Args:
-        title: its name.
-        layers: how many of its layers are Gated DeltaNets, and how many there are.
-        D: channels of a token.
-        H, HV, K, V, TAPS: as above.
-        source: the class whose defaults these are.
-    """
-
-    title: str
-    layers: tuple[int, int]
-    D: int
-    H: int
-    HV: int
-    K: int
-    V: int
-    TAPS: int
-    source: Source
-
-
-MODELS = {
-    "qwen3-next": Published(
-        "Qwen3-Next-80B-A3B", (36, 48), 2048, 16, 32, 128, 128, 4,
-        Source("Transformers 5.23, Qwen3NextConfig and Qwen3NextGatedDeltaNet", "its defaults"),
-    ),
-    "qwen3.5": Published(
-        "Qwen3.5, at its default sizes", (24, 32), 4096, 16, 32, 128, 128, 4,
-        Source("Transformers 5.23, Qwen3_5TextConfig and Qwen3_5GatedDeltaNet", "its defaults"),
-    ),
-    "olmo-hybrid": Published(
-        "Olmo-Hybrid-7B", (24, 32), 3840, 30, 30, 96, 192, 4,
-        Source("Transformers 5.23, OlmoHybridConfig and OlmoHybridGatedDeltaNet", "its defaults"),
-    ),
-}  # fmt: skip
+#: Channels of a token and key heads of published models with such layers, and the class that has the weights. The other
+#: sizes are those of the lesson on softmax attention.
+PROJECTED = {
+    "qwen3-next": (2048, 16, Source("Transformers 5.23, Qwen3NextGatedDeltaNet", "__init__")),
+    "qwen3.5": (4096, 16, Source("Transformers 5.23, Qwen3_5GatedDeltaNet", "__init__")),
+    "olmo-hybrid": (3840, 30, Source("Transformers 5.23, OlmoHybridGatedDeltaNet", "__init__")),
+}
 PARTS = ("queries, keys, values", "output gate z", "β and α", "convolution", "A and δ", "norm", "output")
 
 
@@ -206,11 +176,12 @@ def parameters(model: str) -> dict[str, np.ndarray]:
         part [7]; rows and columns [7], the shapes of the weights; count [7]; and total, memory and layers, numbers: of
         a layer's parameters, of its memories' entries, and of such layers.
     """
-    m = MODELS[model]
-    qkv = 2 * m.H * m.K + m.HV * m.V
-    rows = np.array([qkv, m.HV * m.V, 2 * m.HV, qkv, 2 * m.HV, m.V, m.D])
-    columns = np.array([m.D, m.D, m.D, m.TAPS, 1, 1, m.HV * m.V])
+    m, (D, H, _) = MODELS[model], PROJECTED[model]
+    values = m.heads * m.V
+    mixed = 2 * H * m.K + values
+    rows = np.array([mixed, values, 2 * m.heads, mixed, 2 * m.heads, m.V, D])
+    columns = np.array([D, D, D, TAPS, 1, 1, values])
     return {
         "part": np.array(PARTS), "rows": rows, "columns": columns, "count": rows * columns,
-        "total": (rows * columns).sum(), "memory": np.array(m.HV * m.V * m.K), "layers": np.array(m.layers[0]),
+        "total": (rows * columns).sum(), "memory": np.array(values * m.K), "layers": np.array(m.linear),
     }  # fmt: skip

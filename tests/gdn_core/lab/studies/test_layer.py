@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from gdn_core.lab.studies import layer
+from gdn_core.lab.studies.softmax import MODELS
 
 pytest.importorskip("transformers")
 
@@ -98,16 +99,17 @@ CLASSES = {
 }
 
 
-@pytest.mark.parametrize("model", layer.MODELS)
+@pytest.mark.parametrize("model", layer.PROJECTED)
 def test_a_published_layer_has_the_parameters_of_its_class(model: str) -> None:
     configuration, kind = CLASSES[model]
     config = configuration()
     with torch.device("meta"):
         made = kind(config, 0)
     counts = {name: p.numel() for name, p in made.named_parameters()}
-    numbers, m = layer.parameters(model), layer.MODELS[model]
+    numbers, m = layer.parameters(model), MODELS[model]
     assert numbers["total"] == sum(counts.values())
-    assert m.layers == (config.layer_types.count("linear_attention"), config.num_hidden_layers)
+    kinds = [config.layer_types.count(kind) for kind in ("linear_attention", "full_attention")]
+    assert kinds == [m.linear, m.softmax]
     assert numbers["count"][3] == counts["conv1d.weight"]
     assert numbers["count"][6] == counts.get("out_proj.weight", counts.get("o_proj.weight"))
     assert numbers["memory"] == made.num_v_heads * made.head_v_dim * made.head_k_dim
