@@ -13,7 +13,7 @@ NODES = {
     "x": Node(name="tokens in", x=1, y=0), "qkv": Node(name="q, k, v", x=0, y=1), "z": Node(name="gate z", x=2, y=1),
     "ba": Node(name="b, a", x=1, y=1), "conv": Node(name="short convolution", x=0, y=2),
     "silu": Node(name="SiLU", x=0, y=3), "norm": Node(name="L2 norm", x=0, y=4), "gates": Node(name="β, α", x=1, y=4),
-    "memory": Node(name="memory", x=0, y=5), "out": Node(name="gated norm", x=2, y=4),
+    "memory": Node(name="memory", x=1, y=5), "out": Node(name="gated norm", x=2, y=4),
     "y": Node(name="output", x=2, y=5),
 }  # fmt: skip
 #: From where to where, and the names of what flows there.

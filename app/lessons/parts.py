@@ -36,7 +36,7 @@ TASKS = {
     "half": ("half keys", "The facts in one half of the key channels are to go"),
     "part": ("part value", "Of those facts one half of each value is to go"),
     "mask": ("half value", "Of each value one half is to be written"),
-    "at-once": ("both at once", "A token is to write one fact and forget another"),
+    "at-once": ("together", "A token is to write one fact and forget another"),
 }
 YOURS, COLUMNS = "yours", ("claim", "holds", "steps", "mutants", "refuted")
 
