@@ -168,10 +168,13 @@ class Cards {
     return this.maps.some(({ name, width }) => name === "large" && width && width / this.K < SMALL_CELL);
   }
 
-  /** Draw token t, each memory on a scale from -limit to limit: the large maps with this moment, or the small ones. */
-  draw(t, moment, limits, table, small) {
+  /** Draw token t, each memory on a scale from -limit to limit: the large maps with this moment, or the small ones.
+   *
+   * `only` is a rule by its place; without one, all are drawn.
+   */
+  draw(t, moment, limits, table, small, only) {
     for (const { r, name, pixels } of this.maps) {
-      if (small !== (name !== "large" && name !== "z")) continue;
+      if (small !== (name !== "large" && name !== "z") || (only !== undefined && only !== r)) continue;
       const memory = this.memories[r];
       const { z, zPeak } = memory;
       if (name === "z") pixels.draw(z.subarray((t + 1) * this.K, (t + 2) * this.K), zPeak, table, this.view.row, pixels.room);

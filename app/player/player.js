@@ -162,10 +162,14 @@ class Player {
     const table = this.colours[bend];
     clearTimeout(this.smaller);
     this.cards.draw(t, this.moment, limits, table, false);
-    // Where there is much to draw the small maps follow once nothing moves.
-    const rest = () => this.cards.draw(t, this.moment, limits, table, true);
-    if (this.memories.length * this.V * this.K <= MUCH) rest();
-    else this.smaller = setTimeout(rest, SMALL_LATER);
+    // Where there is much to draw the small maps follow once nothing moves, those of one rule after those of another,
+    // so that a step need not wait for all of them.
+    const rest = (r) => {
+      this.cards.draw(t, this.moment, limits, table, true, r);
+      if (r + 1 < this.memories.length) this.smaller = setTimeout(rest, 0, r + 1);
+    };
+    if (this.memories.length * this.V * this.K <= MUCH) this.cards.draw(t, this.moment, limits, table, true);
+    else this.smaller = setTimeout(rest, SMALL_LATER, 0);
   }
 
   rescale({ limits, alone, shared, bend, over }) {

@@ -48,6 +48,8 @@ class Memory {
     }
     this.overflows = this.peaks.some((peak) => !Number.isFinite(peak));
     this.maps = Object.fromEntries(MOMENTS.map(({ name }) => [name, new Float32Array(size)]));
+    this.held = new Float32Array(this.every * size); // states from token `first` to token `reached`, between two kept
+    this.first = this.reached = null;
     this.at = null;
     this.filled = null;
     for (let t = 0; t < T; t++) {
@@ -83,22 +85,38 @@ class Memory {
     return peak;
   }
 
-  /** Write the memory before token t into `state`; t = T gives the last one. */
+  /** Write the memory before token t into `state`; t = T gives the last one.
+   *
+   * What was replayed on the way from the nearest state that is kept is held, so that stepping back replays it once.
+   */
   restore(state, t) {
     const size = this.V * this.K;
+    const at = (s) => (s - this.first) * size;
     const nearest = Math.floor(t / this.every);
-    state.set(this.kept.subarray(nearest * size, (nearest + 1) * size));
-    for (let s = nearest * this.every; s < t; s++) this.advance(state, s);
+    if (this.first !== nearest * this.every) {
+      this.first = this.reached = nearest * this.every;
+      this.held.set(this.kept.subarray(nearest * size, (nearest + 1) * size));
+    }
+    for (; this.reached < t; this.reached++) {
+      this.held.copyWithin(at(this.reached + 1), at(this.reached), at(this.reached + 1));
+      this.advance(this.held.subarray(at(this.reached + 1), at(this.reached + 2)), this.reached);
+    }
+    state.set(this.held.subarray(at(t), at(t + 1)));
   }
 
   /** Go to token t: the memory before and after it stands in `maps`, and what is between them once it is filled. */
   seek(t) {
     if (t === this.at) return;
     const { before, written } = this.maps;
-    if (t === this.at + 1 && this.at !== null) before.set(written);
-    else this.restore(before, t);
-    written.set(before);
-    this.advance(written, t);
+    if (this.at !== null && t === this.at - 1) {
+      written.set(before);
+      this.restore(before, t);
+    } else {
+      if (this.at !== null && t === this.at + 1) before.set(written);
+      else this.restore(before, t);
+      written.set(before);
+      this.advance(written, t);
+    }
     this.at = t;
   }
 

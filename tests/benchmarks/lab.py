@@ -154,7 +154,7 @@ def tabs(repeats: int) -> Iterator[Result]:
         times, wrong = [], 0
         for page, choice in zip(pages, choices, strict=True):
             player = page.locator(PLAYER)
-            player.wait_for(timeout=180_000)
+            player.wait_for(timeout=600_000)
             times.append(time.monotonic() - began)
             for slug, memory in zip(choice.rules, memories(choice), strict=True):
                 got = player.evaluate("(player, slug) => Array.from(player.numbers(slug, 'written'))", slug)

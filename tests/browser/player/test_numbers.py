@@ -55,12 +55,21 @@ def test_states_kept_only_now_and_then_give_the_same_numbers(script: Page, ran: 
             if (token !== 5 || visit !== 7 || caption.title !== "a title") throw new Error("the tail was read wrongly");
             const memory = new Memory(header.rules[2], header, floats, 4 * header.V * header.K);
             if (memory.kept.length > 4 * header.V * header.K) throw new Error("more states were kept than asked for");
-            return [23, 0, 11, 12, 13, 5].map((t) => { memory.seek(t); return [t, [...memory.maps.written]]; });
+            let replayed = 0;
+            memory.advance = function (...given) { replayed++; return Memory.prototype.advance.apply(this, given); };
+            const back = [...Array(header.T).keys()].reverse();
+            const at = (t) => { memory.seek(t); return [t, [...memory.maps.before], [...memory.maps.written]]; };
+            const states = [back, [23, 0, 11, 12, 13, 5, 6, 5, 4]].map((way) => way.map(at));
+            memory.seek(header.T - 1);
+            replayed = 0;
+            for (const t of back) memory.seek(t);
+            if (replayed > header.T) throw new Error(`${replayed} tokens were replayed`); // each once
+            return states.flat();
         }""",
         base64.b64encode(data).decode(),
     )
-    for t, flat in states:
-        np.testing.assert_array_equal(np.float32(flat).reshape(V, K), ran.states[2, t + 1])
+    for t, *flat in states:
+        np.testing.assert_array_equal(np.float32(flat).reshape(2, V, K), ran.states[2, t : t + 2])
 
 
 def test_the_scale_reaches_the_largest_entry_of_every_moment(script: Page) -> None:
