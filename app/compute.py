@@ -58,11 +58,23 @@ class Picture:
 
     @property
     def overflow_notes(self) -> list[str]:
-        """Say which memories overflow, a sentence each."""
-        return [
+        """Say which memories overflow, a sentence each, and what helps where the keys of arrays are too long."""
+        said = [
             f"{title} overflows float32 at token {t}: entries that are not finite are hatched, or left out."
             for title, t in self.overflows.items()
         ]
+        run, reading = self.trajectory, self.scenario.reading
+        length = float(np.linalg.norm(run.stream.k, axis=1).max())
+        grows = any(
+            rule.title in self.overflows and x.b.max(initial=0.0) * length**2 > 2
+            for rule, x in zip(run.rules, run.tokens, strict=True)
+        )
+        if grows and reading and not reading.normalise:
+            said.append(
+                "A delta rule multiplies what it holds under a key by 1 less β times the squared length of that key, "
+                f"and keys here are up to {length:.3g} long: normalise keys and queries."
+            )
+        return said
 
 
 _once = Once(MOST_BYTES)

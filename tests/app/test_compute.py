@@ -94,6 +94,9 @@ def test_a_rule_that_overflows_does_not_set_the_scale_of_the_others() -> None:
     shown = compute.picture(choice, upload)
     assert list(shown.overflows) == ["DeltaNet"]
     assert shown.limit == float(np.abs(shown.trajectory.states[0]).max())
+    assert "normalise keys and queries" in shown.overflow_notes[-1]
+    normalised = compute.picture(replace(choice, reading=Reading(normalise=True)), upload)
+    assert normalised.overflow_notes == []
 
 
 def test_a_window_of_an_upload_begins_with_the_memory_before_it_and_one_array_is_another() -> None:

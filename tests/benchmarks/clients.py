@@ -20,7 +20,7 @@ from websockets.asyncio.client import connect
 from app.choice import Choice
 from tests.benchmarks.correct import TOLERANCE, error
 from tests.benchmarks.result import Result
-from tests.benchmarks.served import resident, server
+from tests.benchmarks.served import processor, resident, server
 
 VISITORS, EVERY, SECONDS = 20, 2.0, 30.0
 UPLOADERS = 50
@@ -139,11 +139,13 @@ class Shown:
     pictures: list[tuple[Choice, bytes]]
     errors: list[str]
 
-    def results(self, name: str, unit: float, median: float | None, p95: float | None) -> Iterator[Result]:
+    def results(
+        self, name: str, unit: float, median: float | None, p95: float | None, seen: str = ""
+    ) -> Iterator[Result]:
         """Check every picture, and yield the times; what is wrong is a result of its own."""
         wrong = sum(not data or error(data, choice) > TOLERANCE for choice, data in self.pictures)
         said = f": {self.errors[0]}" if self.errors else ""
-        note = f"{wrong} of {len(self.pictures)} pictures wrong, {len(self.errors)} errors{said}"
+        note = f"{wrong} of {len(self.pictures)} pictures wrong, {len(self.errors)} errors{said} {seen}"
         yield Result(name, "ms" if unit == 1e3 else "s", [unit * t for t in self.times], median, p95, note)
         if wrong or self.errors:
             yield Result("wrong pictures and errors", "", [float(wrong + len(self.errors))], 0, 0)
@@ -169,8 +171,11 @@ def firsts(repeats: int) -> Iterator[Result]:
         return shown
 
     with server() as app:
+        used = processor(app.process, *app.children())
         shown = asyncio.run(together(app.url))
-    yield from shown.results(f"{VISITORS} first pictures at once", 1, 4, None)
+        used = processor(app.process, *app.children()) - used
+    note = f"in {used:.1f} s of a core in the server and its workers"
+    yield from shown.results(f"{VISITORS} first pictures at once", 1, 4, None, note)
 
 
 def visitors(repeats: int) -> Iterator[Result]:
