@@ -4,8 +4,9 @@ To write a lesson:
 
 1. A module here with ``LESSON = Lesson(slug, title, about, steps)``, listed in ``registry.LESSONS`` in its place, and a
    module of :mod:`gdn_core.lab.studies` that computes its numbers.
-2. A step asks a ``question`` before its answer. It has at most two ``controls`` and an ``equation`` in parts, some
-   ``Lit``; where it depends on the controls it is a function of them, and so is ``where``, which explains its letters.
+2. A step asks a ``question`` before its answer. It has at most two ``controls``, or four that together are one choice
+   (``composes``), and an ``equation`` in parts, some ``Lit``; where it depends on the controls it is a function of
+   them, and so is ``where``, which explains its letters.
 3. A step on a reel has ``numbers(**controls)``, a function of the study that returns arrays by name. The page shows its
    source as the Python that makes them. 1-D arrays of one length, and 2-D ones beside them, are the table. Numbers of
    a clock are named in ``measured``.

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from app.choice import Choice
+from app.choice import MOST_RULES, Choice
 from app.lessons import parts
 from app.lessons.frame import Lesson, Numbers, Step, on_table
 from app.reel.panels import Reel
 from gdn_core.lab.studies import collision, gated, recency, tasks
 from gdn_core.lab.studies import compose as study
+from gdn_core.rules import RULES
 from gdn_core.streams import Stream
 
+BESIDE = ("linear-attention", "mamba-2", "deltanet", "gated-deltanet")  # what the lab shows with the own rule
 INSIDE, STAGES = "wider_rules_contain_the_narrower_ones", "stages_add_up_to_the_step"
 
 
@@ -31,7 +33,9 @@ def _step(
     claims: tuple[str, ...], stream: Callable[[], Stream], waits: str = "",
 ) -> Step:  # fmt: skip
     def lab(**choice: Any) -> Choice:
-        return on_table(stream(), "linear-attention", "mamba-2", "deltanet", "gated-deltanet")
+        named = study.names(**choice)
+        own = [slug for slug, rule in RULES.items() if rule.title in named]
+        return on_table(stream(), *list(dict.fromkeys([*own, *BESIDE]))[:MOST_RULES])
 
     return Step(
         slug=slug, title=title, question=question, controls=parts.PARTS, composes=True, equation=parts.equation,

@@ -224,6 +224,11 @@ def test_controls_that_steps_of_a_lesson_share_keep_their_values() -> None:
     assert other.beside(1) == starting("delta", "gradient")  # a control of the same name, and another range
 
 
+def test_the_lab_shows_the_rule_that_was_composed() -> None:
+    where = starting("compose", "facts").with_values({"decay": "key"})
+    assert showing.show(where).choice.rules[0] == "kimi-delta-attention"
+
+
 def test_every_link_leads_back_to_its_place() -> None:
     for lesson, step in STEPS:
         for where in ends(lesson, step):
