@@ -195,9 +195,14 @@ def draw(case: Case, device: str) -> dict[str, Tensor]:
     )  # fmt: skip
 
 
+def _ours(what: str) -> Rule:
+    """Return this project's function for what is timed."""
+    return api.fused_recurrent_gated_delta_rule if what == "decode" else api.chunk_gated_delta_rule
+
+
 def runners(what: str, device: str) -> dict[str, Rule]:
     """Return this project's function and those of the other installed libraries, by name."""
-    ours = api.fused_recurrent_gated_delta_rule if what == "decode" else api.chunk_gated_delta_rule
+    ours = _ours(what)
     found: dict[str, Rule] = {"gdn_core": ours}
     fallback = "torch_recurrent_gated_delta_rule" if what == "decode" else "torch_chunk_gated_delta_rule"
     places = [("transformers", "transformers.models.qwen3_next.modeling_qwen3_next", fallback)]
@@ -287,7 +292,7 @@ def check(case: Case, device: str) -> str | None:
         o, S = torch_reference.recurrent(q, k, v, g, beta, beta, scale=small.K**-0.5, initial_state=state)
         return o, S.transpose(2, 3) if small.what == "decode" else None
 
-    got = prepare(runners(case.what, device)["gdn_core"], small, given)()
+    got = prepare(_ours(case.what), small, given)()
     plain = prepare(scan, small, {name: x.float() for name, x in given.items()})()
     exact = prepare(scan, small, {name: x.double() for name, x in given.items()})()
     rounding = 4 * torch.finfo(getattr(torch, case.dtype)).eps
