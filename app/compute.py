@@ -93,10 +93,9 @@ def picture(choice: Choice, upload: uploads.Upload | None = None) -> Picture:
         with np.errstate(over="ignore", invalid="ignore"):  # the page says it in a sentence
             run = _run(choice, scenario(choice, upload) if choice.origin is Origin.ARRAYS else found)
             packed = payload.of(run, found.labels, answers(run, found.rows, found.labels))
-        sizes, overflows = np.abs(run.states), {}
-        limit = float(sizes.max())
+        limit, overflows = float(np.maximum(run.states.max(), -run.states.min())), {}
         if not np.isfinite(limit):
-            finite = np.isfinite(sizes)
+            finite = np.isfinite(run.states)
             stays = finite.all(axis=(1, 2, 3))  # a rule that overflows must not make the others invisible
             limit = float(metrics.scales(run)[stays if stays.any() else slice(None)].max())
             lost = ~finite[:, 1:].all(axis=(2, 3))  # [R, T]

@@ -21,6 +21,7 @@ from app.choice import Choice
 from tests.benchmarks.correct import TOLERANCE, error
 from tests.benchmarks.result import Result
 from tests.benchmarks.served import processor, resident, server
+from tests.browser.server import Server
 
 VISITORS, EVERY, SECONDS = 20, 2.0, 30.0
 UPLOADERS = 50
@@ -152,7 +153,7 @@ class Shown:
 
 
 def firsts(repeats: int) -> Iterator[Result]:
-    """Measure twenty first pictures, asked for at once, each of other numbers."""
+    """Measure twenty first pictures, asked for at once of a server that has had a visitor, each of other numbers."""
     del repeats
 
     async def one(url: str, seed: int, channels: contextlib.AsyncExitStack, shown: Shown) -> None:
@@ -163,16 +164,17 @@ def firsts(repeats: int) -> Iterator[Result]:
         shown.pictures.append((Choice(settings=replace(Choice().settings, seed=seed)), data))
         shown.errors += client.errors
 
-    async def together(url: str) -> Shown:
+    async def together(url: str, seeds: range) -> Shown:
         shown = Shown([], [], [])
         async with contextlib.AsyncExitStack() as channels:
-            await Client("").open(url, channels)
-            await asyncio.gather(*(one(url, seed, channels, shown) for seed in range(1, VISITORS + 1)))
+            await asyncio.gather(*(one(url, seed, channels, shown) for seed in seeds))
         return shown
 
     with server() as app:
+        asyncio.run(together(app.url, range(1)))
+        time.sleep(5)  # until all its processes have started
         used = processor(app.process, *app.children())
-        shown = asyncio.run(together(app.url))
+        shown = asyncio.run(together(app.url, range(1, VISITORS + 1)))
         used = processor(app.process, *app.children()) - used
     note = f"in {used:.1f} s of a core in the server and its workers"
     yield from shown.results(f"{VISITORS} first pictures at once", 1, 4, None, note)
@@ -224,14 +226,15 @@ def window(repeats: int) -> Iterator[Result]:
     """Measure windows far into a stream, whose memory before them comes of all tokens before."""
     del repeats
 
-    async def windows(url: str) -> tuple[list[float], list[str]]:
-        times = []
+    async def windows(app: Server) -> tuple[list[float], float, list[str]]:
+        url, times = app.url, []
         async with contextlib.AsyncExitStack() as channels:
             client = Client("from=arrays&rules=gated-deltanet")
             await client.open(url, channels)
             await client.run()
             await client.give(url, arrays(0, LONG, 1))
             await client.run()
+            used = processor(app.process, *app.children())
             for n in range(WINDOWS):
                 client.change("First token", FAR + 300 * n)
                 began = time.monotonic()
@@ -239,11 +242,13 @@ def window(repeats: int) -> Iterator[Result]:
                 if not data:
                     client.errors.append("no picture")
                 times.append(came - began)
-        return times, client.errors
+            used = (processor(app.process, *app.children()) - used) / WINDOWS
+        return times, used, client.errors
 
     with server() as app:
-        times, errors = asyncio.run(windows(app.url))
-    note = f"Gated DeltaNet, one head of 64 x 64; {len(errors)} errors{': ' + errors[0] if errors else ''}"
+        times, used, errors = asyncio.run(windows(app))
+    note = f"Gated DeltaNet, one head of 64 x 64; {len(errors)} errors{': ' + errors[0] if errors else ''}; "
+    note += f"{used:.2f} s of a core each in the server and its workers"
     yield Result(f"a window at token {FAR:,} of {LONG:,}", "s", times, 1, None, note)
 
 
