@@ -91,8 +91,7 @@ def _draw(numbers: Numbers, line: str) -> Reel:
     lines = (Line(name="as printed", y=printed, colour=1, dash="dash"), Line(name="right", y=right))
     chart = Curves(
         title=f"{one.result[0].upper()}{one.result[1:]}", x=at, lines=lines, x_title=one.axis, y_title="number", at=at,
-        top=max(right.max(), min(np.nanmax(printed), 10.0)),
-        bottom=min(right.min(), 0.0, max(np.nanmin(printed), -10.0)),
+        top=max(right.max(), min(np.nanmax(printed), 10)), bottom=min(right.min(), 0, max(np.nanmin(printed), -10)),
     )
     start = int(np.abs(at - one.start).argmin())
     return Reel(panels=(chart,), counts=one.axis, ticks=tuple(map(said, at)), said=tuple(told), start=start)

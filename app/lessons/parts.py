@@ -142,10 +142,9 @@ def draw_tasks(numbers: Numbers, **parts: Any) -> Reel:
             f"attention has {said(additive)}, Gated DeltaNet {said(delta)}. {won.sum()} of {len(won)} tasks are "
             f"beaten; its gates are {cost} an edit."
             for task, (own, additive, delta, _) in zip(map(str, numbers["task"]), score, strict=True)]
-    names = (YOURS, "linear attention", "Gated DeltaNet", "Gated DeltaNet-2")
     labels = tuple(x for x, _ in TASKS.values())
-    bars = Bars(title="Score of each task", groups=labels, y_title="score", names=names, values=score,
-                bottom=0.0, top=1.0)
+    bars = Bars(title="Score of each task", groups=labels, y_title="score", values=score, bottom=0.0, top=1.0,
+                names=(YOURS, "linear attention", "Gated DeltaNet", "Gated DeltaNet-2"))
     maps = tuple(Map(name=which, values=numbers[which]) for which in ("answered", "wanted"))
     answers = Maps(title="The answers to the twelve keys", rows="fact", columns="value channel", small=180, maps=maps)
     return Reel(panels=(bars, answers), counts="task", ticks=labels, said=tuple(told), start=1)
