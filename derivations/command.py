@@ -29,6 +29,7 @@ from derivations.reports import (
 )
 from derivations.result import Checked, Result, Verdict
 from derivations.run import Progress, Report, run
+from derivations.subjects import RENAMED
 from gdn_core.extras import missing
 from gdn_core.rules import GATED_DELTANET
 
@@ -155,6 +156,7 @@ def selected(names: Sequence[str], expression: str | None) -> list[str]:
         Wrong: if there is no claim of a name, the expression is malformed, or nothing is selected.
     """
     claims = load()
+    names = [RENAMED.get(name, name) for name in names]
     for name in names:
         if name not in claims:
             near = difflib.get_close_matches(name, claims, n=3)

@@ -53,6 +53,7 @@ class Mutation:
         """Say what went wrong, a sentence each."""
         return (
             *(f"no claim refutes the mutant {mutant.mutant}" for mutant in self.survivors),
+            *(f"{claim}: names {code} as code, and notices no mutant of it" for claim, code in self.unearned),
             *(f"listed as equivalent, but no mutant of the code: {' | '.join(key)}" for key in self.stale),
         )
 
@@ -86,11 +87,7 @@ class Report:
     @property
     def notes(self) -> tuple[str, ...]:
         """Say what was not run, a sentence each."""
-        unearned = self.mutation.unearned if self.mutation else ()
-        return (
-            *(note for result in self.results for note in result.notes),
-            *(f"{claim}: names {code} as code, and notices no mutant of it" for claim, code in unearned),
-        )
+        return tuple(note for result in self.results for note in result.notes)
 
     @property
     def kinds(self) -> dict[Kind, int]:

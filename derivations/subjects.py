@@ -89,5 +89,10 @@ SUBJECTS: dict[str, Subject] = {
         ),
     ),
 }
+#: Old names of claims, which links and commands may still have, with those of today.
+RENAMED = {
+    "bilinear_rule_has_order_two": "bilinear_rule_has_local_error_of_order_three",
+    "euler_step_has_order_one": "euler_step_has_local_error_of_order_two",
+}
 PACKAGE = "derivations.claims"
 MODULES: tuple[str, ...] = tuple(f"{folder}.{name}" for folder, of in SUBJECTS.items() for name in of.modules)

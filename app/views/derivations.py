@@ -14,6 +14,7 @@ from app.views import ways
 from app.views.claims import BADGES, VERDICTS, statement, strongest
 from derivations.claim import ENGINES
 from derivations.result import KINDS
+from derivations.subjects import RENAMED
 from derivations.workers import WorkerError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def view(name: str) -> None:
         name: of a claim, as the link has it.
     """
     proofs.ledger().begin()
+    name = RENAMED.get(name, name)
     if name in proofs.claims():
         _claim(proofs.claims()[name])
         return

@@ -32,6 +32,20 @@ FLOAT = torch.float32
 SCALE = 0.125  # a binary fraction
 
 
+class Outweighed(Numbers):
+    """Numbers whose log decays decide the sign of a sum: in sequence n token n has more of them than all others.
+
+    A sum of log decays with small integer coefficients, one of them negative, is positive in the sequence of its token.
+    """
+
+    def draw_logs(self, *shape: int) -> Entries:
+        """Return log decays of -1, and one of -2^24 in each sequence."""
+        logs = -torch.ones(shape, dtype=torch.int64)
+        token = torch.arange(shape[0])
+        logs[token, token % shape[1]] = -(1 << 24)
+        return self._encoded(logs)
+
+
 class Stream:
     """A stream of random exact numbers, and its recurrence.
 

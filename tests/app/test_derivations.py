@@ -16,6 +16,7 @@ from app.views import claims
 from derivations.models.errata import errata
 from derivations.registry import load
 from derivations.result import Kind, Result, Verdict
+from derivations.subjects import RENAMED
 from derivations.workers import Worker
 
 CLAIM = "zoh_of_an_invertible_matrix"
@@ -129,6 +130,12 @@ def test_a_failing_claim_shows_its_residual(opened, ledger):
     assert claims.VERDICTS["fails"] in text(at)
     assert "2*a + 1" in [code.value for code in at.code]
     assert any("2*a + 1" in error.value for error in at.error)
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_a_link_to_the_old_name_of_a_claim_opens_it(opened, old):
+    at = opened(old)
+    assert not at.warning and at.title[0].value == load()[RENAMED[old]].conclusion
 
 
 def test_a_link_to_no_claim_says_so_and_shows_them_all(opened):

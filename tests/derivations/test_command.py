@@ -18,6 +18,7 @@ import pytest
 from derivations.command import HOLDS, WRONG_CALL, Screen, Wrong, main, matcher, selected
 from derivations.registry import load
 from derivations.run import Progress
+from derivations.subjects import RENAMED
 from gdn_core import reference
 from tests.derivations.conftest import QUICK, ROOT, called
 
@@ -37,6 +38,12 @@ def test_claims_that_hold_exit_0_with_a_line_each_and_files(tmp_path):
     assert report["holds"] and report["mutation"] is None
     assert {claim["name"] for claim in report["claims"]} == set(QUICK)
     assert ElementTree.parse(junit).getroot().find("testsuite").get("failures") == "0"
+
+
+def test_the_old_name_of_a_claim_is_taken(capsys):
+    assert main(["list", *RENAMED]) == HOLDS
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.strip() for line in listed if line.startswith("  ") and line.strip() in load()] == [*RENAMED.values()]
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def _limit() -> str:
     scope=EverySize("dk", "dv"),
     engine="words",
     source=cite("2412.06464", "table 1"),
-    code=(reference.step, reference.recurrent),
+    code=(reference.step,),
 )
 def gated_deltanet_contains_mamba2_only_in_the_limit() -> Any:
     """Gated DeltaNet on keys eps k and values v / eps differs from Mamba-2 by O(eps^2), and never by zero.

@@ -114,7 +114,7 @@ def _objective() -> str:
     scope=Sizes(dk=3, dv=2),
     engine="ring",
     source=cite("2412.06464", "table 1"),
-    code=(reference.step, reference.recurrent),
+    code=(reference.step,),
     uses=("rules_minimise_their_published_objectives",),
     rules=every_rule,
 )

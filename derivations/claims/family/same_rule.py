@@ -105,7 +105,7 @@ def _fixed_step() -> str:
     scope=Sizes(T=3, dk=3, dv=2),
     engine="ring",
     source=cite("2312.00752", "sec. 3.2 and algorithms 1 and 2"),
-    code=(streams.tokens, ssm.tokens),
+    code=(ssm.tokens,),
     uses=("state_space_model_is_a_write_rule", "fixed_recurrence_is_a_convolution"),
 )
 def s4_is_mamba_with_a_fixed_step() -> Any:

@@ -16,7 +16,7 @@ from gdn_core import reference, reference_backward
 from gdn_core.rules import GATED_DELTANET, KIMI_DELTA_ATTENTION
 
 LENGTHS = range(1, 6)
-LONG = (33, 64)
+LONG = (7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100)
 
 
 def formed(sizes: Shapes, code: Callable[..., Any]) -> exponents.Exponents:
@@ -80,7 +80,8 @@ def no_exponential_of_a_positive_number() -> Any:
 
 
 @no_exponential_of_a_positive_number.step(
-    engine="exponents", scope=Every("C = 33 and 64, for Gated DeltaNet and Kimi Delta Attention, with dk = 2")
+    engine="exponents",
+    scope=Every(f"C of {', '.join(map(str, LONG))}, for Gated DeltaNet and Kimi Delta Attention, with dk = 2"),
 )
 def in_long_chunks() -> Any:
     """The same in chunks of the length that kernels have, for a scalar decay and a decay by channel."""

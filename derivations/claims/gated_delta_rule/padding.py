@@ -23,7 +23,7 @@ from gdn_core.rules import WriteRule
 @claim(
     statement=lambda: (
         r"k = 0,\; v = 0,\; b = 0,\; g = 0 \;\Rightarrow\; \operatorname{step}(S, x) = "
-        rf"({', '.join(end.normal().tex() for end in padded()[1:])})"
+        rf"({', '.join(end.normal().tex() for end in padded()[2:])})"
     ),
     assumptions=(
         "The write gate may be anything: a rule without one writes everything, and there is nothing to write.",
@@ -35,28 +35,31 @@ from gdn_core.rules import WriteRule
     rules=every_rule,
 )
 def padding_leaves_the_memory() -> Any:
-    """A token whose key, value, erase gate and log decay are zero leaves the memory exactly as it was."""
+    """A token whose key, value, erase gate and log decay are zero leaves the memory exactly as it was.
+
+    Its output is what the memory answers.
+    """
     return _padding_in_words()
 
 
-def padded(*, decay: str | int = 1, value: bool = False, key: bool = False) -> tuple[Expr, Expr, Expr]:
-    """Return a memory, and the memory and output after a padding token; fields that are named are not zeroed."""
+def padded(*, decay: str | int = 1, value: bool = False, key: bool = False) -> tuple[Expr, Expr, Expr, Expr]:
+    """Return a memory and its answer, and both after a padding token; fields that are named are not zeroed."""
     a = Algebra("omega alpha")
-    S = a.matrix("S", "V", "K")
+    S, q = a.matrix("S", "V", "K"), a.vector("q", "K")
     x = arrays.token(
-        q=a.vector("q", "K"),
+        q=q,
         k=a.vector("k", "K") if key else a.zero("K", "1"),
         v=a.vector("v", "V") if value else a.zero("V", "1"),
         decay=a.scalar(decay) if isinstance(decay, str) else decay,
         write=a.scalar("omega"),
     )
     after, o = reference.step(arrays.Array(S, 2), x, exp=arrays.exp)
-    return S, after.word, o.word
+    return S, S @ q, after.word, o.word
 
 
 def _padding_in_words(**wrong: Any) -> Any:
-    before, after, _ = padded(**wrong)
-    return (after - before).normal()
+    before, read, after, o = padded(**wrong)
+    return {"S": (after - before).normal(), "o": (o - read).normal()}
 
 
 @padding_leaves_the_memory.step(engine="ring", scope=Sizes(C=4, dk=3, dv=2))

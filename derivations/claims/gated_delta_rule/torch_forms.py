@@ -20,6 +20,7 @@ from derivations.models.torch_sizes import (
     EVERY_CHUNK_SIZE,
     GATES,
     HEADS,
+    OUTWEIGHED,
     PACKED,
     REAL,
     RESETS,
@@ -28,7 +29,7 @@ from derivations.models.torch_sizes import (
     Size,
 )
 from derivations.mutants.by_hand import misprinted
-from derivations.papers import cite
+from derivations.papers import cite, ours
 from derivations.registry import claim
 from derivations.scope import EverySize
 from gdn_core import reference
@@ -455,3 +456,61 @@ def gradients_of_packed_memories_mixed_up(rng: random.Random) -> Any:
     return _wrong_backward(
         rng, "do_of_group, dstate[group.numbers]", "do_of_group, dstate[0 * group.numbers]", "sequences.backward"
     )
+
+
+# No exponential of a positive number.
+
+
+def _outweighed(residual: str, form: Callable[..., Any], rng: random.Random) -> Iterator[Any]:
+    """Run a form on log decays of which one outweighs the others; the exponential of a positive sum is its residual."""
+    run, numbers = getattr(_forms(), residual), _forms().Outweighed
+    sizes = torch_sizes.longest(OUTWEIGHED) if is_counting() else OUTWEIGHED
+    return (run(size, rng, form, None if is_counting() else numbers(rng)) for size in sizes)
+
+
+@claim(
+    statement=recurrence(
+        r"\operatorname{torch\_chunk}(q, k, v, g, \beta, S_0) = (o, S_T), \quad "
+        r"\text{every exponential in it is } \exp(G_i - G_j) \le 1, \; j \le i"
+    ),
+    assumptions=(
+        *EXACTLY,
+        r"$g \le 0$. In sequence n of a batch the log decay of token n outweighs those of all other tokens together, "
+        "so a sum of log decays in which one has a minus sign is positive in one of the sequences.",
+    ),
+    scope=torch_sizes.scope(OUTWEIGHED),
+    engine="aten",
+    source=ours("differences of log decays are formed before the exponential"),
+    code=(*_code("chunk.forward"), reference.step),
+    uses=("no_exponential_of_a_positive_number", "torch_chunk_equals_recurrence"),
+    needs=("torch",),
+)
+def torch_forms_take_no_exponential_of_a_positive_number(rng: random.Random) -> Any:
+    """Neither the PyTorch chunk forms nor their gradients take the exponential of a positive number."""
+    return _outweighed("forward_residual", _chunk, rng)
+
+
+@torch_forms_take_no_exponential_of_a_positive_number.step(engine="aten", scope=torch_sizes.scope(OUTWEIGHED))
+def exponentials_of_the_gradients(rng: random.Random) -> Any:
+    """The same of the backward pass."""
+    return _outweighed("backward_residual", _gradients, rng)
+
+
+@torch_forms_take_no_exponential_of_a_positive_number.step(engine="aten", scope=torch_sizes.scope(OUTWEIGHED))
+def exponentials_of_the_differentiable_form(rng: random.Random) -> Any:
+    """The same of the form that PyTorch differentiates."""
+    return _outweighed("forward_residual", _differentiable, rng)
+
+
+@torch_forms_take_no_exponential_of_a_positive_number.refute
+def exponentials_above_the_diagonal(rng: random.Random) -> Any:
+    """Decays are taken above the diagonal too, and masked afterwards."""
+    with _misprinted("chunk._gates", ".tril_().exp_()", ".exp_()"):
+        yield from _outweighed("forward_residual", _chunk, rng)
+
+
+@torch_forms_take_no_exponential_of_a_positive_number.refute
+def decay_to_the_end_as_a_quotient(rng: random.Random) -> Any:
+    """The decay to the end of the chunk is a quotient of two decays from its start: equal, and it overflows."""
+    with _misprinted("chunk._gates", "(G[..., -1:] - G).exp()", "G[..., -1:].exp() * (-G).exp()"):
+        yield from _outweighed("backward_residual", _gradients, rng)

@@ -11,14 +11,16 @@ from importlib import import_module
 from typing import Any
 
 from derivations.claim import Code
+from derivations.engines.cases import symbols
 from derivations.models.computed import EXACTLY, recurrence
 from derivations.models.kernel_sizes import HOPPER, WIDE, Setting, scope
 from derivations.models.torch_sizes import Size
 from derivations.mutants.of_kernels import Fault, refuting
 from derivations.papers import cite
 from derivations.registry import claim
+from derivations.scope import Sizes
 from gdn_core import reference
-from gdn_core.rules import RULES, Gate, WriteRule
+from gdn_core.rules import GATED_DELTANET, RULES, Gate, WriteRule
 
 SIZES = tuple(Size(T, 12, 20, T) for T in (1, 7, 33))
 BY_ROW = (Size(7, 12, 20, 7), Size(7, 40, 3, 7))
@@ -56,6 +58,14 @@ def trajectory_kernel_equals_every_rule(rng: random.Random) -> Any:
 def gates_for_each_row_of_the_memory(rng: random.Random) -> Any:
     """Rules with a decay, or a key, for each row of the memory."""
     return _side_by_side(BY_ROW, rng, HOPPER, wide=True, primes=3)
+
+
+@trajectory_kernel_equals_every_rule.step(engine="ring", scope=Sizes(dk=3, dv=2))
+def stages_end_with_the_step() -> Any:
+    """The stages that the kernel is compared with end with the memory and the output of the step."""
+    case = symbols(GATED_DELTANET, 1, 2, 3)
+    stages = reference.moments(case.S, case.x[0], exp=case.exp)
+    return case.compare((stages.written, stages.o), reference.step(case.S, case.x[0], exp=case.exp))
 
 
 KERNEL = "trajectory.trajectory_kernel"
