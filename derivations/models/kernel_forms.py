@@ -45,16 +45,20 @@ class Kernels:
         setting: the GPU, the dtype, and how a sequence is cut.
         numbers: the field.
         rng: draws what nobody knows.
+
+    Attributes:
+        edited: returns the text that is run in the place of a kernel's, by its name and text.
     """
 
     def __init__(self, setting: Setting, numbers: Numbers, rng: random.Random) -> None:
         self._setting, self._numbers, self._rng = setting, numbers, rng
+        self.edited: Callable[[str, str], str] | None = None
 
     def _run(self, launcher: Callable[..., Sequence[Tensor | None]], given: dict[str, Any]) -> list[Exact | None]:
         """Record what a pass launches, run it, and return the pass's outputs."""
         setting = self._setting
         chip = Chip(setting.processors, setting.arch, memory=setting.memory)
-        chain = Chain(self._numbers, self._rng, arch=setting.arch, level=setting.level)
+        chain = Chain(self._numbers, self._rng, arch=setting.arch, level=setting.level, edited=self.edited)
         with on_chip(chip), recording(CPU) as recorder:
             inputs = {name: self._meta(name, x) for name, x in given.items() if x is not None}
             outputs = launcher(**{**dict.fromkeys(given), **inputs})

@@ -44,13 +44,15 @@ class Setting:
 
     def __str__(self) -> str:
         parts = [self.target]
-        parts += ["a segment for each chunk"] if self.length == 1 else []
+        parts += [f"segments of {self.length} chunk{'s' * (self.length > 1)}"] if self.length else []
         parts += ["all windows at once"] if self.memory else []
         parts += ["V before K"] if self.state_v_first else []
         parts += ["normalised"] if self.normalise else []
         return ", ".join(parts)
 
 
+#: More sequences, and more chunks, than a program of the tables looks at, at a time.
+MANY = Size(145, 20, 40, CHUNK, lengths=(2, 0, 3, 1, 2) * 17 + (9,))
 NOT_COVERED = (
     "The portable kernels only: those for Hopper, in Gluon, are not covered, because their partitions, barriers and "
     "copies by tensor maps have no meaning here."
@@ -60,6 +62,7 @@ Case = tuple[Size, Setting]
 AMPERE = Setting()
 WIDE = Setting(dtype="float32")  # multiplied in float64
 SEGMENTS = Setting(length=1)
+PAIRS = Setting(length=2)
 IN_WINDOWS = Setting(length=1, processors=8)
 AT_ONCE = Setting(length=1, memory=1 << 40)
 HOPPER = Setting(arch=90, dtype="float32", processors=132)

@@ -198,8 +198,12 @@ def texts():
     }
     made |= {each.__name__.replace("_", " "): (each, (f, f), {})
              for each in (before, one_address, same_number, handed_over, exponential, order, atomic, sine)}  # fmt: skip
-    return {name: compiled(kernel, given, options, arch=90, level="ttir").text
-            for name, (kernel, given, options) in made.items()}  # fmt: skip
+    pipelined = compiled(product, (half, half, f), {"N": 16, "K": 96, "BLOCK": 16, "num_stages": 3}, arch=80,
+                         level="ttgir")  # fmt: skip
+    return {"pipelined": pipelined.text} | {
+        name: compiled(kernel, given, options, arch=90, level="ttir").text
+        for name, (kernel, given, options) in made.items()
+    }
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +93,22 @@ def test_products_of_masked_blocks_are_those_of_numpy(texts):
     x, y = small(16, 40) / 8, small(16, 40, seed=1) / 4
     run = Run(texts["product"], x=x, y=y, out=np.full((16, 16), np.nan))
     assert (run["out"] == run.entries(0.5 * x @ y.T - 0.25)).all()
+
+
+def test_asynchronous_copies_are_numbers_once_they_were_waited_for(texts):
+    """Two copies are in flight: if one wait covers a copy less, or its part of the buffer is the next one, it fails."""
+    code, x, y = texts["pipelined"], small(16, 96) / 8, small(16, 96, seed=1) / 4
+    assert "ttg.async_copy_global_to_local" in code
+    run = Run(code, x=x, y=y, out=np.full((16, 16), np.nan))
+    want = run.entries(0.5 * x @ y.T - 0.25)
+    assert (run["out"] == want).all()
+    waits = [line for line in code.splitlines() if "ttg.async_wait" in line and "num = 2" in line]
+    assert waits
+    late = code.replace(waits[0], waits[0].replace("num = 2", "num = 3"))
+    assert (Run(late, x=x, y=y, out=np.full((16, 16), np.nan))["out"] == EMPTY).all()
+    masked = re.sub(r"(ttg.async_copy_global_to_local %\S+, %\S+) mask %\S+(?: other %\S+)?", r"\1", code)
+    with pytest.raises(Unsound, match="reads x outside of it"):
+        Run(masked, x=x, y=y, out=np.full((16, 16), np.nan))
 
 
 @pytest.mark.parametrize("name", ["sums", "sums reversed"])

@@ -22,6 +22,7 @@ from derivations.models.kernel_sizes import (
     HOPPER,
     IN_WINDOWS,
     NOT_COVERED,
+    PAIRS,
     SEGMENTS,
     WIDE,
     Case,
@@ -37,7 +38,7 @@ KERNELS = "gdn_core.ops.kernels"
 LENGTHS = tuple((Size(T, 20, 40, CHUNK, H=2, HV=4), AMPERE) for T in (1, 16, 64, 65, 150))
 REAL = ((Size(150, 128, 128, CHUNK, HV=2), AMPERE), (Size(150, 72, 40, CHUNK, HV=2), WIDE))
 SPLIT = (
-    (Size(150, 20, 40, CHUNK, H=2, HV=4, B=2), SEGMENTS),
+    (Size(260, 20, 40, CHUNK, H=2, HV=4, B=2), PAIRS),
     (Size(150, 20, 40, CHUNK, H=2, HV=4, B=2), IN_WINDOWS),
     (Size(150, 20, 40, CHUNK, H=2, HV=4, B=2), replace(IN_WINDOWS, memory=AT_ONCE.memory)),
     (Size(150, 20, 40, CHUNK, HV=2, lengths=(70, 0, 1, 76)), SEGMENTS),
@@ -46,6 +47,11 @@ SPLIT = (
 GATES = tuple(
     (Size(65, 20, 40, CHUNK, HV=2, decays=decays, erases=erases, remembers=remembers), AMPERE)
     for decays, erases, remembers in ((False, True, True), (True, False, True), (False, False, False))
+)
+PIPELINED = (
+    (Size(150, 20, 40, CHUNK, H=2, HV=4), replace(AMPERE, level="ttgir")),
+    (Size(150, 20, 40, CHUNK, HV=2, lengths=(70, 0, 1, 76)), replace(SEGMENTS, level="ttgir")),
+    (Size(65, 20, 40, CHUNK, HV=2), replace(HOPPER, level="ttgir")),
 )
 OTHERS = (
     (Size(65, 20, 40, CHUNK, HV=2), HOPPER),
@@ -130,6 +136,12 @@ def gradients_on_other_gpus_and_layouts(rng: random.Random) -> Any:
 def gradients_through_unit_lengths(rng: random.Random) -> Any:
     """The gradient of queries and keys that are divided by their length, along a random direction."""
     return _unit(ROWS, rng, primes=3)
+
+
+@chunk_kernels_differentiate_the_recurrence.step(engine="ir", scope=scope(PIPELINED, degree=2 * DEGREE))
+def gradients_of_the_pipelined_code(rng: random.Random) -> Any:
+    """TTGIR: layouts, shared memory, and asynchronous copies, which are no numbers before they were waited for."""
+    return _backward(PIPELINED, rng)
 
 
 NEAR = ((Size(5, 20, 40, CHUNK, H=2, HV=4), AMPERE),)

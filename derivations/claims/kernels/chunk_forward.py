@@ -18,7 +18,9 @@ from derivations.models.kernel_sizes import (
     BLACKWELL,
     CHUNK,
     HOPPER,
+    MANY,
     NOT_COVERED,
+    PAIRS,
     SEGMENTS,
     WIDE,
     Case,
@@ -34,14 +36,20 @@ KERNELS = "gdn_core.ops.kernels"
 LENGTHS = tuple((Size(T, 20, 40, CHUNK, H=2, HV=4), AMPERE) for T in (1, 16, 64, 65, 150))
 REAL = ((Size(150, 128, 128, CHUNK, HV=2), AMPERE), (Size(150, 72, 40, CHUNK, HV=2), WIDE))
 SPLIT = (
-    (Size(150, 20, 40, CHUNK, H=2, HV=4, B=2), SEGMENTS),
+    (Size(260, 20, 40, CHUNK, H=2, HV=4, B=2), PAIRS),
     (Size(150, 20, 40, CHUNK, HV=2, lengths=(70, 0, 1, 76)), SEGMENTS),
     (Size(150, 20, 40, CHUNK, HV=2, lengths=(65, 0, 64, 16)), AMPERE),
+    (MANY, AMPERE),
 )
 UNIT = replace(AMPERE, normalise=True)
 GATES = tuple(
     (Size(65, 20, 40, CHUNK, HV=2, decays=decays, erases=erases, remembers=remembers), AMPERE)
     for decays, erases, remembers in ((False, True, True), (True, False, True), (False, False, False))
+)
+PIPELINED = (
+    (Size(150, 20, 40, CHUNK, H=2, HV=4), replace(AMPERE, level="ttgir")),
+    (Size(150, 20, 40, CHUNK, HV=2, lengths=(70, 0, 1, 76)), replace(SEGMENTS, level="ttgir")),
+    (Size(65, 20, 40, CHUNK, HV=2), replace(HOPPER, level="ttgir")),
 )
 OTHERS = (
     (Size(65, 20, 40, CHUNK, HV=2), HOPPER),
@@ -110,11 +118,17 @@ def other_gpus_and_layouts(rng: random.Random) -> Any:
     return _forward(OTHERS, rng)
 
 
+@chunk_kernels_equal_recurrence.step(engine="ir", scope=scope(PIPELINED))
+def pipelined_code(rng: random.Random) -> Any:
+    """TTGIR: layouts, shared memory, and asynchronous copies, which are no numbers before they were waited for."""
+    return _forward(PIPELINED, rng)
+
+
 NEAR = ((Size(5, 20, 40, CHUNK, H=2, HV=4), AMPERE),)
 FULL = ((Size(65, 20, 40, CHUNK, H=2, HV=4), AMPERE),)
 MAPS = ((Size(130, 20, 40, CHUNK, HV=2), SEGMENTS),)
 SEVERAL = ((Size(150, 20, 40, CHUNK, HV=2, lengths=(70, 0, 1, 76)), SEGMENTS),)
-PACKED = SPLIT[2:]
+PACKED = SPLIT[2:3]
 PREPARE, SCAN = "prepare.chunk_prepare_kernel", "scan.chunk_scan_kernel"
 FAULTS = (
     (NEAR, Fault("token_past_the_end", "The mask of a chunk takes one token too many.",

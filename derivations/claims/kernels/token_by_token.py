@@ -27,6 +27,7 @@ MODES = (
     (Size(16, 128, 128, CHUNK, HV=2), replace(WIDE, state_v_first=True)),
     (Size(16, 20, 40, CHUNK, HV=2, B=2), replace(HOPPER, dtype="bfloat16", normalise=True, state_v_first=True)),
     (Size(16, 20, 40, CHUNK, HV=2, lengths=(3, 0, 10)), UNIT),
+    (Size(16, 20, 40, CHUNK, HV=2), replace(UNIT, level="ttgir")),
     *(
         (Size(5, 20, 40, CHUNK, HV=2, decays=decays, erases=erases, remembers=remembers), AMPERE)
         for decays, erases, remembers in ((False, True, True), (True, False, True), (False, False, False))

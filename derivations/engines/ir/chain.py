@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,11 +35,20 @@ class Chain:
         arch: compute capability of the target.
         level: of the code that runs, ``ttir`` or ``ttgir``.
         insist: read the text of a Triton that was not tested.
+        edited: returns the text that is run in the place of a kernel's, by its name and text.
     """
 
     def __init__(
-        self, numbers: Numbers, rng: random.Random, *, arch: int, level: str = "ttir", insist: bool = False
-    ) -> None:  # fmt: skip
+        self,
+        numbers: Numbers,
+        rng: random.Random,
+        *,
+        arch: int,
+        level: str = "ttir",
+        insist: bool = False,
+        edited: Callable[[str, str], str] | None = None,
+    ) -> None:
+        self._edited = edited
         self.numbers, self._carrier, self._memory = numbers, Carrier(numbers), Memory()
         self._rng = np.random.default_rng(rng.getrandbits(64))
         self._arch, self._level, self._insist = arch, level, insist
@@ -86,6 +96,8 @@ class Chain:
             NotModelled: if it does what has no meaning here.
         """
         made = compiled(kernel, arguments, options, arch=self._arch, level=self._level)
+        if self._edited:
+            made = replace(made, text=self._edited(made.name, made.text))
         x, y, z = (*grid, 1, 1)[:3]
         machine = Machine(self._carrier, self._memory, (x, y, z), self._rng)
         try:

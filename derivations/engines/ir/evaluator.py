@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from derivations.engines.ir import shared  # noqa: F401  # which says what its operations mean
 from derivations.engines.ir.carrier import Carrier, NotModelled, Unsound
 from derivations.engines.ir.memory import Memory
 from derivations.engines.ir.operations import MEANINGS, Machine, Value

@@ -41,6 +41,8 @@ class Machine:
         self.carrier, self.memory, self.grid, self.rng = carrier, memory, grid, rng
         self.casts: set[str] = set()
         self.constants: dict[str, float] = {}  # of floats, by the name of the value
+        self.copies: list[Any] = []  # asynchronous copies that are of no group yet
+        self.groups: list[Any] = []  # of copies, which have not been waited for
 
 
 Meaning = Callable[[Machine, np.ndarray, Operation, Operands], Value]  # of the programs that run, [programs]
@@ -349,8 +351,15 @@ def _of(programs: np.ndarray, mask: np.ndarray | None, shape: tuple[int, ...]) -
 @_means("tt.load")
 def _load(machine: Machine, programs: np.ndarray, operation: Operation, operands: Operands) -> Value:
     addresses, *rest = operands
-    kind = _pointed(operation.takes[0])
     mask, other = (*rest, None, None)[:2]
+    return gathered(machine, programs, operation.takes[0], addresses, mask, other)
+
+
+def gathered(
+    machine: Machine, programs: np.ndarray, pointers: Type, addresses: np.ndarray, mask: Any, other: Any
+) -> np.ndarray:  # fmt: skip
+    """Read entries through pointers, under a mask and with what stands in the other lanes, if there are any."""
+    kind = _pointed(pointers)
     shape = np.broadcast_shapes(addresses.shape, mask.shape) if mask is not None else addresses.shape
     flat, mask = _lanes(addresses, mask, shape)
     return _loaded(machine, kind, flat, programs, mask, shape, other)

@@ -210,10 +210,11 @@ def _types(text: str) -> tuple[Type, ...]:
     text = text.strip()
     if text.startswith("(") and _closing(text, 0) == len(text) - 1:
         text = text[1:-1]
-    return tuple(_type(part) for of in _split(text) for part in of.split(" * "))
+    return tuple(parsed_type(part) for of in _split(text) for part in of.split(" * "))
 
 
-def _type(text: str) -> Type:
+def parsed_type(text: str) -> Type:
+    """Read a type."""
     inside = re.fullmatch(r"tensor<(.*)>", text.strip())
     if inside is None:
         return Type((), text.strip())
