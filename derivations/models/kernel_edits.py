@@ -22,7 +22,7 @@ Part = Callable[[Kernels, Size, dict[str, Any]], Any]
 #: segment with heads in groups, and many short sequences. Widths are no multiple of a block, and the same in all, so
 #: that cases share texts.
 CASES: tuple[Case, ...] = (
-    (Size(135, 20, 40, CHUNK, H=2, HV=4, lengths=(66, 0, 1, 66)), SEGMENTS),
+    (Size(160, 20, 40, CHUNK, H=2, HV=4, lengths=(66, 0, 1, 66)), SEGMENTS),
     (Size(260, 20, 40, CHUNK, HV=2), replace(PAIRS, processors=8)),
     (Size(70, 20, 40, CHUNK, H=2, HV=4), AMPERE),
     (MANY, SEGMENTS),

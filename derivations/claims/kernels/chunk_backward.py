@@ -42,7 +42,7 @@ SPLIT = (
     (Size(150, 20, 40, CHUNK, H=2, HV=4, B=2), IN_WINDOWS),
     (Size(150, 20, 40, CHUNK, H=2, HV=4, B=2), replace(IN_WINDOWS, memory=AT_ONCE.memory)),
     (Size(150, 20, 40, CHUNK, HV=2, lengths=(70, 0, 1, 76)), SEGMENTS),
-    (Size(150, 20, 40, CHUNK, HV=2, lengths=(65, 0, 64, 16)), AMPERE),
+    (Size(180, 20, 40, CHUNK, HV=2, lengths=(65, 0, 64, 16)), AMPERE),
 )
 GATES = tuple(
     (Size(65, 20, 40, CHUNK, HV=2, decays=decays, erases=erases, remembers=remembers), AMPERE)

@@ -38,7 +38,7 @@ REAL = ((Size(150, 128, 128, CHUNK, HV=2), AMPERE), (Size(150, 72, 40, CHUNK, HV
 SPLIT = (
     (Size(260, 20, 40, CHUNK, H=2, HV=4, B=2), PAIRS),
     (Size(150, 20, 40, CHUNK, HV=2, lengths=(70, 0, 1, 76)), SEGMENTS),
-    (Size(150, 20, 40, CHUNK, HV=2, lengths=(65, 0, 64, 16)), AMPERE),
+    (Size(180, 20, 40, CHUNK, HV=2, lengths=(65, 0, 64, 16)), AMPERE),
     (MANY, AMPERE),
 )
 UNIT = replace(AMPERE, normalise=True)
