@@ -68,6 +68,14 @@ AT_ONCE = Setting(length=1, memory=1 << 40)
 HOPPER = Setting(arch=90, dtype="float32", processors=132)
 BLACKWELL = Setting(arch=100, processors=148)
 
+LENGTHS = tuple((Size(T, 20, 40, CHUNK, H=2, HV=4), AMPERE) for T in (1, 16, 64, 65, 150))
+# Real widths, and float32, which is multiplied in float64.
+REAL = ((Size(150, 128, 128, CHUNK, HV=2), AMPERE), (Size(150, 72, 40, CHUNK, HV=2), WIDE))
+GATES = tuple(
+    (Size(65, 20, 40, CHUNK, HV=2, decays=decays, erases=erases, remembers=remembers), AMPERE)
+    for decays, erases, remembers in ((False, True, True), (True, False, True), (False, False, False))
+)
+
 
 def scope(cases: Iterable[Case], *, primes: int = 1, degree: int = DEGREE) -> OverFields:
     """Return the scope of a step that runs these cases; the degree is that of a token."""

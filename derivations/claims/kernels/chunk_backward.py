@@ -19,10 +19,13 @@ from derivations.models.kernel_sizes import (
     BLACKWELL,
     CHUNK,
     DEGREE,
+    GATES,
     HOPPER,
     IN_WINDOWS,
+    LENGTHS,
     NOT_COVERED,
     PAIRS,
+    REAL,
     SEGMENTS,
     WIDE,
     Case,
@@ -35,18 +38,12 @@ from derivations.registry import claim
 from gdn_core import reference
 
 KERNELS = "gdn_core.ops.kernels"
-LENGTHS = tuple((Size(T, 20, 40, CHUNK, H=2, HV=4), AMPERE) for T in (1, 16, 64, 65, 150))
-REAL = ((Size(150, 128, 128, CHUNK, HV=2), AMPERE), (Size(150, 72, 40, CHUNK, HV=2), WIDE))
 SPLIT = (
     (Size(260, 20, 40, CHUNK, H=2, HV=4, B=2), PAIRS),
     (Size(150, 20, 40, CHUNK, H=2, HV=4, B=2), IN_WINDOWS),
     (Size(150, 20, 40, CHUNK, H=2, HV=4, B=2), replace(IN_WINDOWS, memory=AT_ONCE.memory)),
     (Size(150, 20, 40, CHUNK, HV=2, lengths=(70, 0, 1, 76)), SEGMENTS),
     (Size(180, 20, 40, CHUNK, HV=2, lengths=(65, 0, 64, 16)), AMPERE),
-)
-GATES = tuple(
-    (Size(65, 20, 40, CHUNK, HV=2, decays=decays, erases=erases, remembers=remembers), AMPERE)
-    for decays, erases, remembers in ((False, True, True), (True, False, True), (False, False, False))
 )
 PIPELINED = (
     (Size(150, 20, 40, CHUNK, H=2, HV=4), replace(AMPERE, level="ttgir")),

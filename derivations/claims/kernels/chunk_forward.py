@@ -17,10 +17,13 @@ from derivations.models.kernel_sizes import (
     AMPERE,
     BLACKWELL,
     CHUNK,
+    GATES,
     HOPPER,
+    LENGTHS,
     MANY,
     NOT_COVERED,
     PAIRS,
+    REAL,
     SEGMENTS,
     WIDE,
     Case,
@@ -33,8 +36,6 @@ from derivations.registry import claim
 from gdn_core import reference
 
 KERNELS = "gdn_core.ops.kernels"
-LENGTHS = tuple((Size(T, 20, 40, CHUNK, H=2, HV=4), AMPERE) for T in (1, 16, 64, 65, 150))
-REAL = ((Size(150, 128, 128, CHUNK, HV=2), AMPERE), (Size(150, 72, 40, CHUNK, HV=2), WIDE))
 SPLIT = (
     (Size(260, 20, 40, CHUNK, H=2, HV=4, B=2), PAIRS),
     (Size(150, 20, 40, CHUNK, HV=2, lengths=(70, 0, 1, 76)), SEGMENTS),
@@ -42,10 +43,6 @@ SPLIT = (
     (MANY, AMPERE),
 )
 UNIT = replace(AMPERE, normalise=True)
-GATES = tuple(
-    (Size(65, 20, 40, CHUNK, HV=2, decays=decays, erases=erases, remembers=remembers), AMPERE)
-    for decays, erases, remembers in ((False, True, True), (True, False, True), (False, False, False))
-)
 PIPELINED = (
     (Size(150, 20, 40, CHUNK, H=2, HV=4), replace(AMPERE, level="ttgir")),
     (Size(150, 20, 40, CHUNK, HV=2, lengths=(70, 0, 1, 76)), replace(SEGMENTS, level="ttgir")),

@@ -13,7 +13,7 @@ from typing import Any
 
 from derivations.claim import Code
 from derivations.models.computed import EXACTLY, recurrence
-from derivations.models.kernel_sizes import AMPERE, CHUNK, HOPPER, WIDE, Case, scope
+from derivations.models.kernel_sizes import AMPERE, CHUNK, HOPPER, LENGTHS, WIDE, Case, scope
 from derivations.models.torch_sizes import Size
 from derivations.mutants.of_kernels import Fault, refuting
 from derivations.papers import cite
@@ -21,7 +21,6 @@ from derivations.registry import claim
 from gdn_core import reference
 
 KERNELS = "gdn_core.ops.kernels"
-LENGTHS = tuple((Size(T, 20, 40, CHUNK, H=2, HV=4), AMPERE) for T in (1, 16, 64, 65, 150))
 UNIT = replace(AMPERE, normalise=True)
 MODES = (
     (Size(16, 128, 128, CHUNK, HV=2), replace(WIDE, state_v_first=True)),
