@@ -54,8 +54,9 @@ class Setting:
 #: More sequences, and more chunks, than a program of the tables looks at, at a time.
 MANY = Size(145, 20, 40, CHUNK, lengths=(2, 0, 3, 1, 2) * 17 + (9,))
 NOT_COVERED = (
-    "The portable kernels only: those for Hopper, in Gluon, are not covered, because their partitions, barriers and "
-    "copies by tensor maps have no meaning here."
+    "Not covered are the kernels for Hopper, in Gluon: chunk_prepare_hopper_kernel, chunk_scan_hopper_kernel, "
+    "chunk_scans_hopper_kernel and chunk_gradients_hopper_kernel. Their partitions, barriers and copies by tensor maps "
+    "have no meaning here, nor have the products of warp groups in TTGIR for sm_90."
 )
 Case = tuple[Size, Setting]
 
