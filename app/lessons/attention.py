@@ -93,7 +93,7 @@ def _draw_forms(numbers: Numbers, text: str, alpha: float) -> Reel:
         f"{said(one, least=0.0)}. The row times the values is what the memory answers, up to {said(two, least=0.0)}."
         for t, (one, two) in enumerate(zip(off, numbers["apart"], strict=True))
     ]
-    names = {"products": "Q Kᵀ ∘ Γ", "inverse": "(I + A)⁻¹", "weights": "the weights"}
+    names = {"products": "Q Kᵀ ⊙ Γ", "inverse": "(I + A)⁻¹", "weights": "the weights"}
     maps = tuple(Map(name=name, values=np.tri(T)[:, :, None] * numbers[array]) for array, name in names.items())
     squares = Maps(title="Two triangles, and their product", rows="later token", columns="earlier token", small=200,
                    limit=1.0, maps=maps)
@@ -138,11 +138,11 @@ LESSON = Lesson(
         ),
         Step(
             slug="matrix", title="All rows at once", controls=(OWN, ALPHA),
-            question="Walking back takes a product for every pair of tokens. Is there a formula for all weights?",
-            equation=("A_{\\text{weights}} =", Lit(r"(Q K^\top \circ \Gamma)"), r"(I + A)^{-1}",
+            question="Each weight so far took a product of transitions. Is there one formula for all of them?",
+            equation=("A_{\\text{weights}} =", Lit(r"(Q K^\top \odot \Gamma)"), r"(I + A)^{-1}",
                       r"\operatorname{diag}(\beta)"),
             where="Rows of Q and K are queries and keys, Γ the decays between two tokens, A the products of keys below "
-            "the diagonal times β and Γ: the triangular system of the chunk form.",
+            "the diagonal times β and Γ: the triangular system of the last lesson. The outputs are weights times V.",
             claims=("outputs_are_effective_attention", "ut_transform_is_the_gated_triangular_system"),
             numbers=study.closed_form, picture=_draw_forms, stream=_lab,
         ),

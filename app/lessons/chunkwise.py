@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.lessons.frame import Lesson, Lit, Numbers, OneOf, Range, Step, many, on_table, said
+from app.lessons.frame import BREAK, Lesson, Lit, Numbers, OneOf, Range, Step, many, on_table, said
 from app.reel.panels import TEXT, Curves, Line, Map, Maps, Reel
 from gdn_core.lab.studies import chunkwise as study
 
@@ -106,9 +106,12 @@ LESSON = Lesson(
             slug="solve", title="One triangular system", controls=(SIZE, ALPHA),
             question="Each error depends on those before it in the chunk. How can all be found without the memory "
             "after each token?",
-            equation=(r"U = T \operatorname{diag}(\beta) V, \quad", Lit(r"T = (I + A)^{-1}"),
+            equation=(r"u_i = \beta_i \bigl(v_i -", r"\sum_{j<i} \Gamma_{ij} \, (k_i^\top k_j) \, u_j\bigr)", BREAK,
+                      r"U = T \operatorname{diag}(\beta) V, \quad", Lit(r"T = (I + A)^{-1}"),
                       r", \quad A_{ij} = \beta_i \Gamma_{ij} \, k_i^\top k_j", r"\text{ for } j < i"),
-            where="Γ has the decays from token j to token i. Touch an entry: the same one lights up in the others.",
+            where="Row i of K, V and U is the key, the value and the error of token i; Γᵢⱼ multiplies the decays after "
+            "token j, up to i. From an empty memory, token i finds the decayed sum of the errors before it: the first "
+            "line. As a matrix: (I + A) U = diag(β) V. Touch an entry: the same one lights up in the others.",
             claims=("ut_transform_is_the_gated_triangular_system", "ut_transform_makes_the_wy_form"),
             numbers=study.matrices, picture=_draw_matrices,
             stream=lambda size, alpha: on_table(study.stream_of(alpha, 1.0), "gated-deltanet"),
@@ -116,9 +119,12 @@ LESSON = Lesson(
         Step(
             slug="agreement", title="The same outputs", controls=(ALPHA,),
             question="Is the chunk form an approximation? Guess the difference in fractions, and in float32.",
-            equation=("O =", Lit(r"\operatorname{diag}(\gamma) Q S^\top"), r"+ (Q K^\top \circ \Gamma)",
-                      r"\bigl(U - W S^\top\bigr)"),
-            where="S is the memory before the chunk, γ the decay up to a token. In fractions: six tokens, d = 2.",
+            equation=("O =", Lit(r"\operatorname{diag}(\gamma) Q S^\top"), r"+ (Q K^\top \odot \Gamma)",
+                      r"N, \quad N = U - W S^\top", BREAK,
+                      r"S' = \gamma_C S + N^\top", r"\operatorname{diag}(\gamma_C / \gamma) K"),
+            where="S is the memory before the chunk, S′ after it, γ the decay from its start up to each token, γ_C of "
+            "all. Key i finds γᵢ S kᵢ in S: βᵢ vᵢ becomes βᵢ (vᵢ − γᵢ S kᵢ). So the errors are N, with W = T diag(βγ) "
+            "K. A query finds S and the errors so far, decayed. ⊙: entry by entry. In fractions: six tokens, d = 2.",
             claims=("gated_chunk_equals_recurrence", "decays_count_once_in_w"), numbers=study.agreement,
             picture=_draw_agreement, stream=lambda alpha: on_table(study.stream_of(alpha, 0.5), "gated-deltanet"),
         ),
@@ -135,7 +141,8 @@ LESSON = Lesson(
             question="Larger chunks wait less and multiply more. Where is the work within chunks as large as that "
             "with the memory?",
             equation=(Lit("3 C d"), "+", "3 d^2", r"\text{ multiplications a token}"),
-            where="C is the chunk size, d the channels. The smaller terms are in the numbers below.",
+            where="C is the chunk size, d the channels. S k, S q and the write to S take d² each. Smaller terms are in "
+            "the numbers below.",
             claims=("training_all_at_once_is_quadratic_and_in_chunks_linear",), numbers=study.operations,
             picture=_draw_cost, stream=lambda width: on_table(study.stream_of(0.9, 0.5), "gated-deltanet"),
         ),

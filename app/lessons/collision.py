@@ -76,8 +76,8 @@ def _draw_third(numbers: Numbers, beta: float) -> Reel:
     angle, values, after = numbers["angle"], numbers["values"], numbers["after"]
     off = np.linalg.norm(after - values, axis=-1)
     told = [
-        f"At {degrees}° k₃ is {said(a)} k₁ + {said(b)} k₂, and every matrix answers it with the same mixture. Once v₃ "
-        f"is written, the answers to k₁, k₂ and k₃ are off by {said(x)}, {said(y)} and {said(z)}."
+        f"At {degrees}° k₃ is {said(a)} k₁ + {said(b)} k₂, and every matrix answers it with that mixture of two answers. "
+        f"Once v₃ is written, the answers to k₁, k₂ and k₃ are off by {said(x)}, {said(y)} and {said(z)}."
         for degrees, (a, b), (x, y, z) in zip(angle, numbers["parts"], off, strict=True)
     ]
     third = np.stack([np.cos(np.radians(angle)), np.sin(np.radians(angle))], axis=1)

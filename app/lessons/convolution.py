@@ -67,7 +67,7 @@ def _draw_ways(numbers: Numbers, delta: float, name: str) -> Reel:
 def _draw_padded(numbers: Numbers, delta: float, name: str) -> Reel:
     zeros, right, off = numbers["zeros"], numbers["right"], numbers["difference"]
     told = [
-        f"{many(n, 'zero').capitalize()} behind the input. {many(wrong, 'output').capitalize()} of 16 "
+        f"{many(n, 'zero').capitalize()} after the input. {many(wrong, 'output').capitalize()} of 16 "
         f"{'is' if wrong == 1 else 'are'} wrong; the largest difference is {said(most, least=0.0)}. The first is "
         f"{said(first[0], 3)}, where {said(right[0], 3)} is right."
         for n, wrong, most, first in zip(zeros, numbers["wrapped"], off, numbers["output"], strict=True)
@@ -79,7 +79,7 @@ def _draw_padded(numbers: Numbers, delta: float, name: str) -> Reel:
     charts = (
         Curves(title="The outputs", x=np.arange(study.T), lines=lines, x_title="token", y_title="output"),
         Curves(title="Largest difference", x=zeros, lines=(Line(name="difference", y=off),), at=zeros, log="y",
-               top=10.0, bottom=1e-17, x_title="zeros behind the input", y_title="difference"),
+               top=10.0, bottom=1e-17, x_title="zeros after the input", y_title="difference"),
     )  # fmt: skip
     return Reel(panels=charts, counts="zeros", ticks=tuple(map(str, zeros)), said=tuple(told), start=4)
 
@@ -108,7 +108,7 @@ LESSON = Lesson(
             equation=(r"h_t = \bar A h_{t-1} + \bar B u_t, \; y_t = C h_t \;\Rightarrow\;",
                       Lit(r"K_j = C \bar A^j \bar B")),
             where="u is the input, y the output, h four states. Ā multiplies them by exp(−Δ), exp(−2Δ), exp(−3Δ) "
-            "and exp(−4Δ), B̄ writes to each, C weighs and adds. K is the kernel: what comes out j tokens behind a 1. "
+            "and exp(−4Δ), B̄ writes to each, C weighs and adds. K is the kernel: what comes out j tokens after a 1. "
             "S4 as published has complex rates, which turn as in the lesson on the ODE.",
             claims=("fixed_recurrence_is_a_convolution", "held_sample_decides_when_the_first_output_comes"),
             numbers=study.impulses, picture=_draw_impulse, stream=_fixed, sources=(S4.source,),
@@ -118,14 +118,14 @@ LESSON = Lesson(
             question="Any input is a sum of single ones. Then is the output a sum of moved kernels?",
             equation=("y_t =", Lit(r"\sum_{j=0}^{t} K_j \, u_{t-j}")),
             where="This sum is a convolution. Row t of the matrix has the kernel backwards: one product for each input "
-            "so far. The recurrence needs four numbers in place of all the past.",
+            "so far. The recurrence needs four numbers in place of all the past. The next step explains the FFT.",
             claims=("fixed_recurrence_is_a_convolution", "state_space_model_is_a_write_rule"),
             numbers=study.three_ways, picture=_draw_ways, stream=_fixed,
         ),
         Step(
             slug="fft", title="By FFT, and why with zeros", controls=(DELTA, INPUTS),
             question="The Fourier transform turns a convolution into products, one for each frequency. But it takes "
-            "its input to go round in a **circle**. How many zeros behind it keep the end from the beginning?",
+            "its input to go round in a **circle**. How many zeros after it keep the end from the beginning?",
             equation=(r"y = F^{-1} \bigl(", Lit(r"F K \cdot F u"), r"\bigr)"),
             where="F, the Fourier transform, says how much of each frequency there is. The FFT, the fast way to it, "
             "takes about L log L products for L inputs; the sum of the last step takes L (L + 1) / 2.",

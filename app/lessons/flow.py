@@ -48,7 +48,7 @@ def draw_flow(numbers: Numbers, text: str) -> Reel:
     edges = tuple(Edge(start=places.index(start), end=places.index(end)) for start, end, _ in EDGES)
     graph = Graph(title="The layer", nodes=tuple(NODES.values()), edges=edges, lit=np.arange(len(EDGES)),
                   dashes=(("solid", "numbers flow"),))
-    flow = Maps(title="What flows there; hatched are channels that there are not", rows="token", columns="channel",
+    flow = Maps(title="What flows there; hatched: no such channel", rows="token", columns="channel",
                 small=340, maps=(Map(name="all tokens", values=padded),), limit=2.0)
     ticks = tuple(f"{NODES[start].name} → {NODES[end].name}" for start, end, _ in EDGES)
     return Reel(panels=(graph, flow), counts="arrow", ticks=ticks, said=tuple(told))
@@ -60,13 +60,13 @@ def draw_convolution(numbers: Numbers, text: str, channel: int) -> Reel:
             + f" = {said(conv)} in channel {channel}, the last term its own. SiLU makes {said(active)} of it."
             for t, (word, terms, conv, active) in enumerate(
                 zip(*(numbers[name] for name in ("word", "terms", "conv", "active")), strict=True))]
-    styles = {"before": ("before", "dot"), "conv": ("convolved", "dash"), "active": ("behind SiLU", "solid")}
+    styles = {"before": ("before", "dot"), "conv": ("convolved", "dash"), "active": ("after SiLU", "solid")}
     lines = tuple(
         Line(name=name, y=numbers[key], colour=n, dash=dash) for n, (key, (name, dash)) in enumerate(styles.items())
     )
     chart = Curves(title=f"Channel {channel}", x=numbers["token"], lines=lines, x_title="token", y_title="number",
                    at=numbers["token"], bottom=float(min(numbers[key].min() for key in styles)))
-    channels = dict(zip(("before", "convolved", "behind SiLU"), numbers["all"], strict=True))
+    channels = dict(zip(("before", "convolved", "after SiLU"), numbers["all"], strict=True))
     return Reel(panels=(chart, _maps("All channels: q, k, then v", channels, small=200)), counts="token",
                 ticks=_ticks(numbers), said=tuple(told), start=min(3, len(told) - 1))
 
@@ -81,7 +81,7 @@ def draw_gates(numbers: Numbers, text: str) -> Reel:
                 zip(numbers["word"], np.linalg.norm(numbers["key"][:, 0], axis=1), strict=True))]
     bars = Bars(title="The gates of this token", groups=("β", "α"), names=("head 0", "head 1"), y_title="gate",
                 values=np.stack([beta, alpha], axis=1), bottom=0.0, top=1.0)
-    both = _maps("Behind the L2 norm", {"query": numbers["query"], "key": numbers["key"]})
+    both = _maps("After the L2 norm", {"query": numbers["query"], "key": numbers["key"]})
     return Reel(panels=(bars, both), counts="token", ticks=_ticks(numbers), said=tuple(told), start=len(told) // 2)
 
 
@@ -104,7 +104,7 @@ def draw_out(numbers: Numbers, text: str) -> Reel:
     opened = np.abs(numbers["gated"]).mean(axis=(1, 2)) / np.abs(numbers["normed"]).mean(axis=(1, 2))
     leaves = np.linalg.norm(numbers["y"], axis=1)
     told = [f"Token {t}, {quoted(word)}: the norm divides the answers of the heads by {said(rms[t, 0])} and "
-            f"{said(rms[t, 1])}. Behind the gate {said(opened[t])} of them is left on average. What leaves has length "
+            f"{said(rms[t, 1])}. After the gate {said(opened[t])} of them is left on average. What leaves has length "
             f"{said(leaves[t])}." for t, word in enumerate(numbers["word"])]
     stages = {"answers": "o", "normed": "normed", "gate z": "z", "gated": "gated", "output": "y"}
     maps = _maps("From the answers to the output, both heads", {name: numbers[key] for name, key in stages.items()})

@@ -26,7 +26,7 @@ GROUPS = ("old", "changed", "recent")
 
 
 def _event(t: int) -> str:
-    return EVENTS.get(t, "Another fact is stored.")
+    return EVENTS.get(t, "A fact is stored that is not asked for.")
 
 
 def _watch(picture: Picture, alpha: float) -> list[str]:
@@ -78,7 +78,8 @@ LESSON = Lesson(
             question="The subject changes once, and one fact gets a new value. Which rule still answers which fact?",
             equation=("S_t =", Lit(r"\alpha_t"), r"S_{t-1}", Lit(r"\left(I - \beta_t k_t k_t^\top\right)"),
                       r"+ \beta_t v_t k_t^\top"),
-            where="Without α it is DeltaNet, without the bracket Mamba-2, without both linear attention.",
+            where="Without α it is DeltaNet, without the bracket Mamba-2, without both linear attention. The old fact "
+            "is from before the change of subject; the changed one got a new value after it; the recent one is new.",
             claims=("wider_rules_contain_the_narrower_ones", "stages_add_up_to_the_step"), numbers=study.recall,
             picture=_draw_recall, stream=lambda alpha, rules: on_table(study.facts(alpha), *study.SETS[rules]),
             sources=(RULES["gated-deltanet"].source, RULES["kimi-delta-attention"].source),
@@ -99,7 +100,7 @@ LESSON = Lesson(
             question="α = 1 gives DeltaNet exactly. Is there a setting of α and β that gives Mamba-2?",
             equation=(r"k \to \varepsilon k, \; v \to v / \varepsilon:", r"\quad S = S_{\text{Mamba-2}} +",
                       Lit(r"O(\varepsilon^2)")),
-            where="With tied gates only the limit: short keys erase ever less, and long values make up for them.",
+            where="One β erases and writes, so only in the limit: short keys erase less, long values make up for it.",
             claims=("gated_deltanet_contains_mamba2_only_in_the_limit", "narrower_rules_keep_what_wider_ones_break"),
             numbers=study.limit, picture=_draw_limit,
             stream=lambda alpha: on_table(study.facts(alpha), "mamba-2", "gated-deltanet"),

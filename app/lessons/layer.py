@@ -34,7 +34,7 @@ LESSON = Lesson(
                       "\\quad y = W'' (\\hat o \\odot \\text{SiLU}(z))"),
             where="x has the 12 channels of a token here, and y those that leave. W, W' and W'' are weights, drawn at "
             "random here. q, k, v are query, key and value, z the gate of the output; b and a make β and α. ô is o, "
-            "normed, and ⊙ multiplies channel by channel.",
+            "normed, and ⊙ multiplies channel by channel. The next steps explain the parts, and SiLU.",
             claims=("gated_chunk_equals_recurrence",), numbers=study.of_text, picture=flow.draw_flow, stream=_lab,
             sources=(CODE,),
         ),
@@ -43,7 +43,7 @@ LESSON = Lesson(
             question="Each channel of q, k and v is mixed with the three tokens before it. How much of a number is the "
             "token's own?",
             equation=("c_t =", Lit("\\sum_{j=0}^{3} w_j \\, x_{t-j}"), ", \\quad \\text{SiLU}(c) = c \\, \\sigma(c)"),
-            where="x is a channel of q, k or v, w its four taps, c what they give. σ runs from 0 to 1, so that SiLU "
+            where="x is a channel of q, k or v, w its four weights, c what they give. σ runs from 0 to 1, so that SiLU "
             "keeps what is large and shuts what is negative. A key so names a few words, not one.",
             claims=("fixed_recurrence_is_a_convolution",), numbers=study.convolved, picture=flow.draw_convolution,
             stream=_lab, sources=(CODE,),
@@ -54,8 +54,9 @@ LESSON = Lesson(
             "and α come from?",
             equation=(r"\hat k =", Lit(r"k / \sqrt{\lVert k \rVert^2 + \varepsilon}"), r", \quad \beta = \sigma(b),",
                       r"\quad \log \alpha = -A \, \text{softplus}(a + \delta)"),
-            where="k is a key behind SiLU, ε a millionth; queries are treated alike. b and a come from the token, A "
-            "and δ are learnt, one a head. softplus(x) = log(1 + eˣ) is positive, so α stays between 0 and 1.",
+            where="k is a key after SiLU, ε a millionth; queries are treated alike. b and a come from the token. A "
+            "layer has several memories, its heads; each learns its own A and δ. softplus(x) = log(1 + eˣ) is "
+            "positive, so α stays between 0 and 1.",
             claims=("softplus_log_decay_stays_between_zero_and_one",
                     "delta_transition_is_stable_exactly_for_beta_kappa_in_zero_to_two"),
             numbers=study.of_text, picture=flow.draw_gates, stream=_lab, sources=(CODE,),
@@ -65,7 +66,7 @@ LESSON = Lesson(
             question="Two heads have the same keys, and other values and gates. What does each keep of the text?",
             equation=("S_t =", Lit(r"\alpha_t S_{t-1} \left(I - \beta_t k_t k_t^\top\right)"), r"+ \beta_t v_t",
                       r"k_t^\top, \quad o_t = S_t q_t / \sqrt{d_k}"),
-            where="S is the memory of one head, d the channels of its keys, 6 here. Two value heads share a key head, "
+            where="S is the memory of one head, dₖ the channels of its keys, 6 here. Two value heads share a key head, "
             "as in Qwen3-Next.",
             claims=("gated_chunk_equals_recurrence", "stages_add_up_to_the_step"), numbers=study.of_head,
             picture=flow.draw_memory, stream=_lab, sources=(CODE,),

@@ -122,8 +122,8 @@ LESSON = Lesson(
             question="**Let the memory fade, look up what the key answers, take that away, write the new value.** Four "
             "rules do more or less of this. The key of the first token comes again in the middle: who answers what?",
             equation=("S_t =", Lit(r"\alpha_t S_{t-1}"), Lit(r"(I - \beta_t k_t k_t^\top)"), r"+ \beta_t v_t k_t^\top"),
-            where="S is the memory, a matrix; k the key and v the value of a token; α the decay, β the gate. Linear "
-            "attention has α = 1 and no erase, Mamba-2 no erase, DeltaNet α = 1.",
+            where="S is the memory, a matrix; S k is its answer to a key k. v is the value, α the decay, β the gate. "
+            "The erase is the bracket: linear attention has none and α = 1, Mamba-2 has none, DeltaNet has α = 1.",
             claims=(INSIDE, "stages_add_up_to_the_step"), watch=_watch,
             stream=lambda alpha, beta: _stream(*FOUR, alpha=alpha, beta=beta),
         ),

@@ -100,7 +100,8 @@ LESSON = Lesson(
             "token have when the exponential is left out?",
             equation=(r"o_t =", Lit(r"\sum_{i \le t} (q_t \cdot k_i) \, v_i"),
                       r"\text{ for } \sum_{i \le t} \frac{e^{q_t \cdot k_i}}{\sum_j e^{q_t \cdot k_j}} \, v_i"),
-            where="q is the query, k the key and v the value of a token; o is the answer.",
+            where="q is the query, k the key and v the value of a token; o is the answer. Positive features put φ(q) "
+            "and φ(k) for q and k, and divide by the sum of weights. φ(x) = elu(x) + 1: x + 1 above 0, exp(x) below.",
             claims=("dropping_the_normaliser_makes_another_model",), numbers=study.weights, picture=_draw_weights,
             stream=lambda sharpness: on_table(
                 study.eight_tokens(sharpness), "linear-attention-normalised", "linear-attention"),
@@ -110,7 +111,9 @@ LESSON = Lesson(
             slug="forms", title="Three ways to one answer", controls=(CHUNK,),
             question="A matrix of all pairs of tokens, a running sum, or some of both: do they give the same outputs?",
             equation=(r"\sum_{i \le t} (q_t \cdot k_i) v_i =", Lit(r"\Bigl(\sum_{i \le t} v_i k_i^\top\Bigr)"), "q_t"),
-            where="Lit: the memory S. The sum over the past no longer needs the query, so it can be kept.",
+            where="Lit: the memory S. The sum over the past no longer needs the query, so it can be kept. A chunk has "
+            "some of both: O = Q Sᵀ + tril(Q Kᵀ) V. Its tokens are the rows, S is the memory before it, and tril "
+            "leaves out later tokens.",
             claims=("linear_attention_is_recurrent_parallel_and_chunkwise",
                     "training_all_at_once_is_quadratic_and_in_chunks_linear"),
             numbers=study.three_forms, picture=_draw_forms,
@@ -122,7 +125,8 @@ LESSON = Lesson(
             equation=(
                 r"o_t = S_t \phi(q_t) \,\big/\,", Lit(r"z_t \cdot \phi(q_t)"), r"\quad z_t = z_{t-1} + \phi(k_t)",
             ),
-            where="Lit: the normaliser, the sum of all keys times the query. Most later models leave it out.",
+            where="φ makes every entry positive, as in the first step. Lit: the normaliser, the sum of all φ(k) so "
+            "far, times φ(q). Most later models leave it out.",
             claims=("dropping_the_normaliser_makes_another_model",), numbers=study.growth, picture=_draw_growth,
             stream=lambda keys: _stream("linear-attention-normalised", "linear-attention", T=48),
         ),

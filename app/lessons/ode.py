@@ -141,7 +141,7 @@ LESSON = Lesson(
             "**decays and writes** like those before?",
             equation=(r"S_t =", Lit(r"e^{\Delta A}"), r"\odot S_{t-1} +", Lit(r"\bar B_t \odot"), r"u_t B_t^\top"),
             where="⊙ multiplies entry by entry. The rates A are a row, the same for each input; u is the value, B the "
-            "key; B̄ is Δ under Mamba's choice, and (exp(ΔA) − 1) / A, an entry of its own each, under zero-order hold.",
+            "key. B̄ is Δ under Mamba's choice; under zero-order hold it is (exp(ΔA) − 1) / A, a number for each rate.",
             claims=("state_space_model_is_a_write_rule", "zoh_solves_the_held_equation"),
             numbers=study.as_memory, picture=_draw_memory,
             stream=lambda method, delta: _stream(delta=delta, method=method),

@@ -80,11 +80,11 @@ def _draw_pieces(numbers: Numbers, z: float) -> Reel:
 
 def _draw_decay(numbers: Numbers, alpha: float, beta: float) -> Reel:
     steps, off = numbers["step"], numbers["difference"]
-    told = [f"The whole token. Gated DeltaNet is off by {said(off[0, 0])}, EFLA behind a decay by {said(off[0, 1])}."]
+    told = [f"The whole token. Gated DeltaNet is off by {said(off[0, 0])}, EFLA after a decay by {said(off[0, 1])}."]
     for n in range(1, len(steps)):
         by = f" Halving the part divided Gated DeltaNet's by {said(off[n - 1, 0] / off[n, 0])}."
         told.append(
-            f"A part of 1/{2**n} of the token. Gated DeltaNet is off by {said(off[n, 0])}, EFLA behind a decay by "
+            f"A part of 1/{2**n} of the token. Gated DeltaNet is off by {said(off[n, 0])}, EFLA after a decay by "
             f"{said(off[n, 1])}.{by}"
         )
     lines = (
@@ -133,9 +133,9 @@ LESSON = Lesson(
         Step(
             slug="decay", title="With a decay: Gated DeltaNet and the solution", controls=(ALPHA, BETA),
             question="Now the memory also decays **while** the token passes. Gated DeltaNet decays first and edits "
-            "then. How fast does the difference go when a smaller part of the token is taken?",
+            "then. How fast does its error shrink when one step takes only a part of the token?",
             equation=(r"\frac{dS}{ds} =", Lit("g S"), r"+ \beta (v - S k) k^\top, \quad g = \ln \alpha"),
-            where="The solution is the exact gated delta rule. It writes a little less than EFLA behind a decay, since "
+            where="The solution is the exact gated delta rule. It writes a little less than EFLA after a decay, since "
             "what is written decays within the token too.",
             claims=("exact_gated_step_solves_the_gated_equation",
                     "decay_then_edit_erases_exactly_and_writes_to_first_order"),

@@ -107,7 +107,7 @@ def draw_facts(numbers: Numbers, **parts: Any) -> Reel:
     told = []
     for t, row in zip(numbers["token"], error, strict=True):
         known = [f"the {fact} one {said(e)}" for fact, e in zip(facts, row, strict=True) if np.isfinite(e)]
-        told.append(f"{name}. Pair {t}. Error of the facts: {', '.join(known) or 'none is stored yet'}.")
+        told.append(f"{name}. Pair {t}. Error of the facts: {', '.join(known) or 'none of the three is stored yet'}.")
     bars = Bars(title="Error of the answer: 1 is an empty memory. Mean of 8 draws", groups=facts, names=(YOURS,),
                 values=error[:, :, None], y_title="error", bottom=0.0, top=2.0)
     ticks = tuple(map(str, numbers["token"]))
@@ -123,8 +123,8 @@ def draw_claims(numbers: Numbers, **parts: Any) -> Reel:
     for n, (claim, held, ran, planted, found) in enumerate(zip(*columns, strict=True), start=1):
         known = proofs.claims().get(str(claim))
         text = known.conclusion if known else "In chunks the edits give the recurrence, on random integers mod a prime."
-        told.append(f"Claim {n}. {text} For this rule it {'holds' if held else 'fails'}: {many(int(ran), 'step')}, and "
-                    f"{found} of {many(int(planted), 'wrong variant')} refuted.")
+        told.append(f"Claim {n}. {text} For this rule it {'holds' if held else 'fails'}: {many(int(ran), 'step')} run, "
+                    f"and {found} of {many(int(planted), 'wrong variant')} refuted.")
     so_far, groups = np.tri(len(claims))[:, :, None], tuple(str(n + 1) for n in range(len(claims)))
     bars = Bars(title="What was run for this rule, claim by claim", groups=groups,
                 names=("steps that hold", "wrong variants refuted"), y_title="number", bottom=0.0,

@@ -19,7 +19,7 @@ STEPS = Row(name="steps", label="Steps Δ, one for each picture, 8 at most", low
 WORDS = Text(name="text", label="A text", start="the old mill by the river grinds the corn of the whole valley")
 FILLER = Range(name="filler", label="Step Δ of fillers; other words have 0.5", low=0.0, high=1.0, step=0.02, start=0.02)
 LOW = Range(name="filler", label="Mamba's step Δ of a filler", low=0.0, high=0.2, step=0.01, start=0.01)
-COUNT = Range(name="count", label="Fillers behind the fact", low=1, high=20, step=1, start=10)
+COUNT = Range(name="count", label="Fillers after the fact", low=1, high=20, step=1, start=10)
 
 
 def _stream(values: list[str], steps: np.ndarray, channels: int = 1) -> Choice:
@@ -91,7 +91,7 @@ def _draw_fixed(numbers: Numbers, count: int, filler: float) -> Reel:
         Line(name="the fact, Mamba", y=level, colour=TEXT, dash="dot"),
     )
     chart = Curves(
-        title=f"Weights behind {many(count, 'filler')}", x=step, lines=lines, x_title="S4's step Δ, the same for all",
+        title=f"Weights after {many(count, 'filler')}", x=step, lines=lines, x_title="S4's step Δ, the same for all",
         y_title="weight", at=step, log="x", bottom=0.0, top=1.0,
     )
     return Reel(panels=(chart,), counts="S4's step", ticks=tuple(map(said, step)), said=tuple(told), start=9)

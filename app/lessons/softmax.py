@@ -44,7 +44,7 @@ def _draw_cache(numbers: Numbers, length: int) -> Reel:
     pairs, error = numbers["pairs"], numbers["error"]
     told = [
         f"{many(n, 'pair')} in {study.CHANNELS} channels. The cache holds {many(c, 'number')}, the memory "
-        f"{many(held, 'number')}. On average the cache's answers miss {said(a)}, the memory's {said(b)}."
+        f"{many(held, 'number')}. Mean error: {said(a)} from the cache, {said(b)} from the memory."
         for n, c, held, (a, b) in zip(pairs, numbers["cached"], numbers["held"], error, strict=True)
     ]
     cache = Map(name="keys", values=numbers["keys"]), Map(name="values", values=numbers["values"])
@@ -81,7 +81,7 @@ def _draw_model(numbers: Numbers, model: str, kept: str) -> Reel:
     told = [
         f"{many(n, 'token')}. The {m.softmax} softmax layers of {NAMES[model]} keep {size(int(cache))}, its {m.linear} "
         f"others {size(int(state))} at any length. With softmax in all: {size(int(everywhere))}. Cache and state are "
-        f"equal at {said(crossing, 4)} tokens, those of one layer at {said(layer, 4)}."
+        f"equal at {said(crossing, 4)} tokens; of one layer each, at {said(layer, 4)}."
         for n, cache, state, everywhere in zip(*(numbers[name] for name in COUNTED), strict=True)
     ]
     lines = (
@@ -104,8 +104,8 @@ LESSON = Lesson(
     steps=(
         Step(
             slug="weights", title="Weigh all of the past", controls=(ASKED, ALIKE),
-            question="Eight pictures are kept, each under a key. A query is the key of one of them, times its length. "
-            "How **long** must it be until that picture alone comes back?",
+            question="Eight pictures are kept, each under a key. A query has the direction of one key. How **long** "
+            "must it be until the picture of that key alone comes back?",
             equation=("o =", Lit(r"\sum_i \frac{e^{q \cdot k_i}}{\sum_j e^{q \cdot k_j}}"), "v_i"),
             where="q is the query, k a key, v its value, o the answer. Lit: the weight, softmax of the products q·k. "
             "It is positive, and all weights add up to 1.",
@@ -127,10 +127,10 @@ LESSON = Lesson(
         Step(
             slug="live", title="Measured now, on this machine", controls=(WORK, RUN),
             question="Twice as many tokens: how much longer does softmax take, and how much longer a memory? For a "
-            "whole text, and for one token more behind it?",
+            "whole text, and for one token more after it?",
             equation=(Lit("L^2"), r"\;\text{or}\; L", r"\qquad\text{one token more:}\quad L \;\text{or}\; 1"),
-            where="L tokens of 64 channels, in NumPy. Softmax makes a weight for each pair, the memory goes on in "
-            "chunks of 64. Each time is the best of three; the server that shows you this page took it.",
+            where="L tokens of 64 channels, in NumPy. Softmax makes a weight for each pair of tokens; the memory takes "
+            "64 tokens at once. Each time is the best of three, measured on the server that shows you this page.",
             claims=("training_all_at_once_is_quadratic_and_in_chunks_linear",), numbers=study.live, picture=_draw_live,
             measured=("seconds", "grown"), stream=lambda work, run: _long("linear-attention", 256, 64, 64),
         ),
