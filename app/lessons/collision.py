@@ -76,7 +76,7 @@ def _draw_third(numbers: Numbers, beta: float) -> Reel:
     angle, values, after = numbers["angle"], numbers["values"], numbers["after"]
     off = np.linalg.norm(after - values, axis=-1)
     told = [
-        f"At {degrees}° k₃ is {said(a)} k₁ + {said(b)} k₂, and every matrix answers it with that mixture of two answers. "
+        f"At {degrees}° k₃ is {said(a)} k₁ + {said(b)} k₂, and every matrix mixes its two answers so. "
         f"Once v₃ is written, the answers to k₁, k₂ and k₃ are off by {said(x)}, {said(y)} and {said(z)}."
         for degrees, (a, b), (x, y, z) in zip(angle, numbers["parts"], off, strict=True)
     ]
