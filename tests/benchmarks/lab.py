@@ -93,7 +93,7 @@ def scrub(repeats: int) -> Iterator[Result]:
         asked = 0
         with server() as app, chromium() as browser:
             page = browser.new_page(viewport={"width": 1360, "height": 900})
-            page.on("websocket", lambda channel, sent=sent: channel.on("framesent", sent.append))
+            page.on("websocket", lambda channel, sent=sent: channel.on("framesent", lambda frame: sent.append(frame)))
             page.goto(f"{app.url}/?{query}")
             player = page.locator(PLAYER)
             player.wait_for(timeout=90_000)
