@@ -124,17 +124,16 @@ def trajectory(
     if stop < len(stream):  # rules of constant gates take medians over the whole stream
         rest = stream.window(stop, len(stream))
         limits.check_ranges({name: getattr(rest, name) for name in ("g", "beta", "w", "delta")}, start=stop)
-    chosen = _chosen(rules)
+    chosen = _discretised(_chosen(rules), discretisation)
     initial = _initial_state(initial_state, len(chosen), *stream.sizes[1:])
     shown = before.wide(stream.window(start, stop))
     tokens, memories = [], []
     for r, rule in enumerate(chosen):
-        method = discretisation if rule.discretisation else None
         held = streams.held(rule, stream)
-        tokens.append(streams.tokens(rule, before.wide(held.window(start, stop)), discretisation=method))
+        tokens.append(streams.tokens(rule, before.wide(held.window(start, stop))))
         S = np.concatenate([initial[r], np.zeros((int(rule.normalised), initial.shape[2]))])
         past = held.window(0, 0 if from_empty else start)
-        memories.append(before.memory_after(rule, past, initial=S, discretisation=method))
+        memories.append(before.memory_after(rule, past, initial=S))
     operands = tuple(Operands.of(x) for x in tokens)
     with np.errstate(over="ignore"):  # a memory beyond the range of float32 starts as infinite
         begins = tuple(S.astype(np.float32) for S in memories)
@@ -162,6 +161,11 @@ def _chosen(rules: str | WriteRule | Sequence[str | WriteRule]) -> tuple[WriteRu
         if not isinstance(rule, WriteRule) and rule not in RULES:
             raise ValueError(f"rules: expected slugs among {', '.join(RULES)}, got {rule!r}")
     return tuple(rule if isinstance(rule, WriteRule) else RULES[rule] for rule in given)
+
+
+def _discretised(rules: tuple[WriteRule, ...], method: Discretisation | None) -> tuple[WriteRule, ...]:
+    """Replace the discretisation of the rules that have one."""
+    return tuple(rule.discretised(method) if rule.discretisation and method else rule for rule in rules)
 
 
 def _initial_state(state: np.ndarray | None, R: int, V: int, K: int) -> Floats32:

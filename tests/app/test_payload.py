@@ -204,3 +204,20 @@ def test_a_buffer_too_large_for_the_browser_is_refused_in_a_sentence() -> None:
     widened = {name: np.zeros((T, V), np.float32) for name in ("read", "u", "wv", "o")}
     with pytest.raises(ValueError, match=r"expected at most 16\.8 MB for the browser, got .* take fewer tokens"):
         payload.encode([replace(long, decay=long.decay[:1], k=long.k[:1], **widened)], ["x"] * T)
+
+
+@pytest.mark.parametrize(
+    ("slug", "method", "write"),
+    [
+        ("mamba", None, "(Δ ∘ v) kᵀ"),
+        ("mamba", Discretisation.ZOH, "B̄ ∘ (v kᵀ)"),
+        ("s4", None, "B̄ ∘ (v kᵀ)"),
+        ("s4", Discretisation.MAMBA, "(Δ ∘ v) kᵀ"),
+        ("deltanet", Discretisation.ZOH, "β v kᵀ"),
+    ],
+)
+def test_the_write_is_named_as_the_chosen_discretisation_writes(
+    slug: str, method: Discretisation | None, write: str
+) -> None:
+    run = trajectory([slug], stream(), discretisation=method)
+    assert payload.terms(run.rules[0])["write"] == write
