@@ -1,6 +1,6 @@
 """Check a Triton kernel of other people, as it was compiled and without a GPU, against what a specification expects.
 
-A specification is a Python file:
+A specification is a Python file::
 
     from derivations.kernels import Launch, decays, output, values
 
