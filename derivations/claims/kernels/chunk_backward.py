@@ -75,7 +75,7 @@ def _backward(cases: Iterable[Case], rng: random.Random, primes: int = 1) -> Ite
 
 @claim(
     statement=recurrence(
-        r"\operatorname{chunk\_kernels\_backward}(q, k, v, g, \beta, S_0, \dot o, \dot S_T) = "
+        r"\operatorname{triton\_backward}(q, k, v, g, \beta, S_0, \dot o, \dot S_T) = "
         r"\nabla \bigl(\langle \dot o, o \rangle + \langle \dot S_T, S_T \rangle\bigr)"
     ),
     assumptions=(*EXACTLY, NOT_COVERED, "The gradients are compared along a random direction, with dual numbers."),

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
+
+if not torch.cuda.is_available():  # Transformers imports Triton, which reads this then
+    os.environ["TRITON_INTERPRET"] = "1"
 
 from gdn_core.lab.studies import layer
 from gdn_core.lab.studies.softmax import MODELS
