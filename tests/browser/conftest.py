@@ -102,7 +102,7 @@ def page(profile: BrowserContext) -> Iterator[Page]:
     try:
         forget(page)
         page.set_viewport_size(size)
-        page.emulate_media(color_scheme="light", reduced_motion="reduce", forced_colors="none")
+        page.emulate_media(color_scheme="light", reduced_motion="no-preference", forced_colors="none")
     except Error:  # it crashed
         page.close()
 
