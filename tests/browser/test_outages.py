@@ -89,7 +89,14 @@ def test_after_a_restart_of_the_server_the_first_change_counts_and_a_file_is_ask
 
 def workers(server: Server) -> list[int]:
     """Return the processes that run the kernels."""
-    return [p for p in server.children() if b"gdn_core.lab.worker" in Path(f"/proc/{p}/cmdline").read_bytes()]
+
+    def command(pid: int) -> bytes:
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):  # it has ended since
+            return b""
+
+    return [pid for pid in server.children() if b"gdn_core.lab.worker" in command(pid)]
 
 
 def halt(pid: int) -> None:
