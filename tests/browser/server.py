@@ -72,8 +72,11 @@ class Server:
 
     def children(self) -> list[int]:
         """Return the processes that it has started and that run, in the order in which they began."""
-        listed = Path(f"/proc/{self.process}/task").glob("*/children")
-        return sorted(int(pid) for file in listed for pid in file.read_text().split())
+        found: list[int] = []
+        for listed in Path(f"/proc/{self.process}/task").glob("*/children"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended since
+                found += map(int, listed.read_text().split())
+        return sorted(found)
 
 
 @contextlib.contextmanager
