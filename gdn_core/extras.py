@@ -14,6 +14,7 @@ EXTRAS = {
     "plotly": "app",
     "safetensors": "app",
     "transformers": "transformers",
+    "fla": "fla",
 }
 
 

@@ -31,8 +31,8 @@ MACHINES = [
 
 
 def listed(file: str) -> list[Requirement]:
-    """The packages that a file names, a line each."""
-    lines = (re.sub(r"(^|\s)#.*", "", line).strip() for line in (ROOT / file).read_text().splitlines())
+    """The packages that a file names, a line each, without hashes."""
+    lines = (re.sub(r"(^|\s)(#|--hash).*", "", line).strip() for line in (ROOT / file).read_text().splitlines())
     return [Requirement(line) for line in lines if line and not line.startswith("-")]
 
 
@@ -77,7 +77,8 @@ def test_the_pins_satisfy_what_the_package_declares() -> None:
     app = base + list(declared("app"))
     assert {wanted.name for wanted in app} == {pin.name for pin in listed("requirements.txt")}
     pinned = {pin.name: pin for pin in DIRECT}  # the tests alone need the optional library
-    for wanted in app + list(declared("transformers")):
+    pinned |= {pin.name: pin for pin in listed("tests/requirements-fla.txt")}
+    for wanted in app + list(declared("transformers")) + list(declared("fla")):
         assert version(pinned[wanted.name]) in wanted.specifier, wanted
         assert pinned[wanted.name].marker == wanted.marker, wanted
 
@@ -86,8 +87,9 @@ def test_the_sentence_for_a_missing_package_names_the_smallest_extra_that_brings
     bringing: dict[str, str] = {}
     for extra in EXTRAS:
         for wanted in declared(extra):
-            if wanted.name not in bringing or len(list(declared(extra))) < len(list(declared(bringing[wanted.name]))):
-                bringing[wanted.name] = extra
+            name = {"fla-core": "fla"}.get(wanted.name, wanted.name)  # what is imported
+            if name not in bringing or len(list(declared(extra))) < len(list(declared(bringing[name]))):
+                bringing[name] = extra
     assert bringing == extras.EXTRAS
     assert PROJECT["name"] == extras.PROJECT
 

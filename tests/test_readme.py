@@ -28,21 +28,57 @@ def test_a_block_of_python_runs(number: int, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_command_on_a_function_or_a_kernel_says_what_is_printed(tmp_path: Path) -> None:
+SESSIONS = re.findall(r"```\n\$ python (-m derivations check-(?:torch|kernel) .*?)```", TEXT, flags=re.DOTALL)
+OF_FLA = [session for session in SESSIONS if " fla." in session]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the files that the README names."""
     for block in BLOCKS:
         if named := re.match(r"# (\w+\.py)\n", block):
             (tmp_path / named[1]).write_text(block, encoding="utf-8")
-    sessions = re.findall(r"```\n\$ python (-m derivations check-(?:torch|kernel) .*?)```", TEXT, flags=re.DOTALL)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def fla(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder into which pip has installed fla, apart from this environment."""
+    there = tmp_path_factory.mktemp("fla")
+    listed = README.parent / "tests" / "requirements-fla.txt"
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "-q", "install", "--no-deps", "--no-compile")
+    done = subprocess.run([*pip, "--require-hashes", "-r", listed, "--target", there], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"fla could not be installed: {done.stderr.strip().splitlines()[-1]}")
+    return there
+
+
+def run(session: str, folder: Path, *paths: Path) -> tuple[int, str, str]:
+    """Run a session's command; return its exit code, what it should have printed, and what it did."""
+    command, printed = re.fullmatch(r"((?:.*\\\n)*.*)\n([\s\S]*)", session).groups()  # type: ignore[union-attr]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (README.parent, *paths)))}
+    done = subprocess.run(
+        [sys.executable, *command.replace("\\\n", " ").split()], cwd=folder, env=environment, capture_output=True,
+        text=True, timeout=300, check=False,
+    )  # fmt: skip
+    printed = " ".join(printed.split())
+    return done.returncode, printed, " ".join(done.stdout.split())[: len(printed)] or done.stderr
+
+
+def test_a_command_on_a_function_or_a_kernel_says_what_is_printed(folder: Path) -> None:
+    sessions = [session for session in SESSIONS if session not in OF_FLA]
     for session, code in zip(sessions, (0, 1, 1, 0), strict=True):
-        command, printed = re.fullmatch(r"((?:.*\\\n)*.*)\n([\s\S]*)", session).groups()  # type: ignore[union-attr]
-        arguments = command.replace("\\\n", " ").split()
-        environment = {**os.environ, "PYTHONPATH": str(README.parent)}
-        done = subprocess.run(
-            [sys.executable, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300,
-            check=False,
-        )  # fmt: skip
-        assert done.returncode == code, done.stderr
-        assert " ".join(done.stdout.split()).startswith(" ".join(printed.split()))
+        found = run(session, folder)
+        assert found == (code, found[1], found[1])
+
+
+def test_the_recurrent_kernel_of_fla_is_the_recurrence(folder: Path, fla: Path) -> None:
+    (session,) = OF_FLA
+    found = run(session, folder, fla)
+    assert found == (0, found[1], found[1])
+    spec = (folder / "gated.py").read_text(encoding="utf-8")
+    (folder / "gated.py").write_text(spec.replace("v[t] - S @ k[t]", "v[t] + S @ k[t]"), encoding="utf-8")
+    assert run(session, folder, fla)[0] == 1
 
 
 def test_the_citation_is_of_this_version() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from triton.runtime.autotuner import Heuristics
 from triton.runtime.jit import JITFunction
 
 from derivations.engines.aten.numbers import NotModelled, Numbers, Unsound
@@ -39,18 +40,41 @@ class Target:
     insist: bool = False
 
 
-def kernel_of(where: str) -> Any:
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel as a user names it.
+
+    Args:
+        function: Triton's function.
+        heuristics: how arguments follow from others, by name, as under ``triton.heuristics``; the outermost first.
+    """
+
+    function: Any
+    heuristics: tuple[Mapping[str, Callable[[dict[str, Any]], Any]], ...]
+
+    def completed(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a launch's arguments with those that follow from them, as Triton launches it."""
+        arguments = dict(given)
+        for by_name in self.heuristics:
+            for name, choose in by_name.items():
+                arguments[name] = choose(arguments)
+        return arguments
+
+
+def kernel_of(where: str) -> Kernel:
     """Import what a user names, and return the kernel.
 
     Raises:
         Refused: if there is no such module or kernel, or if it raises.
     """
-    kernel = found(where, of=object)
+    kernel, heuristics = found(where, of=object), []
     while not isinstance(kernel, JITFunction) and hasattr(kernel, "fn"):
-        kernel = kernel.fn  # what chooses configurations by timing: here the specification chooses
+        if isinstance(kernel, Heuristics):
+            heuristics.append(kernel.values)
+        kernel = kernel.fn  # what chooses configurations by timing is left out: here the specification chooses
     if not isinstance(kernel, JITFunction):
         raise Refused(f"{where}: expected a function under @triton.jit, got {type(kernel).__name__}")
-    return kernel
+    return Kernel(kernel, tuple(heuristics))
 
 
 def spec_of(path: str) -> Spec:
@@ -69,7 +93,7 @@ def spec_of(path: str) -> Spec:
 
 
 def compare(
-    kernel: Any, spec: Spec, size: Mapping[str, int], target: Target, rng: random.Random
+    kernel: Kernel, spec: Spec, size: Mapping[str, int], target: Target, rng: random.Random
 ) -> tuple[str, tuple[str, ...]]:
     """Run a kernel at a size on a random point, and compare what it writes with what is expected.
 
@@ -86,7 +110,7 @@ def compare(
     Raises:
         Refused: if the kernel or its specification raises, or does what is not modelled.
     """
-    name, at = kernel.fn.__name__, f"at {in_words(size)}"
+    name, at = kernel.function.fn.__name__, f"at {in_words(size)}"
     residual: Any
     try:
         numbers = Numbers(rng)
@@ -108,7 +132,7 @@ def compare(
 
 
 def _residual(
-    kernel: Any, launch: Launch, spec: Spec, target: Target, numbers: Numbers, rng: random.Random
+    kernel: Kernel, launch: Launch, spec: Spec, target: Target, numbers: Numbers, rng: random.Random
 ) -> dict[str, Any]:
     chain = Chain(numbers, rng, arch=target.arch, level=target.level, insist=target.insist)
     tensors: dict[str, torch.Tensor] = {}
@@ -122,13 +146,15 @@ def _residual(
         if entries is not None:
             chain.put(tensors[name], entries)
             known[name] = _read(x, entries, numbers)
-    given = {name: tensors.get(name, x) for name, x in launch.arguments.items()}
-    by_place = tuple(given.pop(name) for name in kernel.arg_names if name in given)
-    if missed := [name for name in kernel.arg_names if name not in launch.arguments]:
-        raise Refused(f"launch: gives no {missed[0]}, which {kernel.fn.__name__} takes")
+    function, name = kernel.function, kernel.function.fn.__name__
+    given = kernel.completed({name: tensors.get(name, x) for name, x in launch.arguments.items()})
+    defaults = {parameter.name: parameter.default for parameter in function.params if parameter.has_default}
+    if missed := [of for of in function.arg_names if of not in given and of not in defaults]:
+        raise Refused(f"launch: gives no {missed[0]}, which {name} takes")
+    by_place = tuple(given.pop(of) if of in given else defaults[of] for of in function.arg_names)
     if more := sorted(set(given) - options_for(target.arch)):
-        raise Refused(f"launch: gives {more[0]}, which is no parameter of {kernel.fn.__name__} and no option")
-    chain.run(kernel, launch.grid, by_place, given)
+        raise Refused(f"launch: gives {more[0]}, which is no parameter of {name} and no option")
+    chain.run(function, launch.grid, by_place, given)
     wanted = inspect.signature(spec.expected).parameters
     if unknown := [name for name in wanted if name not in known]:
         raise Refused(f"expected: takes {unknown[0]}, which launch does not give")

@@ -22,6 +22,7 @@ from derivations.models.programs import CONSTANTS, ROLES, Program
 from derivations.models.torch_forms import SCALE, Stream, difference, exact
 from derivations.models.torch_sizes import Size
 from derivations.residual import describe, is_zero
+from gdn_core.extras import EXTRAS, missing
 
 Function = Callable[..., Any]
 
@@ -65,7 +66,8 @@ def found(where: str, of: Any = Callable) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{place}.".startswith(f"{error.name}."):
             raise Refused(f"{where}: {error}") from error
-        raise Refused(f"{where}: there is no module {error.name}") from error
+        said = missing(error.name) if error.name in EXTRAS else f"there is no module {error.name}"
+        raise Refused(f"{where}: {said}") from error
     except SyntaxError as error:
         raise Refused(f"{error.filename}:{error.lineno}: {error.msg}") from error
     except (Exception, SystemExit) as error:  # it runs code that may be wrong in any way

@@ -39,6 +39,20 @@ def tuned(x, starts, o, scale, N: tl.constexpr, BN: tl.constexpr, WRONG: tl.cons
     scaled(x, starts, o, scale, N, BN, WRONG)
 
 
+@triton.heuristics({"HALVED": lambda given: given["y"] is not None, "WRONG": lambda given: given["wrong"] or ""})
+@triton.autotune(configs=[triton.Config({"BN": 16})], key=["N"])
+@triton.jit
+def chosen(x, y, wrong: tl.constexpr, o, N: tl.constexpr, BN: tl.constexpr, HALVED: tl.constexpr, WRONG: tl.constexpr,
+           TIMES: tl.constexpr = 3.0):
+    o_n = tl.arange(0, BN)
+    b_x = tl.load(x + o_n, mask=o_n < N, other=0.0) * TIMES
+    if HALVED:
+        b_x *= 0.5
+    if WRONG == "scale":
+        b_x *= 1.001
+    tl.store(o + o_n, b_x, mask=o_n < N)
+
+
 def plain(x):
     return x
 """
@@ -84,6 +98,26 @@ def told(worker, tmp_path):
 def test_a_kernel_that_computes_what_is_expected_leaves_nothing(told):
     assert told() == ""
     assert told("tuned") == ""
+
+
+@pytest.mark.parametrize(("y", "half"), [("None", ""), ("x", " * ((x.modulus + 1) // 2)")])
+def test_arguments_follow_from_others_as_where_triton_launches(told, y, half):
+    spec = """from derivations.kernels import Launch, output, values
+SIZES = [{{"N": 12}}]
+def launch(N):
+    x = values(N)
+    return Launch((1,), x=x, y={y}, wrong={wrong!r}, o=output(N), N=N, BN=16)
+def expected(x):
+    return {{"o": x * 3{half}}}
+"""
+    assert told("chosen", spec=spec.format(y=y, wrong="", half=half), at=0) == ""
+    assert told("chosen", spec=spec.format(y=y, wrong="scale", half=half), at=0).startswith("o: ")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("fla") is not None, reason="fla is installed")
+def test_a_library_that_is_an_extra_and_not_installed_is_named_with_the_extra(worker):
+    found = worker.do("read", {"where": "fla.ops.utils.cumsum:chunk_local_cumsum_scalar_kernel", "spec": "spec.py"})
+    assert "fla is not installed: pip install 'gated-deltanet-first-principles[fla]' brings it" in found["refused"]
 
 
 def test_a_kernel_that_does_not_leaves_the_first_wrong_number(told):
