@@ -139,7 +139,7 @@ def _residual(
     known: dict[str, Any] = {"exp": numbers.field.exp}
     for name, x in launch.arguments.items():
         if not isinstance(x, Argument):
-            known[name] = numbers.constant(x) if isinstance(x, float) else x
+            known[name] = numbers.constant(float(np.float32(x))) if isinstance(x, float) else x
             continue
         tensors[name] = torch.empty(x.shape, dtype=getattr(torch, x.dtype), device="meta")
         entries = _entries(x, numbers)
@@ -170,13 +170,17 @@ def _entries(x: Argument, numbers: Numbers) -> np.ndarray | None:
         return None
     if x.role == "integers":
         return np.array(x.entries)
-    return (numbers.draw if x.role == "values" else numbers.draw_logs)(*x.shape).numpy()
+    if x.role == "values":
+        return numbers.draw(*x.shape).numpy()
+    logs = numbers.draw_logs(*x.shape)
+    return (numbers.in_base_2(logs) if x.base_2 else logs).numpy()
 
 
 def _read(x: Argument, entries: np.ndarray, numbers: Numbers) -> Any:
     if x.role == "integers":
         return entries
-    return (numbers.residues if x.role == "values" else numbers.logs)(torch.from_numpy(entries))
+    whole = torch.from_numpy(entries)
+    return numbers.residues(whole) if x.role == "values" else numbers.logs(whole, base_2=x.base_2)
 
 
 def _difference(got: np.ndarray, want: Any, numbers: Numbers) -> Any:

@@ -23,12 +23,14 @@ class Argument:
         shape: its sizes.
         dtype: of its entries, as the kernel sees them.
         entries: integers that are given.
+        base_2: log decays are to the base 2, times log2(e), as ``exp2`` takes them.
     """
 
     role: str
     shape: tuple[int, ...]
     dtype: str
     entries: tuple[int, ...] = ()
+    base_2: bool = False
 
     def __post_init__(self) -> None:
         if self.role != "integers" and self.dtype not in DTYPES:
@@ -42,9 +44,16 @@ def values(*shape: int, dtype: str = "float32") -> Argument:
     return Argument("values", shape, dtype)
 
 
-def decays(*shape: int, dtype: str = "float32") -> Argument:
-    """Return an array of random log decays, of decays below 1: the only numbers of which there is an exponential."""
-    return Argument("decays", shape, dtype)
+def decays(*shape: int, dtype: str = "float32", base_2: bool = False) -> Argument:
+    """Return an array of random log decays, of decays below 1: the only numbers of which there is an exponential.
+
+    Args:
+        shape: its sizes.
+        dtype: of its entries.
+        base_2: they are to the base 2, as a kernel's ``exp2`` takes them, and not in nats. ``expected`` is given them
+            in the same way for both, with the one ``exp``.
+    """
+    return Argument("decays", shape, dtype, base_2=base_2)
 
 
 def output(*shape: int, dtype: str = "float32") -> Argument:

@@ -90,6 +90,14 @@ def decays(g, out, N: tl.constexpr, BACKWARDS: tl.constexpr):
     tl.store(out + o[:, None] * N + o[None, :], tl.exp(tl.where(o[:, None] >= o[None, :], between, float("-inf"))))
 
 
+@triton.jit
+def binary(g, out, N: tl.constexpr, FACTOR: tl.constexpr, NATURAL: tl.constexpr):
+    o = tl.arange(0, N)
+    G = tl.cumsum(tl.load(g + o), 0) * FACTOR
+    between = tl.where(o[:, None] >= o[None, :], G[:, None] - G[None, :], float("-inf"))
+    tl.store(out + o[:, None] * N + o[None, :], tl.exp(between) if NATURAL else tl.exp2(between))
+
+
 # Kernels with a fault each.
 
 
@@ -189,6 +197,10 @@ def texts():
         "tiles": (tiles, (f, f, tile, other), {}),
         "decays": (decays, (f, f), {"N": 8, "BACKWARDS": False}),
         "decays backwards": (decays, (f, f), {"N": 8, "BACKWARDS": True}),
+        "base 2": (binary, (f, f), {"N": 8, "FACTOR": 1.4426950408889634, "NATURAL": False}),
+        "base 2 inexact": (binary, (f, f), {"N": 8, "FACTOR": 1.4427, "NATURAL": False}),
+        "base 2 without the factor": (binary, (f, f), {"N": 8, "FACTOR": 1.0, "NATURAL": False}),
+        "base e with the factor": (binary, (f, f), {"N": 8, "FACTOR": 1.4426950408889634, "NATURAL": True}),
         "outside": (outside, (f, f, 12), {"BLOCK": 16}),
         "without other": (without_other, (f, f, 12), {"BLOCK": 16}),
         "duplicates": (duplicates, (f, f), {"BLOCK": 16}),

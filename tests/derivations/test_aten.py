@@ -1,8 +1,10 @@
 """ATen operations on exact numbers, against PyTorch in float64 and against fractions."""
 
+import math
 import random
 from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,6 +13,8 @@ from derivations.engines.aten.numbers import EMPTY, NotModelled, Numbers, Unsoun
 from derivations.engines.aten.tensors import Exact, exactly
 from derivations.models import torch_sizes
 from gdn_core.ops.torch import chunk
+
+LOG2_E = math.log2(math.e)
 
 
 @pytest.fixture
@@ -112,6 +116,33 @@ def test_the_exponential_of_a_sum_is_the_product_of_exponentials(numbers):
         product = product * decays.entries[:, t] % numbers.p
         assert (so_far.entries[:, t] == product).all()
     assert (last.entries == product).all()
+
+
+def test_a_log_decay_in_base_2_is_that_in_nats_times_its_factor(numbers):
+    g = Exact(numbers.draw_logs(2, 6), torch.float32)
+    with exactly(numbers):
+        decay, binary = g.cumsum(-1).exp().entries, g * LOG2_E
+        for same in (binary.cumsum(-1), g.cumsum(-1) * np.float32(LOG2_E), -(g.cumsum(-1) * -LOG2_E)):
+            assert (same.exp2().entries == decay).all()
+        for natural in (binary.cumsum(-1) / LOG2_E, binary.cumsum(-1) * math.log(2)):
+            assert (natural.exp().entries == decay).all()
+        assert ((binary.cumsum(-1) - binary.sum(-1, keepdim=True)) >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("program", "sentence"),
+    [
+        (lambda g: g.exp2(), "a log decay in nats stands where one in base 2 is expected"),
+        (lambda g: (g * LOG2_E).exp(), "a log decay in base 2 stands where one in nats is expected"),
+        (lambda g: (g * 1.4427).exp2(), "a log decay is multiplied by what is no small integer"),
+        (lambda g: (g * LOG2_E * LOG2_E).exp2(), "a log decay is multiplied by what is no small integer"),
+        (lambda g: (g * LOG2_E + g).exp2(), "a log decay in nats meets one in base 2"),
+        (lambda g: (-g * LOG2_E).exp2(), "a positive combination of log decays"),
+    ],
+)
+def test_a_log_decay_to_the_wrong_base_fails(numbers, program, sentence):
+    with exactly(numbers), pytest.raises(Unsound, match=sentence):
+        program(Exact(numbers.draw_logs(2, 6), torch.float32))
 
 
 def test_a_root_is_that_of_a_fraction_where_there_is_one(numbers):

@@ -154,14 +154,15 @@ def logs(numbers, n):
     return numbers.draw_logs(n).numpy()
 
 
-def test_the_exponential_of_a_sum_of_log_decays_is_a_product(texts):
+@pytest.mark.parametrize("name", ["decays", "base 2"])
+def test_the_exponential_of_a_sum_of_log_decays_is_a_product(texts, name):
     """Over the field, entry i, j is the product of the decays from j + 1 to i."""
     g = Numbers(random.Random(5)).draw_logs(8)
     run = Run(texts["decays"], g=np.zeros(8), out=np.full((8, 8), np.nan))
     assert (run["out"].reshape(8, 8) == np.tril(np.ones((8, 8), int))).all()
     buffers = {"g": Buffer("g", 8, "f32", g.numpy()), "out": Buffer("out", 64, "f32")}
     numbers = Numbers(random.Random(5))
-    evaluated(texts["decays"], numbers, buffers)
+    evaluated(texts[name], numbers, buffers)
     decay, p = numbers.exponential(g).tolist(), numbers.p
     for i in range(8):
         for j in range(8):
@@ -203,6 +204,21 @@ def test_the_exponential_of_a_positive_sum_of_decays_overflows(texts):
     buffers = {"g": Buffer("g", 8, "f32", numbers.draw_logs(8).numpy()), "out": Buffer("out", 64, "f32")}
     with pytest.raises(Unsound, match="a positive combination of log decays, which overflows"):
         evaluated(texts["decays backwards"], numbers, buffers)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("base 2 inexact", "a log decay is multiplied by what is no small integer"),
+        ("base 2 without the factor", "a log decay in nats stands where one in base 2 is expected"),
+        ("base e with the factor", "a log decay in base 2 stands where one in nats is expected"),
+    ],
+)
+def test_a_wrong_factor_of_a_log_decay_in_base_2_fails(texts, name, said):
+    numbers = Numbers(random.Random(5))
+    buffers = {"g": Buffer("g", 8, "f32", numbers.draw_logs(8).numpy()), "out": Buffer("out", 64, "f32")}
+    with pytest.raises(Unsound, match=said):
+        evaluated(texts[name], numbers, buffers)
 
 
 def test_programs_may_write_one_number_to_one_address(texts):

@@ -53,6 +53,14 @@ def chosen(x, y, wrong: tl.constexpr, o, N: tl.constexpr, BN: tl.constexpr, HALV
     tl.store(o + o_n, b_x, mask=o_n < N)
 
 
+@triton.jit
+def decayed(g, o, N: tl.constexpr, BASE: tl.constexpr):
+    total = 0.0
+    for n in range(N):
+        total += tl.load(g + n)
+        tl.store(o + n, tl.exp2(total) if BASE == 2 else tl.exp(total))
+
+
 def plain(x):
     return x
 """
@@ -112,6 +120,23 @@ def expected(x):
 """
     assert told("chosen", spec=spec.format(y=y, wrong="", half=half), at=0) == ""
     assert told("chosen", spec=spec.format(y=y, wrong="scale", half=half), at=0).startswith("o: ")
+
+
+@pytest.mark.parametrize(("base", "kernel_base", "said"), [
+    ("True", 2, ""), ("False", 0, ""), ("True", 0, "in base 2 stands where one in nats is expected"),
+    ("False", 2, "in nats stands where one in base 2 is expected"),
+])  # fmt: skip
+def test_log_decays_are_in_nats_or_in_base_2(told, base, kernel_base, said):
+    spec = f"""from derivations.kernels import Launch, decays, output
+SIZES = [{{"N": 3}}]
+def launch(N):
+    return Launch((1,), g=decays(N, base_2={base}), o=output(N), N=N, BASE={kernel_base})
+def expected(g, *, exp):
+    return {{"o": [exp(g[0]), exp(g[0] + g[1]), exp(g[0] + g[1] + g[2])]}}
+"""
+    found = told("decayed", spec=spec, at=0)
+    assert said in found
+    assert bool(said) == bool(found)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("fla") is not None, reason="fla is installed")

@@ -4,11 +4,13 @@ PyTorch breaks a program into ATen operations: products, sums, views, writes int
 sees each of them below autograd, with in-place and ``out=`` variants, and the factories. ``numbers`` is the arithmetic
 of entries. ``operations`` says what each ATen operation does to them. ``tensors`` is the tensor subclass and the mode.
 
-An entry is one of five things, all in one int64, so that views, slices and writes are PyTorch's own:
+An entry is one of six things, all in one int64, so that views, slices and writes are PyTorch's own:
 
 - a value, an integer mod p, for everything but decays;
 - a log decay, an integer, negative where the decay is below 1; its exponential is a power of an element of order q,
   with p = 2 q + 1, so that exp(a + b) = exp(a) exp(b) as on the reals;
+- a log decay in base 2, which is one in nats times log2(e), as float64 or a shorter float has that number; of this one
+  the power of 2 is taken, of the other the power of e, and a sum of both fails;
 - zero, which is a value and a log decay;
 - the logarithm of a decay of 0, -inf, whose exponential is 0;
 - nothing, in memory that was allocated and never written.

@@ -61,7 +61,7 @@ class Degrees(Numbers):
         """Refuse: a root has no degree."""
         raise NotModelled("the degree of a root")
 
-    def exponential(self, x: Entries) -> Entries:
+    def exponential(self, x: Entries, *, base_2: bool = False) -> Entries:
         """Return the degrees of exponentials: as many as there are letters."""
         self._logs(x)
         logs = self._decoded(torch.where(x == FORGETS, 0, x))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from functools import lru_cache
 
@@ -14,10 +15,12 @@ Entries = torch.Tensor  # int64
 
 EMPTY = -1  # never written
 _LOG = 1 << 60  # a log decay x is _LOG + x
-LEAST_LOG = 1 << 59
+_LOG_2 = 1 << 61  # and in base 2, times log2(e), it is _LOG_2 + x
+LEAST_LOG, _LEAST_LOG_2 = 1 << 59, 3 << 59
 FORGETS = 1 << 62  # the log decay -inf
 NATS = 2.0**-40  # of one unit of a log decay: a stream of a million tokens stays far from underflow
 UNDERFLOWS = -746.0  # nats; a lower constant is a mask, whose exponential is 0
+_BASES = {False: "in nats", True: "in base 2"}
 _HALF = 15  # bits; products of halves, summed over at most 2^23 entries, are exact in float64
 _LOW = (1 << _HALF) - 1
 _LARGEST_FACTOR = 1 << 20  # of a log decay
@@ -31,6 +34,12 @@ class NotModelled(Exception):
     """The program did what this engine has no exact meaning for; the message names it."""
 
 
+def _rounded(number: float) -> tuple[float, ...]:
+    """Return a number as float64, float32, float16 and bfloat16 have it."""
+    dtypes = torch.float64, torch.float32, torch.float16, torch.bfloat16
+    return tuple(float(torch.tensor(number, dtype=dtype)) for dtype in dtypes)
+
+
 class Numbers:
     """A prime field with log decays, and the arithmetic of entries.
 
@@ -38,11 +47,18 @@ class Numbers:
         rng: draws the prime, the base of the exponential and the points.
     """
 
+    _log2_e = _log_2 = torch.empty(0, dtype=torch.int64)  # the factors of a change of base, in each float
+
     def __init__(self, rng: random.Random) -> None:
         self.field = Field(rng)
         self.p, self.q = self.field.p, self.field.q
         self._small, self._large = (torch.from_numpy(table) for table in self.field.powers)
         self._draws = np.random.default_rng(rng.getrandbits(64))
+        more, less = ([self.constant(of) for of in _rounded(factor)] for factor in (math.log2(math.e), math.log(2)))
+        self._log2_e, self._log_2 = (
+            torch.tensor([*factors, *(pow(of, -1, self.p) for of in divisors)])
+            for factors, divisors in ((more, less), (less, more))
+        )
 
     # Entries and back.
 
@@ -53,6 +69,10 @@ class Numbers:
     def draw_logs(self, *shape: int) -> Entries:
         """Draw log decays, all of decays below 1."""
         return torch.from_numpy(_LOG - self._draws.integers(1, 1 << 28, shape))
+
+    def in_base_2(self, x: Entries) -> Entries:
+        """Return log decays in base 2: times log2(e)."""
+        return self.multiply(x, self._log2_e[:1])
 
     def draw_lengths(self, *shape: int, plus: float) -> Entries:
         """Draw vectors along the last axis whose squared length, with a constant added, has a root mod p."""
@@ -71,12 +91,14 @@ class Numbers:
             raise Unsound("a log decay stands where a value is expected")
         return Residues(x.numpy(), self.p)
 
-    def logs(self, x: Entries) -> Residues:
+    def logs(self, x: Entries, *, base_2: bool = False) -> Residues:
         """Return log decays as the field's, mod q.
 
         Raises:
-            Unsound: if an entry is -inf, was never written, or is a value.
+            Unsound: if an entry is -inf, was never written, is a value, or a log to another base.
         """
+        self._logs(x)
+        self._check_base(x, base_2)
         if bool((x == FORGETS).any()):
             raise Unsound("a decay of 0 has no logarithm mod q")
         return Residues(self._decoded(x).numpy(), self.q)
@@ -117,6 +139,25 @@ class Numbers:
                 found = True
         return found
 
+    def _zero(self, *operands: Entries) -> int:
+        """Return what stands for a log of 0 in the base of these log decays.
+
+        Raises:
+            Unsound: if they are to different bases.
+        """
+        natural, binary = (
+            any(bool(((x >= low) & (x < high)).any()) for x in operands)
+            for low, high in ((LEAST_LOG, _LEAST_LOG_2), (_LEAST_LOG_2, FORGETS))
+        )
+        if natural and binary:
+            raise Unsound("a log decay in nats meets one in base 2")
+        return _LOG_2 if binary else _LOG
+
+    def _check_base(self, x: Entries, base_2: bool) -> None:
+        other = (x >= LEAST_LOG) & (x < _LEAST_LOG_2) if base_2 else (x >= _LEAST_LOG_2) & (x < FORGETS)
+        if bool(other.any()):
+            raise Unsound(f"a log decay {_BASES[not base_2]} stands where one {_BASES[base_2]} is expected")
+
     def _decoded(self, x: Entries) -> Entries:
         """Return log decays as integers, -inf as it is.
 
@@ -125,11 +166,19 @@ class Numbers:
         """
         if bool(((x > 0) & (x < LEAST_LOG)).any()):
             raise Unsound("a log decay meets what is no log decay")
-        return torch.where((x == 0) | (x == FORGETS), x, x - _LOG)
+        return torch.where((x == 0) | (x == FORGETS), x, x - self._zero(x))
 
     @staticmethod
-    def _encoded(x: Entries) -> Entries:
-        return torch.where(x == 0, x, x + _LOG)
+    def _encoded(x: Entries, zero: int = _LOG) -> Entries:
+        return torch.where(x == 0, x, x + zero)
+
+    def _rebased(self, zero: int, factor: Entries, logs: torch.Tensor) -> tuple[int, Entries]:
+        """Return the zero of log decays behind a multiplication, and the factors without that of a change of base."""
+        for start, end, constants in ((_LOG, _LOG_2, self._log2_e), (_LOG_2, _LOG, self._log_2)):
+            for sign in (1, -1):
+                if zero == start and bool(torch.isin(factor[logs], sign * constants % self.p).all()):
+                    return end, torch.where(logs, sign, factor)
+        return zero, factor
 
     def _factor(self, x: Entries) -> Entries:
         """Return values that multiply log decays as small integers."""
@@ -151,13 +200,14 @@ class Numbers:
         lost = (a == FORGETS) | (b == FORGETS)
         if alpha < 0 and bool((b == FORGETS).any()):
             raise Unsound("a log decay of -inf is subtracted, which makes inf or NaN")
+        zero = self._zero(a, b)
         logs = self._decoded(torch.where(values, 0, a)) + alpha * self._decoded(torch.where(values, 0, b))
         sums = torch.where(values, (torch.where(values, a, 0) + alpha * torch.where(values, b, 0)) % self.p,
-                           self._encoded(logs))  # fmt: skip
+                           self._encoded(logs, zero))  # fmt: skip
         return torch.where(lost, FORGETS, sums)
 
     def multiply(self, a: Entries, b: Entries) -> Entries:
-        """Return the products; a log decay may be multiplied by a small integer."""
+        """Return the products; a log decay may be multiplied by a small integer, and into another base."""
         if not self._logs(a, b):
             return a * b % self.p
         if self._logs(b):
@@ -166,11 +216,12 @@ class Numbers:
             raise Unsound("two log decays are multiplied")
         a, b = torch.broadcast_tensors(a, b)
         values = a < LEAST_LOG
-        factor = self._factor(torch.where(values, 1, b))
+        zero, factor = self._rebased(self._zero(a), b, ~values)
+        factor = self._factor(torch.where(values, 1, factor))
         lost = a == FORGETS
         if bool((lost & (factor <= 0)).any()):
             raise Unsound("a log decay of -inf is multiplied by 0 or a negative number")
-        logs = self._encoded(self._decoded(torch.where(values | lost, 0, a)) * factor)
+        logs = self._encoded(self._decoded(torch.where(values | lost, 0, a)) * factor, zero)
         return torch.where(lost, FORGETS, torch.where(values, torch.where(values, a, 0) * b % self.p, logs))
 
     def negate(self, x: Entries) -> Entries:
@@ -219,13 +270,15 @@ class Numbers:
             square, exponent = square * square % self.p, exponent >> 1
         return result
 
-    def exponential(self, x: Entries) -> Entries:
-        """Return the exponential of log decays.
+    def exponential(self, x: Entries, *, base_2: bool = False) -> Entries:
+        """Return the exponential of log decays, e or 2 to their power.
 
         Raises:
-            Unsound: if an entry is no log decay, or positive, so that the exponential may overflow.
+            Unsound: if an entry is no log decay, or one to another base, or positive, so that the exponential may
+                overflow.
         """
         self._logs(x)
+        self._check_base(x, base_2)
         if bool(((x > 0) & (x < LEAST_LOG)).any()):
             raise Unsound("takes the exponential of what is no log decay")
         lost = x == FORGETS
@@ -247,14 +300,14 @@ class Numbers:
             return x.sum(dims, keepdim=keepdim) % self.p
         if bool((x == FORGETS).any()):
             raise Unsound("a log decay of -inf is summed")
-        return self._encoded(self._decoded(x).sum(dims, keepdim=keepdim))
+        return self._encoded(self._decoded(x).sum(dims, keepdim=keepdim), self._zero(x))
 
     def cumulated(self, x: Entries, dim: int) -> Entries:
         """Return cumulated sums over an axis."""
         if not self._logs(x):
             return x.cumsum(dim) % self.p
         lost = x == FORGETS
-        sums = self._encoded(self._decoded(torch.where(lost, 0, x)).cumsum(dim))
+        sums = self._encoded(self._decoded(torch.where(lost, 0, x)).cumsum(dim), self._zero(x))
         return torch.where(lost.cumsum(dim) > 0, FORGETS, sums)
 
     def product(self, a: Entries, b: Entries) -> Entries:
@@ -270,8 +323,9 @@ class Numbers:
             return (((high << _HALF) + middle) % self.p * (1 << _HALF) + torch.matmul(a0, b0).long()) % self.p
         if self._logs(a) and self._logs(b):
             raise Unsound("two log decays are multiplied")
+        zero = self._zero(a, b)
         a, b = (self._decoded(x) if self._logs(x) else self._factor(x) for x in (a, b))
-        return self._encoded(torch.matmul(a, b))
+        return self._encoded(torch.matmul(a, b), zero)
 
     def solve(self, A: Entries, B: Entries, *, upper: bool, unit: bool) -> Entries:
         """Solve A X = B for triangular A by substitution; the other triangle, and a unit diagonal, are not read."""
@@ -290,14 +344,15 @@ class Numbers:
     # Comparisons.
 
     def nats(self, x: Entries) -> torch.Tensor:
-        """Return log decays as float64.
+        """Return log decays as float64, in the unit that they have.
 
         Raises:
             NotModelled: if an entry is a value: values mod p have no order.
         """
         if self._logs(x) or not bool((x > 0).any()):
             logs = self._decoded(x)
-            return torch.where(x == FORGETS, -torch.inf, logs.double() * NATS)
+            unit = NATS * (math.log2(math.e) if self._zero(x) == _LOG_2 else 1.0)
+            return torch.where(x == FORGETS, -torch.inf, logs.double() * unit)
         raise NotModelled("an order of values: the program compares numbers that are no decays")
 
     def finite(self, x: Entries) -> torch.Tensor:

@@ -249,6 +249,10 @@ def _exp(mode: Exactly, a: Exact) -> Plain:
     return mode.numbers.exponential(a.entries), a.dtype
 
 
+def _exp2(mode: Exactly, a: Exact) -> Plain:
+    return mode.numbers.exponential(a.entries, base_2=True), a.dtype
+
+
 def _sum(mode: Exactly, a: Exact, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Plain:
     dims = [] if dim is None else [dim] if isinstance(dim, int) else list(dim)
     mode.cast(a.dtype, dtype or a.dtype)
@@ -353,9 +357,10 @@ def _nan(mode: Exactly, a: Exact) -> Plain:
 
 _PLAIN: dict[str, Callable[..., Plain]] = {
     "add": _add, "sub": _sub, "rsub": _rsub, "mul": _mul, "div": _div, "reciprocal": _reciprocal, "neg": _neg,
-    "pow": _pow, "exp": _exp, "sqrt": _sqrt, "rsqrt": _rsqrt, "sum": _sum, "cumsum": _cumsum, "mm": _mm, "bmm": _mm,
-    "mv": _mm, "dot": _mm, "addmm": _addmm, "baddbmm": _addmm, "addcmul": _addcmul, "linalg_solve_triangular": _solve,
-    "where": _where, "masked_fill": _masked_fill, "tril": _tril, "triu": _triu, "eq": _eq, "ne": _ne,
+    "pow": _pow, "exp": _exp, "exp2": _exp2, "sqrt": _sqrt, "rsqrt": _rsqrt, "sum": _sum, "cumsum": _cumsum,
+    "mm": _mm, "bmm": _mm, "mv": _mm, "dot": _mm, "addmm": _addmm, "baddbmm": _addmm, "addcmul": _addcmul,
+    "linalg_solve_triangular": _solve, "where": _where, "masked_fill": _masked_fill, "tril": _tril, "triu": _triu,
+    "eq": _eq, "ne": _ne,
     **{name: _order(name) for name in _ORDERS},
     "min": _extreme("min"), "max": _extreme("max"), "amin": _extreme("amin"), "amax": _extreme("amax"),
     "isnan": _nan,

@@ -61,8 +61,12 @@ class Carrier:
         return _by(lambda of: self.numbers.invert(self.numbers.root(of)), x)
 
     def exponential(self, x: Entries) -> Entries:
-        """Return the exponentials of log decays."""
+        """Return e to the power of log decays."""
         return _by(self.numbers.exponential, x)
+
+    def exponential_2(self, x: Entries) -> Entries:
+        """Return 2 to the power of log decays in base 2."""
+        return _by(lambda of: self.numbers.exponential(of, base_2=True), x)
 
     def total(self, x: Entries, axis: int) -> Entries:
         """Return sums over an axis."""

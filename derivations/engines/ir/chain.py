@@ -131,5 +131,5 @@ class Chain:
         if isinstance(x, int) and not kind.startswith("fp"):
             return [np.array([x])]
         if isinstance(x, int | float):
-            return [np.array([self._carrier.constant(x)])]
+            return [np.array([self._carrier.constant(float(np.float32(x)) if kind == "fp32" else x)])]
         raise NotModelled(f"the argument {name} of the type {type(x).__name__}")

@@ -204,6 +204,7 @@ MEANINGS.update({
     "arith.negf": _floats(lambda carrier, x: carrier.subtract(np.zeros_like(x), x)),
     "math.fma": _floats(lambda carrier, a, b, c: carrier.add(carrier.multiply(a, b), c)),
     "math.exp": _floats(Carrier.exponential),
+    "math.exp2": _floats(Carrier.exponential_2),
     "math.sqrt": _floats(Carrier.root),
     "tt.precise_sqrt": _floats(Carrier.root),
     "tt.precise_divf": _floats(Carrier.divide),
