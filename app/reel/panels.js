@@ -142,21 +142,25 @@ class CurvesPanel {
     const bottom = panel.bottom ?? (panel.log.includes("y") ? low : Math.min(low, 0));
     this.yAxis = new Axis(bottom, panel.top ?? high, panel.log.includes("y"), HIGH - MARGIN.bottom, MARGIN.top);
     axes(svg, this.xAxis, this.yAxis, width, panel);
-    for (const [x, name] of panel.places) {
-      const at = this.xAxis.place(x);
-      const late = at > width * 0.7;
-      svg.append(part("svg:line", { class: "place", x1: at, x2: at, y1: MARGIN.top, y2: HIGH - MARGIN.bottom }),
-        part("svg:text", { x: at + (late ? -5 : 5), y: MARGIN.top + 10, "text-anchor": late ? "end" : "start" }, name));
-    }
+    const places = panel.places.map(([x, name]) => ({ name, at: this.xAxis.place(x), late: this.xAxis.place(x) > width * 0.7 }));
+    for (const { at } of places) svg.append(part("svg:line", { class: "place", x1: at, x2: at, y1: MARGIN.top, y2: HIGH - MARGIN.bottom }));
     this.mark = part("svg:line", { class: "mark", y1: MARGIN.top, y2: HIGH - MARGIN.bottom });
     if (this.at) svg.append(this.mark);
+    const deep = HIGH - MARGIN.bottom - MARGIN.top + 4; // a line that leaves the chart ends at its edge, but for its own width
+    const inner = part("svg:svg", { x: MARGIN.left, y: MARGIN.top - 2, width: width - MARGIN.left - MARGIN.right + 2, height: deep,
+      viewBox: `${MARGIN.left} ${MARGIN.top - 2} ${width - MARGIN.left - MARGIN.right + 2} ${deep}` });
+    svg.append(inner);
     this.drawn = this.lines.map(({ colour, dash }) => {
       const style = `stroke:${colourOf(colour)};stroke-dasharray:${DASHES[dash] || "none"}`;
       const line = part("svg:path", { class: "line", style });
       const dot = part("svg:circle", { class: "dot", r: 4.5, style: `fill:${colourOf(colour)}` });
-      svg.append(line, dot);
+      inner.append(line);
+      svg.append(dot);
       return { line, dot };
     });
+    for (const { name, at, late } of places) {
+      svg.append(part("svg:text", { class: "over", x: at + (late ? -5 : 5), y: MARGIN.top + 10, "text-anchor": late ? "end" : "start" }, name));
+    }
     this.done = new Set();
   }
 
@@ -166,7 +170,8 @@ class CurvesPanel {
     const where = this.xAxis.place(mark);
     for (const name of Number.isNaN(where) ? [] : ["x1", "x2"]) this.mark.setAttribute(name, where);
     this.mark.style.display = Number.isNaN(where) ? "none" : "";
-    const inside = (y) => Math.min(Math.max(y, MARGIN.top - 4), HIGH - MARGIN.bottom + 4);
+    const drawable = (y) => Math.min(Math.max(y, -HIGH), 2 * HIGH);
+    const inside = (y) => y > MARGIN.top - 1 && y < HIGH - MARGIN.bottom + 1;
     this.lines.forEach(({ numbers }, i) => {
       const y = numbers.at(n);
       const { line, dot } = this.drawn[i];
@@ -176,7 +181,7 @@ class CurvesPanel {
         for (let j = 0; j < x.length; j++) {
           const [px, py] = [this.xAxis.place(x[j]), this.yAxis.place(y[j])];
           if (Number.isNaN(px) || Number.isNaN(py)) { pen = "M"; continue; }
-          d += `${pen}${px.toFixed(1)} ${inside(py).toFixed(1)}`;
+          d += `${pen}${px.toFixed(1)} ${drawable(py).toFixed(1)}`;
           pen = "L";
         }
         line.setAttribute("d", d);
@@ -184,8 +189,8 @@ class CurvesPanel {
       }
       const near = x.findIndex((v) => Math.abs(v - mark) < 1e-6 * Math.max(1, Math.abs(mark)));
       const py = near < 0 ? NaN : this.yAxis.place(y[near]);
-      dot.style.display = Number.isNaN(py) ? "none" : "";
-      if (!Number.isNaN(py)) { dot.setAttribute("cx", where); dot.setAttribute("cy", inside(py)); }
+      dot.style.display = inside(py) ? "" : "none";
+      if (inside(py)) { dot.setAttribute("cx", where); dot.setAttribute("cy", py); }
     });
   }
 
@@ -333,6 +338,23 @@ function wrapWords(text, most) {
   return lines;
 }
 
+const TURNS = [0, 40, -40, 80, -80, 120, -120, 180].map((degrees) => (degrees * Math.PI) / 180);
+
+/** The place for a name at the tip of an arrow that least covers other names and arrows: [left, top, right, bottom]. */
+function freest(name, [x, y], [dx, dy], side, taken, points) {
+  const [w, h] = [3.3 * name.length + 3, 8];
+  const boxes = TURNS.map((turn) => {
+    const [ux, uy] = [dx * Math.cos(turn) - dy * Math.sin(turn), dx * Math.sin(turn) + dy * Math.cos(turn)];
+    const cx = Math.min(Math.max(x + ux * (w + 7), w), side - w);
+    const cy = Math.min(Math.max(y + uy * (h + 7), h), side - h);
+    return [cx - w, cy - h, cx + w, cy + h];
+  });
+  const covered = boxes.map(([a, b, c, d], n) => n / 10
+    + 20 * taken.filter(([e, f, g, i]) => a < g && e < c && b < i && f < d).length
+    + points.filter(([px, py]) => a < px && px < c && b < py && py < d).length);
+  return boxes[covered.indexOf(Math.min(...covered))];
+}
+
 class PlanePanel {
   constructor(panel, floats) {
     this.panel = panel;
@@ -361,10 +383,10 @@ class PlanePanel {
       const style = `stroke:${colourOf(colour)};stroke-dasharray:${DASHES[dash] || "none"}`;
       const line = part("svg:line", { class: "line", style });
       const head = part("svg:path", { style: `fill:${colourOf(colour)}` });
-      const label = part("svg:text", { "text-anchor": "middle" }, name);
-      svg.append(line, head, label);
-      return { line, head, label };
+      svg.append(line, head);
+      return { line, head };
     });
+    this.labels = this.arrows.map(() => svg.appendChild(part("svg:text", { class: "over", "text-anchor": "middle" })));
   }
 
   show(n) {
@@ -375,17 +397,28 @@ class PlanePanel {
       for (let j = 0; j < xy.length; j += 2) d += `${d ? "L" : "M"}${point(xy.subarray(j, j + 2)).map((v) => v.toFixed(1)).join(" ")}`;
       this.lines[i].setAttribute("d", d);
     });
-    this.arrows.forEach(({ begin, end }, i) => {
+    const [points, tips] = [[], []];
+    this.arrows.forEach(({ name, begin, end }, i) => {
       const [x0, y0] = point(begin ? begin.at(n) : [0, 0]);
       const [x1, y1] = point(end.at(n));
-      const { line, head, label } = this.drawn[i];
+      const { line, head } = this.drawn[i];
       const length = Math.hypot(x1 - x0, y1 - y0);
       const [dx, dy] = length ? [(x1 - x0) / length, (y1 - y0) / length] : [0, 0];
       for (const [name, value] of Object.entries({ x1: x0, y1: y0, x2: x1 - 6 * dx, y2: y1 - 6 * dy })) line.setAttribute(name, value);
       head.setAttribute("d", length < 3 ? "" : `M${x1} ${y1}L${x1 - 9 * dx + 4.5 * dy} ${y1 - 9 * dy - 4.5 * dx}L${x1 - 9 * dx - 4.5 * dy} ${y1 - 9 * dy + 4.5 * dx}Z`);
-      const side = Number(this.svg.getAttribute("width"));
-      label.setAttribute("x", Math.min(Math.max(x1 + 16 * dx, 14), side - 14));
-      label.setAttribute("y", Math.min(Math.max(y1 + 16 * dy + 4, 12), side - 4));
+      for (let j = 0; j <= 8; j++) points.push([x0 + (j / 8) * (x1 - x0), y0 + (j / 8) * (y1 - y0)]);
+      const same = tips.find(({ at }) => Math.hypot(at[0] - x1, at[1] - y1) < 3); // one label for all that end there
+      if (same && name) same.name += `${same.name ? ", " : ""}${name}`;
+      else if (name) tips.push({ name, at: [x1, y1], along: length ? [dx, dy] : [0, -1] });
+    });
+    const [side, taken] = [Number(this.svg.getAttribute("width")), []];
+    this.labels.forEach((label, i) => {
+      label.textContent = tips[i]?.name ?? "";
+      if (!tips[i]) return;
+      const box = freest(tips[i].name, tips[i].at, tips[i].along, side, taken, points);
+      taken.push(box);
+      label.setAttribute("x", (box[0] + box[2]) / 2);
+      label.setAttribute("y", box[3] - 4);
     });
   }
 

@@ -72,6 +72,17 @@ SAID: dict[tuple[str, str], Callable[[Numbers, int], list[Any]]] = {
     ("mamba", "fixed"): lambda n, i: [
         n["step"][i], n["fact"][i], n["rest"][i], (10 / 11) ** 10 / 11, np.log(11 / 10), *n["mamba"],
     ],
+    ("chunkwise", "carry"): lambda n, i: [
+        [np.linalg.norm(n["U"])], [np.linalg.norm(n["W"] @ n["S"].T)], [n["apart"][0]],
+        [np.linalg.norm(n["O"] - n["of_chunk"]), np.linalg.norm(n["O"] - n["of_memory"]), n["apart"][1]],
+        [n["apart"][2], np.linalg.norm(n["after"]), np.linalg.norm(n["S"])],
+    ][i],
+    ("chunkwise", "agreement"): lambda n, i: [
+        i + 1, 0, *(n[name][i] for name in ("float32", "float16", "bfloat16")), *n["recurrence"][[2, 1, 0]],
+    ],
+    ("chunkwise", "cost"): lambda n, i: [
+        2**i, n["inside"][i], n["carried"][i], 256, 256 / 2**i, 1e3 * n["seconds"][i],
+    ],
 }  # fmt: skip
 
 
