@@ -6,13 +6,15 @@ import numpy as np
 
 from app.choice import Choice
 from app.compute import Picture
-from app.lessons.frame import Lesson, Lit, Numbers, Range, Step, many, said
-from app.reel.panels import TEXT, Arrow, Curves, Line, Plane, Reel
+from app.lessons import arrows
+from app.lessons.frame import Lesson, Lit, Range, Step, on_table, said
 from gdn_core.lab.scenarios import Settings
 from gdn_core.lab.studies import delta as study
 
 BETA = Range(name="beta", label="Gate β", low=0.0, high=2.0, step=0.1, start=1.0)
 WIDE = Range(name="beta", label="Gate β, past its limits too", low=0.0, high=2.4, step=0.1, start=1.5)
+SHORT = Range(name="beta", label="Gate β", low=0.1, high=1.9, step=0.1, start=1.0)
+TURN = Range(name="turn", label="Turn the view, in degrees", low=0, high=180, step=10, start=60)
 VALUE = Range(name="value", label="Value v to write; 0 only erases", low=-1.0, high=1.0, step=0.1, start=0.0)
 SHOWN = Range(name="value", label="Value v to write", low=-1.0, high=1.0, step=0.1, start=0.5)
 
@@ -29,67 +31,6 @@ def _watch(picture: Picture, beta: float) -> list[str]:
         f"DeltaNet reads what its memory answers to the key, times β: length {said(read)}. The error, what is to be "
         f"written less that, has length {said(u)}; it is what is written." for read, u in zip(*lengths, strict=True)
     ]
-
-
-def _kind(beta: float) -> str:
-    """Say what the erase does to the part along the key."""
-    exact = {0.0: "nothing is erased", 1.0: "a projection, the part along the key is gone", 2.0: "a reflection"}
-    if beta in exact or beta > 2:
-        return exact.get(beta, "too much, the part along the key comes back longer")
-    return "a part of the way" if beta < 1 else "past the projection, the part along the key turns round"
-
-
-def _draw_plane(numbers: Numbers, value: float) -> Reel:
-    beta, k, before = numbers["beta"], numbers["key"], numbers["before"]
-    told = [
-        f"With β = {said(b, 3)}: {_kind(b)}. The eigenvalue along the key is {said(1 - b, 3)}. The key was answered "
-        f"{said(float(before @ k))}, and now {said(a)}."
-        for b, a in zip(beta, numbers["answer"], strict=True)
-    ]
-    arrows = (
-        Arrow(name="k", to=k), Arrow(name="S before", to=before, colour=TEXT, dash="dash"),
-        Arrow(name="erased", to=numbers["erased"], colour=2), Arrow(name="S after", to=numbers["written"], colour=1),
-    )
-    valley = Line(name="memories that answer v", y=numbers["valley"], colour=TEXT, dash="dot")
-    plane = Plane(title="A memory of one row is an arrow, as a key is", arrows=arrows, limit=2.0, paths=(valley,))
-    return Reel(panels=(plane,), counts="β", ticks=tuple(said(b, 3) for b in beta), said=tuple(told), start=10)
-
-
-def _draw_gradient(numbers: Numbers, value: float) -> Reel:
-    beta, before, loss = numbers["beta"], numbers["before"], numbers["loss"]
-    told = [
-        f"A step of rate β = {said(b, 3)} against the gradient takes the loss from {said(loss[0])} to {said(one)}."
-        for b, one in zip(beta, loss, strict=True)
-    ]
-    after = numbers["written"]
-    arrows = (
-        Arrow(name="S before", to=before, colour=TEXT, dash="dash"), Arrow(name="S after", to=after, colour=1),
-        Arrow(name="", to=after, start=before, colour=0),
-    )
-    valley = Line(name="where the loss is 0", y=numbers["valley"], colour=TEXT, dash="dot")
-    panels = (
-        Plane(title="The step, straight across the valley of the loss", arrows=arrows, limit=2.0, paths=(valley,)),
-        Curves(title="Loss after the step, ½ (S k − v)²", x=beta, lines=(Line(name="loss", y=loss),), x_title="rate β",
-               y_title="loss", at=beta, places=((1.0, "β = 1"),)),
-    )
-    return Reel(panels=panels, counts="rate β", ticks=tuple(said(b, 3) for b in beta), said=tuple(told), start=10)
-
-
-def _draw_again(numbers: Numbers, beta: float) -> Reel:
-    times, along = numbers["times"], numbers["along"]
-    told = [
-        f"Erased {many(n, 'time')} with β = {said(beta)}. The part along the key is {said(a)}: each time it is "
-        f"multiplied by {said(float(numbers['eigenvalue']))}. The part across is {said(c)}, as it was."
-        for n, a, c in zip(times, along, numbers["across"], strict=True)
-    ]
-    arrows = (Arrow(name="k", to=study.token(beta, 0.0).k), Arrow(name="S", to=numbers["memory"], colour=1))
-    lines = (Line(name="along the key", y=along), Line(name="across", y=numbers["across"], colour=1, dash="dash"))
-    panels = (
-        Plane(title="The memory", arrows=arrows, limit=2.0),
-        Curves(title="Its parts along the key and across", x=times, lines=lines, x_title="times erased", y_title="part",
-               at=times, bottom=min(-2.0, float(along[:6].min())), top=max(2.0, float(along[:6].max()))),
-    )
-    return Reel(panels=panels, counts="times erased", ticks=tuple(map(str, times)), said=tuple(told), start=1)
 
 
 def _watch_parity(picture: Picture, beta: float) -> list[str]:
@@ -118,7 +59,18 @@ LESSON = Lesson(
             equation=("S_t = S_{t-1}", Lit(r"\left(I - \beta_t k_t k_t^\top\right)"), r"+ \beta_t v_t k_t^\top"),
             where="Lit: the transition. It multiplies what lies along k by 1 − β, and leaves the rest alone.",
             claims=("delta_transition_is_a_projection_at_one_and_a_reflection_at_two",),
-            numbers=study.in_the_plane, picture=_draw_plane, stream=lambda value: _stream(),
+            numbers=study.in_the_plane, picture=arrows.draw_plane, stream=lambda value: _stream(),
+        ),
+        Step(
+            slug="space", title="Three keys in space", controls=(SHORT, TURN),
+            question="Three keys take turns, and none is at right angles to another. Each write spoils the other "
+            "answers a little. Does one memory come to answer **all three**?",
+            equation=("S_t = S_{t-1} +", Lit(r"\beta_t \, (v_t - S_{t-1} k_t) \, k_t^\top")),
+            where="The memories that answer v to a key are a plane at right angles to it, here a square of it. With β "
+            "= 1 each token moves S straight onto the plane of its key. Three planes meet in one point.",
+            claims=("delta_transition_is_a_projection_at_one_and_a_reflection_at_two", "delta_rule_is_a_gradient_step"),
+            numbers=study.in_space, picture=arrows.draw_space,
+            stream=lambda beta, turn: on_table(study.three_keys(beta), "linear-attention", "deltanet"),
         ),
         Step(
             slug="gradient", title="One step of gradient descent", controls=(SHOWN,),
@@ -126,7 +78,7 @@ LESSON = Lesson(
             equation=("S_t = S_{t-1} - \\beta_t", Lit(r"\nabla_S \tfrac12 \lVert S k_t - v_t \rVert^2")),
             where="The gradient is (S k − v) kᵀ: along the key, as long as the error. β is the rate.",
             claims=("delta_rule_is_a_gradient_step",),
-            numbers=study.in_the_plane, picture=_draw_gradient, stream=lambda value: _stream(),
+            numbers=study.in_the_plane, picture=arrows.draw_gradient, stream=lambda value: _stream(),
         ),
         Step(
             slug="stable", title="How large may β be?", controls=(WIDE,),
@@ -134,7 +86,7 @@ LESSON = Lesson(
             equation=(r"\lvert 1 - \beta \kappa \rvert \le 1 \iff", Lit(r"0 \le \beta \kappa \le 2")),
             where="κ is the squared length of the key, here 1; no value is written. Past 2 each erase overshoots.",
             claims=("delta_transition_is_stable_exactly_for_beta_kappa_in_zero_to_two",),
-            numbers=study.again_and_again, picture=_draw_again, stream=lambda beta: _stream(beta=beta),
+            numbers=study.again_and_again, picture=arrows.draw_again, stream=lambda beta: _stream(beta=beta),
         ),
         Step(
             slug="parity", title="Counting by sign", token=3,

@@ -72,6 +72,11 @@ SAID: dict[tuple[str, str], Callable[[Numbers, int], list[Any]]] = {
     ("mamba", "fixed"): lambda n, i: [
         n["step"][i], n["fact"][i], n["rest"][i], (10 / 11) ** 10 / 11, np.log(11 / 10), *n["mamba"],
     ],
+    ("delta", "space"): lambda n, i: [
+        *([i // 2 - (i % 2 == 0)] if i else []),
+        *([np.linalg.norm(n["memory"][i] - n["memory"][i - 1]), n["answer"][i]] if i else []),
+        *([] if i % 2 else [*([n["value"][i]] if i else []), *n["off"][i]]),
+    ],
     ("chunkwise", "carry"): lambda n, i: [
         [np.linalg.norm(n["U"])], [np.linalg.norm(n["W"] @ n["S"].T)], [n["apart"][0]],
         [np.linalg.norm(n["O"] - n["of_chunk"]), np.linalg.norm(n["O"] - n["of_memory"]), n["apart"][1]],

@@ -1,12 +1,14 @@
-"""The delta rule on one memory of one value channel: a row of numbers, which is a point in the plane of keys."""
+"""The delta rule on one memory of one value channel: a row of numbers, a point in the plane or the space of keys."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from gdn_core import reference
+from gdn_core import RULES, Stream, reference, streams
 from gdn_core.reference import Token
 
+LOSSES = (0.1, 0.4, 0.9)  # whose lines are drawn
+ROUNDS = 4  # of three tokens in space
 BEFORE = np.array([[0.9, 1.1]])  # the memory, one value channel by two key channels
 
 
@@ -22,18 +24,22 @@ def in_the_plane(value: float) -> dict[str, np.ndarray]:
 
     Returns:
         beta [N]; key [2]; before [2], the memory; valley [2, 2], two memories that answer the
-        value; erased and written [N, 2], the memory after these stages; answer [N],
-        to the key afterwards; and loss [N], half the squared distance of the answer from the value.
+        value; equal [L, 2, 2, 2], at either side of it two memories of each loss of ``LOSSES``; erased and written
+        [N, 2], the memory after these stages; answer [N], to the key afterwards; and loss [N], half the squared
+        distance of the answer from the value.
     """
     betas = np.round(np.arange(0, 2.51, 0.05), 2)
     moments = [reference.moments(BEFORE, token(beta, value)) for beta in betas]
     answer = np.array([m.o[0] for m in moments])
     k = token(0.0, value).k
+    ends = np.array([-4, 4])[:, None] * np.array([-k[1], k[0]])
+    off = np.sqrt(2 * np.array(LOSSES))[:, None] * np.array([-1, 1])
     return {
         "beta": betas,
         "key": k,
         "before": BEFORE[0],
-        "valley": np.stack([value * k + part * np.array([-k[1], k[0]]) for part in (-4, 4)]),
+        "valley": value * k + ends,
+        "equal": (value + off)[:, :, None, None] * k + ends,
         "erased": np.array([m.erased[0] for m in moments]),
         "written": np.array([m.written[0] for m in moments]),
         "answer": answer,
@@ -61,3 +67,56 @@ def again_and_again(beta: float) -> dict[str, np.ndarray]:
         "across": found @ np.array([-x.k[1], x.k[0]]),
         "eigenvalue": np.array(x.k @ transition @ x.k),
     }
+
+
+def three_keys(beta: float) -> Stream:
+    """Return twelve tokens that write three values of one channel under three keys of three channels, in turn."""
+    keys = np.array([[1.0, 0.5, 0.1], [-0.2, 1.0, 0.6], [0.4, -0.1, 1.0]])
+    keys /= np.linalg.norm(keys, axis=1, keepdims=True)
+    k, v, one = np.tile(keys, (ROUNDS, 1)), np.tile([[0.7], [0.9], [1.0]], (ROUNDS, 1)), np.ones(3 * ROUNDS)
+    return Stream(q=k, k=k, v=v, g=0 * one, beta=beta * one, w=one, delta=one, A=-np.ones(3))
+
+
+def in_space(beta: float, turn: float) -> dict[str, np.ndarray]:
+    """Write three pairs in turn into a memory of one row and three channels, and look at it from a side.
+
+    A frame shows the memory as it starts, or after the erase or the write of a token.
+
+    Args:
+        beta: the gate of all tokens.
+        turn: how far the view is turned about the upright axis, in degrees.
+
+    Returns:
+        memory [N, 3]; token [N], -1 at the start; value and answer [N], of the token's key: what it should answer, and
+        answers now; off [N, 3], by how much each of the three keys misses its value; goal [3], the memory that answers
+        all three; and as seen from the side, in two coordinates: axes [3, 2], seen [N, 2], the memory; key [N, 2], of
+        the token; path [N, N, 2], the memories so far; plane [N, 5, 2], the corners of a square of memories that answer
+        the token's value; and aim [2], the goal.
+    """
+    stream = three_keys(beta)
+    x, S, memories = streams.tokens(RULES["deltanet"], stream), np.array([[0.9, -0.8, -0.5]]), []
+    memories.append(S[0])
+    for t in range(len(x)):
+        moments = reference.moments(S, x[t])
+        S = moments.written
+        memories += [moments.erased[0], S[0]]
+    memory, token = np.array(memories), np.repeat(np.arange(-1, len(x)), 2)[1:]
+    k, v = stream.k[np.maximum(token, 0)], stream.v[np.maximum(token, 0), 0]
+    a, e = np.radians(turn), np.radians(20.0)  # the eye stands a little above the plane of the first two channels
+    right = np.array([-np.sin(a), np.cos(a), 0.0])
+    up = np.array([-np.cos(a) * np.sin(e), -np.sin(a) * np.sin(e), np.cos(e)])
+    eye = np.stack([right, up], axis=1)  # [3, 2]
+    goal = np.linalg.solve(stream.k[:3], stream.v[:3, 0])
+    one = np.cross(k, [0.0, 0.0, 1.0])
+    one /= np.linalg.norm(one, axis=1, keepdims=True)
+    two = np.cross(k, one)
+    foot = memory + (v - (memory * k).sum(axis=1))[:, None] * k  # on the plane, nearest to the memory
+    corners = np.array([[1, 1], [1, -1], [-1, -1], [-1, 1], [1, 1]]) * 0.5
+    plane = foot[:, None] + corners[:, :1] * one[:, None] + corners[:, 1:] * two[:, None]
+    N = np.arange(len(memory))
+    return {
+        "memory": memory, "token": token, "value": v, "answer": (memory * k).sum(axis=1),
+        "off": np.abs(memory @ stream.k[:3].T - stream.v[:3, 0]), "goal": goal, "axes": eye.copy(),
+        "seen": memory @ eye, "key": k @ eye, "path": (memory @ eye)[np.minimum(N, N[:, None])], "plane": plane @ eye,
+        "aim": goal @ eye,
+    }  # fmt: skip
