@@ -107,9 +107,10 @@ def draw_space(numbers: Numbers, beta: float, turn: float) -> Reel:
         Line(name="the way of S", y=numbers["path"], colour=2),
     )
     plane = Plane(title="A memory of one row and three channels, from a side", arrows=arrows, limit=1.6, paths=paths)
-    along, lines = np.arange(len(token)) / 2, [
-        Line(name=f"k{'₁₂₃'[n]}", y=numbers["off"][:, n], colour=n, dash=("solid", "dash", "dot")[n]) for n in range(3)
-    ]
-    chart = Curves(title="By how much each key misses its value", x=along, lines=tuple(lines), x_title="tokens so far",
-                   y_title="distance", at=along)
+    lines = tuple(
+        Line(name=f"k{'₁₂₃'[n]}", y=y, colour=n, dash=("solid", "dash", "dot")[n])
+        for n, y in enumerate(numbers["off"][::2].T)
+    )
+    chart = Curves(title="By how much each key misses its value", x=np.arange(1 + len(token) // 2), lines=lines,
+                   x_title="tokens so far", y_title="distance", at=np.arange(len(token)) / 2)
     return Reel(panels=(plane, chart), counts="token, stage", ticks=tuple(ticks), said=tuple(told), start=4)

@@ -42,8 +42,7 @@ def _draw_words(numbers: Numbers, text: str, alpha: float) -> Reel:
     maps = tuple(Map(name=name, values=np.tri(T)[:, :, None] * A) for name, A in zip(NAMES, kinds, strict=True))
     squares = Maps(title="All rows so far", rows="token that asks", columns="token that wrote", small=150, limit=1.0,
                    maps=maps)
-    ticks = tuple(f"{t}, {word}" for t, word in enumerate(words))
-    start = int(numbers["gated"].max(axis=1).argmax())
+    ticks, start = tuple(f"{t}, {word}" for t, word in enumerate(words)), int(numbers["gated"].max(axis=1).argmax())
     return Reel(panels=(lit, squares), counts="token", ticks=ticks, said=tuple(told), start=start)
 
 
@@ -93,7 +92,7 @@ def _draw_forms(numbers: Numbers, text: str, alpha: float) -> Reel:
         f"{said(one, least=0.0)}. The row times the values is what the memory answers, up to {said(two, least=0.0)}."
         for t, (one, two) in enumerate(zip(off, numbers["apart"], strict=True))
     ]
-    names = {"products": "Q Kᵀ ⊙ Γ", "inverse": "(I + A)⁻¹", "weights": "the weights"}
+    names = {"products": "Q Kᵀ ⊙ Γ", "inverse": "(I + A)⁻¹", "weights": "P, the weights"}
     maps = tuple(Map(name=name, values=np.tri(T)[:, :, None] * numbers[array]) for array, name in names.items())
     squares = Maps(title="Two triangles, and their product", rows="later token", columns="earlier token", small=200,
                    limit=1.0, maps=maps)
@@ -107,11 +106,11 @@ LESSON = Lesson(
             slug="words", title="Light up the words", controls=(OWN, ALPHA),
             question="Softmax keeps every word and weighs it. A Gated DeltaNet keeps one matrix. Which words are in "
             "its answer, and how much of each?",
-            equation=(r"o_t = \sum_{j \le t} A_{tj} v_j, \quad A_{tj} = \beta_j k_j^\top",
+            equation=(r"o_t = \sum_{j \le t} P_{tj} v_j, \quad P_{tj} = \beta_j k_j^\top",
                       Lit(r"\Bigl[\prod_{i=j+1}^{t} \alpha_i \left(I - \beta_i k_i k_i^\top\right)\Bigr]"), "q_t"),
-            where="q, k, v are query, key and value of a token, α its decay, β its gate (1 here), o its answer. Lit: "
-            "what later tokens did to the write of token j. A word is stored under the one before it. Softmax takes "
-            "queries of length 8.",
+            where="q, k, v are query, key and value of a token, α its decay, β its gate (1 here), o its answer. P are "
+            "the weights. Lit: what later tokens did to the write of token j. A word is stored under the one before "
+            "it. Softmax takes queries of length 8.",
             claims=("outputs_are_effective_attention", "write_weighs_the_decays_since"), numbers=study.of_words,
             picture=_draw_words, stream=_lab, sources=(SOFTMAX_ATTENTION.source,),
         ),
@@ -130,7 +129,7 @@ LESSON = Lesson(
             slug="negative", title="Less than nothing", controls=(SECOND, ASKED),
             question="Softmax weights are never negative. The query is at right angles to the first key here. How can "
             "the first value be in the answer, and with which sign?",
-            equation=(r"A_{21} = k_1^\top q \; -", Lit(r"\beta_2 \, (k_1^\top k_2)(k_2^\top q)")),
+            equation=(r"P_{21} = k_1^\top q \; -", Lit(r"\beta_2 \, (k_1^\top k_2)(k_2^\top q)")),
             where="k₁ and k₂ are the keys of two writes, q the query. Lit: the second write erased what its key was "
             "answered, a part of the first value. Who asks for the second finds that part missing.",
             claims=("outputs_are_effective_attention",), numbers=study.turned_key, picture=_draw_turned,
@@ -139,10 +138,11 @@ LESSON = Lesson(
         Step(
             slug="matrix", title="All rows at once", controls=(OWN, ALPHA),
             question="Each weight so far took a product of transitions. Is there one formula for all of them?",
-            equation=("A_{\\text{weights}} =", Lit(r"(Q K^\top \odot \Gamma)"), r"(I + A)^{-1}",
+            equation=("P =", Lit(r"(Q K^\top \odot \Gamma)"), r"(I + A)^{-1}",
                       r"\operatorname{diag}(\beta)"),
-            where="Rows of Q and K are queries and keys, Γ the decays between two tokens, A the products of keys below "
-            "the diagonal times β and Γ: the triangular system of the last lesson. The outputs are weights times V.",
+            where="P has the weights, a row for each token that asks. Q, K, Γ and A are those of the lesson before: "
+            "queries, keys, the decays between two tokens, and the triangle of products of keys times β and Γ. The "
+            "errors are (I + A)⁻¹ diag(β) V from an empty memory, and a query finds them decayed: so O = P V.",
             claims=("outputs_are_effective_attention", "ut_transform_is_the_gated_triangular_system"),
             numbers=study.closed_form, picture=_draw_forms, stream=_lab,
         ),

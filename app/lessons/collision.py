@@ -15,7 +15,7 @@ from gdn_core.lab.studies import collision as study
 CHANNELS = Range(name="channels", label="Key channels d: the columns of the memory", low=2, high=16, step=1, start=8)
 BETA = Range(name="beta", label="Erase and write gate β of DeltaNet", low=0.0, high=1.0, step=0.1, start=1.0)
 KEYS = OneOf(name="keys", label="Keys", options={"orthogonal": "orthogonal", "random": "random"}, start="random")
-NAMES = {"scalar": "linear attention to Gated DeltaNet", "channel": "RetNet, GLA, KDA, Gated DeltaNet-2"}
+NAMES = {"scalar": "four rules", "channel": "four others"}
 GATES = OneOf(name="rules", label="Rules", options=NAMES, start="scalar")
 
 
@@ -101,7 +101,8 @@ LESSON = Lesson(
             question="Each token stores a pair, and asks for the **first** key again. One memory only adds, the "
             "other corrects itself. What do they answer to the first key once there are more pairs than columns?",
             equation=("S_t = S_{t-1} +", Lit(r"v_t k_t^\top,"), r"\quad o_t = S_t q_t"),
-            where="S is the memory, v the value stored under the key k, q the key that is asked for, o the answer.",
+            where="S is the memory, v the value stored under the key k, q the key that is asked for, o the answer. The "
+            "line is that of linear attention, which only adds. DeltaNet first takes away what the key answers.",
             claims=("memory_answers_the_value_and_the_overlaps",), watch=_watch,
             stream=lambda channels: _stream("linear-attention", "deltanet", channels=channels, T=2 * channels),
         ),
@@ -119,8 +120,11 @@ LESSON = Lesson(
         Step(
             slug="rules", title="Every rule, and the best that is possible", controls=(KEYS, GATES),
             question="Can a better rule keep more pairs? Guess where each curve leaves zero, then move on.",
-            equation=(r"\tfrac{1}{n} \sum_i \lVert S k_i - v_i \rVert^2 \;\ge\;", Lit(r"\approx 1 - \tfrac{d}{n}")),
-            where="Lit: the least that any matrix S of d columns can reach for random values. Up to n = d it is 0.",
+            equation=(r"\min_S \tfrac{1}{n} \sum_i \lVert S k_i - v_i \rVert^2 \;\approx\;", Lit(r"1 - \tfrac{d}{n}")),
+            where="The least that any matrix S of d columns, 16 here, can reach for n random values; up to n = d it "
+            "is 0. The rules, each with a lesson to come: Mamba-2 lets the memory fade, here by α = 0.98 a token; "
+            "DeltaNet erases what the key answers before it writes; Gated DeltaNet does both. The others have more "
+            "gates.",
             claims=("more_pairs_than_channels_cannot_all_be_recalled",), numbers=study.recall_of_all,
             picture=_draw_recall,
             stream=lambda keys, rules: _stream(*study.SETS[rules], T=48, alpha=0.98),
@@ -129,7 +133,8 @@ LESSON = Lesson(
             slug="proof", title="Why no memory of that size can do it", controls=(BETA,),
             question="Two columns, three keys. Whatever S is, what is its answer to the **third** key made of?",
             equation=(r"k_3 = a k_1 + b k_2 \;\Rightarrow\;", Lit(r"S k_3 = a \, S k_1 + b \, S k_2")),
-            where="Any d + 1 keys in d columns depend on each other like this: one write moves other answers.",
+            where="a and b are two numbers. Any d + 1 keys in d columns depend on each other like this: one write "
+            "moves other answers.",
             claims=("more_pairs_than_channels_cannot_all_be_recalled",), numbers=study.third_key, picture=_draw_third,
             stream=lambda beta: _stream("deltanet", channels=2, T=3),
         ),

@@ -49,7 +49,8 @@ LESSON = Lesson(
             slug="stages", title="Read before you write", controls=(BETA,), token=4,
             question="In mid-stream a key comes again. What does DeltaNet write there that linear attention does not?",
             equation=(r"u_t = \beta_t \bigl(v_t -", Lit("S_{t-1} k_t"), r"\bigr), \quad S_t = S_{t-1} + u_t k_t^\top"),
-            where="Lit: what the memory answers to the key. The error u is the new value less the old one, times β.",
+            where="Lit: what the memory answers to the key. The error u, no input as in the lessons on S4, is the new "
+            "value less the old one, times β.",
             claims=("new_value_replaces_the_old_only_under_the_delta_rule", "stages_add_up_to_the_step"),
             watch=_watch, stream=lambda beta: _stream(beta=beta),
         ),
@@ -76,7 +77,8 @@ LESSON = Lesson(
             slug="gradient", title="One step of gradient descent", controls=(SHOWN,),
             question="The loss of a memory is ½ (S k − v)². How large a step against its gradient makes it zero?",
             equation=("S_t = S_{t-1} - \\beta_t", Lit(r"\nabla_S \tfrac12 \lVert S k_t - v_t \rVert^2")),
-            where="The gradient is (S k − v) kᵀ: along the key, as long as the error. β is the rate.",
+            where="The gradient points where the loss grows fastest, at right angles to the lines of equal loss. It is "
+            "(S k − v) kᵀ: along the key, as long as the error. β is the rate.",
             claims=("delta_rule_is_a_gradient_step",),
             numbers=study.in_the_plane, picture=arrows.draw_gradient, stream=lambda value: _stream(),
         ),

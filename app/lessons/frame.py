@@ -265,19 +265,27 @@ class Lesson:
         return next(step for step in self.steps if step.slug == slug)
 
 
-def on_table(stream: Stream, *rules: str) -> Choice:
-    """Return a stream with one step a token, its vectors to six digits, as a table of the lab under some rules."""
+def on_table(stream: Stream, *rules: str, labels: Mapping[int, str] | None = None) -> Choice:
+    """Return a stream with one step a token, its vectors to six digits, as a table of the lab under some rules.
+
+    Args:
+        stream: one with a decay for each token or key channel.
+        rules: what the lab shows.
+        labels: what a token is called, by its place; the others are pairs with their number.
+    """
 
     def cell(x: np.ndarray) -> str:
         return f"[{', '.join(f'{n:.6g}' for n in x)}]"
 
     g, w = (x if x.ndim == 1 else x.mean(axis=1) for x in (stream.g, stream.w))  # a table has one for all channels
+    names = {t: f"pair {t}" for t in range(len(stream))} | dict(labels or {})
     rows = tuple(
-        TableRow(cell(k), cell(v), cell(q), alpha=float(np.exp(g)), beta=float(beta), write=float(w), delta=float(D))
-        for q, k, v, g, beta, w, D in zip(
-            stream.q, stream.k, stream.v, g, stream.beta, w, stream.delta, strict=True
+        TableRow(cell(k), cell(v), cell(q), alpha=float(np.exp(g)), beta=float(beta), write=float(w), delta=float(D),
+                 label=names[t])
+        for t, (q, k, v, g, beta, w, D) in enumerate(
+            zip(stream.q, stream.k, stream.v, g, stream.beta, w, stream.delta, strict=True)
         )
-    )
+    )  # fmt: skip
     _, V, K = stream.sizes
     return Choice(origin=Origin.TABLE, table=rows, rules=rules, settings=Settings(dk=K, dv=V))
 

@@ -11,7 +11,7 @@ from gdn_core import RULES
 from gdn_core.lab.studies import gated as study
 
 ALPHA = Range(name="alpha", label="Decay α at the change of subject", low=0.05, high=1.0, step=0.05, start=0.1)
-NAMES = {"grid": "the square of four", "wider": "one gate, then a gate a channel"}
+NAMES = {"grid": "the square of four", "wider": "wider gates"}
 SET = OneOf(name="rules", label="Rules", options=NAMES, start="grid")
 EVENTS = {
     study.OLD: "The old fact is stored.",
@@ -20,8 +20,8 @@ EVENTS = {
     study.AGAIN: "That fact gets a new value.",
     study.RECENT: "The recent fact is stored.",
 }
-
-
+CALLED = {study.OLD: "the old fact", study.SWITCH: "new subject", study.CHANGED: "a fact that will change",
+          study.AGAIN: "its new value", study.RECENT: "the recent fact"}  # fmt: skip
 GROUPS = ("old", "changed", "recent")
 
 
@@ -79,9 +79,12 @@ LESSON = Lesson(
             equation=("S_t =", Lit(r"\alpha_t"), r"S_{t-1}", Lit(r"\left(I - \beta_t k_t k_t^\top\right)"),
                       r"+ \beta_t v_t k_t^\top"),
             where="Without α it is DeltaNet, without the bracket Mamba-2, without both linear attention. The old fact "
-            "is from before the change of subject; the changed one got a new value after it; the recent one is new.",
+            "is from before the change of subject; the changed one got a new value after it; the recent one is new. "
+            "Wider gates: KDA, Kimi Delta Attention, has a decay for each key channel, and Gated DeltaNet-2 an erase "
+            "gate and a write gate too.",
             claims=("wider_rules_contain_the_narrower_ones", "stages_add_up_to_the_step"), numbers=study.recall,
-            picture=_draw_recall, stream=lambda alpha, rules: on_table(study.facts(alpha), *study.SETS[rules]),
+            picture=_draw_recall,
+            stream=lambda alpha, rules: on_table(study.facts(alpha), *study.SETS[rules], labels=CALLED),
             sources=(RULES["gated-deltanet"].source, RULES["kimi-delta-attention"].source),
         ),
         Step(
@@ -93,17 +96,19 @@ LESSON = Lesson(
             ),
             where="The decay acts first: what the key answers is read from the memory that is left.",
             claims=("error_is_read_after_the_decay", "stages_add_up_to_the_step"), watch=_watch,
-            stream=lambda alpha: on_table(study.facts(alpha), *study.SETS["grid"]),
+            stream=lambda alpha: on_table(study.facts(alpha), *study.SETS["grid"], labels=CALLED),
         ),
         Step(
             slug="limit", title="What Gated DeltaNet contains", controls=(ALPHA,),
-            question="α = 1 gives DeltaNet exactly. Is there a setting of α and β that gives Mamba-2?",
-            equation=(r"k \to \varepsilon k, \; v \to v / \varepsilon:", r"\quad S = S_{\text{Mamba-2}} +",
-                      Lit(r"O(\varepsilon^2)")),
-            where="One β erases and writes, so only in the limit: short keys erase less, long values make up for it.",
+            question="α = 1 gives DeltaNet exactly, but no β gives Mamba-2, as the first lesson showed. Give Gated "
+            "DeltaNet **short** keys εk and long values v/ε: how close does it come?",
+            equation=(r"S_t = \alpha_t S_{t-1}", Lit(r"(I - \beta_t \varepsilon^2 k_t k_t^\top)"),
+                      r"+ \beta_t v_t k_t^\top"),
+            where="A write is the value times the key, and ε cancels. An erase has the key twice, so that ε² is left: "
+            "half as long a key erases a quarter. Without the lit bracket this is Mamba-2. β is 1.",
             claims=("gated_deltanet_contains_mamba2_only_in_the_limit", "narrower_rules_keep_what_wider_ones_break"),
             numbers=study.limit, picture=_draw_limit,
-            stream=lambda alpha: on_table(study.facts(alpha), "mamba-2", "gated-deltanet"),
+            stream=lambda alpha: on_table(study.facts(alpha), "mamba-2", "gated-deltanet", labels=CALLED),
         ),
     ),
 )  # fmt: skip

@@ -46,20 +46,23 @@ def _watch(picture: Picture, alpha: float) -> list[str]:
 
 
 def _draw_old(numbers: Numbers, alpha: float) -> Reel:
-    n, first, newest = (numbers[name] for name in ("tokens", "first", "newest"))
+    n, left, newest = (numbers[name] for name in ("tokens", "left", "newest"))
     told = [
         f"{many(t, 'pair')} in 16 columns, with {_half_life(alpha)}. The newest four: error {said(b[1])} with the "
-        f"decay, {said(b[0])} without. The first: {said(a[1])} with it, {said(a[0])} without."
-        for t, a, b in zip(n, first, newest, strict=True)
+        f"decay, {said(b[0])} without. Of the first value {said(a[1])} is left with it, {said(a[0])} without."
+        for t, a, b in zip(n, left, newest, strict=True)
     ]
 
-    def curves(title: str, y: np.ndarray) -> Curves:
+    def curves(title: str, y: np.ndarray, y_title: str, top: float) -> Curves:
         rules = ("linear-attention", "mamba-2")
         lines = tuple(Line(name=RULES[slug].title, y=y[:, r], colour=r, dash=("solid", "dash")[r])
                       for r, slug in enumerate(rules))  # fmt: skip
-        return Curves(title=title, x=n, lines=lines, x_title="pairs stored", y_title="error", at=n, top=2.0, bottom=0.0)
+        return Curves(title=title, x=n, lines=lines, x_title="pairs stored", y_title=y_title, at=n, top=top, bottom=0.0)
 
-    panels = (curves("Error of the newest four pairs", newest), curves("Error of the first pair", first))
+    panels = (
+        curves("Error of the newest four pairs", newest, "error", 2.0),
+        curves("Weight of the first value in the answer to its key", left, "weight", 1.1),
+    )
     return Reel(panels=panels, counts="pairs stored", ticks=tuple(map(str, n)), said=tuple(told), start=15)
 
 
@@ -70,13 +73,14 @@ LESSON = Lesson(
             slug="left", title="What is left of a write", controls=(ALPHA, SPREAD),
             question="Something is written once. Which gates can keep it through some tokens and drop it at others?",
             equation=("S_t =", Lit(r"\alpha_t"), r"S_{t-1} + v_t k_t^\top"),
-            where="RetNet: α is a constant, here the median. Mamba-2: α of the token. GLA: one for each key channel.",
+            where="S is the memory, v kᵀ the write, α the decay. RetNet: α is a constant, here the median, and its own "
+            "letter for it is γ. Mamba-2: α of the token. GLA: one for each key channel.",
             claims=("write_weighs_the_decays_since",), numbers=study.what_is_left, picture=_draw_left,
             stream=lambda alpha, spread: on_table(study.one_write(alpha, spread), *study.DECAYS),
             sources=(RULES["retnet"].source, RULES["mamba-2"].source, RULES["gla"].source),
         ),
         Step(
-            slug="reset", title="A token that clears the memory", token=10,
+            slug="reset", title="A token that clears the memory", token=12,
             controls=(OTHERS,),
             question="The token in the middle says: forget. Which memories can obey?",
             equation=(Lit(r"\alpha_t \to 0"), r"\;\Rightarrow\; S_t = v_t k_t^\top"),
@@ -88,7 +92,8 @@ LESSON = Lesson(
             slug="old", title="What a decay forgets that it should not", controls=(ALPHA,),
             question="With more pairs than columns a decay makes room for new ones. What does the first pair pay?",
             equation=(r"S_T k_1 = ", Lit(r"\Bigl(\prod_{t=2}^{T} \alpha_t\Bigr)"), r"v_1 + \dots"),
-            where="Lit: the weight of the first pair. It falls at every token, whatever the pair is worth.",
+            where="Lit: the weight of the first value; the dots are the overlaps with later keys. It falls at every "
+            "token, whatever the pair is worth, and no token asked for that.",
             claims=("write_weighs_the_decays_since",), numbers=study.old_and_new, picture=_draw_old,
             stream=lambda alpha: on_table(study.pairs(alpha), "linear-attention", "mamba-2"),
         ),

@@ -76,8 +76,8 @@ LESSON = Lesson(
             question="The memory holds one picture, and a token brings another. Turn the step Δ from 0 up: where is "
             "the token **ignored**, and where does it **replace** what was there?",
             equation=("S_t =", Lit(r"e^{-r \Delta}"), "S_{t-1} +", Lit(r"\tfrac{1}{r} (1 - e^{-r \Delta})"), "v_t"),
-            where="Zero-order hold, one key with the entry 1. S is the memory, v the new picture, r the rate of the "
-            "decay. Mamba's choice writes Δ v: it goes on growing.",
+            where="Zero-order hold, with the single number 1 as key. S is the memory, v the new picture, r the rate "
+            "of the decay. Mamba's choice writes Δ v: it goes on growing.",
             claims=("small_step_ignores_the_token", "large_step_replaces_the_state",
                     "decay_falls_and_input_grows_with_the_step"),
             numbers=study.two_pictures, picture=_draw_pictures, stream=lambda method, rate: _stream(method=method),

@@ -32,9 +32,9 @@ LESSON = Lesson(
             equation=("[q, k, v, z] = W x, \\quad [b, a] = W' x, \\quad",
                       Lit("o = \\text{memory}(q, k, v, \\beta, \\alpha)"), ",",
                       "\\quad y = W'' (\\hat o \\odot \\text{SiLU}(z))"),
-            where="x has the 12 channels of a token here, and y those that leave. W, W' and W'' are weights, drawn at "
-            "random here. q, k, v are query, key and value, z the gate of the output; b and a make β and α. ô is o, "
-            "normed, and ⊙ multiplies channel by channel. The next steps explain the parts, and SiLU.",
+            where="x has the 12 channels of a token here, and y those that leave. W, W' and W'' are weights of the "
+            "layer, drawn at random here. q, k, v are query, key and value, z the gate of the output; b and a make β "
+            "and α. ô is o, normed, and ⊙ multiplies channel by channel. The next steps explain the parts, and SiLU.",
             claims=("gated_chunk_equals_recurrence",), numbers=study.of_text, picture=flow.draw_flow, stream=_lab,
             sources=(CODE,),
         ),
@@ -55,8 +55,8 @@ LESSON = Lesson(
             equation=(r"\hat k =", Lit(r"k / \sqrt{\lVert k \rVert^2 + \varepsilon}"), r", \quad \beta = \sigma(b),",
                       r"\quad \log \alpha = -A \, \text{softplus}(a + \delta)"),
             where="k is a key after SiLU, ε a millionth; queries are treated alike. b and a come from the token. A "
-            "layer has several memories, its heads; each learns its own A and δ. softplus(x) = log(1 + eˣ) is "
-            "positive, so α stays between 0 and 1.",
+            "layer has several memories, its heads; each learns two numbers, a rate A and δ. softplus(x) = log(1 + "
+            "eˣ) is positive, so α stays between 0 and 1.",
             claims=("softplus_log_decay_stays_between_zero_and_one",
                     "delta_transition_is_stable_exactly_for_beta_kappa_in_zero_to_two"),
             numbers=study.of_text, picture=flow.draw_gates, stream=_lab, sources=(CODE,),

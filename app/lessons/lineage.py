@@ -9,8 +9,8 @@ import numpy as np
 from app import link
 from app.choice import Choice
 from app.compute import Picture
-from app.lessons.frame import Lesson, Lit, Numbers, Range, Step, named, said
-from app.reel.panels import TEXT, Curves, Edge, Graph, Line, Map, Maps, Node, Reel
+from app.lessons.frame import Lesson, Lit, Numbers, OneOf, Range, Step, named, said
+from app.reel.panels import Curves, Edge, Graph, Line, Map, Maps, Node, Reel
 from gdn_core.lab.scenarios import Settings
 from gdn_core.lab.studies import lineage as study
 from gdn_core.rules import LINEAGE, RULES
@@ -55,7 +55,8 @@ ABOUT = (
 )  # fmt: skip
 ALPHA = Range(name="alpha", label="Decay α", low=0.5, high=1.0, step=0.05, start=0.9)
 BETA = Range(name="beta", label="Gate β", low=0.0, high=1.0, step=0.1, start=1.0)
-GATE = Range(name="beta", label="Gate β of Gated DeltaNet", low=0.1, high=1.0, step=0.1, start=1.0)
+INNER = {"deltanet": "DeltaNet", "linear-attention": "linear attention", "mamba-2": "Mamba-2"}
+NARROW = OneOf(name="narrow", label="Narrower rule", options=INNER, start="deltanet")
 FOUR = ("linear-attention", "mamba-2", "deltanet", "gated-deltanet")
 
 
@@ -90,10 +91,8 @@ def _draw_map(numbers: Numbers) -> Reel:
         Node(name=_title(slug), x=x, y=y, link="./?" + urlencode(link.to_query(_stream(slug))) if slug in RULES else "")
         for slug, (x, y) in PLACES.items()
     )
-    edges = tuple(
-        Edge(start=places.index(a), end=places.index(b), dash=kind)
-        for (a, b), (kind, *_) in zip(study.EDGES, ABOUT, strict=True)
-    )
+    edges = tuple(Edge(start=places.index(a), end=places.index(b), dash=kind)
+                  for (a, b), (kind, *_) in zip(study.EDGES, ABOUT, strict=True))  # fmt: skip
     meanings = ("one is the other at special gates", "only in a limit", "neither is the other")
     panel = Graph(title="Who adds what to whom: press a box to open it in the lab", nodes=nodes, edges=edges,
                   lit=np.arange(len(edges)), dashes=tuple(zip(DASHES, meanings, strict=True)))  # fmt: skip
@@ -101,17 +100,17 @@ def _draw_map(numbers: Numbers) -> Reel:
     return Reel(panels=(panel,), counts="arrow", ticks=ticks, said=tuple(told))
 
 
-def _draw_limit(numbers: Numbers, beta: float) -> Reel:
-    eps, off = numbers["eps"], numbers["difference"]
-    told = [f"Keys times {said(e, 3)}: the memories differ by {said(d)}." for e, d in zip(eps, off, strict=True)]
-    for n in range(1, len(eps)):
-        told[n] += f" Halving the keys divided the difference by {said(off[n - 1] / off[n])}."
-    maps = Map(name="Gated DeltaNet", values=numbers["memories"]), Map(name="Mamba-2", values=numbers["plain"])
-    lines = Line(name="largest difference", y=off), Line(name="slope 2", y=eps**2, colour=TEXT, dash="dot")
-    chart = Curves(title="Difference, in powers of ten", x=eps, lines=lines, x_title="ε", y_title="difference", at=eps,
-                   log="xy", bottom=1e-6, top=10.0)  # fmt: skip
+def _draw_inside(numbers: Numbers, narrow: str) -> Reel:
+    wide, turned = study.PAIRS[narrow]
+    letter, gate, off = "α" if turned == "g" else "β", numbers["gate"], numbers["difference"]
+    told = [f"With {letter} = {said(x)} the memories differ by {said(d, least=1e-12)} at most."
+            for x, d in zip(gate, off, strict=True)]  # fmt: skip
+    told[-1] += f" Here {named(wide)} is {named(narrow)}." if off[-1] < 1e-12 else " Nothing is written any more."
+    maps = Map(name=_title(wide), values=numbers["wider"]), Map(name=_title(narrow), values=numbers["narrower"])
+    chart = Curves(title="Largest difference", x=gate, lines=(Line(name="difference", y=off),), x_title=letter,
+                   y_title="difference", at=gate, bottom=0.0)  # fmt: skip
     panel = Maps(title="The two memories", maps=maps, rows="value channels", columns="key channels", small=130)
-    return Reel(panels=(chart, panel), counts="ε", ticks=tuple(map(said, eps)), said=tuple(told), start=2)
+    return Reel(panels=(chart, panel), counts=letter, ticks=tuple(map(said, gate)), said=tuple(told), start=6)
 
 
 LESSON = Lesson(
@@ -124,7 +123,7 @@ LESSON = Lesson(
             equation=("S_t =", Lit(r"\alpha_t S_{t-1}"), Lit(r"(I - \beta_t k_t k_t^\top)"), r"+ \beta_t v_t k_t^\top"),
             where="S is the memory, a matrix; S k is its answer to a key k. v is the value, α the decay, β the gate. "
             "The erase is the bracket: linear attention has none and α = 1, Mamba-2 has none, DeltaNet has α = 1.",
-            claims=(INSIDE, "stages_add_up_to_the_step"), watch=_watch,
+            claims=(INSIDE, "stages_add_up_to_the_step"), watch=_watch, token=4,
             stream=lambda alpha, beta: _stream(*FOUR, alpha=alpha, beta=beta),
         ),
         Step(
@@ -133,18 +132,19 @@ LESSON = Lesson(
             "still inside the newer one?",
             equation=(r"\text{wider rule} \,\big|_{\text{special gates}}", Lit("="), r"\text{narrower rule}"),
             where="Both rules of an arrow run on one stream. Where one should be inside the other, gates are set so. A "
-            "difference of 0 is measured now, and the claim proves it for every size.",
+            "difference of 0 is measured now, and the claim proves it for every size. Most of the names have a lesson.",
             claims=tuple(dict.fromkeys(claim for *_, claim in ABOUT)), numbers=study.along_the_edges,
             picture=_draw_map, stream=lambda: _stream(*FOUR),
         ),
         Step(
-            slug="limit", title="Almost inside: Mamba-2 in Gated DeltaNet", controls=(GATE,),
-            question="Gated DeltaNet always erases along the key. Give it **short** keys εk and long values v/(βε): "
-            "does it become Mamba-2, which never erases?",
-            equation=(r"S_t = \alpha S_{t-1}", Lit(r"(I - \beta \varepsilon^2 k k^\top)"), r"+ v k^\top"),
-            where="ε shortens the keys. What is written stays v kᵀ, and what is erased falls with ε².",
-            claims=("gated_deltanet_contains_mamba2_only_in_the_limit",), numbers=study.in_the_limit,
-            picture=_draw_limit, stream=lambda beta: _stream("mamba-2", "gated-deltanet", beta=beta),
+            slug="inside", title="One rule inside another", controls=(NARROW,),
+            question="Take a wider rule, and turn one of its gates: α up to 1, or β down to 0. Does it become the "
+            "narrower one **exactly**?",
+            equation=("S_t =", Lit(r"\alpha_t"), r"S_{t-1} (I -", Lit(r"\beta_t"), r"k k^\top) + \beta_t v k^\top"),
+            where="Gated DeltaNet; without the bracket and the last β it is Mamba-2. Twelve tokens have one gate. A "
+            "solid arrow comes true at a gate. But β erases and writes: 0 turns off both. Lesson 13 shows a limit.",
+            claims=(INSIDE, "gated_deltanet_contains_mamba2_only_in_the_limit"), numbers=study.one_in_another,
+            picture=_draw_inside, stream=lambda narrow: _stream(study.PAIRS[narrow][0], narrow),
         ),
     ),
 )  # fmt: skip

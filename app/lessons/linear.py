@@ -37,7 +37,7 @@ def _draw_forms(numbers: Numbers, chunk_size: int) -> Reel:
         for t, apart in enumerate(np.maximum(np.abs(once - each), np.abs(each - chunks)).max(axis=1))
     ]
     matrix = Maps(
-        title="All at once: queries times keys, masked", maps=(Map(name="Q Kᵀ, below the diagonal",
+        title="All at once: queries times keys, masked", maps=(Map(name="Q Kᵀ, up to the diagonal",
         values=so_far * numbers["scores"]),), rows="query of token", columns="key of token", small=220,
     )
     memory = Maps(
@@ -99,7 +99,7 @@ LESSON = Lesson(
             question="Softmax weighs each token so far by the exponential of query times key. Which weight does a "
             "token have when the exponential is left out?",
             equation=(r"o_t =", Lit(r"\sum_{i \le t} (q_t \cdot k_i) \, v_i"),
-                      r"\text{ for } \sum_{i \le t} \frac{e^{q_t \cdot k_i}}{\sum_j e^{q_t \cdot k_j}} \, v_i"),
+                      r"\text{ in place of } \sum_{i \le t} \frac{e^{q_t \cdot k_i}}{\sum_j e^{q_t \cdot k_j}} \, v_i"),
             where="q is the query, k the key and v the value of a token; o is the answer. Positive features put φ(q) "
             "and φ(k) for q and k, and divide by the sum of weights. φ(x) = elu(x) + 1: x + 1 above 0, exp(x) below.",
             claims=("dropping_the_normaliser_makes_another_model",), numbers=study.weights, picture=_draw_weights,
@@ -112,8 +112,8 @@ LESSON = Lesson(
             question="A matrix of all pairs of tokens, a running sum, or some of both: do they give the same outputs?",
             equation=(r"\sum_{i \le t} (q_t \cdot k_i) v_i =", Lit(r"\Bigl(\sum_{i \le t} v_i k_i^\top\Bigr)"), "q_t"),
             where="Lit: the memory S. The sum over the past no longer needs the query, so it can be kept. A chunk has "
-            "some of both: O = Q Sᵀ + tril(Q Kᵀ) V. Its tokens are the rows, S is the memory before it, and tril "
-            "leaves out later tokens.",
+            "some of both: O = Q Sᵀ + tril(Q Kᵀ) V. Q, K, V and O have a row for each of its tokens, S is the memory "
+            "before it, and tril leaves out later tokens.",
             claims=("linear_attention_is_recurrent_parallel_and_chunkwise",
                     "training_all_at_once_is_quadratic_and_in_chunks_linear"),
             numbers=study.three_forms, picture=_draw_forms,

@@ -36,10 +36,9 @@ def _lines(y: np.ndarray) -> tuple[Line, ...]:
 
 def _draw_sampled(numbers: Numbers, rate: float, gain: float) -> Reel:
     steps, time, exact = numbers["step"], numbers["time"], numbers["exact"]
-    true = exact[len(time) // 2]
     told = [
-        f"Step {said(step)}. At time 3 the solution is {said(true, 3)}. Zero-order hold says {said(h[0], 3)}, the "
-        f"bilinear rule {said(h[1], 3)}, Euler {said(h[2], 3)}, Mamba's choice {said(h[3], 3)}."
+        f"Step {said(step)}. At time 3 the solution is {said(exact[len(time) // 2], 3)}. Zero-order hold says "
+        f"{said(h[0], 3)}, the bilinear rule {said(h[1], 3)}, Euler {said(h[2], 3)}, Mamba's choice {said(h[3], 3)}."
         for step, h in zip(steps, numbers["at_three"], strict=True)
     ]
     ends = np.sort(np.sign(gain or 1.0) * max(1.6 * np.abs(exact).max(), 0.1) * np.array([-0.4, 1.0]))
@@ -62,10 +61,10 @@ def _draw_turning(numbers: Numbers, rate: float, turn: float) -> Reel:
         f"{said(by[0], 3)}°, {said(by[1], 3)}° and {said(by[2], 3)}°."
         for step, size, by in zip(steps, modulus, numbers["angle"], strict=True)
     ]
-    lines = [Line(name="the solution", y=numbers["exact"], colour=TEXT)]
-    lines += [Line(name=NAMES[m], y=paths[:, :, m], colour=m, dash=DASHES[m]) for m in (1, 2)]
-    start = (Arrow(name="start", to=np.array([1.0, 0.0])),)
-    plane = Plane(title="The state until time 6", arrows=start, paths=tuple(lines), limit=1.5)
+    lines = [Line(name=NAMES[m], y=paths[:, :, m], colour=m, dash=DASHES[m]) for m in (1, 2)]
+    start = Arrow(name="start", to=np.array([1.0, 0.0]))
+    solution = Line(name="the solution", y=numbers["exact"], colour=TEXT)
+    plane = Plane(title="The state until time 6", arrows=(start,), paths=(solution, *lines), limit=1.5)
     chart = Curves(
         title="Factor of the length in one step: above 1 the state grows", x=steps, lines=_lines(modulus), at=steps,
         x_title="step Δ", y_title="|Ā|", top=2.0, bottom=0.0, places=((edge.item(), "Euler's limit"),) * bool(edge < 4),
@@ -112,8 +111,9 @@ LESSON = Lesson(
             question="A state h forgets at the rate r and takes in an input u. A computer sees it only every Δ. Which "
             "way to jump from one sample to the next stays on the solution when the step is **large**?",
             equation=(r"h' = A h + B u \;\to\;", Lit(r"h_t = \bar A \, h_{t-1} + \bar B \, u_t")),
-            where="h′ is the slope of h over time. Zero-order hold: Ā = exp(ΔA), B̄ = (Ā − 1) B / A. Euler: Ā = 1 + ΔA, "
-            "B̄ = ΔB. Bilinear: Ā = (1 + ΔA/2) / (1 − ΔA/2), B̄ = ΔB / (1 − ΔA/2). Mamba: Ā = exp(ΔA), B̄ = ΔB.",
+            where="h′ is the slope of h over time.\n- Zero-order hold: Ā = exp(ΔA), B̄ = (Ā − 1) B / A\n- Euler: "
+            "Ā = 1 + ΔA, B̄ = ΔB\n- Bilinear: Ā = (1 + ΔA/2) / (1 − ΔA/2), B̄ = ΔB / (1 − ΔA/2)\n- Mamba: Ā = exp(ΔA), "
+            "B̄ = ΔB",
             claims=("zoh_solves_the_held_equation", "mamba_input_is_zoh_to_first_order"),
             numbers=study.sampled, picture=_draw_sampled, stream=lambda rate, gain: _stream(),
         ),
@@ -140,8 +140,8 @@ LESSON = Lesson(
             question="Three inputs drive four equations each. Put the twelve states into a matrix: is it a memory that "
             "**decays and writes** like those before?",
             equation=(r"S_t =", Lit(r"e^{\Delta A}"), r"\odot S_{t-1} +", Lit(r"\bar B_t \odot"), r"u_t B_t^\top"),
-            where="⊙ multiplies entry by entry. The rates A are a row, the same for each input; u is the value, B the "
-            "key. B̄ is Δ under Mamba's choice; under zero-order hold it is (exp(ΔA) − 1) / A, a number for each rate.",
+            where="⊙ multiplies entry by entry. The rates A are a row, the same for each input; u is the value v, B "
+            "the key k. B̄ is Δ under Mamba's choice, under zero-order hold (exp(ΔA) − 1) / A, one for each rate.",
             claims=("state_space_model_is_a_write_rule", "zoh_solves_the_held_equation"),
             numbers=study.as_memory, picture=_draw_memory,
             stream=lambda method, delta: _stream(delta=delta, method=method),

@@ -107,7 +107,7 @@ LESSON = Lesson(
             question="Let the error v − S k pull on the memory **without a pause** while a token passes, s from 0 to "
             "1. Where does the answer arrive, and where do rules that jump in one go?",
             equation=(r"\frac{dS}{ds} =", Lit(r"\beta (v - S k) k^\top")),
-            where=MEMORIES + "With z = β |k|² the error falls as exp(−z s): lesson 'From the ODE' with A = −z. "
+            where=MEMORIES + "dS/ds is its slope. With z = β |k|² the error falls as exp(−z s): lesson 6 with A = −z. "
             "DeltaNet jumps along the slope at the start, Longhorn along the slope at the end.",
             claims=("exact_delta_rule_is_zero_order_hold", CLAIM), numbers=study.along_the_step, picture=_draw_along,
             stream=_stream,

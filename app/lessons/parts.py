@@ -54,12 +54,12 @@ def equation(**parts: Any) -> Equation:
 
 def where(decay: str, erase: str, write: str, steps: int) -> str:
     """Name the architecture, with its source, and explain the letters."""
-    names = study.names(decay, erase, write, steps)
-    found = [f"{title} ({source.paper}, {source.place})" for title, source in names.items()]
+    names = study.names(decay, erase, write, steps).items()
+    found = [f"{title} ({source.paper}, {source.place})" for title, source in names]
     named = f"This is {' or '.join(found)}." if found else "Nobody has published this rule, as far as we know."
     gate = "" if write == "none" else "w is the write gate. "
     letters = f"S is the memory, k the key, v the value. {DECAYED[decay]}{ERASED[erase]}{gate}{STEPS * (steps > 1)}"
-    return f"{named}\n\n{letters}A gate that a stream has no use for is 1."
+    return f"{named}\n\n{letters}A gate for which the stream has no number is 1."
 
 
 def draw_stages(numbers: Numbers, **parts: Any) -> Reel:
@@ -123,11 +123,12 @@ def draw_claims(numbers: Numbers, **parts: Any) -> Reel:
     for n, (claim, held, ran, planted, found) in enumerate(zip(*columns, strict=True), start=1):
         known = proofs.claims().get(str(claim))
         text = known.conclusion if known else "In chunks the edits give the recurrence, on random integers mod a prime."
+        wrong = f"{found} of {many(int(planted), 'wrong variant')}" if planted else "there is no wrong variant to be"
         told.append(f"Claim {n}. {text} For this rule it {'holds' if held else 'fails'}: {many(int(ran), 'step')} run, "
-                    f"and {found} of {many(int(planted), 'wrong variant')} refuted.")
+                    f"and {wrong} refuted.")
     so_far, groups = np.tri(len(claims))[:, :, None], tuple(str(n + 1) for n in range(len(claims)))
-    bars = Bars(title="What was run for this rule, claim by claim", groups=groups,
-                names=("steps that hold", "wrong variants refuted"), y_title="number", bottom=0.0,
+    bars = Bars(title="What was run for this rule, claim by claim", groups=groups, y_title="number", bottom=0.0,
+                names=("steps that hold", "wrong variants refuted"),
                 values=so_far * np.stack([steps * holds, refuted], axis=1))
     ticks = tuple(f"{n + 1}, {str(claim).replace('_', ' ')}" for n, claim in enumerate(claims))
     return Reel(panels=(bars,), counts="claim", ticks=ticks, said=tuple(told), start=len(ticks) - 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.choice import Choice
+from app.choice import Choice, Origin, TableRow
 from app.compute import Picture
 from app.lessons.frame import Lesson, Lit, Numbers, OneOf, Range, Step, many, on_table, said
 from app.reel.panels import Bars, Curves, Line, Map, Maps, Reel
@@ -18,6 +18,7 @@ ALPHA = Range(name="alpha", label=DECAY, low=0.5, high=1.0, step=0.05, start=0.8
 SLOW = Range(name="alpha", label=DECAY, low=0.9, high=1.0, step=0.01, start=0.97)
 BETA = Range(name="beta", label="Gate β of DeltaNet and Gated DeltaNet", low=0.0, high=1.0, step=0.1, start=1.0)
 NAMES = {"linear-attention": "linear attention", "deltanet": "DeltaNet", "mamba-2": "Mamba-2, α = 0.5"}
+GAP = Range(name="gap", label="Tokens from the first write to the second", low=1, high=7, step=1, start=2)
 RULE = OneOf(name="rule", label="Rule", options=NAMES, start="linear-attention")
 
 
@@ -25,17 +26,26 @@ def _stream(*rules: str, preset: str = "overwrite", T: int = 8, alpha: float = 1
     return Choice(preset=preset, rules=rules, settings=Settings(dk=8, dv=8, T=T, alpha=alpha, beta=beta))
 
 
-def _watch(picture: Picture, beta: float) -> list[str]:
-    run, again = picture.trajectory, len(picture.scenario.labels) // 2
-    values = np.linalg.pinv(run.stream.v[[0, again]].T)
-    happens = {0: "The key is stored with its first value.", again: "The key is stored again, with its second value."}
+def _again(gap: int) -> Choice:
+    """Return eight pairs with keys at right angles, but that one token writes the first key again; all ask for it."""
+    keys = [f"[{', '.join('1' if n == t else '0' for n in range(8))}]" for t in range(8)]
+    names = {0: "first value", gap: "second value"}
+    rows = tuple(
+        TableRow(keys[t * (t != gap)], names.get(t, f"value {t}"), keys[0], label=names.get(t, "another key"))
+        for t in range(8)
+    )
+    size = Settings(dk=8, dv=8, alpha=1.0)
+    return Choice(origin=Origin.TABLE, table=rows, rules=("linear-attention",), settings=size)
+
+
+def _watch(picture: Picture, gap: int) -> list[str]:
+    run, values = picture.trajectory, np.linalg.pinv(picture.trajectory.stream.v[[0, gap]].T)
+    happens = {0: "The key is stored with its first value.", gap: "The key is stored again, with its second value."}
     told = []
     for t in range(len(run.stream)):
-        (a, b), (c, d) = (values @ run.o[r, t] for r in range(2))
-        told.append(
-            f"{happens.get(t, 'Another key is stored.')} Asked for the key, linear attention answers {said(a)} of the "
-            f"first value and {said(b)} of the second; DeltaNet {said(c)} and {said(d)}."
-        )
+        answer = " and ".join(f"{said(share)} of the {which}" for share, which in
+                              zip(values @ run.o[0, t], ("first value", "second"), strict=True))  # fmt: skip
+        told.append(f"{happens.get(t, 'Another key is stored.')} Asked for the key, the memory answers {answer}.")
     return told
 
 
@@ -88,20 +98,21 @@ def _draw_long(numbers: Numbers, alpha: float) -> Reel:
         curves("Error of the newest value: 1 is an empty memory", error, "error", "x"),
         curves("Size of the memory", norm, "Frobenius norm", "xy"),
     )
-    return Reel(panels=panels, counts="tokens", ticks=tuple(f"{n:,}" for n in marks), said=tuple(told), start=10)
+    return Reel(panels=panels, counts="tokens", ticks=tuple(f"{n:,}" for n in marks), said=tuple(told), start=30)
 
 
 LESSON = Lesson(
     slug="recency", title="Failure two: no recency", about="Old and new at equal weight, whatever the order.",
     steps=(
         Step(
-            slug="twice", title="The same key twice", controls=(BETA,),
-            question="In the middle of the stream the first key is stored again, with a **new** value. What does each "
-            "memory answer to that key then?",
-            equation=("S_t = S_{t-1}", Lit(r"- \beta_t (S_{t-1} k_t) k_t^\top"), r"+ \beta_t v_t k_t^\top"),
-            where="Lit: DeltaNet takes away β times what the key answers, and then writes. Linear attention does not.",
-            claims=("new_value_replaces_the_old_only_under_the_delta_rule",), watch=_watch,
-            stream=lambda beta: _stream("linear-attention", "deltanet", beta=beta),
+            slug="twice", title="The same key twice", controls=(GAP,),
+            question="The first key is stored again some tokens later, with a **new** value. Does the old value weigh "
+            "less the longer ago it was?",
+            equation=("S_t k =", Lit("v_{\\text{old}} + v_{\\text{new}}")),
+            where="Linear attention, and keys at right angles. The sum has both, whenever they came. The share below a "
+            "picture is of the whole answer, which is longer than a value.",
+            claims=("additive_memory_forgets_the_order",), watch=_watch, token=2,
+            stream=_again,
         ),
         Step(
             slug="order", title="Shuffle the past", controls=(RULE,),

@@ -126,8 +126,9 @@ LESSON = Lesson(
             question="One number Δ comes with a word, and every column of the memory has a rate of its own. Which "
             "**columns** still hold the beginning of the text at its end?",
             equation=("S_t =", Lit(r"e^{\Delta_t A}"), r"\odot S_{t-1} + \bar B_t \odot v_t k_t^\top"),
-            where="⊙ multiplies entry by entry. A has the rates −1, −2, −3, −4, one a column; B̄ = (exp(ΔA) − 1) / A; v "
-            "stands for the word, and its key k has four entries of 1, so that columns differ in their decay alone.",
+            where="⊙, in the picture ∘, multiplies entry by entry. A has the rates −1, −2, −3, −4, one a column; B̄ = "
+            "(exp(ΔA) − 1) / A; v stands for the word, and its key k has four entries of 1, so that columns differ in "
+            "their decay alone.",
             claims=("state_space_model_is_a_write_rule", "s4_is_mamba_with_a_fixed_step"), watch=_watch,
             stream=lambda **given: _stream(*study.words_of(**given), channels=4),
         ),

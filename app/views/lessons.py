@@ -26,6 +26,10 @@ from gdn_core.rules import Source
 GREY = "<style>.st-key-lesson-picture { opacity: 0.4; }</style>"
 # Another step begins at its top; the same one stays where it was, since its script is the same.
 TOP = "<script>/* {step} */ document.querySelector('[data-testid=stMain]').scrollTo(0, 0)</script>"
+PLAYER = (
+    "In the picture: |S|, |u| and |o| are the lengths of the memory, of the error u (what is to be written, less what "
+    "the memory answered, where the rule erases) and of the answer o. Below each memory is what this token did to it."
+)
 MANY = 400  # rows of a table that the page shows; the files have all
 
 
@@ -143,6 +147,8 @@ def _equation(place: Place) -> None:
         st.markdown(" ".join(parts))
         if where:
             st.caption(where)
+        if place.at[1].watch:
+            st.caption(PLAYER)
 
 
 def _on(place: Place) -> None:

@@ -222,7 +222,7 @@ def test_controls_that_steps_of_a_lesson_share_keep_their_values() -> None:
     well(at.button(key="next").click().run())
     assert from_query(link_of(at)) == (there, [])
     other = Place("delta", "plane", (("value", 0.5),))
-    assert other.beside(1) == starting("delta", "gradient")  # a control of the same name, and another range
+    assert other.beside(2) == starting("delta", "gradient")  # a control of the same name, and another range
 
 
 def test_the_lab_shows_the_rule_that_was_composed() -> None:
@@ -443,6 +443,7 @@ def test_gating_measures_the_errors_of_the_recurrence() -> None:
         for r, rule in enumerate(("linear-attention", "mamba-2")):
             off = np.linalg.norm(stream.k[:n] @ memory(rule, stream, n).T - stream.v[:n], axis=1)
             assert numbers["first"][n - 1, r] == pytest.approx(off[0], abs=1e-5)
+            assert numbers["left"][n - 1, r] == pytest.approx(0.9 ** (r * (n - 1)), abs=1e-5)
             assert numbers["newest"][n - 1, r] == pytest.approx(off[-4:].mean(), abs=1e-5)
 
 

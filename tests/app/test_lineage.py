@@ -42,15 +42,24 @@ def test_rules_that_are_inside_others_do_not_differ_and_the_others_by_what_is_wr
         assert found[edge] == pytest.approx(np.abs(other).max(), rel=1e-9)
 
 
-def test_short_keys_approach_mamba2_with_the_square() -> None:
-    numbers = lineage.in_the_limit(0.5)
-    np.testing.assert_allclose(numbers["plain"], written_out(1, "none"), atol=1e-12)
-    np.testing.assert_allclose(numbers["difference"][-2] / numbers["difference"][-1], 4, rtol=0.01)
-    s, S = lineage.stream_of(), np.zeros((4, 6))
-    for t in range(12):
-        S = np.exp(s.g[t].mean()) * S
-        S = S + np.outer(s.v[t], s.k[t]) - 0.5 * np.outer(S @ s.k[t], s.k[t]) / 16  # keys times 1/4
-    np.testing.assert_allclose(numbers["memories"][2], S, atol=1e-12)
+def test_a_gate_makes_of_a_wider_rule_the_narrower_one_where_it_can() -> None:
+    s = lineage.stream_of()
+    for narrow, erase in (("deltanet", "explicit"), ("linear-attention", "none")):
+        numbers = lineage.one_in_another(narrow)
+        np.testing.assert_allclose(numbers["narrower"], written_out(0, erase), atol=1e-12)
+        np.testing.assert_allclose(numbers["wider"][-1], numbers["narrower"], atol=1e-12)
+        assert numbers["difference"][-1] < 1e-12
+        assert (numbers["difference"][:-1] > 0.01).all()
+        S = np.zeros((4, 6))
+        for t in range(12):
+            beta = s.beta[t].mean()
+            S = 0.5 * S @ (np.eye(6) - (erase != "none") * beta * np.outer(s.k[t], s.k[t]))
+            S = S + (beta if erase != "none" else 1) * np.outer(s.v[t], s.k[t])
+        np.testing.assert_allclose(numbers["wider"][0], S, atol=1e-12)
+    numbers = lineage.one_in_another("mamba-2")
+    np.testing.assert_allclose(numbers["narrower"], written_out(1, "none"), atol=1e-12)
+    np.testing.assert_allclose(numbers["wider"][-1], 0, atol=1e-12)  # without beta nothing is written
+    assert (numbers["difference"] > 0.1).all()
 
 
 def test_the_map_says_of_each_arrow_what_the_gates_say() -> None:

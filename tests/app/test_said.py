@@ -72,6 +72,11 @@ SAID: dict[tuple[str, str], Callable[[Numbers, int], list[Any]]] = {
     ("mamba", "fixed"): lambda n, i: [
         n["step"][i], n["fact"][i], n["rest"][i], (10 / 11) ** 10 / 11, np.log(11 / 10), *n["mamba"],
     ],
+    ("lineage", "inside"): lambda n, i: [n["gate"][i], np.abs(n["wider"][i] - n["narrower"]).max()],
+    ("gating", "old"): lambda n, i: [
+        i + 1, 16, np.log(0.5) / np.log(0.93), *n["newest"][i, ::-1], 0.93**i, 1,
+    ],
+    ("recency", "twice"): lambda n, i: [1, int(i > 1)],
     ("delta", "space"): lambda n, i: [
         *([i // 2 - (i % 2 == 0)] if i else []),
         *([np.linalg.norm(n["memory"][i] - n["memory"][i - 1]), n["answer"][i]] if i else []),

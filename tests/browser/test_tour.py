@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 from app.lessons import showing
 from app.lessons.place import PATH, Place, starting, to_query
 from app.lessons.registry import LESSONS
+from gdn_core.lab.studies import lineage
 from tests.browser.conftest import new_profile
 from tests.browser.lab_steps import QUIET, expect_link, frames
 from tests.browser.test_access import axe, bad  # noqa: F401  # a fixture
@@ -194,11 +195,14 @@ def chunkwise_exponent(page: Page) -> tuple[float, float]:
     return float(values), 2.0**64
 
 
-def lineage_limit(page: Page) -> tuple[float, float]:
-    """Read by how much half the keys divide the difference of Gated DeltaNet and Mamba-2 where they are short: by 4."""
-    reel = visit(page, starting("lineage", "limit"))
-    reel.evaluate("reel => reel.seek(8)")
-    return float(reel.locator(".said").inner_text().split("difference by ")[1].rstrip(".")), 4.0
+def lineage_inside(page: Page) -> tuple[float, float]:
+    """Read how far Gated DeltaNet without a gate, which holds nothing, is from Mamba-2: the largest entry of that."""
+    reel = visit(page, Place("lineage", "inside", (("narrow", "mamba-2"),)))
+    reel.evaluate("reel => reel.seek(10)")
+    s, S = lineage.stream_of(), np.zeros((4, 6))
+    for t in range(12):
+        S = np.exp(s.g[t].mean()) * S + np.outer(s.v[t], s.k[t])
+    return float(reel.locator(".said").inner_text().split("differ by ")[1].split(" ")[0]), float(np.abs(S).max())
 
 
 def step_old_share(page: Page) -> tuple[float, float]:
@@ -266,7 +270,7 @@ NUMBERS = {
     "s4": s4_kernel,
     "mamba": mamba_bound,
     "step": step_old_share,
-    "lineage": lineage_limit,
+    "lineage": lineage_inside,
     "collision": collision_first,
     "recency": recency_weight,
     "ode": ode_euler,

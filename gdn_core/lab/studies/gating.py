@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from gdn_core import Stream, metrics, trajectory
@@ -45,11 +47,18 @@ def pairs(alpha: float) -> Stream:
 
 
 def old_and_new(alpha: float) -> dict[str, np.ndarray]:
-    """Measure the error of the first pair and of the newest four, with a decay and without.
+    """Measure the error of the newest four pairs, and what is left of the first, with a decay and without.
+
+    A memory that only decays and adds is linear in its values: where all other values are 0, what its first key is
+    answered is the part of the first value in the answer.
 
     Returns:
-        tokens [48]; first and newest [48, 2], the relative errors under linear attention and Mamba-2.
+        tokens [48]; newest [48, 2], the relative errors under linear attention and Mamba-2; left [48, 2], the weight of
+        the first value in the answer to its key; and first [48, 2], the relative error of that answer.
     """
-    errors = metrics.recall_error(trajectory(["linear-attention", "mamba-2"], pairs(alpha)))
+    rules, stream = ["linear-attention", "mamba-2"], pairs(alpha)
+    errors = metrics.recall_error(trajectory(rules, stream))
+    alone = replace(stream, v=np.eye(48)[:, :1] * stream.v[0])
+    left = trajectory(rules, alone).states[:, 1:] @ stream.k[0] @ stream.v[0]
     newest = np.array([errors[:, t, max(0, t - 3) : t + 1].mean(axis=1) for t in range(48)])
-    return {"tokens": np.arange(1, 49), "first": errors[:, :, 0].T, "newest": newest}
+    return {"tokens": np.arange(1, 49), "newest": newest, "left": left.T, "first": errors[:, :, 0].T}

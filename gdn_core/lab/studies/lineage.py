@@ -78,15 +78,28 @@ def along_the_edges() -> dict[str, np.ndarray]:
     return {"rules": np.array(list(EDGES)), "difference": np.array(found)}
 
 
-def in_the_limit(beta: float) -> dict[str, np.ndarray]:
-    """Run Gated DeltaNet on the keys eps k and the values v / (beta eps) beside Mamba-2 on k and v.
+#: A wider rule, a narrower one, and the gate of the wider one that is turned, from where it starts.
+PAIRS = {
+    "deltanet": ("gated-deltanet", "g"),
+    "linear-attention": ("mamba-2", "g"),
+    "mamba-2": ("gated-deltanet", "beta"),
+}
+
+
+def one_in_another(narrow: str) -> dict[str, np.ndarray]:
+    """Turn one gate of a wider rule, the same at every token, until nothing decays or nothing is erased.
+
+    Args:
+        narrow: the narrower rule, one of ``PAIRS``.
 
     Returns:
-        eps [N]; difference [N], the largest entry; memories [N, 4, 6] of Gated DeltaNet; and plain [4, 6] of Mamba-2.
+        gate [N], the decay from 0.5 up to 1, or the gate beta from 1 down to 0; wider [N, 4, 6], the memory of the
+        wider rule after twelve tokens; narrower [4, 6], that of the narrower one; and difference [N], the largest.
     """
-    stream, eps = stream_of(), 2.0 ** -np.arange(9)
-    plain = memory("mamba-2", stream)
-    gate = 0 * stream.beta + beta
-    made = [memory("gated-deltanet", replace(stream, k=e * stream.k, v=stream.v / (beta * e), beta=gate)) for e in eps]
-    difference = np.abs(np.array(made) - plain).max(axis=(1, 2))
-    return {"eps": eps, "difference": difference, "memories": np.array(made), "plain": plain}
+    stream, (wide, turned) = stream_of(), PAIRS[narrow]
+    gate = np.linspace(0.5, 1, 11) if turned == "g" else np.linspace(1, 0, 11)
+    flat = [np.full(12, np.log(x) if turned == "g" else x) for x in gate]
+    wider = np.array([memory(wide, replace(stream, **{turned: x})) for x in flat])
+    narrower = memory(narrow, stream)
+    difference = np.abs(wider - narrower).max(axis=(1, 2))
+    return {"gate": gate, "wider": wider, "narrower": narrower, "difference": difference}
