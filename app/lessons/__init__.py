@@ -13,7 +13,7 @@ To write a lesson:
 4. ``picture(numbers, **controls)`` draws them as a ``Reel``: panels, and a sentence for each frame, with its numbers.
 5. A step on the player has ``watch(picture, **controls)`` instead, a sentence for each token of its ``stream``.
 6. ``stream(**controls)`` is the choice that the lab opens; ``claims`` are the names of what the step rests on.
-7. A number in a sentence is written by :func:`app.lessons.frame.said`, a rule by ``named``, a count by ``many``. No file
-   has more than 150 lines: pictures may go into a module of their own.
+7. A number in a sentence is written by :func:`app.lessons.frame.said`, a rule by ``named``, a count by ``many``.
+   No file has more than 150 lines: pictures may go into a module of their own.
 8. ``tests/app/test_lessons.py`` and ``tests/browser/test_tour.py`` test whatever is listed; a lesson adds its oracle.
 """
