@@ -27,7 +27,7 @@ PACKAGES = ("gdn_core", "derivations")
 # Packages whose modules are listed with their first sentence. The claims have pages of their own.
 LISTED = ("gdn_core.ops.torch", "gdn_core.ops.kernels", "derivations.engines", "derivations.models")
 SHOWN_ELSEWHERE = (PACKAGE,)
-COMMANDS = ("bench", "compile_check", "__main__")  # programs to run, not modules to import
+COMMANDS = ("bench", "compile_check", "__main__")  # programs to run, not to import
 VERDICTS = {"holds": "**Holds**", "fails": "**Fails**", "error": "**Could not be checked**"}
 
 
@@ -224,7 +224,8 @@ def packages() -> list[str]:
     for name in PACKAGES:
         path = importlib.import_module(name).__path__
         inside = pkgutil.walk_packages(path, f"{name}.")
-        found += [name, *(one.name for one in inside if one.ispkg and not _within(one.name, SHOWN_ELSEWHERE))]
+        packages = [one.name for one in inside if one.ispkg and not _within(one.name, SHOWN_ELSEWHERE)]
+        found += [name, *(one for one in packages if one.rpartition(".")[2] not in COMMANDS)]
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,18 @@ import pytest
 import torch
 
 from gdn_core.ops import bench, calls
+from gdn_core.ops.bench import cases, command, runners, timing
+from gdn_core.ops.bench.cases import Case
+from gdn_core.ops.bench.check import check
+from gdn_core.ops.bench.floor import floor
 
-SMALL = bench.Case("small", "forward", 1, 48, 1, 2, K=8, V=6)
+SMALL = Case("small", "forward", 1, 48, 1, 2, K=8, V=6)
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(bench.CASES, "cpu", (SMALL,))
-    monkeypatch.setattr(bench, "measure_machine", lambda device, dtype: (1e10, 1e11))
+    monkeypatch.setitem(cases.CASES, "cpu", (SMALL,))
+    monkeypatch.setattr(command, "measure_machine", lambda device, dtype: (1e10, 1e11))
 
 
 def test_a_report_says_what_ran_where_and_how_far_from_the_others_and_the_floor(
@@ -30,7 +35,7 @@ def test_a_report_says_what_ran_where_and_how_far_from_the_others_and_the_floor(
     report = json.loads((tmp_path / "figures").read_text())
     assert report["machine"]["torch"] in torch.__version__
     (result,) = report["results"]
-    assert result["case"]["dtype"] == "float32" and len(result["times"][0]["rounds"]) == bench.ROUNDS["cpu"]
+    assert result["case"]["dtype"] == "float32" and len(result["times"][0]["rounds"]) == timing.ROUNDS["cpu"]
 
 
 def test_packed_sequences_are_given_as_such_to_who_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,15 +45,15 @@ def test_packed_sequences_are_given_as_such_to_who_takes_them(monkeypatch: pytes
         seen.append((q.shape, options["g"].exp(), options["cu_seqlens"].tolist()))
         return arrays[1], None
 
-    case = bench.replace(SMALL, lengths=(20, 28))
-    monkeypatch.setattr(bench, "runners", lambda what, device: {"gdn_core": rule, "transformers": None})
-    (time,) = bench.race(case, "cpu")
+    case = replace(SMALL, lengths=(20, 28))
+    monkeypatch.setattr(timing, "runners", lambda what, device: {"gdn_core": rule, "transformers": None})
+    (time,) = timing.race(case, "cpu")
     assert time.runner == "gdn_core" and time.eager == time.median and case.tokens == "packed 20 + 28"
     assert all(shape == (1, 48, 1, 8) and bounds == [0, 20, 48] for shape, _, bounds in seen)
     # FlashInfer: all tokens in a row, and a decay that is no log
-    given = bench.draw(bench.replace(SMALL, B=3), "cpu")
-    assert torch.equal(bench._given("flashinfer", given)["g"], given["g"].exp())
-    bench._in_a_row(lambda q, k, v, **options: seen.append((q.shape, options["g"], options["cu_seqlens"].tolist())))(
+    given = cases.draw(replace(SMALL, B=3), "cpu")
+    assert torch.equal(runners.inputs_for("flashinfer", given)["g"], given["g"].exp())
+    runners._in_a_row(lambda q, k, v, **options: seen.append((q.shape, options["g"], options["cu_seqlens"].tolist())))(
         given["q"], given["k"], given["v"], g=given["g"], beta=given["beta"], initial_state=None
     )
     assert seen[-1][0] == (144, 1, 8) and seen[-1][2] == [0, 48, 96, 144]
@@ -59,9 +64,9 @@ def test_packed_sequences_are_given_as_such_to_who_takes_them(monkeypatch: pytes
 def test_a_wrong_function_is_not_timed(
     what: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    case = bench.Case("small", what, 1, 48 if what != "decode" else 1, 1, 2)
-    monkeypatch.setitem(bench.CASES, "cpu", (case,))
-    assert bench.check(case, "cpu") is None
+    case = Case("small", what, 1, 48 if what != "decode" else 1, 1, 2)
+    monkeypatch.setitem(cases.CASES, "cpu", (case,))
+    assert check(case, "cpu") is None
     run = calls.run
 
     def scaled(form: str, q: torch.Tensor, *arrays: torch.Tensor, **options: object) -> object:
@@ -74,17 +79,17 @@ def test_a_wrong_function_is_not_timed(
 
 
 def test_the_floor_is_the_larger_of_moving_and_multiplying() -> None:
-    memory = bench.floor(SMALL, copy=1e3, rate=1e30)
+    memory = floor(SMALL, copy=1e3, rate=1e30)
     assert memory.bound == "memory"
     assert memory.bytes == 4 * 48 * (2 * 8 + 2 * 2 * 6 + 2 * 2)  # q and k, v and o, g and beta
     assert memory.milliseconds == pytest.approx(memory.bytes)
-    matrix = bench.floor(SMALL, copy=1e30, rate=1e3)
+    matrix = floor(SMALL, copy=1e30, rate=1e3)
     assert matrix.bound == "matrix" and matrix.milliseconds == pytest.approx(matrix.operations)
-    cases = (bench.Case("back", what, 1, 48, 1, 2, K=8, V=6) for what in ("backward", "both"))
-    backward, both = (bench.floor(case, copy=1e3, rate=1e3) for case in cases)
+    both_ways = (Case("back", what, 1, 48, 1, 2, K=8, V=6) for what in ("backward", "both"))
+    backward, both = (floor(case, copy=1e3, rate=1e3) for case in both_ways)
     assert backward.bytes == memory.bytes + 4 * 48 * (2 * 8 + 2 * 6 + 2 * 2)  # do for o, and the gradients
     assert (both.bytes, both.operations) == (memory.bytes + backward.bytes, memory.operations + backward.operations)
-    decode = bench.floor(bench.Case("one", "decode", 3, 1, 1, 2, K=8, V=6), copy=1e3, rate=1e30)
+    decode = floor(Case("one", "decode", 3, 1, 1, 2, K=8, V=6), copy=1e3, rate=1e30)
     assert decode.bytes == 4 * 3 * (2 * 8 + 2 * 2 * 6 + 2 * 2) + 2 * 4 * 3 * 2 * 8 * 6  # and each memory in and out
 
 
