@@ -176,13 +176,42 @@ class OverFields(Scope):
         return (degree / self.smallest) ** self.primes
 
     def __str__(self) -> str:
-        values = "; ".join(
-            f"{name} = {', '.join(map(str, of))}" if len(of) <= 15 else f"{len(of)} {name} from {of[0]} to {of[-1]}"
-            for name, of in self.sizes
-        )
         primes = "a prime" if self.primes == 1 else f"{self.primes} primes"
-        built = f", {self.built}" if self.built else ""
-        return f"at {self.cases} combinations of {values} only{built}, each at a random point mod {primes}"
+        return f"{_combinations(self.cases, self.sizes, self.built)}, each at a random point mod {primes}"
+
+
+@dataclass(frozen=True)
+class AllInputs(Scope):
+    """At several sizes, for all inputs: every entry a symbol.
+
+    Args:
+        cases: how many sizes.
+        sizes: the values of each size that occur.
+        built: how the code was compiled, in words.
+        some: how many tokens have symbols at some of the sizes, where the others are zero; 0 for all tokens.
+    """
+
+    cases: int
+    sizes: tuple[tuple[str, tuple[int, ...]], ...]
+    built: str = ""
+    some: int = 0
+
+    @property
+    def named(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """The sizes that it names, with the values of each."""
+        return self.sizes
+
+    def __str__(self) -> str:
+        zeros = f", but those of tokens beyond {self.some}, which are zero" if self.some else ""
+        return f"{_combinations(self.cases, self.sizes, self.built)}, every entry a symbol{zeros}"
+
+
+def _combinations(cases: int, sizes: tuple[tuple[str, tuple[int, ...]], ...], built: str) -> str:
+    values = "; ".join(
+        f"{name} = {', '.join(map(str, of))}" if len(of) <= 15 else f"{len(of)} {name} from {of[0]} to {of[-1]}"
+        for name, of in sizes
+    )
+    return f"at {cases} combinations of {values} only" + (f", {built}" if built else "")
 
 
 def in_words(scope: Scope, degree: int) -> str:

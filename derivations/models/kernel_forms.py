@@ -9,7 +9,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from dataclasses import fields
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from derivations.engines.aten.numbers import Numbers
 from derivations.engines.aten.tensors import Exact, exactly
 from derivations.engines.field import Dual, Residues
+from derivations.engines.ir.carrier import Carrier
 from derivations.engines.ir.chain import Chain
 from derivations.models.kernel_sizes import Setting
 from derivations.models.torch_forms import SCALE, backward_residual, difference, exact, forward_residual, unsound
@@ -43,14 +45,14 @@ class Kernels:
 
     Args:
         setting: the GPU, the dtype, and how a sequence is cut.
-        numbers: the field.
+        numbers: the field, or another arithmetic of entries.
         rng: draws what nobody knows.
 
     Attributes:
         edited: returns the text that is run in the place of a kernel's, by its name and text.
     """
 
-    def __init__(self, setting: Setting, numbers: Numbers, rng: random.Random) -> None:
+    def __init__(self, setting: Setting, numbers: Numbers | Carrier, rng: random.Random) -> None:
         self._setting, self._numbers, self._rng = setting, numbers, rng
         self.edited: Callable[[str, str], str] | None = None
 
@@ -110,7 +112,7 @@ class Kernels:
 
         with _disable_current_modes():
             dq, dk, dv, *parts, dstate = self._run(launch, {**given, "do": do, "dS": dS})
-        with exactly(self._numbers):  # as the public function ends
+        with exactly(cast(Numbers, self._numbers)):  # as the public function ends; letters have one block, and no sum
             dg, dbeta = (gradients.summed(*each) for each in zip(parts, (given["g"], given["beta"]), strict=True))
         return {"q": dq, "k": dk, "v": dv, "g": dg, "beta": dbeta, "S": self._state(dstate)}
 
@@ -194,55 +196,73 @@ UNDER_THE_ROOT = float(torch.tensor(EPSILON).float())  # as a constant of a kern
 
 
 def trajectory(rules: Sequence[WriteRule], size: Size, setting: Setting, rng: random.Random) -> dict[str, Any]:
-    """Compare the kernel of the lab with the reference, for rules side by side: each reading, output and last memory.
-
-    The launcher packs arrays of float32. It is given the numbers of the entries in a table, and packs those.
-    """
-    numbers, table = Numbers(rng), [np.zeros(1, np.int64)]
+    """Compare the kernel of the lab with the reference, rules side by side: each reading, output and last memory."""
+    numbers = Numbers(rng)
     tokens = [_tokens(rule, size, numbers) for rule in rules]
-
-    def numbered(x: Residues) -> Any:
-        first = sum(map(len, table))
-        table.append(x.values.ravel())
-        return (first + np.arange(x.values.size, dtype=np.float32)).reshape(x.shape)
-
-    packed = Packed.of([
+    given = [
         Operands(
-            decay=numbered(numbers.field.exp(x.g)), k=numbered(x.k if x.k.ndim == 3 else x.k[:, None]),
-            erase=numbered(x.b[:, None] * (x.k[:, 0] if x.k.ndim == 3 else x.k)[:, None]), wv=numbered(x.w * x.v),
-            q=numbered(x.q),
+            decay=numbers.field.exp(x.g).values, k=(x.k if x.k.ndim == 3 else x.k[:, None]).values,
+            erase=(x.b[:, None] * (x.k[:, 0] if x.k.ndim == 3 else x.k)[:, None]).values, wv=(x.w * x.v).values,
+            q=x.q.values,
         )
         for x in tokens
-    ])  # fmt: skip
-    V = packed.v.shape[2]
-    S = numbers.draw(len(rules), V, size.K)
+    ]  # fmt: skip
+    S = numbers.draw(len(rules), max(len(x.v[0]) for x in tokens), size.K).numpy()
+
+    def run() -> dict[str, Any]:
+        found = {}
+        for rule, x, first, (readings, last) in zip(rules, tokens, S, side_by_side(given, S, numbers, setting, rng),
+                                                    strict=True):  # fmt: skip
+            memory, read = Residues(first[: len(last)], numbers.p), []
+            for t in range(size.T):
+                moments = reference.moments(memory, x[t], exp=numbers.field.exp)
+                memory = moments.written
+                read.append(np.stack([moments.read.values, moments.o.values], -1))
+            found[f"{rule.slug} readings"] = Residues(readings - np.stack(read), numbers.p)
+            found[f"{rule.slug} S"] = Residues(last - memory.values, numbers.p)
+        return found
+
+    return _named(setting, {size.stream: unsound(run)})
+
+
+def side_by_side(
+    operands: Sequence[Operands], S: np.ndarray, numbers: Numbers | Carrier, setting: Setting, rng: random.Random
+) -> list[tuple[np.ndarray, np.ndarray]]:  # fmt: skip
+    """Run the kernel of the lab on entries.
+
+    The launcher packs arrays of float32. It is given the places of the entries in a table, and packs those.
+
+    Args:
+        operands: of each rule, entries in place of floats.
+        S: the memories, [rules, rows, K].
+        numbers: the field, or another arithmetic of entries.
+        setting: the GPU and the level.
+        rng: draws what nobody knows.
+
+    Returns:
+        The readings and outputs [T, rows, 2] and the last memory [rows, K] of each rule.
+    """
+    table = [np.zeros(1, np.int64)]
+
+    def placed(x: np.ndarray) -> np.ndarray:
+        first = sum(map(len, table))
+        table.append(x.ravel())
+        return (first + np.arange(x.size, dtype=np.float32)).reshape(x.shape)
+
+    packed = Packed.of([Operands(*(placed(getattr(x, of.name)) for of in fields(x))) for x in operands])
     caught: list[Launch] = []
     with pretending(setting.arch, caught, [""]), suppress(NotImplementedError):  # what there is none of is not copied
-        lab.launch(packed, torch.empty(len(rules), V, size.K, device="meta"), device="meta")
+        lab.launch(packed, torch.empty(S.shape, device="meta"), device="meta")
     (launch,) = caught
     chain = Chain(numbers, rng, arch=setting.arch, level=setting.level)
     entries = np.concatenate(table)
     for x, of in zip(launch.arguments, packed.arrays().values(), strict=False):
         chain.put(x, of if of.dtype == np.int64 else entries[of.astype(np.int64)])
     after, out = launch.arguments[5:7]
-    chain.put(after, S.numpy())
-
-    def run() -> dict[str, Any]:
-        chain.run_all(caught)
-        found = {}
-        for r, (rule, x) in enumerate(zip(rules, tokens, strict=True)):
-            memory, rows, read = Residues(S[r].numpy(), numbers.p)[: packed.rows[r]], int(packed.rows[r]), []
-            for t in range(size.T):
-                moments = reference.moments(memory, x[t], exp=numbers.field.exp)
-                memory = moments.written
-                read.append(np.stack([moments.read.values, moments.o.values], -1))
-            got = (Exact(torch.from_numpy(chain.get(of)[r]), torch.float32) for of in (out, after))
-            readings, last = (each.entries.numpy() for each in got)
-            found[f"{rule.slug} readings"] = Residues(readings[:, :rows] - np.stack(read), numbers.p)
-            found[f"{rule.slug} S"] = Residues(last[:rows] - memory.values, numbers.p)
-        return found
-
-    return _named(setting, {size.stream: unsound(run)})
+    chain.put(after, S)
+    chain.run_all(caught)
+    readings, last = chain.get(out), chain.get(after)
+    return [(readings[r, :, :rows], last[r, :rows]) for r, rows in enumerate(packed.rows.tolist())]
 
 
 def _tokens(rule: WriteRule, size: Size, numbers: Numbers) -> Token:

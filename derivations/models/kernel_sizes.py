@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from derivations.models import torch_sizes
 from derivations.models.torch_sizes import Size
-from derivations.scope import OverFields, listed
+from derivations.scope import AllInputs, OverFields, listed
 
 CHUNK = 64  # of the kernels
 DEGREE = 20  # of a residual, a token: a bound for whatever the kernels compute of what they read
@@ -76,6 +76,27 @@ GATES = tuple(
     (Size(65, 20, 40, CHUNK, HV=2, decays=decays, erases=erases, remembers=remembers), AMPERE)
     for decays, erases, remembers in ((False, True, True), (True, False, True), (False, False, False))
 )
+
+
+#: Sizes at which every entry is a symbol. A symbol for each of many tokens makes polynomials too long: where a sequence
+#: has several chunks, these tokens have symbols, and the others are zero.
+Letters = tuple[Size, Setting, tuple[int, ...]]
+SMALL: tuple[Letters, ...] = (
+    (Size(2, 2, 1, CHUNK, H=2, HV=4), AMPERE, ()),
+    (Size(5, 2, 2, CHUNK, lengths=(2, 0, 3)), SEGMENTS, ()),
+    (Size(66, 2, 1, CHUNK), AMPERE, (0, 63, 64)),
+    (Size(130, 1, 2, CHUNK), SEGMENTS, (63, 64, 129)),
+    (Size(3, 2, 1, CHUNK), replace(AMPERE, level="ttgir"), ()),
+    (Size(66, 2, 1, CHUNK), replace(HOPPER, level="ttgir"), (0, 63, 64)),
+)
+
+
+def all_inputs(cases: Iterable[Letters]) -> AllInputs:
+    """Return the scope of a step that runs these cases on symbols."""
+    cases = tuple(cases)
+    some = max(len(some) for *_, some in cases)
+    made = scope((size, setting) for size, setting, _ in cases)
+    return AllInputs(made.cases, made.sizes, made.built, some)
 
 
 def scope(cases: Iterable[Case], *, primes: int = 1, degree: int = DEGREE) -> OverFields:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import os
 import random
 import re
@@ -16,6 +17,7 @@ from derivations.engines.aten.numbers import EMPTY, NotModelled, Numbers, Unsoun
 from derivations.engines.ir import text
 from derivations.engines.ir.carrier import Carrier
 from derivations.engines.ir.evaluator import launch
+from derivations.engines.ir.letters import Letters
 from derivations.engines.ir.memory import Buffer, Descriptor, Memory
 from derivations.engines.ir.operations import Machine
 
@@ -172,10 +174,23 @@ def test_the_exponential_of_a_sum_of_log_decays_is_a_product(texts, name):
             assert buffers["out"].entries[8 * i + j] == (want if j <= i else 0)
 
 
+def test_on_letters_a_kernel_writes_polynomials(texts):
+    letters = Letters({"g": (8,)}, 0.125)
+    buffers = {"g": Buffer("g", 8, "f32", letters.entries["g"]), "out": Buffer("out", 64, "f32")}
+    evaluated(texts["decays"], letters, buffers)
+    found = letters.polynomials(buffers["out"].entries.reshape(8, 8))
+    for i in range(8):
+        for j in range(8):
+            assert found[i, j] == (math.prod(letters.decays[j + 1 : i + 1]) if j <= i else 0)
+    with pytest.raises(Unsound, match="log decays that may be positive"):
+        evaluated(texts["decays backwards"], letters, {"g": buffers["g"], "out": Buffer("out", 64, "f32")})
+
+
 def evaluated(code, numbers, buffers, grid=1):
     memory, function = Memory(), text.parse(code)
     values = [np.array([memory.add(buffer)]) for buffer in buffers.values()]
-    machine = Machine(Carrier(numbers), memory, (grid, 1, 1), np.random.default_rng(0))
+    carrier = numbers if isinstance(numbers, Carrier) else Carrier(numbers)
+    machine = Machine(carrier, memory, (grid, 1, 1), np.random.default_rng(0))
     launch(function, dict(zip((name for name, _ in function.parameters), values, strict=True)), machine)
 
 

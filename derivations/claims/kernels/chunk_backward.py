@@ -27,8 +27,10 @@ from derivations.models.kernel_sizes import (
     PAIRS,
     REAL,
     SEGMENTS,
+    SMALL,
     WIDE,
     Case,
+    all_inputs,
     scope,
 )
 from derivations.models.torch_sizes import Size
@@ -139,6 +141,13 @@ def gradients_through_unit_lengths(rng: random.Random) -> Any:
 def gradients_of_the_pipelined_code(rng: random.Random) -> Any:
     """TTGIR: layouts, shared memory, and asynchronous copies, which are no numbers before they were waited for."""
     return _backward(PIPELINED, rng)
+
+
+@chunk_kernels_differentiate_the_recurrence.step(engine="ir", scope=all_inputs(SMALL))
+def gradients_for_all_inputs(rng: random.Random) -> Any:
+    """On letters each gradient of the kernels is the derivative, for all inputs of these sizes."""
+    run = import_module("derivations.models.kernel_letters").backward
+    return (run(size, setting, some, rng) for size, setting, some in SMALL)
 
 
 NEAR = ((Size(5, 20, 40, CHUNK, H=2, HV=4), AMPERE),)

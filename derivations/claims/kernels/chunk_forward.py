@@ -25,8 +25,10 @@ from derivations.models.kernel_sizes import (
     PAIRS,
     REAL,
     SEGMENTS,
+    SMALL,
     WIDE,
     Case,
+    all_inputs,
     scope,
 )
 from derivations.models.torch_sizes import Size
@@ -119,6 +121,13 @@ def other_gpus_and_layouts(rng: random.Random) -> Any:
 def pipelined_code(rng: random.Random) -> Any:
     """TTGIR: layouts, shared memory, and asynchronous copies, which are no numbers before they were waited for."""
     return _forward(PIPELINED, rng)
+
+
+@chunk_kernels_equal_recurrence.step(engine="ir", scope=all_inputs(SMALL))
+def outputs_for_all_inputs(rng: random.Random) -> Any:
+    """On letters the kernels of the chunk form are the recurrence, for all inputs of these sizes."""
+    run = import_module("derivations.models.kernel_letters").forward
+    return (run(size, setting, some, rng) for size, setting, some in SMALL)
 
 
 NEAR = ((Size(5, 20, 40, CHUNK, H=2, HV=4), AMPERE),)

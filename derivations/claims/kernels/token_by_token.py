@@ -13,7 +13,7 @@ from typing import Any
 
 from derivations.claim import Code
 from derivations.models.computed import EXACTLY, recurrence
-from derivations.models.kernel_sizes import AMPERE, CHUNK, HOPPER, LENGTHS, WIDE, Case, scope
+from derivations.models.kernel_sizes import AMPERE, CHUNK, HOPPER, LENGTHS, SMALL, WIDE, Case, all_inputs, scope
 from derivations.models.torch_sizes import Size
 from derivations.mutants.of_kernels import Fault, refuting
 from derivations.papers import cite
@@ -58,6 +58,13 @@ def recurrent_kernel_equals_recurrence(rng: random.Random) -> Any:
 def normalised_packed_and_without_gates(rng: random.Random) -> Any:
     """Keys and queries of unit length, packed sequences, absent gates, other dtypes and layouts."""
     return _steps(MODES, rng)
+
+
+@recurrent_kernel_equals_recurrence.step(engine="ir", scope=all_inputs(SMALL[:2]))
+def decoding_for_all_inputs(rng: random.Random) -> Any:
+    """On letters the kernel is the recurrence, for all inputs of these sizes."""
+    run = import_module("derivations.models.kernel_letters").token_by_token
+    return (run(size, setting, some, rng) for size, setting, some in SMALL[:2])
 
 
 NEAR = ((Size(5, 20, 40, CHUNK, H=2, HV=4, B=2), AMPERE),)

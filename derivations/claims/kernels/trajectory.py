@@ -13,7 +13,7 @@ from typing import Any
 from derivations.claim import Code
 from derivations.engines.cases import symbols
 from derivations.models.computed import EXACTLY, recurrence
-from derivations.models.kernel_sizes import HOPPER, WIDE, Setting, scope
+from derivations.models.kernel_sizes import HOPPER, WIDE, Setting, all_inputs, scope
 from derivations.models.torch_sizes import Size
 from derivations.mutants.of_kernels import Fault, refuting
 from derivations.papers import cite
@@ -58,6 +58,16 @@ def trajectory_kernel_equals_every_rule(rng: random.Random) -> Any:
 def gates_for_each_row_of_the_memory(rng: random.Random) -> Any:
     """Rules with a decay, or a key, for each row of the memory."""
     return _side_by_side(BY_ROW, rng, HOPPER, wide=True, primes=3)
+
+
+LETTERS = (Size(3, 2, 2, 3), Size(2, 3, 1, 2))
+
+
+@trajectory_kernel_equals_every_rule.step(engine="ir", scope=all_inputs((size, WIDE, ()) for size in LETTERS))
+def every_rule_for_all_inputs(rng: random.Random) -> Any:
+    """On letters, decays among them, the kernel is each rule alone, for all inputs of these sizes."""
+    run = import_module("derivations.models.kernel_letters").trajectory
+    return (run(rule, size, WIDE, rng) for size in LETTERS for rule in RULES.values())
 
 
 @trajectory_kernel_equals_every_rule.step(engine="ring", scope=Sizes(dk=3, dv=2))

@@ -104,6 +104,10 @@ class Carrier:
         """Tell which entries are equal."""
         return _torch(self.numbers.same, *np.broadcast_arrays(a, b))
 
+    def lifted(self, x: np.ndarray) -> Entries:
+        """Return integers, or floats in float64, as entries."""
+        return x % self.p if x.dtype.kind == "i" else self.numbers.lifted(torch.from_numpy(x)).numpy()
+
     def constant(self, number: float) -> int:
         """Return a number of the program; one that is not finite may be held, and not be computed with."""
         if number != number:

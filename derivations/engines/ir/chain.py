@@ -30,7 +30,7 @@ class Chain:
     """Launches that follow each other, on the same buffers.
 
     Args:
-        numbers: the field.
+        numbers: the field, or another arithmetic of entries.
         rng: draws what nobody knows.
         arch: compute capability of the target.
         level: of the code that runs, ``ttir`` or ``ttgir``.
@@ -40,7 +40,7 @@ class Chain:
 
     def __init__(
         self,
-        numbers: Numbers,
+        numbers: Numbers | Carrier,
         rng: random.Random,
         *,
         arch: int,
@@ -49,7 +49,8 @@ class Chain:
         edited: Callable[[str, str], str] | None = None,
     ) -> None:
         self._edited = edited
-        self.numbers, self._carrier, self._memory = numbers, Carrier(numbers), Memory()
+        self._carrier = numbers if isinstance(numbers, Carrier) else Carrier(numbers)
+        self._memory = Memory()
         self._rng = np.random.default_rng(rng.getrandbits(64))
         self._arch, self._level, self._insist = arch, level, insist
         self._addresses: dict[int, int] = {}  # of the first entry of each storage
@@ -77,7 +78,8 @@ class Chain:
             entries = None
             if x.device.type != "meta":  # a table that the host made
                 whole = x.as_strided((size,), (1,), 0)
-                entries = self.numbers.lifted(whole).numpy() if x.is_floating_point() else whole.long().numpy().copy()
+                floating = x.is_floating_point()
+                entries = self._carrier.lifted(whole.double().numpy()) if floating else whole.long().numpy().copy()
             buffer = Buffer(name, size, ELEMENTS[x.dtype], entries)
             self._addresses[key] = self._memory.add(buffer)
             self._buffers[key] = buffer

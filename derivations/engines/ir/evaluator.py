@@ -265,7 +265,7 @@ def _plain(operation: Operation) -> str:
 
 
 _REDUCED: dict[str, Callable[[Carrier, np.ndarray, int], Any]] = {
-    "arith.addf": Carrier.total,
+    "arith.addf": lambda carrier, x, axis: carrier.total(x, axis),
     "arith.addi": lambda carrier, x, axis: x.sum(axis),
     "arith.maxsi": lambda carrier, x, axis: x.max(axis),
     "arith.minsi": lambda carrier, x, axis: x.min(axis),

@@ -196,19 +196,23 @@ def _floats(run: Callable[..., Any]) -> Meaning:
     return meaning
 
 
+def _of_carrier(name: str) -> Callable[..., Any]:
+    return lambda carrier, *operands: getattr(carrier, name)(*operands)
+
+
 MEANINGS.update({
-    "arith.addf": _floats(Carrier.add),
-    "arith.subf": _floats(Carrier.subtract),
-    "arith.mulf": _floats(Carrier.multiply),
-    "arith.divf": _floats(Carrier.divide),
+    "arith.addf": _floats(_of_carrier("add")),
+    "arith.subf": _floats(_of_carrier("subtract")),
+    "arith.mulf": _floats(_of_carrier("multiply")),
+    "arith.divf": _floats(_of_carrier("divide")),
     "arith.negf": _floats(lambda carrier, x: carrier.subtract(np.zeros_like(x), x)),
     "math.fma": _floats(lambda carrier, a, b, c: carrier.add(carrier.multiply(a, b), c)),
-    "math.exp": _floats(Carrier.exponential),
-    "math.exp2": _floats(Carrier.exponential_2),
-    "math.sqrt": _floats(Carrier.root),
-    "tt.precise_sqrt": _floats(Carrier.root),
-    "tt.precise_divf": _floats(Carrier.divide),
-    "math.rsqrt": _floats(Carrier.inverse_root),
+    "math.exp": _floats(_of_carrier("exponential")),
+    "math.exp2": _floats(_of_carrier("exponential_2")),
+    "math.sqrt": _floats(_of_carrier("root")),
+    "tt.precise_sqrt": _floats(_of_carrier("root")),
+    "tt.precise_divf": _floats(_of_carrier("divide")),
+    "math.rsqrt": _floats(_of_carrier("inverse_root")),
     "math.absf": _floats(lambda carrier, x: Absolute(x)),
 })  # fmt: skip
 
@@ -224,7 +228,7 @@ def _to_float(machine: Machine, programs: np.ndarray, operation: Operation, oper
     x = operands[0]
     if x.dtype == bool:
         x = x.astype(np.int64) if operation.name == "arith.uitofp" else -x.astype(np.int64)
-    return x % machine.carrier.p
+    return machine.carrier.lifted(x)
 
 
 @_means("arith.cmpf")
