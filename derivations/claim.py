@@ -53,7 +53,7 @@ ENGINES: dict[str, str] = {
     "gram": "the code on vectors of any width, known by their inner products",
     "field": "the code on random integers mod a prime",
     "aten": "the PyTorch program that runs, each of its operations on random integers mod a prime",
-    "ir": "the kernel as Triton compiled it, each operation of its intermediate code on random integers mod a prime, or "
+    "ir": "the kernel as Triton compiled it, each operation of its intermediate code on random integers mod a prime or "
           "on polynomials",
     "exponents": "the code on log decays as sums of letters: which exponentials it forms",
     "sympy": "a computer algebra system's own proof",
