@@ -18,9 +18,15 @@ if TYPE_CHECKING:
     from gdn_core.ops.api import (
         chunk_delta_rule,
         chunk_gated_delta_rule,
+        chunk_gdn2,
+        chunk_gla,
+        chunk_kda,
         chunk_linear_attn,
         chunk_simple_gla,
         fused_recurrent_gated_delta_rule,
+        fused_recurrent_gdn2,
+        fused_recurrent_gla,
+        fused_recurrent_kda,
     )
 
 __all__ = [
@@ -33,9 +39,15 @@ __all__ = [
     "WriteRule",
     "chunk_delta_rule",
     "chunk_gated_delta_rule",
+    "chunk_gdn2",
+    "chunk_gla",
+    "chunk_kda",
     "chunk_linear_attn",
     "chunk_simple_gla",
     "fused_recurrent_gated_delta_rule",
+    "fused_recurrent_gdn2",
+    "fused_recurrent_gla",
+    "fused_recurrent_kda",
     "metrics",
     "scenarios",
     "tex",

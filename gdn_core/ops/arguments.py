@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -15,19 +16,26 @@ Tensor = torch.Tensor
 
 HINTS = ("cu_seqlens_cpu", "chunk_indices", "chunk_size")  # arguments that change only fla's speed
 
+REFUSED = {
+    "cp_context": "one sequence is not shared by several devices",
+    "gv": "its decay is one number for each key channel, gk",
+    "head_first": "arrays are [B, T, H, ...]",
+    "return_intermediate_states": "memories between chunks are not returned",
+    "reverse": "tokens are read from the first to the last",
+    "use_graph": "where the sequences end is read on the host",
+}
+
 
 def supported(name: str, kwargs: dict[str, Any], *more: str) -> dict[str, Any]:
     """Return those of fla's extra arguments that act here; refuse unsupported ones."""
     for argument, x in kwargs.items():
-        if argument == "cp_context" and x is None:
-            continue
-        if argument == "cp_context":
-            raise TypeError(f"{name} does not take cp_context: one sequence is not shared by several devices")
-        if argument == "head_first":
-            raise TypeError(f"{name} does not take head_first: arrays are [B, T, H, ...]")
+        if argument in REFUSED:
+            if x is None or (x is False and argument != "head_first"):
+                continue
+            raise TypeError(f"{name} does not take {argument}: {REFUSED[argument]}")
         if argument not in (*HINTS, "transpose_state_layout", *more):
             raise TypeError(f"{name} does not take {argument}")
-    return {argument: x for argument, x in kwargs.items() if argument not in HINTS}
+    return {argument: x for argument, x in kwargs.items() if argument not in (*HINTS, *REFUSED)}
 
 
 def layout(state_v_first: bool, given: dict[str, Any]) -> bool:
@@ -58,26 +66,80 @@ def check_heads(arrays: dict[str, Tensor], v: Tensor) -> None:
     checks.check_device({"v": v, **arrays})
 
 
-def log_decay(g: Tensor | None, A_log: Tensor | None, dt_bias: Tensor | None, v: Tensor) -> Tensor:
-    """Return the log decays -exp(A_log) * softplus(g + dt_bias), which are at least -exp(80).
+def check_bound(lower_bound: float | None, *, safe: bool = False) -> None:
+    """Check the smallest log decay of a gate before its activation.
 
-    The product is computed as one exponential of a sum of logs, since a factor may underflow or overflow where the
-    product does not. A decay of exp(-exp(80)) is 0 in every dtype, and the gradient of its log is 0.
+    Args:
+        lower_bound: the bound, below 0; None for none.
+        safe: whether the caller promises log decays of -5 at least.
+
+    Raises:
+        TypeError: if it is no number.
+        ValueError: if it is not below 0; or, where ``safe``, if it is missing or below -5.
+    """
+    if lower_bound is not None:
+        checks.check_number("lower_bound", lower_bound, -5.0 if safe else -math.inf, 0.0)
+    if lower_bound == 0 or (safe and lower_bound is None):
+        raise ValueError(f"lower_bound: expected a log decay below 0, got {lower_bound}")
+
+
+def log_decay(
+    g: Tensor | None,
+    A_log: Tensor | None,
+    dt_bias: Tensor | None,
+    v: Tensor,
+    *,
+    channels: bool = False,
+    lower_bound: float | None = None,
+) -> Tensor:
+    """Return the log decays of gates before their activation.
+
+    They are -exp(A_log) * softplus(g + dt_bias), which is at least -exp(80). The product is computed as one exponential
+    of a sum of logs, since a factor may underflow or overflow where the product does not. A decay of exp(-exp(80)) is 0
+    in every dtype, and the gradient of its log is 0. With a lower bound they are lower_bound * sigmoid(exp(A_log) *
+    (g + dt_bias)).
+
+    Args:
+        g: the gates, [B, T, HV], or with ``channels`` [B, T, HV, K].
+        A_log: decay parameter, [HV]; with a lower bound None for a factor of 1.
+        dt_bias: bias, [HV], or with ``channels`` [HV * K]; None for zero.
+        v: values, whose heads and device count.
+        channels: each key channel has a decay.
+        lower_bound: the smallest log decay, below 0; None for the softplus.
+
+    Raises:
+        TypeError: if one is no array of floating-point numbers.
+        ValueError: if an array is missing, or has another shape or device.
     """
     for argument, x in (("g", g), ("A_log", A_log)):
-        if x is None:
+        if x is None and not (lower_bound is not None and argument == "A_log"):
             raise ValueError(f"{argument}: expected an array with use_gate_in_kernel, got none")
-    assert g is not None and A_log is not None  # for mypy: the loop has checked it
-    check_tensors({"g": g})
+    assert g is not None  # for mypy: the loop has checked it
+    check_tensors({"g": g, "v": v})
     checks.check_floating("g", g)
-    check_heads({"A_log": A_log} if dt_bias is None else {"A_log": A_log, "dt_bias": dt_bias}, v)
+    axes = ("B", "T", "HV", "K") if channels else ("B", "T", "HV")
     if v.ndim == 4:
-        checks.check_shape("g", g, (("B", "T", "HV"),), dict(zip(("B", "T", "HV"), v.shape[:3], strict=True)))
-    wide = precision.wide(v.device)
-    x = g.to(wide) if dt_bias is None else g.to(wide) + dt_bias.to(wide)
+        checks.check_shape("g", g, (axes,), dict(zip(axes[:3], v.shape[:3], strict=True)))
+    K = g.shape[-1] if channels else 1
+    of_heads = {"A_log": A_log, "dt_bias": None if channels else dt_bias}
+    check_heads({name: x for name, x in of_heads.items() if x is not None}, v)
+    if channels and dt_bias is not None:
+        check_tensors({"dt_bias": dt_bias})
+        checks.check_floating("dt_bias", dt_bias)
+        checks.check_shape("dt_bias", dt_bias, (("HV * K",),), {"HV * K": v.shape[2] * K})
+        checks.check_device({"v": v, "dt_bias": dt_bias})
+    wide, dtype = precision.wide(v.device), torch.promote_types(g.dtype, torch.float32)
+    x, A = g.to(wide), None if A_log is None else A_log.to(wide)
+    if dt_bias is not None:
+        x = x + (dt_bias.to(wide).view(-1, K) if channels else dt_bias.to(wide))
+    if A is not None and channels:
+        A = A[:, None]
+    if lower_bound is not None:
+        return (lower_bound * (x if A is None else A.clamp(max=80).exp() * x).sigmoid()).to(dtype)
+    assert A is not None  # for mypy, too
     small = x < -37  # here softplus equals exp to the last digit of float64
     logs = torch.where(small, x, (-F.logsigmoid(-x.masked_fill(small, 0))).log())
-    return -(A_log.to(wide) + logs).clamp(max=80).exp().to(torch.promote_types(g.dtype, torch.float32))
+    return -(A + logs).clamp(max=80).exp().to(dtype)
 
 
 def opened(beta: Tensor, *, sigmoid: bool, twice: bool) -> Tensor:

@@ -36,6 +36,7 @@ class Request:
         needs_grad: whether gradients are needed.
         transformed: whether a transform of ``torch.func`` or a forward-mode derivative is active.
         channels: the larger of the key and value channels of a memory.
+        by_channel: whether a gate has a number for each channel.
     """
 
     form: Form = "trajectory"
@@ -46,6 +47,7 @@ class Request:
     needs_grad: bool = False
     transformed: bool = False
     channels: int = 1
+    by_channel: bool = False
 
 
 def refusal(backend: Backend, request: Request) -> str | None:
@@ -53,6 +55,10 @@ def refusal(backend: Backend, request: Request) -> str | None:
     if backend == "torch":
         return None
     name = "Triton" if backend == "triton" else "Triton's interpreter"
+    if request.by_channel and request.form != "trajectory":
+        return (
+            f"{name} does not take it: the {request.form} kernel has one number a head for each gate, not one a channel"
+        )
     if request.transformed:
         return f"{name} does not take it: kernels have no forward-mode derivatives, and torch.func does not map them"
     if request.needs_grad and request.form != "chunk":

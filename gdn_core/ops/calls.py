@@ -44,12 +44,33 @@ def run(
     backend: Backend | None,
     normalise: bool = False,
     state_v_first: bool = False,
+    channels: dict[str, str] | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """Check everything, choose a backend, and run."""
-    arrays = (q, k, v, gates.get("g"), gates.get("beta"), initial_state, cu_seqlens)
+    """Check everything, choose a backend, and run.
+
+    Args:
+        form: the form of the computation.
+        q: queries.
+        k: keys.
+        v: values.
+        gates: by the caller's names: the log decay g or gk; beta, or an erase gate b and a write gate w.
+        scale: factor on the queries; None for the default.
+        initial_state: memories, or None.
+        final: return the memories after each sequence.
+        cu_seqlens: bounds of packed sequences, or None.
+        backend: named by the caller, or None.
+        normalise: divide queries and keys by their length first.
+        state_v_first: states are [N, HV, V, K].
+        channels: the axis, K or V, of each gate that has a number for each channel.
+    """
+    g, beta, w = gates.get("g"), gates.get("beta"), None
+    if channels is not None:
+        g, beta, w = gates.get("gk", g), gates.get("b", beta), gates.get("w")
+    arrays = (q, k, v, g, beta, initial_state, cu_seqlens)
     facts: Any = None
-    needs_grad = torch.is_grad_enabled() and any(x is not None and getattr(x, "requires_grad", False) for x in arrays)
-    if direct.possible(arrays) and not running.debugging():
+    given = arrays if w is None else (*arrays, w)
+    needs_grad = torch.is_grad_enabled() and any(x is not None and getattr(x, "requires_grad", False) for x in given)
+    if channels is None and direct.possible(arrays) and not running.debugging():
         interpreting = os.environ.get("TRITON_INTERPRET")
         facts = (form, backend, interpreting, needs_grad, state_v_first, *map(_facts, arrays))
         if facts in _accepted:
@@ -58,7 +79,7 @@ def run(
     optional = {name: x for name, x in optional.items() if x is not None}
     arguments.check_tensors({"q": q, "k": k, "v": v, **gates, **optional})
     sizes = checks.check_layout({"q": q, "k": k, "v": v}, no_tokens=True)
-    checks.check_gates(gates, sizes)
+    checks.check_gates(gates, sizes, channels)
     N = sizes.B if cu_seqlens is None else checks.check_packing("cu_seqlens", cu_seqlens, sizes)
     if initial_state is not None:
         checks.check_states("initial_state", initial_state, sizes, N=N, state_v_first=state_v_first)
@@ -73,13 +94,13 @@ def run(
     transformed = transforming()
     if needs_grad or transformed:
         form = "chunk"
-    chosen = _backend(form, v, max(sizes.K, sizes.V), needs_grad, backend, transformed)
+    chosen = _backend(form, v, max(sizes.K, sizes.V), needs_grad, backend, transformed, channels is not None)
     scale = sizes.K**-0.5 if scale is None else float(scale)
     if chosen == "interpreter":  # the interpreter has no bfloat16
         q, k, v = q.to(wide), k.to(wide), v.to(wide)
     if chosen != "torch" and sizes.T == 0:  # nothing to launch
         chosen = "torch"
-    tensors = (gates.get("g"), gates.get("beta"), initial_state, cu_seqlens)
+    tensors = (g, beta, initial_state, cu_seqlens)
     options = (scale, state_v_first, final)
     as_given = (q, k, v, *tensors)
     if facts is not None and chosen == "triton" and all(x is y for x, y in zip(arrays, as_given, strict=True)):
@@ -88,11 +109,11 @@ def run(
     if normalise and form != "recurrent":
         q, k = (normalised(x) if chosen == "torch" else l2norm(x, chosen) for x in (q, k))
     if transformed:
-        o, final_state = _by_operations(q, k, v, *tensors, scale=scale, state_v_first=state_v_first)
+        o, final_state = _by_operations(q, k, v, *tensors, scale=scale, state_v_first=state_v_first, w=w)
     elif form == "recurrent":
-        o, final_state = recurrent(q, k, v, *tensors, *options, normalise, chosen)
+        o, final_state = recurrent(q, k, v, *tensors, *options, normalise, chosen, w)
     else:
-        o, final_state, _ = chunk(q, k, v, *tensors, *options, needs_grad, chosen)
+        o, final_state, _ = chunk(q, k, v, *tensors, *options, needs_grad, chosen, w)
     if narrow != dtype:  # a state is as wide as v
         final_state = final_state.to(torch.promote_types(narrow, torch.float32))
     return o.to(narrow), final_state if final else None
@@ -144,10 +165,11 @@ def _by_operations(
     *,
     scale: float,
     state_v_first: bool,
+    w: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Check the numbers, then run the chunk form as ordinary PyTorch operations, which transforms support."""
     if not torch.compiler.is_compiling():
-        arrays = {"q": q, "k": k, "v": v, "g": g, "beta": beta, "initial_state": initial_state}
+        arrays = running.named(q, k, v, g, beta, w, initial_state)
         bounds = None if cu_seqlens is None else torch.func.debug_unwrap(cu_seqlens)
         if bounds is not None and bounds.ndim != 1:
             raise ValueError("cu_seqlens: expected the same for all that torch.vmap maps over, got one for each")
@@ -156,12 +178,18 @@ def _by_operations(
         )  # fmt: skip
     state = running.kv(initial_state, state_v_first)
     with running.outside_autocast(v):
-        o, S = differentiable.chunk(q, k, v, g, beta, state, cu_seqlens, scale=scale)
+        o, S = differentiable.chunk(q, k, v, g, beta, state, cu_seqlens, scale=scale, w=w)
     return o, S.transpose(-1, -2) if state_v_first else S
 
 
 def _backend(
-    form: Form, v: Tensor, channels: int, needs_grad: bool, named: Backend | None, transformed: bool = False
+    form: Form,
+    v: Tensor,
+    channels: int,
+    needs_grad: bool,
+    named: Backend | None,
+    transformed: bool = False,
+    by_channel: bool = False,
 ) -> Backend:
     """Return the named backend or refuse it; or choose one, and warn once if it is a slow one."""
     if named is not None and named not in backends.BACKENDS:
@@ -179,7 +207,7 @@ def _backend(
         form=form, triton=HAS_TRITON, cuda=not refused and named != "interpreter",
         refused=refused if HAS_TRITON else "",
         dtype=str(v.dtype).removeprefix("torch."), needs_grad=needs_grad, channels=channels,
-        transformed=transformed,
+        transformed=transformed, by_channel=by_channel,
     )  # fmt: skip
     if named is not None:
         if sentence := backends.refusal(named, request):
@@ -187,7 +215,7 @@ def _backend(
         return named
     chosen, refusals = backends.choose(request)
     if on_gpu and chosen == "torch":
-        remedy = "" if HAS_TRITON or transformed else " (pip install triton)"
+        remedy = "" if HAS_TRITON or transformed or by_channel else " (pip install triton)"
         _warn_once(f"{refusals['triton']}{remedy}; running the slower chunk form in plain PyTorch on {v.device}")
     return chosen
 

@@ -144,9 +144,7 @@ def check_device(arrays: Mapping[str, Array]) -> None:
             raise ValueError(f"{name}: expected device {there}, where {first} is, got {place}")
 
 
-def check_layout(
-    arrays: Mapping[str, Array], *, ranks: Collection[int] = (4,), no_tokens: bool = False
-) -> Dimensions:
+def check_layout(arrays: Mapping[str, Array], *, ranks: Collection[int] = (4,), no_tokens: bool = False) -> Dimensions:
     """Check arrays of the API's layout against each other: type, rank, every size, heads and device.
 
     Args:
@@ -183,8 +181,13 @@ def check_layout(
     return Dimensions(**{"B": 1, "H": 1, "HV": 1, **sizes})
 
 
-def check_gates(arrays: Mapping[str, Array], sizes: Dimensions) -> None:
-    """Check scalar gates: one number for each token and head.
+def check_gates(arrays: Mapping[str, Array], sizes: Dimensions, channels: Mapping[str, str] | None = None) -> None:
+    """Check gates: one number for each token and head, or one for each of its channels.
+
+    Args:
+        arrays: the gates.
+        sizes: the sizes of the arrays they go with.
+        channels: the axis, K or V, of each gate that has a number for each channel.
 
     Raises:
         TypeError: if one is no array of floating-point numbers.
@@ -192,7 +195,8 @@ def check_gates(arrays: Mapping[str, Array], sizes: Dimensions) -> None:
     """
     for name, x in arrays.items():
         check_floating(name, x)
-        check_shape(name, x, (("B", "T", "HV"),), {"B": sizes.B, "T": sizes.T, "HV": sizes.HV})
+        axes = ("B", "T", "HV", *(channels or {}).get(name, ""))
+        check_shape(name, x, (axes,), {axis: getattr(sizes, axis) for axis in axes})
 
 
 def check_states(name: str, x: Array, sizes: Dimensions, *, N: int, state_v_first: bool) -> None:

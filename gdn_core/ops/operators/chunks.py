@@ -8,8 +8,8 @@ import torch
 
 from gdn_core.ops import varlen
 from gdn_core.ops.operators import running
+from gdn_core.ops.torch import channels, differentiable, sequences
 from gdn_core.ops.torch import chunk as torch_chunk
-from gdn_core.ops.torch import differentiable, sequences
 
 Tensor = torch.Tensor
 
@@ -18,7 +18,8 @@ Tensor = torch.Tensor
     "gdn_core::chunk",
     mutates_args=(),
     schema="(Tensor q, Tensor k, Tensor v, Tensor? g, Tensor? beta, Tensor? initial_state, Tensor? cu_seqlens, "
-    "float scale, bool state_v_first, bool output_final_state, bool keep, str backend) -> (Tensor, Tensor, Tensor[])",
+    "float scale, bool state_v_first, bool output_final_state, bool keep, str backend, Tensor? w) "
+    "-> (Tensor, Tensor, Tensor[])",
 )
 def chunk(
     q: Tensor,
@@ -33,6 +34,7 @@ def chunk(
     output_final_state: bool,
     keep: bool,
     backend: str,
+    w: Tensor | None,
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Run the chunk form on a named backend.
 
@@ -40,8 +42,8 @@ def chunk(
         q: queries, [B, T, H, K].
         k: keys, [B, T, H, K].
         v: values, [B, T, HV, V].
-        g: log decay in nats, [B, T, HV]; None for no decay.
-        beta: erase and write gate, [B, T, HV]; None to erase nothing and write everything.
+        g: log decay in nats, [B, T, HV] or [B, T, HV, K]; None for no decay.
+        beta: erase gate, [B, T, HV] or [B, T, HV, K]; None to erase nothing.
         initial_state: memory before each sequence, [N, HV, K, V] float32; None for zero.
         cu_seqlens: where each packed sequence starts, and the last one ends, [N + 1]; None for a batch.
         scale: factor on the queries.
@@ -49,17 +51,17 @@ def chunk(
         output_final_state: return the memories after each sequence.
         keep: save what the backward pass needs.
         backend: "triton", "interpreter" or "torch".
+        w: write gate, [B, T, HV] or [B, T, HV, V]; None for beta, or to write everything where beta is None.
 
     Returns:
         Outputs, final memories (an empty tensor without ``output_final_state``), and what is saved.
     """
-    arrays = {"q": q, "k": k, "v": v, "g": g, "beta": beta, "initial_state": initial_state}
-    running.look(arrays, cu_seqlens, q.shape[1])
+    running.look(running.named(q, k, v, g, beta, w, initial_state), cu_seqlens, q.shape[1])
     if backend == "torch":
-        room = sequences.room(v, k.shape[-1], cu_seqlens, erase=beta is not None) if keep else None
+        room = sequences.room(v, k.shape[-1], cu_seqlens, erase=_keeps_errors(g, beta, w)) if keep else None
         state = running.kv(initial_state, state_v_first)
         with running.outside_autocast(v):
-            o, S = sequences.forward(q, k, v, g, beta, state, cu_seqlens, scale=scale, kept=room)
+            o, S = sequences.forward(q, k, v, g, beta, state, cu_seqlens, scale=scale, w=w, kept=room)
         S = S.transpose(-1, -2).contiguous() if state_v_first else S
         return o, S if output_final_state else S.new_empty(0), list(room or ())
     from gdn_core.ops.kernels import planned
@@ -87,6 +89,7 @@ def _(
     output_final_state: bool,
     keep: bool,
     backend: str,
+    w: Tensor | None,
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     B, T, _, K = q.shape
     HV, V = v.shape[-2:]
@@ -94,7 +97,7 @@ def _(
     if not keep:
         return o, S, []
     if backend == "torch":
-        return o, S, list(sequences.room(v, K, cu_seqlens, erase=beta is not None))
+        return o, S, list(sequences.room(v, K, cu_seqlens, erase=_keeps_errors(g, beta, w)))
     from gdn_core.ops.kernels.chip import chip_of
     from gdn_core.ops.kernels.chunk import keeps_maps
     from gdn_core.ops.kernels.planned import segment_length
@@ -110,12 +113,17 @@ def _(
     return o, S, [limits, *(q.new_empty(segments, HV, n, K, dtype=torch.float32) for n in rows)]
 
 
+def _keeps_errors(g: Tensor | None, beta: Tensor | None, w: Tensor | None) -> bool:
+    """Tell whether plain PyTorch keeps the errors for the backward pass; the form by channel computes them again."""
+    return beta is not None and not channels.by_channel(g, beta, w)
+
+
 @torch.library.custom_op(
     "gdn_core::chunk_backward",
     mutates_args=(),
     schema="(Tensor do, Tensor? dfinal_state, Tensor q, Tensor k, Tensor v, Tensor? g, Tensor? beta, "
-    "Tensor? initial_state, Tensor? cu_seqlens, Tensor[] kept, float scale, bool state_v_first, str backend) "
-    "-> Tensor[]",
+    "Tensor? initial_state, Tensor? cu_seqlens, Tensor[] kept, float scale, bool state_v_first, str backend, "
+    "Tensor? w) -> Tensor[]",
 )
 def chunk_backward(
     do: Tensor,
@@ -131,6 +139,7 @@ def chunk_backward(
     scale: float,
     state_v_first: bool,
     backend: str,
+    w: Tensor | None,
 ) -> list[Tensor]:
     """Run the backward pass of the chunk form.
 
@@ -148,27 +157,31 @@ def chunk_backward(
         scale: factor on the queries.
         state_v_first: states are [N, HV, V, K].
         backend: the backend of the forward pass.
+        w: write gate.
 
     Returns:
-        The gradients of q, k, v, g, beta and initial_state, without those that are None.
+        The gradients of q, k, v, g, beta, initial_state and w, without those that are None.
     """
     if backend == "torch":
         dS = running.kv(dfinal_state, state_v_first)
         with running.outside_autocast(v):
-            *gradients, dstate = sequences.backward(
-                do, dS, q, k, v, g, beta, cu_seqlens, scale=scale, kept=torch_chunk.Kept(*kept)
+            found = sequences.backward(
+                do, dS, q, k, v, g, beta, cu_seqlens, scale=scale, w=w, kept=torch_chunk.Kept(*kept)
             )  # fmt: skip
+        gradients = [found.q, found.k, found.v, found.g, found.beta]
         if initial_state is not None:
-            gradients.append(dstate.transpose(-1, -2).contiguous() if state_v_first else dstate)
+            gradients.append(found.S.transpose(-1, -2).contiguous() if state_v_first else found.S)
+        if w is not None and isinstance(found, channels.Gradients):
+            gradients.append(found.w)
         return [x for x in gradients if x is not None]
     from gdn_core.ops.kernels import planned
 
     q, k, v, g, beta, do = running.contiguous(q, k, v, g, beta, do)
     with running.launching(backend, q):
-        found = planned.backward(
+        by_kernels = planned.backward(
             do, dfinal_state, q, k, v, g, beta, initial_state, cu_seqlens, kept, scale, state_v_first
         )
-    return [x for x in found if x is not None]
+    return [x for x in by_kernels if x is not None]
 
 
 @chunk_backward.register_fake
@@ -186,19 +199,20 @@ def _(
     scale: float,
     state_v_first: bool,
     backend: str,
+    w: Tensor | None,
 ) -> list[Tensor]:
-    return [x.new_empty(x.shape) for x in (q, k, v, g, beta, initial_state) if x is not None]
+    return [x.new_empty(x.shape) for x in (q, k, v, g, beta, initial_state, w) if x is not None]
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, list[Tensor]]) -> None:
-    *tensors, scale, state_v_first, _, keep, backend = inputs
-    ctx.save_for_backward(*tensors, *output[2])
+    *tensors, scale, state_v_first, _, keep, backend, w = inputs
+    ctx.save_for_backward(*tensors, w, *output[2])
     ctx.scale, ctx.state_v_first, ctx.keep, ctx.backend = scale, state_v_first, keep, backend
     ctx.set_materialize_grads(False)
 
 
 def _gradients(ctx: Any, do: Tensor | None, dfinal_state: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
-    q, k, v, g, beta, initial_state, cu_seqlens, *kept = ctx.saved_tensors
+    q, k, v, g, beta, initial_state, cu_seqlens, w, *kept = ctx.saved_tensors
     if not ctx.keep:
         raise RuntimeError("gdn_core::chunk ran with keep=False: what its gradients need was not kept")
     if do is None:
@@ -206,16 +220,17 @@ def _gradients(ctx: Any, do: Tensor | None, dfinal_state: Tensor | None, _: Any)
     if dfinal_state is not None and dfinal_state.numel() == 0:
         dfinal_state = None
     found = chunk_backward(
-        do, dfinal_state, q, k, v, g, beta, initial_state, cu_seqlens, kept, ctx.scale, ctx.state_v_first, ctx.backend
-    )
+        do, dfinal_state, q, k, v, g, beta, initial_state, cu_seqlens, kept, ctx.scale, ctx.state_v_first,
+        ctx.backend, w,
+    )  # fmt: skip
     rest = iter(found)
-    by_input = [None if x is None else next(rest) for x in (q, k, v, g, beta, initial_state)]
-    return (*by_input, None, None, None, None, None, None)
+    *by_input, dw = (None if x is None else next(rest) for x in (q, k, v, g, beta, initial_state, w))
+    return (*by_input, None, None, None, None, None, None, dw)
 
 
 def _remember_gradients(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    *tensors, kept, scale, state_v_first, _ = inputs
-    ctx.save_for_backward(*tensors)
+    *tensors, kept, scale, state_v_first, _, w = inputs
+    ctx.save_for_backward(*tensors, w)
     ctx.kept, ctx.scale, ctx.state_v_first = len(kept), scale, state_v_first
 
 
@@ -228,12 +243,12 @@ def _second_gradients(ctx: Any, found: list[Tensor | None]) -> tuple[Any, ...]:
     """Differentiate the gradients, by the chunk form in ordinary PyTorch operations."""
     again = torch.is_grad_enabled()
     with torch.enable_grad(), running.outside_autocast(ctx.saved_tensors[0]):
-        *given, cu_seqlens = ctx.saved_tensors
-        dS, g, beta, state = (None if x is None else _alias(x) for x in (given[1], *given[5:]))
+        *given, cu_seqlens, w = ctx.saved_tensors
+        dS, g, beta, state, w = (None if x is None else _alias(x) for x in (given[1], *given[5:], w))
         do, q, k, v = (_alias(x) for x in (given[0], *given[2:5]))
-        leaves = [x for x in (q, k, v, g, beta, state) if x is not None]
+        leaves = [x for x in (q, k, v, g, beta, state, w) if x is not None]
         o, S = differentiable.chunk(
-            q, k, v, g, beta, running.kv(state, ctx.state_v_first), cu_seqlens, scale=ctx.scale
+            q, k, v, g, beta, running.kv(state, ctx.state_v_first), cu_seqlens, scale=ctx.scale, w=w
         )  # fmt: skip
         outputs, cotangents = [o], [do]
         if dS is not None:
@@ -247,8 +262,8 @@ def _second_gradients(ctx: Any, found: list[Tensor | None]) -> tuple[Any, ...]:
                 [x for x, _ in pairs], inputs, [dx for _, dx in pairs], create_graph=again, materialize_grads=True
             )
         )
-    by_input = [None if x is None else next(second) for x in (do, dS, q, k, v, g, beta, state)]
-    return (*by_input, None, [None] * ctx.kept, None, None, None)
+    *by_input, dw = (None if x is None else next(second) for x in (do, dS, q, k, v, g, beta, state, w))
+    return (*by_input, None, [None] * ctx.kept, None, None, None, dw)
 
 
 chunk.register_autograd(_gradients, setup_context=_remember)

@@ -49,7 +49,7 @@ class _Chunk(torch.autograd.Function):
         if torch.is_grad_enabled():  # to be differentiated again
             found = iter(
                 chunks.chunk_backward(
-                    do, dstate, q, k, v, g, beta, state, cu_seqlens, kept, ctx.scale, ctx.state_v_first, "triton"
+                    do, dstate, q, k, v, g, beta, state, cu_seqlens, kept, ctx.scale, ctx.state_v_first, "triton", None
                 )
             )
             gradients = tuple(None if x is None else next(found) for x in (q, k, v, g, beta, state))

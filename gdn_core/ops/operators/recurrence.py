@@ -15,7 +15,8 @@ Tensor = torch.Tensor
     "gdn_core::recurrent",
     mutates_args=(),
     schema="(Tensor q, Tensor k, Tensor v, Tensor? g, Tensor? beta, Tensor? initial_state, Tensor? cu_seqlens, "
-    "float scale, bool state_v_first, bool output_final_state, bool normalise, str backend) -> (Tensor, Tensor)",
+    "float scale, bool state_v_first, bool output_final_state, bool normalise, str backend, "
+    "Tensor? w) -> (Tensor, Tensor)",
 )
 def recurrent(
     q: Tensor,
@@ -30,6 +31,7 @@ def recurrent(
     output_final_state: bool,
     normalise: bool,
     backend: str,
+    w: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Run the recurrence on a named backend, without gradients.
 
@@ -46,12 +48,12 @@ def recurrent(
         output_final_state: return the memories after each sequence.
         normalise: divide queries and keys by their length first, with 1e-6 inside the root.
         backend: "triton", "interpreter" or "torch".
+        w: write gate.
 
     Returns:
         Outputs, and final memories (an empty tensor without ``output_final_state``).
     """
-    arrays = {"q": q, "k": k, "v": v, "g": g, "beta": beta, "initial_state": initial_state}
-    running.look(arrays, cu_seqlens, q.shape[1])
+    running.look(running.named(q, k, v, g, beta, w, initial_state), cu_seqlens, q.shape[1])
     if backend != "torch":
         from gdn_core.ops.kernels import planned
 
@@ -65,7 +67,7 @@ def recurrent(
         if normalise:
             q, k = normalised(q), normalised(k)
         state = running.kv(initial_state, state_v_first)
-        o, S = sequences.steps(q, k, v, g, beta, state, cu_seqlens, scale=scale)
+        o, S = sequences.steps(q, k, v, g, beta, state, cu_seqlens, scale=scale, w=w)
     S = S.transpose(-1, -2).contiguous() if state_v_first else S
     return o, S if output_final_state else S.new_empty(0)
 
@@ -84,5 +86,6 @@ def _(
     output_final_state: bool,
     normalise: bool,
     backend: str,
+    w: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     return running.room(v, q.shape[-1], cu_seqlens, state_v_first=state_v_first, final=output_final_state)

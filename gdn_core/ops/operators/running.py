@@ -25,6 +25,20 @@ def debugging() -> bool:
     return os.environ.get(DEBUG) == "1"
 
 
+def named(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    g: Tensor | None,
+    beta: Tensor | None,
+    w: Tensor | None,
+    initial_state: Tensor | None,
+) -> dict[str, Tensor | None]:
+    """Return arrays by the names that the caller knows: an erase gate beside a write gate is b."""
+    gates = {"beta": beta} if w is None else {"b": beta, "w": w}
+    return {"q": q, "k": k, "v": v, "g": g, **gates, "initial_state": initial_state}
+
+
 def look(arrays: Mapping[str, Tensor | None], cu_seqlens: Tensor | None, T: int) -> None:
     """Check values: log decays and ``cu_seqlens`` on the CPU; with ``GDN_CORE_DEBUG=1`` every array on every device.
 
@@ -34,13 +48,15 @@ def look(arrays: Mapping[str, Tensor | None], cu_seqlens: Tensor | None, T: int)
         ValueError: at the first number that is out of range.
     """
     debug = debugging()
-    g, beta = arrays["g"], arrays["beta"]
+    g = arrays["g"]
     if debug:
         for name, x in arrays.items():
             if x is not None and x.numel() and name != "g":
                 checks.check_values(name, x)
-        if beta is not None and beta.numel():
-            checks.check_values("beta", beta, 0.0, 2.0, meaning="erase and write gates")
+        for name, meaning in (("beta", "erase and write gates"), ("b", "erase gates")):
+            gate = arrays.get(name)
+            if gate is not None and gate.numel():
+                checks.check_values(name, gate, 0.0, 2.0, meaning=meaning)
     looked_at = g is not None and g.numel() and (debug or g.device.type == "cpu")
     if g is not None and looked_at and not bool(g.max() <= 0):  # NaN, too
         passing = g == -math.inf if debug else ~(g > 0)

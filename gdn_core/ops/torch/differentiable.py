@@ -1,5 +1,7 @@
 """The chunk form in ordinary PyTorch operations, which PyTorch differentiates and maps; no buffer is reused.
 
+Gates by channel go to :mod:`gdn_core.ops.torch.channels`, whose forward pass is of ordinary operations too.
+
 It replaces the operators where they have no rule: forward-mode derivatives, the transforms of ``torch.func``, and
 second derivatives. It computes the same function in the same precision as :mod:`gdn_core.ops.torch.chunk`, but slower,
 and keeps all intermediate results for the backward pass.
@@ -12,7 +14,7 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 
-from gdn_core.ops.torch import precision
+from gdn_core.ops.torch import channels, precision
 from gdn_core.ops.torch.chunk import CHUNK_SIZE
 
 Tensor = torch.Tensor
@@ -28,18 +30,20 @@ def chunk(
     cu_seqlens: Tensor | None,
     *,
     scale: float,
+    w: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Run a scalar-gated rule of the family in chunks, over a batch or over packed sequences.
+    """Run a rule of the family in chunks, over a batch or over packed sequences.
 
     Args:
         q: queries, [B, T, H, K].
         k: keys, [B, T, H, K].
         v: values, [B, T, HV, V], HV a multiple of H.
-        g: log decay in nats, [B, T, HV], <= 0; None for no decay.
-        beta: erase and write gate, [B, T, HV], in [0, 2]; None to erase nothing and write everything.
+        g: log decay in nats, [B, T, HV] or [B, T, HV, K], <= 0; None for no decay.
+        beta: erase gate, [B, T, HV] or [B, T, HV, K], in [0, 2]; None to erase nothing.
         state: memory before each sequence, [N, HV, K, V]; None for zero.
         cu_seqlens: where each packed sequence starts, and the last one ends, [N + 1]; None for a batch.
         scale: factor on the queries.
+        w: write gate, [B, T, HV] or [B, T, HV, V]; None for beta, or to write everything where beta is None.
 
     Returns:
         Outputs [B, T, HV, V] in the dtype of v, and the memory after each sequence, [N, HV, K, V], float32 (float64
@@ -51,13 +55,13 @@ def chunk(
     if state is None:
         state = torch.zeros(N, HV, k.shape[-1], V, dtype=dtype, device=v.device)
     if cu_seqlens is None:
-        return _batch(q, k, v, g, beta, state, scale)
+        return _batch(q, k, v, g, beta, w, state, scale)
     bounds = cu_seqlens.tolist()
     outputs, states = [], []
     for n, (start, stop) in enumerate(pairwise(bounds)):
-        own_g, own_beta = (None if x is None else x[:, start:stop] for x in (g, beta))
+        own_g, own_beta, own_w = (None if x is None else x[:, start:stop] for x in (g, beta, w))
         own_q, own_k, own_v = (x[:, start:stop] for x in (q, k, v))
-        o, S = _batch(own_q, own_k, own_v, own_g, own_beta, state[n : n + 1], scale)
+        o, S = _batch(own_q, own_k, own_v, own_g, own_beta, own_w, state[n : n + 1], scale)
         outputs.append(o)
         states.append(S)
     outputs.append(torch.zeros(1, T - bounds[-1], HV, V, dtype=v.dtype, device=v.device))
@@ -65,9 +69,18 @@ def chunk(
 
 
 def _batch(
-    q: Tensor, k: Tensor, v: Tensor, g: Tensor | None, beta: Tensor | None, S: Tensor, scale: float
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    g: Tensor | None,
+    beta: Tensor | None,
+    w: Tensor | None,
+    S: Tensor,
+    scale: float,
 ) -> tuple[Tensor, Tensor]:
     """Run sequences of one length."""
+    if channels.by_channel(g, beta, w):
+        return channels.forward(q, k, v, g, beta, w, scale=scale, initial_state=S, guarded=True)
     B, T, HV, _ = v.shape
     dtype, wide = torch.promote_types(v.dtype, torch.float32), precision.wide(v.device)
     C = CHUNK_SIZE
@@ -92,9 +105,9 @@ def _batch(
         u = values[:, :, i]
         if beta is not None:
             right = u.to(wide) - reading[:, :, i] @ S.to(wide)
-            u = torch.linalg.solve_triangular(
-                Akk[:, :, i].tril(-1) + one, right, upper=False, unitriangular=True
-            ).to(dtype)  # error
+            u = torch.linalg.solve_triangular(Akk[:, :, i].tril(-1) + one, right, upper=False, unitriangular=True).to(
+                dtype
+            )  # error
         rows = so_far[:, :, i].to(dtype)
         outputs.append((rows * (queries[:, :, i] @ S) + Aqk[:, :, i] @ u) * scale)  # read
         S = S * rows[:, :, -1:] + writing[:, :, i].mT @ u  # decay, write

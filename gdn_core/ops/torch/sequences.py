@@ -1,5 +1,7 @@
 """The plain PyTorch forms over a batch or over packed sequences, forward and backward.
 
+Scalar decays and a beta go to :mod:`gdn_core.ops.torch.chunk`, gates by channel to :mod:`gdn_core.ops.torch.channels`.
+
 Packed sequences of the same length are run as batches of bounded size; the result is the same to the bit as for each
 sequence alone. Outputs and gradients of the padding behind the last sequence are 0. This module decides whether a run
 is guarded (see :mod:`gdn_core.ops.torch.chunk`): on the CPU by checking the numbers, on other devices always, since a
@@ -14,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 
 from gdn_core.ops import varlen
-from gdn_core.ops.torch import chunk, precision, recurrent
+from gdn_core.ops.torch import channels, chunk, precision, recurrent
 
 Tensor = torch.Tensor
 
@@ -40,11 +42,12 @@ def forward(
     cu_seqlens: Tensor | None,
     *,
     scale: float,
+    w: Tensor | None = None,
     kept: chunk.Kept | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Run the chunk form; arguments as of :func:`gdn_core.ops.torch.chunk.forward`, and a state [N, HV, K, V]."""
+    """Run the chunk form; arguments as of :func:`gdn_core.ops.torch.channels.forward`, and a state [N, HV, K, V]."""
     if cu_seqlens is None:
-        return _chunks(q, k, v, g, beta, scale=scale, initial_state=state, kept=kept)
+        return _chunks(q, k, v, g, beta, w, scale=scale, initial_state=state, kept=kept)
     o, S = _room_packed(k, v, state, cu_seqlens)
     if kept is not None:
         for x in kept:
@@ -52,7 +55,7 @@ def forward(
     for group in _groups(cu_seqlens, v.shape[2]):
         own = None if kept is None else group.take_kept(kept)
         o_of_group, S[group.numbers] = _chunks(
-            *group.take(q, k, v, g, beta), scale=scale, initial_state=S[group.numbers], kept=own
+            *group.take(q, k, v, g, beta, w), scale=scale, initial_state=S[group.numbers], kept=own
         )
         group.put(o_of_group, o)
         if kept is not None and own is not None:
@@ -71,22 +74,26 @@ def backward(
     cu_seqlens: Tensor | None,
     *,
     scale: float,
+    w: Tensor | None = None,
     kept: chunk.Kept,
-) -> chunk.Gradients:
+) -> chunk.Gradients | channels.Gradients:
     """Run the backward pass, with the arguments of :func:`forward`."""
     if cu_seqlens is None:
-        return _chunks_backward(do, dS, q, k, v, g, beta, scale=scale, kept=kept)
+        return _chunks_backward(do, dS, q, k, v, g, beta, w, scale=scale, kept=kept)
     dq, dk, dv = (torch.zeros_like(x) for x in (q, k, v))
-    dg, dbeta = (None if x is None else torch.zeros_like(x) for x in (g, beta))
+    dg, dbeta, dw = (None if x is None else torch.zeros_like(x) for x in (g, beta, w))
+    gates = (dg, dbeta, dw) if channels.by_channel(g, beta, w) else (dg, dbeta)
     _, dstate = _room_packed(k, v, dS, cu_seqlens)
     for group in _groups(cu_seqlens, v.shape[2]):
-        do_of_group, *given = group.take(do, q, k, v, g, beta)
+        do_of_group, *given = group.take(do, q, k, v, g, beta, w)
         *gradients, dstate[group.numbers] = _chunks_backward(
             do_of_group, dstate[group.numbers], *given, scale=scale, kept=group.take_kept(kept)
         )
-        for part, whole in zip(gradients, (dq, dk, dv, dg, dbeta), strict=True):
+        for part, whole in zip(gradients, (dq, dk, dv, *gates), strict=True):
             if part is not None and whole is not None:
                 group.put(part, whole)
+    if channels.by_channel(g, beta, w):
+        return channels.Gradients(dq, dk, dv, dg, dbeta, dw, dstate)
     return chunk.Gradients(dq, dk, dv, dg, dbeta, dstate)
 
 
@@ -100,15 +107,16 @@ def steps(
     cu_seqlens: Tensor | None,
     *,
     scale: float,
+    w: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Run short sequences token by token and long ones in chunks, whichever is faster; no gradients."""
     if cu_seqlens is None:
-        form = recurrent.recurrent if q.shape[1] <= MOST_STEPS else _chunks
-        return form(q, k, v, g, beta, scale=scale, initial_state=state)
+        form = _steps if q.shape[1] <= MOST_STEPS else _chunks
+        return form(q, k, v, g, beta, w, scale=scale, initial_state=state)
     o, S = _room_packed(k, v, state, cu_seqlens)
     for group in _groups(cu_seqlens, v.shape[2], MOST_STEPS):
-        form = recurrent.recurrent if group.length <= MOST_STEPS else _chunks
-        given = group.take(q, k, v, g, beta)
+        form = _steps if group.length <= MOST_STEPS else _chunks
+        given = group.take(q, k, v, g, beta, w)
         o_of_group, S[group.numbers] = form(*given, scale=scale, initial_state=S[group.numbers])
         group.put(o_of_group, o)
     return o, S
@@ -186,12 +194,30 @@ def _groups(cu_seqlens: Tensor, heads: int, steps: int = 0) -> Iterator[_Group]:
             yield _Group(length, numbers[:, 0], *places)
 
 
+def _steps(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    g: Tensor | None,
+    beta: Tensor | None,
+    w: Tensor | None,
+    *,
+    scale: float,
+    initial_state: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Run a batch token by token."""
+    if channels.by_channel(g, beta, w):
+        return channels.recurrent(q, k, v, g, beta, w, scale=scale, initial_state=initial_state)
+    return recurrent.recurrent(q, k, v, g, beta, scale=scale, initial_state=initial_state)
+
+
 def _chunks(
     q: Tensor,
     k: Tensor,
     v: Tensor,
     g: Tensor | None,
     beta: Tensor | None,
+    w: Tensor | None,
     *,
     scale: float,
     initial_state: Tensor | None,
@@ -204,6 +230,10 @@ def _chunks(
     """
 
     def run(guarded: bool) -> tuple[Tensor, Tensor]:
+        if channels.by_channel(g, beta, w):
+            return channels.forward(
+                q, k, v, g, beta, w, scale=scale, initial_state=initial_state, kept=kept, guarded=guarded
+            )  # fmt: skip
         return chunk.forward(
             q, k, v, g, beta, scale=scale, initial_state=initial_state, kept=kept, guarded=guarded
         )  # fmt: skip
@@ -221,18 +251,25 @@ def _chunks_backward(
     v: Tensor,
     g: Tensor | None,
     beta: Tensor | None,
+    w: Tensor | None,
     *,
     scale: float,
     kept: chunk.Kept,
-) -> chunk.Gradients:
+) -> chunk.Gradients | channels.Gradients:
     """Run the backward pass over a batch, guarded if need be."""
+
+    def run(guarded: bool, *given: Any, kept: chunk.Kept) -> chunk.Gradients | channels.Gradients:
+        if channels.by_channel(g, beta, w):
+            return channels.backward(do, dS, *given, scale=scale, kept=kept, guarded=guarded)
+        return chunk.backward(do, dS, *given[:5], scale=scale, kept=kept, guarded=guarded)
+
     guarded = _forgets(g, v.device)
     if not guarded:
-        gradients = chunk.backward(do, dS, q, k, v, g, beta, scale=scale, kept=kept)
+        gradients = run(False, q, k, v, g, beta, w, kept=kept)
         if _finite(*gradients):
             return gradients
-    q, k, v, g, beta, kept = _needed(do, dS, q, k, v, g, beta, kept)
-    return chunk.backward(do, dS, q, k, v, g, beta, scale=scale, kept=kept, guarded=True)
+    *given, kept = _needed(do, dS, q, k, v, g, beta, w, kept)
+    return run(True, *given, kept=kept)
 
 
 def _forgets(g: Tensor | None, device: torch.device) -> bool:
@@ -256,6 +293,7 @@ def _needed(
     v: Tensor,
     g: Tensor | None,
     beta: Tensor | None,
+    w: Tensor | None,
     kept: chunk.Kept,
 ) -> tuple[Any, ...]:
     """Replace the tokens behind the last output with a gradient by zeros.
@@ -279,7 +317,5 @@ def _needed(
         rows = padded.unflatten(1, (-1, chunk.CHUNK_SIZE)).permute(1, 0, 3, 2).flatten(1, 2)  # [chunks, X, C]
         v_new = cleared(v_new, rows)
     return (
-        *(cleared(x, by_key) for x in (q, k)), *(cleared(x, read) for x in (v, g, beta)), chunk.Kept(h, v_new),
+        *(cleared(x, by_key) for x in (q, k)), *(cleared(x, read) for x in (v, g, beta, w)), chunk.Kept(h, v_new),
     )  # fmt: skip
-
-

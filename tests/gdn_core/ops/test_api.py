@@ -297,11 +297,11 @@ def test_memory_grows_with_the_tokens_and_not_with_their_square() -> None:
 def test_the_operators_pass_the_checks_of_pytorch(backend: str) -> None:
     case = draw(B=1, T=40, K=5, V=3, dtype=torch.float32)
     tensors = [case[name].requires_grad_() for name in NAMES]
-    torch.library.opcheck(torch.ops.gdn_core.chunk, (*tensors, None, 0.3, False, True, True, backend))
+    torch.library.opcheck(torch.ops.gdn_core.chunk, (*tensors, None, 0.3, False, True, True, backend, None))
     plain = [x.detach() for x in tensors]
-    bare = [*plain[:3], None, None, None, None, 0.3, True, False, False, backend]
+    bare = [*plain[:3], None, None, None, None, 0.3, True, False, False, backend, None]
     torch.library.opcheck(torch.ops.gdn_core.chunk, tuple(bare))
-    torch.library.opcheck(torch.ops.gdn_core.recurrent, (*plain, None, 0.3, False, True, True, backend))
+    torch.library.opcheck(torch.ops.gdn_core.recurrent, (*plain, None, 0.3, False, True, True, backend, None))
     if backend != "torch":
         torch.library.opcheck(torch.ops.gdn_core.l2norm, (tensors[0], backend))
 

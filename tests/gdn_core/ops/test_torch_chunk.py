@@ -26,7 +26,7 @@ def chunk(
     q: Any, k: Any, v: Any, g: Any, beta: Any, scale: float, initial_state: Any = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Run the operator in plain PyTorch, and keep what its gradients need."""
-    o, S, _ = chunks.chunk(q, k, v, g, beta, initial_state, None, scale, False, True, True, "torch")
+    o, S, _ = chunks.chunk(q, k, v, g, beta, initial_state, None, scale, False, True, True, "torch", None)
     return o, S
 
 

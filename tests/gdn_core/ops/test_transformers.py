@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -50,7 +52,19 @@ def olmo_hybrid() -> torch.nn.Module:
     return transformers.OlmoHybridForCausalLM(transformers.OlmoHybridConfig(**SMALL, pad_token_id=0))
 
 
-MODELS = {"qwen3_next": qwen3_next, "qwen3_5": qwen3_5, "olmo_hybrid": olmo_hybrid}
+def kimi_linear() -> torch.nn.Module:
+    config = transformers.KimiLinearConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=32, num_hidden_layers=4, num_attention_heads=2,
+        num_key_value_heads=2, kv_lora_rank=8, q_lora_rank=None, qk_nope_head_dim=8, qk_rope_head_dim=4, v_head_dim=8,
+        num_experts=2, num_experts_per_token=1, moe_intermediate_size=16, num_shared_experts=1,
+        max_position_embeddings=256, pad_token_id=0,
+        linear_attn_config={"full_attn_layers": [4], "kda_layers": [1, 2, 3], "head_dim": 12, "num_heads": 2,
+                            "short_conv_kernel_size": 4},
+    )  # fmt: skip
+    return transformers.KimiLinearForCausalLM(config)
+
+
+MODELS = {"qwen3_next": qwen3_next, "qwen3_5": qwen3_5, "olmo_hybrid": olmo_hybrid, "kimi_linear": kimi_linear}
 
 
 @pytest.fixture(autouse=True)
@@ -90,12 +104,13 @@ def test_a_model_gives_the_same_logits_in_prefill_and_token_by_token(
     assert len(forms) == 33 and torch.equal(again, theirs)
 
 
-def test_a_model_has_the_same_gradients() -> None:
+@pytest.mark.parametrize("name", ["qwen3_next", "kimi_linear"])
+def test_a_model_has_the_same_gradients(name: str) -> None:
     torch.manual_seed(0)
-    model = qwen3_next()
+    model = MODELS[name]()
     tokens = torch.randint(1, 64, (1, 70))
     gradients = []
-    for names in ((), ("qwen3_next",)):
+    for names in ((), (name,)):
         if names:
             integration.enable(*names)
         model.zero_grad()
@@ -170,7 +185,10 @@ def test_enabling_takes_every_model_there_is_and_disabling_gives_them_back() -> 
     from transformers.models.qwen3_next import modeling_qwen3_next
 
     before = modeling_qwen3_next.torch_chunk_gated_delta_rule, modeling_qwen3_5.torch_recurrent_gated_delta_rule
-    assert integration.enable() == integration.MODELS
+    taken = integration.enable()
+    assert taken == integration.models()
+    assert {"qwen3_next", "qwen3_5", "qwen3_5_moe", "olmo_hybrid", "kimi_linear"} <= set(taken)
+    assert "llama" not in taken
     inside = modeling_qwen3_next.torch_chunk_gated_delta_rule
     assert inside is not before[0]
     with integration.enabled("qwen3_next", backend="torch"):
@@ -179,6 +197,24 @@ def test_enabling_takes_every_model_there_is_and_disabling_gives_them_back() -> 
     integration.disable()
     after = modeling_qwen3_next.torch_chunk_gated_delta_rule, modeling_qwen3_5.torch_recurrent_gated_delta_rule
     assert after == before
+
+
+def test_a_model_is_found_by_what_its_code_defines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    both = "def torch_chunk_gated_delta_rule(q):\n    pass\ndef torch_recurrent_gated_delta_rule(q):\n    pass\n"
+    for folder, text in (("newest", both), ("half", both[:50]), ("method", both.replace("def ", " def "))):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"modeling_{folder}.py").write_text(text)
+    spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(integration.importlib.util, "find_spec", lambda name: spec)
+    assert integration.models() == ("newest",)
+
+
+def test_a_function_that_takes_something_else_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers.models.qwen3_next import modeling_qwen3_next
+
+    monkeypatch.setattr(modeling_qwen3_next, "torch_chunk_gated_delta_rule", lambda q, k, v, beta, g: None)
+    with pytest.raises(ValueError, match="expected a model with torch_chunk_gated_delta_rule"):
+        integration.enable("qwen3_next")
 
 
 def test_a_model_without_such_a_layer_is_refused() -> None:
