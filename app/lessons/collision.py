@@ -19,8 +19,8 @@ NAMES = {"scalar": "four rules", "channel": "four others"}
 GATES = OneOf(name="rules", label="Rules", options=NAMES, start="scalar")
 
 
-def _stream(*rules: str, channels: int = study.CHANNELS, T: int, alpha: float = 1.0) -> Choice:
-    return Choice(preset="collision", rules=rules, settings=Settings(dk=channels, dv=8, T=T, alpha=alpha))
+def _stream(*rules: str, channels: int, T: int) -> Choice:
+    return Choice(preset="collision", rules=rules, settings=Settings(dk=channels, dv=8, T=T, alpha=1.0))
 
 
 def _watch(picture: Picture, channels: int) -> list[str]:
@@ -127,7 +127,8 @@ LESSON = Lesson(
             "gates.",
             claims=("more_pairs_than_channels_cannot_all_be_recalled",), numbers=study.recall_of_all,
             picture=_draw_recall,
-            stream=lambda keys, rules: _stream(*study.SETS[rules], T=48, alpha=0.98),
+            stream=lambda keys, rules: on_table(
+                study.stream_of(study.keys_of(keys, study.CHANNELS), 0.98), *study.SETS[rules]),
         ),
         Step(
             slug="proof", title="Why no memory of that size can do it", controls=(BETA,),
@@ -136,7 +137,7 @@ LESSON = Lesson(
             where="a and b are two numbers. Any d + 1 keys in d columns depend on each other like this: one write "
             "moves other answers.",
             claims=("more_pairs_than_channels_cannot_all_be_recalled",), numbers=study.third_key, picture=_draw_third,
-            stream=lambda beta: _stream("deltanet", channels=2, T=3),
+            stream=lambda beta: on_table(study.three_tokens(60.0, beta), "deltanet"),
         ),
     ),
 )  # fmt: skip

@@ -20,8 +20,12 @@ SHOWN = Range(name="value", label="Value v to write", low=-1.0, high=1.0, step=0
 
 
 def _stream(preset: str = "overwrite", T: int = 8, beta: float = 1.0) -> Choice:
-    size = Settings(dk=8, dv=8, T=T, alpha=1.0, beta=min(beta, 2.0))
+    size = Settings(dk=8, dv=8, T=T, alpha=1.0, beta=beta)
     return Choice(preset=preset, rules=("linear-attention", "deltanet"), settings=size)
+
+
+def _row(beta: float, value: float, times: int = 1) -> Choice:
+    return on_table(study.from_before(beta, value, times), "deltanet", labels={0: "the memory before"})
 
 
 def _watch(picture: Picture, beta: float) -> list[str]:
@@ -60,7 +64,7 @@ LESSON = Lesson(
             equation=("S_t = S_{t-1}", Lit(r"\left(I - \beta_t k_t k_t^\top\right)"), r"+ \beta_t v_t k_t^\top"),
             where="Lit: the transition. It multiplies what lies along k by 1 − β, and leaves the rest alone.",
             claims=("delta_transition_is_a_projection_at_one_and_a_reflection_at_two",),
-            numbers=study.in_the_plane, picture=arrows.draw_plane, stream=lambda value: _stream(),
+            numbers=study.in_the_plane, picture=arrows.draw_plane, stream=lambda value: _row(0.5, value),
         ),
         Step(
             slug="space", title="Three keys in space", controls=(SHORT, TURN),
@@ -71,7 +75,7 @@ LESSON = Lesson(
             "= 1 each token moves S straight onto the plane of its key. Three planes meet in one point.",
             claims=("delta_transition_is_a_projection_at_one_and_a_reflection_at_two", "delta_rule_is_a_gradient_step"),
             numbers=study.in_space, picture=arrows.draw_space,
-            stream=lambda beta, turn: on_table(study.three_keys(beta), "linear-attention", "deltanet"),
+            stream=lambda beta, turn: on_table(study.three_keys(beta), "deltanet", labels={0: "the memory before"}),
         ),
         Step(
             slug="gradient", title="One step of gradient descent", controls=(SHOWN,),
@@ -80,7 +84,7 @@ LESSON = Lesson(
             where="The gradient points where the loss grows fastest, at right angles to the lines of equal loss. It is "
             "(S k − v) kᵀ: along the key, as long as the error. β is the rate.",
             claims=("delta_rule_is_a_gradient_step",),
-            numbers=study.in_the_plane, picture=arrows.draw_gradient, stream=lambda value: _stream(),
+            numbers=study.in_the_plane, picture=arrows.draw_gradient, stream=lambda value: _row(0.5, value),
         ),
         Step(
             slug="stable", title="How large may β be?", controls=(WIDE,),
@@ -88,7 +92,8 @@ LESSON = Lesson(
             equation=(r"\lvert 1 - \beta \kappa \rvert \le 1 \iff", Lit(r"0 \le \beta \kappa \le 2")),
             where="κ is the squared length of the key, here 1; no value is written. Past 2 each erase overshoots.",
             claims=("delta_transition_is_stable_exactly_for_beta_kappa_in_zero_to_two",),
-            numbers=study.again_and_again, picture=arrows.draw_again, stream=lambda beta: _stream(beta=beta),
+            numbers=study.again_and_again, picture=arrows.draw_again,
+            stream=lambda beta: _row(min(beta, 2.0), 0.0, times=20),
         ),
         Step(
             slug="parity", title="Counting by sign", token=3,

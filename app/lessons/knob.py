@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from app.choice import Choice
-from app.lessons.frame import Lesson, Lit, Numbers, OneOf, Range, Step, said
+from app.lessons.frame import Lesson, Lit, Numbers, OneOf, Range, Step, on_table, said
 from app.reel.panels import TEXT, Bars, Curves, Line, Map, Maps, Reel
 from gdn_core import Discretisation
 from gdn_core.lab.scenarios import Settings
@@ -19,6 +21,12 @@ DELTA = Range(name="delta", label="Its step Δ; the others have 0.1", low=0.0, h
 def _stream(delta: float = 0.5, method: str = "zoh") -> Choice:
     settings = Settings(dk=8, dv=8, T=8, delta=delta)
     return Choice(preset="ignore", rules=("s4", "mamba"), settings=settings, discretisation=Discretisation(method))
+
+
+def _alike(at: int, delta: float) -> Choice:
+    """Return the tokens in the lab, with the same steps in all value channels."""
+    table = on_table(study.with_steps(at, delta), "mamba")
+    return replace(table, discretisation=Discretisation.ZOH, settings=replace(table.settings, spread=0.0))
 
 
 def _draw_pictures(numbers: Numbers, method: str, rate: float) -> Reel:
@@ -98,7 +106,8 @@ LESSON = Lesson(
             equation=(r"S_T = \sum_{t}", Lit(r"e^{-(\Delta_{t+1} + \dots + \Delta_T)}"), r"(1 - e^{-\Delta_t}) \, v_t"),
             where="Rate r = 1. A step from the token makes the model selective: this is what Mamba adds to S4.",
             claims=("write_weighs_the_decays_since", "small_step_ignores_the_token", "large_step_replaces_the_state"),
-            numbers=study.one_token_stands_out, picture=_draw_weights, stream=lambda at, delta: _stream(delta=delta),
+            numbers=study.one_token_stands_out, picture=_draw_weights,
+            stream=_alike,
         ),
     ),
 )  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 from app import link
 from app.choice import Choice
 from app.compute import Picture
-from app.lessons.frame import Lesson, Lit, Numbers, OneOf, Range, Step, named, said
+from app.lessons.frame import Lesson, Lit, Numbers, OneOf, Range, Step, named, on_table, said
 from app.reel.panels import Curves, Edge, Graph, Line, Map, Maps, Node, Reel
 from gdn_core.lab.scenarios import Settings
 from gdn_core.lab.studies import lineage as study
@@ -138,13 +138,13 @@ LESSON = Lesson(
         ),
         Step(
             slug="inside", title="One rule inside another", controls=(NARROW,),
-            question="Take a wider rule, and turn one of its gates: α up to 1, or β down to 0. Does it become the "
-            "narrower one **exactly**?",
+            question="Turn one gate of a wider rule: α up to 1, or β down to 0. Is it the narrower rule **exactly**?",
             equation=("S_t =", Lit(r"\alpha_t"), r"S_{t-1} (I -", Lit(r"\beta_t"), r"k k^\top) + \beta_t v k^\top"),
             where="Gated DeltaNet; without the bracket and the last β it is Mamba-2. Twelve tokens have one gate. A "
             "solid arrow comes true at a gate. But β erases and writes: 0 turns off both. Lesson 13 shows a limit.",
             claims=(INSIDE, "gated_deltanet_contains_mamba2_only_in_the_limit"), numbers=study.one_in_another,
-            picture=_draw_inside, stream=lambda narrow: _stream(study.PAIRS[narrow][0], narrow),
+            picture=_draw_inside,
+            stream=lambda narrow: on_table(study.at_a_gate(narrow, 0.8), study.PAIRS[narrow][0], narrow),
         ),
     ),
 )  # fmt: skip

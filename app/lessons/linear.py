@@ -18,10 +18,6 @@ NAMES = {"same": "one key, again and again", "random": "a new key for each token
 KEYS = OneOf(name="keys", label="Keys", options=NAMES, start="random")
 
 
-def _stream(*rules: str, T: int = 6) -> Choice:
-    return Choice(preset="collision", rules=rules, settings=Settings(dk=4, dv=4, T=T, alpha=1.0))
-
-
 def _written(x: np.ndarray) -> str:
     return f"({', '.join(said(n) for n in x)})"
 
@@ -128,7 +124,7 @@ LESSON = Lesson(
             where="φ makes every entry positive, as in the first step. Lit: the normaliser, the sum of all φ(k) so "
             "far, times φ(q). Most later models leave it out.",
             claims=("dropping_the_normaliser_makes_another_model",), numbers=study.growth, picture=_draw_growth,
-            stream=lambda keys: _stream("linear-attention-normalised", "linear-attention", T=48),
+            stream=lambda keys: on_table(study.growing(keys), "linear-attention-normalised", "linear-attention"),
         ),
         Step(
             slug="fast-weights", title="Thirty years earlier",
@@ -136,7 +132,8 @@ LESSON = Lesson(
             "linear attention?",
             equation=("S_t = S_{t-1} +", Lit(r"v_t k_t^\top")), where="The same line: S was a matrix of fast weights.",
             claims=("fast_weights_are_linear_attention",), watch=_watch, sources=(FAST_WEIGHTS.source,),
-            stream=lambda: _stream("fast-weights", "linear-attention", T=8), token=3,
+            stream=lambda: Choice(preset="collision", rules=("fast-weights", "linear-attention"),
+                                  settings=Settings(dk=4, dv=4, T=8, alpha=1.0)), token=3,
         ),
     ),
 )  # fmt: skip

@@ -127,9 +127,8 @@ def draw_claims(numbers: Numbers, **parts: Any) -> Reel:
         told.append(f"Claim {n}. {text} For this rule it {'holds' if held else 'fails'}: {many(int(ran), 'step')} run, "
                     f"and {wrong} refuted.")
     so_far, groups = np.tri(len(claims))[:, :, None], tuple(str(n + 1) for n in range(len(claims)))
-    bars = Bars(title="What was run for this rule, claim by claim", groups=groups, y_title="number", bottom=0.0,
-                names=("steps that hold", "wrong variants refuted"),
-                values=so_far * np.stack([steps * holds, refuted], axis=1))
+    bars = Bars(title="What was run, claim by claim", groups=groups, y_title="number", bottom=0.0, names=(
+        "steps that hold", "wrong variants refuted"), values=so_far * np.stack([steps * holds, refuted], axis=1))
     ticks = tuple(f"{n + 1}, {str(claim).replace('_', ' ')}" for n, claim in enumerate(claims))
     return Reel(panels=(bars,), counts="claim", ticks=ticks, said=tuple(told), start=len(ticks) - 1)
 

@@ -133,3 +133,28 @@ def test_s4_in_the_lab_has_the_outputs_of_the_lesson() -> None:
     x = streams.tokens(RULES["s4"], stream, discretisation=Discretisation.ZOH)
     _, o = reference.recurrent(np.zeros((1, 4)), x)
     np.testing.assert_allclose(o[:, 0], shown.numbers["recurrence"], atol=1e-9)
+
+
+def last_memory(lesson: str, step: str, rule: int = 0) -> np.ndarray:
+    """Return the memory at the end of the stream that a step hands to the lab."""
+    return compute.picture(showing.show(starting(lesson, step)).choice).trajectory.states[rule, -1]
+
+
+def test_the_lab_gets_the_stream_of_the_step() -> None:
+    for lesson, step, name, frame in (
+        ("delta", "plane", "written", 10),
+        ("delta", "gradient", "written", 10),
+        ("delta", "stable", "memory", 20),
+        ("delta", "space", "memory", -1),
+        ("step", "token", "weights", -1),
+        ("lineage", "inside", "wider", 6),
+    ):
+        shown = showing.show(starting(lesson, step)).numbers[name][frame]
+        got = last_memory(lesson, step)
+        np.testing.assert_allclose(got.reshape(shown.shape), shown, atol=2e-5, err_msg=f"{lesson}, {step}")
+    after = showing.show(starting("collision", "proof")).numbers["after"][12]
+    np.testing.assert_allclose(last_memory("collision", "proof") @ np.eye(2), after[:2].T, atol=2e-5)
+    run = compute.picture(showing.show(starting("linear", "normaliser")).choice).trajectory
+    for n, name in enumerate(("with_normaliser", "without")):
+        lengths = showing.show(starting("linear", "normaliser")).numbers[name]
+        np.testing.assert_allclose(np.linalg.norm(run.o[n], axis=1), lengths, rtol=1e-4)

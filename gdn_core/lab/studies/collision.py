@@ -75,6 +75,13 @@ def answer_to_the_first(keys: str, channels: int) -> dict[str, np.ndarray]:
     }
 
 
+def three_tokens(angle: float, beta: float) -> Stream:
+    """Return three tokens of two channels, the third key at an angle, in degrees, from the first."""
+    k = np.array([[1.0, 0.0], [0.0, 1.0], [np.cos(np.radians(angle)), np.sin(np.radians(angle))]])
+    v, gate, one = np.array([[1.0, 0.0], [0.0, 1.0], [-0.8, 0.6]]), np.full(3, beta), np.ones(3)
+    return Stream(q=k, k=k, v=v, g=0 * one, beta=gate, w=one, delta=one, A=-np.ones(2))
+
+
 def third_key(beta: float) -> dict[str, np.ndarray]:
     """Write three keys of two channels under the delta rule, for many angles of the third.
 
@@ -83,17 +90,14 @@ def third_key(beta: float) -> dict[str, np.ndarray]:
         the third key is answered before it is written; and after [N, 3, 2], what all three are answered then.
     """
     angle = np.arange(0, 181, 5)
-    values = np.array([[1.0, 0.0], [0.0, 1.0], [-0.8, 0.6]])
-    gate = np.full(3, beta)
     parts, before, after = [], [], []
-    for radians in np.radians(angle):
-        k = np.array([[1.0, 0.0], [0.0, 1.0], [np.cos(radians), np.sin(radians)]])
-        stream = Stream(q=k, k=k, v=values, g=0 * gate, beta=gate, w=gate, delta=gate, A=-np.ones(2))
-        x = tokens(RULES["deltanet"], stream)
+    for degrees in angle.tolist():
+        stream = three_tokens(degrees, beta)
+        k, x = stream.k, tokens(RULES["deltanet"], stream)
         earlier, _ = reference.recurrent(np.zeros((2, 2)), x[:2])
         S, _ = reference.step(earlier, x[2])
         parts.append(np.linalg.solve(k[:2].T, k[2]))
         before.append(earlier @ k[2])
         after.append(k @ S.T)
     found = {"parts": parts, "before": before, "after": after}
-    return {"angle": angle, "values": values} | {name: np.array(rows) for name, rows in found.items()}
+    return {"angle": angle, "values": stream.v} | {name: np.array(rows) for name, rows in found.items()}

@@ -9,6 +9,7 @@ from gdn_core.reference import Token
 
 LOSSES = (0.1, 0.4, 0.9)  # whose lines are drawn
 ROUNDS = 4  # of three tokens in space
+FIRST = np.array([[0.9, -0.8, -0.5]])  # the memory in space
 BEFORE = np.array([[0.9, 1.1]])  # the memory, one value channel by two key channels
 
 
@@ -17,6 +18,20 @@ def token(beta: float, value: float, angle: float = 30.0) -> Token:
     k = np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle))])
     gate = np.array([beta])
     return Token(q=k, k=k, v=np.array([value]), g=np.zeros((1, 1)), b=gate, w=gate)
+
+
+def _behind(memory: np.ndarray, k: np.ndarray, v: np.ndarray, beta: float) -> Stream:
+    """Return tokens with one gate, behind one that leaves a memory of one row in an empty one."""
+    length = np.linalg.norm(memory)
+    k, v = np.concatenate([memory / length, k]), np.concatenate([[[length]], v])
+    gate, one = np.full(len(k), beta), np.ones(len(k))
+    gate[0] = 1
+    return Stream(q=k, k=k, v=v, g=0 * one, beta=gate, w=one, delta=one, A=-np.ones(k.shape[1]))
+
+
+def from_before(beta: float, value: float, times: int = 1) -> Stream:
+    """Return a token that leaves the memory before in an empty one, and so many tokens as :func:`token` makes them."""
+    return _behind(BEFORE, np.tile(token(beta, value).k, (times, 1)), np.full((times, 1), value), beta)
 
 
 def in_the_plane(value: float) -> dict[str, np.ndarray]:
@@ -70,11 +85,10 @@ def again_and_again(beta: float) -> dict[str, np.ndarray]:
 
 
 def three_keys(beta: float) -> Stream:
-    """Return twelve tokens that write three values of one channel under three keys of three channels, in turn."""
+    """Return a token that leaves the first memory, and twelve that write three values under three keys, in turn."""
     keys = np.array([[1.0, 0.5, 0.1], [-0.2, 1.0, 0.6], [0.4, -0.1, 1.0]])
     keys /= np.linalg.norm(keys, axis=1, keepdims=True)
-    k, v, one = np.tile(keys, (ROUNDS, 1)), np.tile([[0.7], [0.9], [1.0]], (ROUNDS, 1)), np.ones(3 * ROUNDS)
-    return Stream(q=k, k=k, v=v, g=0 * one, beta=beta * one, w=one, delta=one, A=-np.ones(3))
+    return _behind(FIRST, np.tile(keys, (ROUNDS, 1)), np.tile([[0.7], [0.9], [1.0]], (ROUNDS, 1)), beta)
 
 
 def in_space(beta: float, turn: float) -> dict[str, np.ndarray]:
@@ -93,9 +107,8 @@ def in_space(beta: float, turn: float) -> dict[str, np.ndarray]:
         the token; path [N, N, 2], the memories so far; plane [N, 5, 2], the corners of a square of memories that answer
         the token's value; and aim [2], the goal.
     """
-    stream = three_keys(beta)
-    x, S, memories = streams.tokens(RULES["deltanet"], stream), np.array([[0.9, -0.8, -0.5]]), []
-    memories.append(S[0])
+    stream = three_keys(beta).window(1, 1 + 3 * ROUNDS)
+    x, S, memories = streams.tokens(RULES["deltanet"], stream), FIRST, [FIRST[0]]
     for t in range(len(x)):
         moments = reference.moments(S, x[t])
         S = moments.written

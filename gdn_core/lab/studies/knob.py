@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gdn_core import Discretisation, reference, ssm
+from gdn_core import Discretisation, Stream, reference, ssm
 from gdn_core.lab.glyphs import glyph
 
 STEPS = np.round(np.arange(0, 6.05, 0.1), 6)
@@ -42,6 +42,14 @@ def softplus_gate() -> dict[str, np.ndarray]:
     return {"z": z, "step": step, "share": np.stack([decay, factor], axis=1), "sigmoid": 1 / (1 + np.exp(-z))}
 
 
+def with_steps(at: int, delta: float) -> Stream:
+    """Return eight tokens under the key 1, with the step 0.1, or delta at one of them; values show the weights."""
+    one, steps = np.ones(TOKENS), np.full(TOKENS, 0.1)
+    steps[at - 1] = delta
+    k = one[:, None]
+    return Stream(q=k, k=k, v=np.eye(TOKENS), g=0 * one, beta=one, w=one, delta=steps, A=-np.ones(1))
+
+
 def one_token_stands_out(at: int, delta: float) -> dict[str, np.ndarray]:
     """Write eight tokens, all with the step 0.1 but one; zero-order hold with A = -1.
 
@@ -50,12 +58,10 @@ def one_token_stands_out(at: int, delta: float) -> dict[str, np.ndarray]:
     Returns:
         tokens [8]; step [8]; and weights [8, 8], after each token, of each token.
     """
-    steps = np.full(TOKENS, 0.1)
-    steps[at - 1] = delta
-    one = np.ones((TOKENS, 1))
-    x = ssm.tokens(np.eye(TOKENS), steps[:, None], -ONE, one, one, method=Discretisation.ZOH)
+    stream, one = with_steps(at, delta), np.ones((TOKENS, 1))
+    x = ssm.tokens(stream.v, stream.delta[:, None], -ONE, one, one, method=Discretisation.ZOH)
     S, weights = np.zeros((TOKENS, 1)), []
     for t in range(TOKENS):
         S, _ = reference.recurrent(S, x[t : t + 1])
         weights.append(S[:, 0])
-    return {"tokens": np.arange(1, TOKENS + 1), "step": steps, "weights": np.array(weights)}
+    return {"tokens": np.arange(1, TOKENS + 1), "step": stream.delta, "weights": np.array(weights)}

@@ -86,6 +86,14 @@ PAIRS = {
 }
 
 
+def at_a_gate(narrow: str, gate: float) -> Stream:
+    """Return the stream with that gate at every token; all other gates have one number a token."""
+    s, turned = stream_of(), PAIRS[narrow][1]
+    one = np.ones(len(s))
+    flat = replace(s, g=s.g.mean(axis=1), beta=s.beta.mean(axis=1), w=one, delta=one)
+    return replace(flat, **{turned: np.log(gate) * one if turned == "g" else gate * one})
+
+
 def one_in_another(narrow: str) -> dict[str, np.ndarray]:
     """Turn one gate of a wider rule, the same at every token, until nothing decays or nothing is erased.
 
@@ -96,10 +104,9 @@ def one_in_another(narrow: str) -> dict[str, np.ndarray]:
         gate [N], the decay from 0.5 up to 1, or the gate beta from 1 down to 0; wider [N, 4, 6], the memory of the
         wider rule after twelve tokens; narrower [4, 6], that of the narrower one; and difference [N], the largest.
     """
-    stream, (wide, turned) = stream_of(), PAIRS[narrow]
+    wide, turned = PAIRS[narrow]
     gate = np.linspace(0.5, 1, 11) if turned == "g" else np.linspace(1, 0, 11)
-    flat = [np.full(12, np.log(x) if turned == "g" else x) for x in gate]
-    wider = np.array([memory(wide, replace(stream, **{turned: x})) for x in flat])
-    narrower = memory(narrow, stream)
+    wider = np.array([memory(wide, at_a_gate(narrow, x)) for x in gate.tolist()])
+    narrower = memory(narrow, stream_of())
     difference = np.abs(wider - narrower).max(axis=(1, 2))
     return {"gate": gate, "wider": wider, "narrower": narrower, "difference": difference}

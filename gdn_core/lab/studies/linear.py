@@ -74,6 +74,15 @@ def weights(sharpness: float) -> dict[str, np.ndarray]:
     }
 
 
+def growing(keys: str) -> Stream:
+    """Return 48 tokens that write one value of length 1, under one key or a new one each, and ask for the first."""
+    k = np.abs(np.random.default_rng(7).standard_normal((48, 16)))
+    k /= np.linalg.norm(k, axis=1, keepdims=True)
+    if keys == "same":
+        k[:] = k[0]
+    return stream_of(np.tile(k[0], (48, 1)), k, np.tile(np.eye(1, 8), (48, 1)))
+
+
 def growth(keys: str) -> dict[str, np.ndarray]:
     """Write one value under many keys, and ask with the first: the length of the answer, with and without normaliser.
 
@@ -83,12 +92,6 @@ def growth(keys: str) -> dict[str, np.ndarray]:
     Returns:
         tokens [48]; and with_normaliser and without [48], the length of the answer, whose value has length 1.
     """
-    n = 48
-    k = np.abs(np.random.default_rng(7).standard_normal((n, 16)))
-    k /= np.linalg.norm(k, axis=1, keepdims=True)
-    if keys == "same":
-        k[:] = k[0]
-    v = np.tile(np.eye(1, 8), (n, 1))
-    run = trajectory(["linear-attention-normalised", "linear-attention"], stream_of(np.tile(k[0], (n, 1)), k, v))
+    run = trajectory(["linear-attention-normalised", "linear-attention"], growing(keys))
     lengths = np.linalg.norm(run.o, axis=-1)
-    return {"tokens": np.arange(1, n + 1), "with_normaliser": lengths[0], "without": lengths[1]}
+    return {"tokens": np.arange(1, len(run.stream) + 1), "with_normaliser": lengths[0], "without": lengths[1]}
