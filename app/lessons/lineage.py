@@ -76,7 +76,7 @@ def _watch(picture: Picture, alpha: float, beta: float) -> list[str]:
     for t in range(len(run.stream)):
         shares = [values @ run.o[r, t] for r in range(4)]
         answers = "; ".join(f"{named(slug)} {said(a)} and {said(b)}" for slug, (a, b) in zip(FOUR, shares, strict=True))
-        told.append(f"{happens.get(t, 'Another key is stored.')} Shares of its first and second value: {answers}.")
+        told.append(f"{happens.get(t, 'Another key is stored.')} Its first and second value in the answer: {answers}.")
     return told
 
 

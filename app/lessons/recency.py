@@ -109,8 +109,7 @@ LESSON = Lesson(
             question="The first key is stored again some tokens later, with a **new** value. Does the old value weigh "
             "less the longer ago it was?",
             equation=("S_t k =", Lit("v_{\\text{old}} + v_{\\text{new}}")),
-            where="Linear attention, and keys at right angles. The sum has both, whenever they came. The share below a "
-            "picture is of the whole answer, which is longer than a value.",
+            where="Linear attention, and keys at right angles. The sum has both values whole, whenever they came.",
             claims=("additive_memory_forgets_the_order",), watch=_watch, token=2,
             stream=_again,
         ),

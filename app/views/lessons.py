@@ -26,9 +26,9 @@ from gdn_core.rules import Source
 GREY = "<style>.st-key-lesson-picture { opacity: 0.4; }</style>"
 # Another step begins at its top; the same one stays where it was, since its script is the same.
 TOP = "<script>/* {step} */ document.querySelector('[data-testid=stMain]').scrollTo(0, 0)</script>"
-PLAYER = (
-    "In the picture: |S|, |u| and |o| are the lengths of the memory, of the error u (what is to be written, less what "
-    "the memory answered, where the rule erases) and of the answer o. Below each memory is what this token did to it."
+SHARES = (
+    "The numbers in “answers …” are shares of the whole answer: one that holds two values whole has 0.5 of each. "
+    "The other words and symbols are explained at the end of the picture."
 )
 MANY = 400  # rows of a table that the page shows; the files have all
 
@@ -130,6 +130,7 @@ def _picture(place: Place, shown: Shown) -> None:
     _, step = place.at
     caption = Caption(name=key, title=step.title)
     player(shown.buffer, key=f"player-{key}", token=step.token, caption=caption, reports=False)
+    st.caption(SHARES)
 
 
 def _equation(place: Place) -> None:
@@ -147,8 +148,6 @@ def _equation(place: Place) -> None:
         st.markdown(" ".join(parts))
         if where:
             st.caption(where)
-        if place.at[1].watch:
-            st.caption(PLAYER)
 
 
 def _on(place: Place) -> None:
