@@ -303,7 +303,7 @@ def numbers(choice: Choice, picture: Picture) -> list[dict[str, Any]]:
     for r, rule in enumerate(run.rules):
         for t, label in enumerate(picture.scenario.labels):
             row = {"rule": rule.slug, "token": t, "label": label}
-            row |= {f"|{name}|": float(of[r, t]) for name, of in lengths.items()}
+            row |= {"|w v|" if name == "wv" else f"|{name}|": float(of[r, t]) for name, of in lengths.items()}
             row |= {"|S|": float(norm[r, t]), "effective rank": float(rank[r, t])}
             row["mean recall error"] = float(np.nanmean(errors[r, t])) if np.isfinite(errors[r, t]).any() else None
             rows.append(row)

@@ -162,9 +162,10 @@ def norm_and_rank(norm: Floats, rank: Floats, titles: Sequence[str], *, palette:
     layout["xaxis2"] |= {"title": {"text": "token"}}
     layout["yaxis"] |= {"title": {"text": "Frobenius norm"}, "rangemode": "tozero"}
     layout["yaxis2"] |= {"title": {"text": "effective rank, directions"}, "rangemode": "tozero"}
-    layout["legend"] = {"orientation": "h", "y": 1.02, "yanchor": "bottom"}
+    # At the bottom: a phone has room for one thing beside the chart's buttons at the top.
+    layout["legend"] = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"}
     layout["meta"] = {"tokens": "x"}  # which axis counts tokens: the player marks its own there
-    return go.Figure(curves, layout | {"height": 460, "margin": {"t": 72, "b": 40}})
+    return go.Figure(curves, layout | {"height": 460, "margin": {"t": 40, "b": 80}})
 
 
 def spectrum(eigenvalues: Sequence[Floats], titles: Sequence[str], *, palette: Palette = LIGHT) -> go.Figure:

@@ -83,7 +83,7 @@ def test_a_label_that_is_no_formula_stays_as_it_is(label: str) -> None:
 def test_labels_of_a_file_are_no_formulas_and_its_numbers_are_numbers() -> None:
     row = saved("=cmd|' /C calc'!A0")
     assert row["label"] == "'=cmd|' /C calc'!A0"
-    assert all(float(row[name]) >= 0 for name in ("token", "|wv|", "|S|", "effective rank"))
+    assert all(float(row[name]) >= 0 for name in ("token", "|w v|", "|S|", "effective rank"))
 
 
 def test_a_negative_number_of_a_file_is_not_quoted(monkeypatch: pytest.MonkeyPatch) -> None:

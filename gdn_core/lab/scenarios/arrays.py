@@ -77,7 +77,7 @@ def from_arrays(
         call += f", reading=scenarios.{reading!r}"
     return Scenario(
         stream=stream,
-        labels=tuple(f"token {t}" for t in range(start, stop)),
+        labels=tuple(f"token {t} of the stream" if start else f"token {t}" for t in range(start, stop)),
         title="Arrays",
         look_for="How the memory of this head fills, and which keys it still answers.",
         notes=tuple(notes),
@@ -270,6 +270,7 @@ def _notes_of_window(T: int, start: int, length: int, from_empty: bool) -> list[
     shows = f"Windowed: tokens {start:,} to {start + length - 1:,} of {T:,}."
     if start == 0:
         return [shows]
+    shows += f" Here t = 0 is token {start:,} of the stream."
     if from_empty:
         return [f"{shows} As asked, the memory is empty before them."]
     return [f"{shows} The memory before them is computed from the {many(start, 'token')} before."]

@@ -81,12 +81,13 @@ def test_a_long_stream_is_windowed_and_says_so():
     assert "Windowed: tokens 0 to 255 of 1,000." in made.notes
     made = scenarios.from_arrays(x, Settings(), start=990)
     assert (
-        "Windowed: tokens 990 to 999 of 1,000. The memory before them is computed from the 990 tokens before."
+        "Windowed: tokens 990 to 999 of 1,000. Here t = 0 is token 990 of the stream. The memory before them is "
+        "computed from the 990 tokens before."
         in made.notes
     )
     assert made.window == (990, 1000)
     np.testing.assert_array_equal(made.whole.k, x["k"])
-    assert made.labels == tuple(f"token {t}" for t in range(990, 1000))
+    assert made.labels == tuple(f"token {t} of the stream" for t in range(990, 1000))
     np.testing.assert_array_equal(made.stream.k, x["k"][990:])
 
 
@@ -324,7 +325,7 @@ def test_a_window_shows_what_the_whole_stream_leaves_there():
     run = trajectory("gated-deltanet", made.whole, window=made.window, from_empty=made.from_empty)
     np.testing.assert_allclose(run.states[0], every[400:421], rtol=0, atol=1e-5 * abs(every).max())
     empty = scenarios.from_arrays(x, Settings(), head=5, start=400, length=20, reading=Reading(from_empty=True))
-    assert "Windowed: tokens 400 to 419 of 420. As asked, the memory is empty before them." in empty.notes
+    assert "Windowed: tokens 400 to 419 of 420. Here t = 0 is token 400 of the stream. As asked, the memory is empty before them." in empty.notes
     assert not trajectory("gated-deltanet", empty.whole, window=empty.window, from_empty=True).states[0, 0].any()
 
 
