@@ -325,7 +325,8 @@ def test_a_window_shows_what_the_whole_stream_leaves_there():
     run = trajectory("gated-deltanet", made.whole, window=made.window, from_empty=made.from_empty)
     np.testing.assert_allclose(run.states[0], every[400:421], rtol=0, atol=1e-5 * abs(every).max())
     empty = scenarios.from_arrays(x, Settings(), head=5, start=400, length=20, reading=Reading(from_empty=True))
-    assert "Windowed: tokens 400 to 419 of 420. Here t = 0 is token 400 of the stream. As asked, the memory is empty before them." in empty.notes
+    window = "Windowed: tokens 400 to 419 of 420. Here t = 0 is token 400 of the stream."
+    assert f"{window} As asked, the memory is empty before them." in empty.notes
     assert not trajectory("gated-deltanet", empty.whole, window=empty.window, from_empty=True).states[0, 0].any()
 
 
