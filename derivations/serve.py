@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -83,8 +85,16 @@ def refutation(read: dict[str, Any]) -> Refutation:
     return Refutation(**{**read, "key": (place, before, after)})
 
 
+def _end_with_the_reader(answers: int) -> None:
+    """End this process, whatever task it runs, once nobody can read its answers: the calling program has ended."""
+    reader = select.poll()
+    reader.register(answers, 0)  # that the other end was closed is always reported
+    reader.poll()
+    os._exit(0)
+
+
 def serve(tasks: Mapping[str, Callable[..., Any]]) -> None:
-    """Run tasks until the input ends.
+    """Run tasks until the input ends, or the program that reads the answers does.
 
     Args:
         tasks: by name; each returns what JSON can hold.
@@ -95,6 +105,8 @@ def serve(tasks: Mapping[str, Callable[..., Any]]) -> None:
     os.dup2(2, 1)
     if hasattr(os, "nice") and len(sys.argv) > 1:
         os.nice(int(sys.argv[1]))
+    if hasattr(select, "poll"):
+        threading.Thread(target=_end_with_the_reader, args=(answers.fileno(),), daemon=True).start()
     try:
         answers.write(f"{READY}\n")
         answers.flush()

@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
@@ -197,9 +197,10 @@ class Workers:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """End the processes: after the last task, or at once after an exception."""
-        self._threads.shutdown(wait=kind is None, cancel_futures=True)
-        for worker in self._workers:
-            worker.kill()
+        with ExitStack() as stack:  # which goes on where an interrupt arrives
+            for worker in self._workers:
+                stack.callback(worker.kill)
+            self._threads.shutdown(wait=kind is None, cancel_futures=True)
 
 
 def _compiling() -> dict[str, str]:

@@ -80,6 +80,44 @@ def test_a_worker_ends_without_a_word_where_the_program_that_asked_was_killed():
     served.stderr.close()
 
 
+WAITING = """
+import sys, threading
+from derivations.serve import serve
+def wait():
+    print("began", flush=True)
+    threading.Event().wait(120)
+serve({"wait": wait})
+"""
+
+
+def test_a_worker_ends_in_the_middle_of_a_task_where_the_program_that_asked_was_killed():
+    asking = f"""
+import sys
+from derivations.workers import Worker
+Worker(command=(sys.executable, "-c", {WAITING!r})).do("wait", {{}})
+"""
+    caller = subprocess.Popen([sys.executable, "-c", asking], cwd=ROOT, text=True, stderr=subprocess.PIPE)
+    assert caller.stderr.readline() == "began\n"
+    caller.kill()
+    assert caller.communicate(timeout=60)[1] == ""  # it ends with the last process that may write there
+
+
+def test_an_interrupt_between_the_ends_of_processes_leaves_none(monkeypatch):
+    killed, kill = [], Worker.kill
+
+    def interrupted(worker):
+        kill(worker)
+        killed.append(worker)
+        if len(killed) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Worker, "kill", interrupted)
+    with pytest.raises(KeyboardInterrupt), Workers(3) as workers:  # noqa: PT012 - the first interrupt is here
+        workers.submit(lambda worker: worker.check(QUICK[0])).result()
+        raise KeyboardInterrupt
+    assert {*killed} == {*workers._workers}
+
+
 def test_a_script_without_a_main_guard_checks_claims_in_parallel(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
