@@ -331,6 +331,34 @@ def test_moving_along_asks_the_server_for_nothing_and_changes_sentence_and_pictu
     assert len(sent) == asked
 
 
+COVERED = """reel => {
+  const found = [];
+  for (let n = 0; n <= reel.querySelector("input").max; n++) {
+    reel.seek(n);
+    for (const plane of reel.querySelectorAll(".plane")) {
+      const names = [...plane.querySelectorAll("text")].filter(e => e.textContent)
+        .map(e => [e.textContent, e.getBoundingClientRect()]);
+      names.forEach(([a, p], i) => names.slice(0, i).forEach(([b, q]) => {
+        const wide = Math.min(p.right, q.right) - Math.max(p.left, q.left);
+        if (wide > 1 && Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top) > 1) found.push(`${n}: ${a} on ${b}`);
+      }));
+    }
+  }
+  return found;
+}"""
+
+
+@pytest.mark.parametrize(
+    "step", ["collision/proof", "delta/plane", "delta/space", "delta/gradient", "attention/negative"]
+)
+def test_names_in_a_plane_do_not_cover_each_other(page: Page, step: str) -> None:
+    reel = visit(page, starting(*step.split("/")))
+    for size in (WIDE, NARROW):
+        page.set_viewport_size(size)
+        frames(page, 3)
+        assert reel.evaluate(COVERED) == []
+
+
 def test_a_control_changes_the_picture_and_keeps_the_frame_and_history_goes_back(page: Page) -> None:
     where = starting("recency", "order")
     reel = visit(page, where)
