@@ -78,10 +78,10 @@ LESSON = Lesson(
             question="The subject changes once, and one fact gets a new value. Which rule still answers which fact?",
             equation=("S_t =", Lit(r"\alpha_t"), r"S_{t-1}", Lit(r"\left(I - \beta_t k_t k_t^\top\right)"),
                       r"+ \beta_t v_t k_t^\top"),
-            where="Without α it is DeltaNet, without the bracket Mamba-2, without both linear attention. The old fact "
-            "is from before the change of subject; the changed one got a new value after it; the recent one is new. "
-            "Wider gates: KDA, Kimi Delta Attention, has a decay for each key channel, and Gated DeltaNet-2 an erase "
-            "gate and a write gate too.",
+            where="Without α it is DeltaNet, without the bracket Mamba-2, without both linear attention. At other "
+            "tokens α is 0.99. The old fact is from before the change of subject; the changed one got a new value "
+            "after it; the recent one is new. Wider gates: KDA, Kimi Delta Attention, has a decay for each key "
+            "channel, and Gated DeltaNet-2 an erase gate and a write gate too.",
             claims=("wider_rules_contain_the_narrower_ones", "stages_add_up_to_the_step"), numbers=study.recall,
             picture=_draw_recall,
             stream=lambda alpha, rules: on_table(study.facts(alpha), *study.SETS[rules], labels=CALLED),
