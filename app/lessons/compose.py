@@ -47,18 +47,18 @@ LESSON = Lesson(
     slug="compose", title="Compose a rule", about="Decay, erase, write: four choices, and what they can do.",
     steps=(
         _step("parts", "Four choices", "A rule decays, here by 0.8, erases and writes. Which choices make Gated "
-              "DeltaNet, and which a rule that nobody has published?", study.stages, parts.draw_stages, (INSIDE, STAGES),
-              study.first_stream),
-        _step("collision", "More pairs than channels", "48 pairs with random keys, in 16 channels; a decay is 0.98. Which "
-              "choices make the error smaller, and which can never?", study.on_collision, parts.draw_collision,
+              "DeltaNet, and which a rule that nobody has published?", study.stages, parts.draw_stages,
+              (INSIDE, STAGES), study.first_stream),
+        _step("collision", "More pairs than channels", "48 pairs with random keys, in 16 channels; a decay is 0.98. "
+              "Which choices make the error smaller, and which can never?", study.on_collision, parts.draw_collision,
               ("more_pairs_than_channels_cannot_all_be_recalled",),
               lambda: collision.stream_of(collision.keys_of("random", collision.CHANNELS), alpha=0.98)),
         _step("recency", "One key, twelve values", "One key is written twelve times; a decay is 0.9, and β 0.5. Which "
-              "choices let the newest value count for more?", study.on_recency, parts.draw_recency, ("write_weighs_the_decays_since",),
-              lambda: recency.one_key(alpha=0.9, beta=0.5)),
-        _step("facts", "A change of subject", "The subject changes at pair 30, where a decay is about 0.1 and not 0.99, "
-              "and one fact gets a new value at pair 36. Which choices clear, and which edit?", study.on_facts, parts.draw_facts, (INSIDE, STAGES),
-              lambda: gated.facts(alpha=0.1)),
+              "choices let the newest value count for more?", study.on_recency, parts.draw_recency,
+              ("write_weighs_the_decays_since",), lambda: recency.one_key(alpha=0.9, beta=0.5)),
+        _step("facts", "A change of subject", "The subject changes at pair 30, where a decay is about 0.1 and not "
+              "0.99, and one fact gets a new value at pair 36. Which choices clear, and which edit?", study.on_facts,
+              parts.draw_facts, (INSIDE, STAGES), lambda: gated.facts(alpha=0.1)),
         _step("claims", "What holds for it", "All that is claimed of rules with these parts is run now, with its wrong "
               "variants. How much of it holds?", claims_of, parts.draw_claims,
               ("every_rule_has_a_chunk_form", "micro_steps_of_a_token_are_one_product",
