@@ -238,7 +238,7 @@ def _equations(sizes: tuple[tuple[str, int], ...]) -> str:
 
 @dataclass(frozen=True)
 class AtPoints(Scope):
-    """At some points only, in float64: a check, not a proof."""
+    """At some points only, in float64, or for a part of what runs: a check, not a proof."""
 
     what: str
 

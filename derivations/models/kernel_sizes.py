@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from derivations.models import torch_sizes
 from derivations.models.torch_sizes import Size
-from derivations.scope import AllInputs, OverFields, listed
+from derivations.scope import AllInputs, AtPoints, OverFields, listed
 
 CHUNK = 64  # of the kernels
 DEGREE = 20  # of a residual, a token: a bound for whatever the kernels compute of what they read
@@ -97,6 +97,14 @@ def all_inputs(cases: Iterable[Letters]) -> AllInputs:
     some = max(len(some) for *_, some in cases)
     made = scope((size, setting) for size, setting, _ in cases)
     return AllInputs(made.cases, made.sizes, made.built, some)
+
+
+LONG = Size(1 << 20, 128, 128, CHUNK, H=32, HV=32)  # 2^32 keys and values, and 2^33 entries of memories, one a chunk
+MANY_STEPS = Size(1, 128, 128, CHUNK, H=32, HV=32, B=1 << 13)  # 2^32 entries of memories
+ADDRESSES = AtPoints(
+    "addresses of the first and last programs, and of the first and last rounds of their loops, at 2^32 entries of a "
+    "tensor"
+)
 
 
 def scope(cases: Iterable[Case], *, primes: int = 1, degree: int = DEGREE) -> OverFields:

@@ -14,6 +14,7 @@ from typing import Any
 from derivations.claim import Code
 from derivations.models.computed import EXACTLY, recurrence
 from derivations.models.kernel_sizes import (
+    ADDRESSES,
     AMPERE,
     AT_ONCE,
     BLACKWELL,
@@ -23,6 +24,7 @@ from derivations.models.kernel_sizes import (
     HOPPER,
     IN_WINDOWS,
     LENGTHS,
+    LONG,
     NOT_COVERED,
     PAIRS,
     REAL,
@@ -150,6 +152,20 @@ def gradients_for_all_inputs(rng: random.Random) -> Any:
     return (run(size, setting, some, rng) for size, setting, some in SMALL)
 
 
+LARGE = ((LONG, False),)
+
+
+def _addresses(rng: random.Random) -> Iterator[dict[str, Any]]:
+    run = import_module("derivations.models.kernel_addresses").addresses
+    return (run(size, AMPERE, decoding=decoding, rng=rng) for size, decoding in LARGE)
+
+
+@chunk_kernels_differentiate_the_recurrence.step(engine="ir", scope=ADDRESSES)
+def addresses_of_both_passes(rng: random.Random) -> Any:
+    """Where tensors have 2^32 entries, no offset of 32 bits overflows, and no access is outside of its buffer."""
+    return _addresses(rng)
+
+
 NEAR = ((Size(5, 20, 40, CHUNK, H=2, HV=4), AMPERE),)
 FULL = ((Size(65, 20, 40, CHUNK, H=2, HV=4), AMPERE),)
 SEVERAL = SPLIT[3:4]
@@ -222,3 +238,12 @@ refuting(
           "l2norm.l2norm_backward_kernel", "(b_dy - b_y * tl.sum(b_y * b_dy, 1)[:, None])", "b_dy"),
     lambda rng: _unit(ROWS, rng),
 )  # fmt: skip
+
+for _name, _summary, _where, _right in (
+    ("place_by_32_bits", "The offset of a chunk's gradients has 32 bits.", KEY,
+     "(tl.program_id(0) // H).to(tl.int64)"),
+    ("memory_by_32_bits", "The offset of the memory before a chunk has 32 bits.", f"{SCANS}.store_memory",
+     "i_block.to(tl.int64) * (V * K)"),
+):  # fmt: skip
+    refuting(chunk_kernels_differentiate_the_recurrence,
+             Fault(_name, _summary, _where, _right, _right.replace(".to(tl.int64)", "")), _addresses)  # fmt: skip

@@ -13,7 +13,20 @@ from typing import Any
 
 from derivations.claim import Code
 from derivations.models.computed import EXACTLY, recurrence
-from derivations.models.kernel_sizes import AMPERE, CHUNK, HOPPER, LENGTHS, SMALL, WIDE, Case, all_inputs, scope
+from derivations.models.kernel_sizes import (
+    ADDRESSES,
+    AMPERE,
+    CHUNK,
+    HOPPER,
+    LENGTHS,
+    LONG,
+    MANY_STEPS,
+    SMALL,
+    WIDE,
+    Case,
+    all_inputs,
+    scope,
+)
 from derivations.models.torch_sizes import Size
 from derivations.mutants.of_kernels import Fault, refuting
 from derivations.papers import cite
@@ -67,6 +80,20 @@ def decoding_for_all_inputs(rng: random.Random) -> Any:
     return (run(size, setting, some, rng) for size, setting, some in SMALL[:2])
 
 
+LARGE = ((LONG, True), (MANY_STEPS, True))
+
+
+def _addresses(rng: random.Random) -> Iterator[dict[str, Any]]:
+    run = import_module("derivations.models.kernel_addresses").addresses
+    return (run(size, AMPERE, decoding=decoding, rng=rng) for size, decoding in LARGE)
+
+
+@recurrent_kernel_equals_recurrence.step(engine="ir", scope=ADDRESSES)
+def addresses_of_decoding(rng: random.Random) -> Any:
+    """Where tensors have 2^32 entries, no offset of 32 bits overflows, and no access is outside of its buffer."""
+    return _addresses(rng)
+
+
 NEAR = ((Size(5, 20, 40, CHUNK, H=2, HV=4, B=2), AMPERE),)
 NORMALISED = MODES[2:3]
 KERNEL = "recurrent.recurrent_kernel"
@@ -96,3 +123,10 @@ def _refuted(cases: tuple[Case, ...]) -> Any:
 
 for _cases, _fault in FAULTS:
     refuting(recurrent_kernel_equals_recurrence, _fault, _refuted(_cases))
+
+refuting(
+    recurrent_kernel_equals_recurrence,
+    Fault("sequence_by_32_bits", "The number of a sequence has 32 bits.",
+          KERNEL, "(tl.program_id(0) // NV // HV).to(tl.int64)", "tl.program_id(0) // NV // HV"),
+    _addresses,
+)  # fmt: skip

@@ -4,7 +4,8 @@
 that knows its format. ``evaluator`` runs all programs of a launch side by side; ``operations`` says what each operation
 does, ``memory`` what is in the buffers, and ``carrier`` is the arithmetic of floats, which is that of
 :mod:`derivations.engines.aten.numbers`: integers mod p, and log decays whose exponential is a power. ``letters`` is the
-arithmetic of polynomials, for all inputs of a small size. ``chain`` runs the launches of a pass one after the other.
+arithmetic of polynomials, for all inputs of a small size, and ``addresses`` one that computes integers only, at sizes
+that no memory here could hold. ``chain`` runs the launches of a pass one after the other.
 
 What a GPU leaves open is taken at its worst. Memory that was never written, and the lanes that a masked load is given
 nothing for, may be NaN: they spread to all that is computed with them, and a result that depends on one is no result.

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from derivations.engines.aten.numbers import Numbers
+from derivations.engines.ir.addresses import Extents, Nowhere, corners, extent
 from derivations.engines.ir.carrier import Carrier, NotModelled, Unsound
 from derivations.engines.ir.evaluator import launch
 from derivations.engines.ir.front import Compiled, compiled
@@ -50,7 +51,8 @@ class Chain:
     ) -> None:
         self._edited = edited
         self._carrier = numbers if isinstance(numbers, Carrier) else Carrier(numbers)
-        self._memory = Memory()
+        self._addresses_only = isinstance(numbers, Nowhere)
+        self._memory = Extents() if self._addresses_only else Memory()
         self._rng = np.random.default_rng(rng.getrandbits(64))
         self._arch, self._level, self._insist = arch, level, insist
         self._addresses: dict[int, int] = {}  # of the first entry of each storage
@@ -80,7 +82,7 @@ class Chain:
                 whole = x.as_strided((size,), (1,), 0)
                 floating = x.is_floating_point()
                 entries = self._carrier.lifted(whole.double().numpy()) if floating else whole.long().numpy().copy()
-            buffer = Buffer(name, size, ELEMENTS[x.dtype], entries)
+            buffer = (extent if self._addresses_only else Buffer)(name, size, ELEMENTS[x.dtype], entries)
             self._addresses[key] = self._memory.add(buffer)
             self._buffers[key] = buffer
             self._kept.append(x)
@@ -104,7 +106,8 @@ class Chain:
         machine = Machine(self._carrier, self._memory, (x, y, z), self._rng)
         try:
             function = made.function(insist=self._insist)
-            self.operations += launch(function, self._given(made, function), machine)
+            programs = corners(machine.grid) if self._addresses_only else None
+            self.operations += launch(function, self._given(made, function), machine, programs)
         except (Unsound, NotModelled) as error:
             raise type(error)(f"{made.name}: {error}") from error
         self.kernels.add(made.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,10 +70,11 @@ class Launch:
     Args:
         function: the kernel.
         machine: its arithmetic, memory and grid.
+        programs: the numbers of those that run, each with few rounds of a long loop; None for all, with all.
     """
 
-    def __init__(self, function: Function, machine: Machine) -> None:
-        self._function, self._machine = function, machine
+    def __init__(self, function: Function, machine: Machine, programs: np.ndarray | None = None) -> None:
+        self._function, self._machine, self._programs = function, machine, programs
         self._blocks = {block.label: block for block in function.body}
         self.operations, self._failed = 0, False
 
@@ -84,7 +85,7 @@ class Launch:
             arguments: by the names of the parameters in the text.
         """
         x, y, z = self._machine.grid
-        frame = Frame(np.arange(x * y * z))
+        frame = Frame(np.arange(x * y * z) if self._programs is None else self._programs)
         frame.values.update(arguments)
         if len(frame.programs):
             self._run_from(self._function.body[0], frame)
@@ -169,13 +170,25 @@ class Launch:
         if (by <= 0).any():
             raise Unsound("a loop whose step is not positive")
         rounds = np.maximum(-(-(end - start) // by), 0)
-        for n in range(int(rounds.max())):
+        done, steps = 0, [0 for _ in carried]
+        for n in self._looked_at(rounds):
+            if n > done:  # rounds between are taken to change what is carried by as much as the second one
+                carried = [_moved(x, (n - done) * step, rounds > n) for x, step in zip(carried, steps, strict=True)]
+            before, done = carried, n + 1
             given = [start + n * by]
             chosen = None if _agree(rounds) else np.flatnonzero(np.broadcast_to(rounds > n, len(frame.programs)))
             body = operation.regions[0]
             names = (variable, *pairs[::2])
             carried = self._round(body, names, frame, chosen, given, carried)
+            if n == 1 and self._programs is not None:
+                steps = [x - y if _counts(x) else 0 for x, y in zip(carried, before, strict=True)]
         return carried
+
+    def _looked_at(self, rounds: np.ndarray) -> Iterable[int]:
+        """Return the rounds of a loop that run: all, or the first two and the last of each program."""
+        if self._programs is None:
+            return range(int(rounds.max()))
+        return sorted({n for last in {*(rounds.ravel() - 1).tolist()} for n in (0, 1, last) if 0 <= n <= last})
 
     def _round(
         self,
@@ -248,6 +261,14 @@ class Launch:
         return [np.flip(x, axis) for x in found] if operation.flag("reverse") else found
 
 
+def _counts(x: Value) -> bool:
+    return isinstance(x, np.ndarray) and x.dtype != bool
+
+
+def _moved(x: Value, by: Any, running: np.ndarray) -> Value:
+    return x + np.where(running.reshape(-1, *(1,) * (x.ndim - 1)), by, 0) if _counts(x) else x
+
+
 def _agree(x: np.ndarray) -> bool:
     """Tell whether all programs have the same."""
     return x.shape[0] == 1 or bool((x == x[0]).all())
@@ -295,19 +316,22 @@ _CONTROL: dict[str, Callable[[Launch, Operation, Frame], Values]] = {
 }
 
 
-def launch(function: Function, arguments: Mapping[str, Value], machine: Machine) -> int:
+def launch(
+    function: Function, arguments: Mapping[str, Value], machine: Machine, programs: np.ndarray | None = None
+) -> int:  # fmt: skip
     """Run a kernel.
 
     Args:
         function: the kernel, as it was read.
         arguments: by the names of the parameters in the text.
         machine: the arithmetic, memory and grid.
+        programs: as of ``Launch``.
 
     Returns:
         How many operations ran.
     """
     machine.memory.launched()
-    run = Launch(function, machine)
+    run = Launch(function, machine, programs)
     run.run(arguments)
     return run.operations
 
