@@ -17,7 +17,8 @@ different dtypes are promoted to a common one. Autocast does not act here. T may
 than its sequences: outputs and gradients of the padding are 0. The error of plain PyTorch in float32 is at most twice
 that of the plain scan; on a device without float64 (an Apple GPU) 200 times, see :mod:`gdn_core.ops.torch.chunk`. Under
 the transforms of ``torch.func``, for forward-mode derivatives and for second derivatives the chunk form runs as
-ordinary PyTorch operations, on any device.
+ordinary PyTorch operations, on any device. The functions with a decay for each channel (``kda``, ``gla``, ``gdn2``)
+have no kernels for the backward pass: where a gradient is needed they run in plain PyTorch on every device.
 """
 
 from __future__ import annotations
@@ -455,7 +456,7 @@ def fused_recurrent_kda(
     backend: Backend | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """Run Kimi Delta Attention token by token, to decode, as :func:`fused_recurrent_gated_delta_rule` does its rule.
+    """Run Kimi Delta Attention token by token, to decode: T = 1 with a state is its main case.
 
     Args:
         q: queries, [B, T, H, K].
@@ -560,7 +561,7 @@ def fused_recurrent_gla(
     backend: Backend | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """Run gated linear attention (GLA) token by token, as :func:`fused_recurrent_gated_delta_rule` does its rule.
+    """Run gated linear attention (GLA) token by token, to decode: T = 1 with a state is its main case.
 
     Args:
         q: queries, [B, T, H, K].
@@ -690,7 +691,7 @@ def fused_recurrent_gdn2(
     backend: Backend | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """Run Gated DeltaNet-2 token by token, to decode, as :func:`fused_recurrent_gated_delta_rule` does its rule.
+    """Run Gated DeltaNet-2 token by token, to decode: T = 1 with a state is its main case.
 
     Args:
         q: queries, [B, T, H, K].

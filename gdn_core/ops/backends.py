@@ -55,10 +55,8 @@ def refusal(backend: Backend, request: Request) -> str | None:
     if backend == "torch":
         return None
     name = "Triton" if backend == "triton" else "Triton's interpreter"
-    if request.by_channel and request.form != "trajectory":
-        return (
-            f"{name} does not take it: the {request.form} kernel has one number a head for each gate, not one a channel"
-        )
+    if request.by_channel and request.needs_grad:
+        return f"{name} does not take it: the kernels with a gate for each channel have no gradients"
     if request.transformed:
         return f"{name} does not take it: kernels have no forward-mode derivatives, and torch.func does not map them"
     if request.needs_grad and request.form != "chunk":

@@ -59,6 +59,8 @@ SPILLS = {
     "chunk_query_gradients_kernel": (1648, 1312),
     "chunk_key_gradients_kernel": (880, 1752),
     "chunk_gradients_hopper_kernel": (88, 0),
+    "channel_prepare_kernel": (0, 264),
+    "channel_scan_kernel": (200, 1488),
     "trajectory_kernel": (8, 0),
 }
 
@@ -248,6 +250,25 @@ def launch_all(case: Case) -> None:
     padding.clear_padding(torch.zeros(N + 1, dtype=torch.int32), q, k, v, g, beta)
     token: list[Any] = [x if x is None else x[:, :1].contiguous() for x in (q, k, v, g, beta)]
     recurrent.recurrent(*token, **options, normalise=True)
+    launch_by_channel(case)
+
+
+def launch_by_channel(case: Case) -> None:
+    """Run the launchers with a decay for each key channel: with one erase gate, and with gates for each channel."""
+    from gdn_core.ops.kernels.channels import chunk, steps
+
+    if not case.decay:
+        return
+    dtype = getattr(torch, case.dtype)
+    N, T, H, HV, K, V = case.N, case.T, max(1, case.HV // 2), case.HV, case.K, case.V
+    q, k = (torch.zeros(N, T, H, K, dtype=dtype) for _ in range(2))
+    v, g = torch.zeros(N, T, HV, V, dtype=dtype), torch.zeros(N, T, HV, K)
+    gates: list[Any] = [(torch.zeros(N, T, HV), None), (torch.zeros(N, T, HV, K), torch.zeros(N, T, HV, V))]
+    for beta, w in gates if case.erase else [(None, None)]:
+        options: dict[str, Any] = {"scale": 1.0, "initial_state": torch.zeros(N, HV, K, V), "output_final_state": True}
+        chunk.forward(q, k, v, g, beta, w, **options)
+        token: list[Any] = [x if x is None else x[:, :1].contiguous() for x in (q, k, v, g, beta, w)]
+        steps.steps(*token, **options, normalise=True)
 
 
 def launch_trajectory() -> None:
@@ -273,7 +294,8 @@ def configurations(arch: int) -> tuple[tuple[Launch, Any, Any], ...]:
 
     caught: list[Launch] = []
     case = [""]
-    import gdn_core.ops.kernels.chunk  # noqa: F401  # its device functions are patched, so it must be imported
+    import gdn_core.ops.kernels.channels.chunk
+    import gdn_core.ops.kernels.chunk  # noqa: F401  # their device functions are patched, so they must be imported
 
     with pretending(arch, caught, case):
         for each in CASES:

@@ -5,12 +5,12 @@ Outputs are the same bits either way. A planned backward pass may process more a
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
 from gdn_core.ops import varlen
-from gdn_core.ops.kernels import chunk, l2norm, recurrent
+from gdn_core.ops.kernels import channels, chunk, l2norm, recurrent
 from gdn_core.ops.kernels.chip import chip_of
 from gdn_core.ops.kernels.gradients import summed
 from gdn_core.ops.kernels.launches import device_of
@@ -18,7 +18,7 @@ from gdn_core.ops.kernels.plans import Plans
 
 Inputs = tuple[Tensor | None, ...]
 
-_forward, _backward, _recurrent, _l2norm, _l2norm_backward = (Plans() for _ in range(5))
+_forward, _backward, _recurrent, _by_channel, _l2norm, _l2norm_backward = (Plans() for _ in range(6))
 
 
 def segment_length(v: Tensor, cu_seqlens: Tensor | None) -> int:
@@ -131,6 +131,39 @@ def step(
     inputs = (q, k, v, g, beta, initial_state, cu_seqlens)
     key = (state_v_first, output_final_state, normalise)
     o, ends = _recurrent.run(key, run, inputs, scale) or run(*inputs, scale)
+    assert o is not None  # for mypy: there always is one
+    return o, ends
+
+
+def by_channel(
+    form: Literal["chunk", "recurrent"],
+    inputs: Inputs,
+    scale: float,
+    state_v_first: bool,
+    output_final_state: bool,
+    normalise: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Run the chunk form, as ``channels.chunk.forward`` does, or the recurrence, as ``channels.steps.steps`` does.
+
+    Args:
+        form: which of them.
+        inputs: q, k, v, g, beta, w, initial memories and ``cu_seqlens``.
+        scale: factor on the queries.
+        state_v_first: states are [N, HV, V, K].
+        output_final_state: return the memories after each sequence.
+        normalise: divide queries and keys by their length first; in the recurrence only.
+    """
+
+    def run(*given: Any) -> Inputs:
+        q, k, v, g, beta, w, state, cu_seqlens, scale = given
+        options = {"scale": scale, "initial_state": state, "state_v_first": state_v_first, "cu_seqlens": cu_seqlens,
+                   "output_final_state": output_final_state}  # fmt: skip
+        if form == "chunk":
+            return channels.chunk.forward(q, k, v, g, beta, w, **options)
+        return channels.steps.steps(q, k, v, g, beta, w, **options, normalise=normalise)
+
+    key = (form, state_v_first, output_final_state, normalise)
+    o, ends = _by_channel.run(key, run, inputs, scale) or run(*inputs, scale)
     assert o is not None  # for mypy: there always is one
     return o, ends
 

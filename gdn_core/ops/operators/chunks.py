@@ -66,11 +66,16 @@ def chunk(
         return o, S if output_final_state else S.new_empty(0), list(room or ())
     from gdn_core.ops.kernels import planned
 
-    q, k, v, g, beta = running.contiguous(q, k, v, g, beta)
+    q, k, v, g, beta, w = running.contiguous(q, k, v, g, beta, w)
+    kept: list[Tensor] = []
     with running.launching(backend, q):
-        o, ends, kept = planned.forward(
-            q, k, v, g, beta, initial_state, cu_seqlens, scale, state_v_first, output_final_state, keep
-        )
+        if channels.by_channel(g, beta, w):
+            inputs = (q, k, v, g, beta, w, initial_state, cu_seqlens)
+            o, ends = planned.by_channel("chunk", inputs, scale, state_v_first, output_final_state)
+        else:
+            o, ends, kept = planned.forward(
+                q, k, v, g, beta, initial_state, cu_seqlens, scale, state_v_first, output_final_state, keep
+            )
     empty = q.new_empty(0, dtype=torch.float32) if ends is None else ends
     return o, empty, [x.contiguous() for x in kept]
 

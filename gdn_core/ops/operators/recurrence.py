@@ -6,7 +6,7 @@ import torch
 
 from gdn_core.ops.operators import running
 from gdn_core.ops.operators.rows import normalised
-from gdn_core.ops.torch import sequences
+from gdn_core.ops.torch import channels, sequences
 
 Tensor = torch.Tensor
 
@@ -57,11 +57,17 @@ def recurrent(
     if backend != "torch":
         from gdn_core.ops.kernels import planned
 
-        q, k, v, g, beta = running.contiguous(q, k, v, g, beta)
+        q, k, v, g, beta, w = running.contiguous(q, k, v, g, beta, w)
         with running.launching(backend, q):
-            o, ends = planned.step(
-                q, k, v, g, beta, initial_state, cu_seqlens, scale, state_v_first, output_final_state, normalise
-            )
+            if channels.by_channel(g, beta, w):
+                inputs = (q, k, v, g, beta, w, initial_state, cu_seqlens)
+                o, ends = planned.by_channel(
+                    "recurrent", inputs, scale, state_v_first, output_final_state, normalise
+                )  # fmt: skip
+            else:
+                o, ends = planned.step(
+                    q, k, v, g, beta, initial_state, cu_seqlens, scale, state_v_first, output_final_state, normalise
+                )
         return o, q.new_empty(0, dtype=torch.float32) if ends is None else ends
     with running.outside_autocast(v):
         if normalise:
