@@ -59,8 +59,8 @@ SPILLS = {
     "chunk_query_gradients_kernel": (1648, 1312),
     "chunk_key_gradients_kernel": (880, 1752),
     "chunk_gradients_hopper_kernel": (88, 0),
-    "channel_prepare_kernel": (0, 264),
-    "channel_scan_kernel": (200, 1488),
+    "channel_prepare_kernel": (0, 200),
+    "channel_scan_kernel": (256, 1488),
     "trajectory_kernel": (8, 0),
 }
 
