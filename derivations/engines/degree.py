@@ -90,25 +90,26 @@ class Degree:
 
     def __matmul__(self, other: Degree) -> Degree:
         shape = np.matmul(*(_probe(x.shape) for x in (self, other))).shape
-        left = [x if self.ndim > 1 else x[None, :] for x in (self.top, self.low)]
-        right = [x if other.ndim > 1 else x[:, None] for x in (other.top, other.low)]
-        held = max(left[0].shape[-1], right[0].shape[-2])  # 1 where the entries of the sum are alike
-        top = (left[0][..., :, :, None] + right[0][..., None, :, :]).max(-2)
-        low = sum(
-            (x.sum(axis) * (held // x.shape[axis]))[at]
-            for x, axis, at in ((left[1], -1, (..., None)), (right[1], -2, (..., None, slice(None))))
-        )
+        (top, low), (right, below) = (x._as_matrix(first) for x, first in ((self, True), (other, False)))
+        alike, others = (self.shape[-1] // x for x in (low.shape[-1], below.shape[-2]))  # entries that one stands for
+        low = low.sum(-1)[..., None] * alike + below.sum(-2)[..., None, :] * others
+        top = (top[..., :, :, None] + right[..., None, :, :]).max(-2)
         kept = (slice(None) if self.ndim > 1 else 0, slice(None) if other.ndim > 1 else 0)
-        alike = self.shape[-1] if held == 1 else 1
-        return Degree(shape, top[(..., *kept)], low[(..., *kept)] * alike)
+        return Degree(shape, top[(..., *kept)], low[(..., *kept)])
+
+    def _as_matrix(self, row: bool) -> tuple[Any, Any]:
+        """Return the bounds, those of a vector as a matrix of one row or one column."""
+        if self.ndim > 1:
+            return self.top, self.low
+        return (self.top[None], self.low[None]) if row else (self.top[:, None], self.low[:, None])
 
     def sum(self, axis: int | None = None) -> Degree:
         """Add the entries along an axis."""
         if axis is None:
             return Degree((), self.top.max(), self.low.sum() * (np.prod(self.shape) // max(1, self.low.size)))
         alike = self.shape[axis] if self.low.shape[axis] == 1 else 1
-        shape = self.shape[:axis] + self.shape[axis:][1:] if axis >= 0 else self.shape[:axis]
-        return Degree(shape, self.top.max(axis), self.low.sum(axis) * alike)
+        axis %= self.ndim
+        return Degree(self.shape[:axis] + self.shape[axis + 1 :], self.top.max(axis), self.low.sum(axis) * alike)
 
     def _sum(self, other: Any, sign: int) -> Degree:
         if not isinstance(other, Degree):

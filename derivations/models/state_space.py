@@ -30,10 +30,10 @@ class Widths(NamedTuple):
         )
 
 
-PAIRS = ((1, 1), (1, 3), (2, 2), (3, 2), (2, 3), (5, 1), (11, 12), (12, 10), (3, 3), (5, 5))
+PAIRS = ((1, 1), (1, 3), (2, 2), (3, 2), (2, 3), (5, 1), (11, 12), (12, 10), (3, 3), (4, 4), (5, 5), (2, 4))
 WIDTHS = tuple(
     Widths(T, V, K, delta, A)
-    for T in (1, 2, 3, 7, 8, 16, 33)
+    for T in (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 16, 17, 33, 50)
     for V, K in PAIRS
     for delta, A in sorted(set(product((1, V), (1, V))))
 )

@@ -45,6 +45,11 @@ COMBINATIONS = 24
 FEW = 5  # tokens
 PAIRS = ((3, 3), (2, 5), (5, 1), (1, 1))  # K and V for every combination of gates
 WIDE = ((10, 12), (12, 11))  # which the combinations take in turn
+KINDS = ((3, 2), (2, 3), (3, 3), (5, 1), (1, 3), (12, 10), (2, 12))  # K and V for every chunk size
+CHANNELS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 17, 33)  # of single tokens, K and V each
+NARROW = ((2, 2), (3, 2), (2, 3))  # which gates by channel take in turn
+#: Chunk sizes: all up to 40, those around powers of two and multiples of them, and 100.
+EVERY_CHUNK = tuple(sorted({*range(1, 41), 48, 96, 127, 128, 129, *CHUNKS}))
 
 
 def _wrong_first(stream: Stream) -> tuple[int, int]:
@@ -55,13 +60,14 @@ def _wrong_first(stream: Stream) -> tuple[int, int]:
 
 @cache
 def streams() -> tuple[Stream, ...]:
-    """Return streams of every chunk size, and every combination of gates at widths of every kind.
+    """Return streams in chunks, of every chunk size and every combination of gates at widths of every kind.
 
-    For every chunk size there are fewer tokens than a chunk, one chunk, a token more, two chunks and a token less than
-    three; up to C = 33 more than five chunks. Gates by channel take turns, in streams of one chunk and of a token more.
+    For every chunk size there are fewer tokens than a chunk, a token more, two chunks and a token less than three; up
+    to C = 33 one chunk and more than five, and up to C = 8 more than ten. Every combination of gates runs in more than
+    five chunks, the last one short, and with a token more than a chunk.
     """
     gates = _every_combination(FEW, 2)
-    return tuple(sorted((*_every_chunk_size(), *gates), key=_wrong_first))
+    return tuple(sorted(dict.fromkeys((*_every_chunk_size(), *_many_chunks(), *gates)), key=_wrong_first))
 
 
 def _every_combination(T: int, C: int) -> tuple[Stream, ...]:
@@ -73,28 +79,53 @@ def _every_combination(T: int, C: int) -> tuple[Stream, ...]:
 def _every_chunk_size() -> Iterator[Stream]:
     widths, gates = cycle(WIDTHS), cycle(range(1, COMBINATIONS))
     for C in CHUNKS:
-        for T in dict.fromkeys((C - 1, C, C + 1, 2 * C, 3 * C - 1, 6 * C + 1 if C <= 33 else 0)):
+        many = [C, 6 * C + 1] * (C <= 33) + [11 * C + 1] * (C <= 8)
+        for T in dict.fromkeys((C - 1, C + 1, 2 * C, 3 * C - 1, *many)):
             if T:
                 yield Stream(T, C, *next(widths))
-        for T in (C, C + 1) if C <= 40 else (C,):
-            K, V = next(widths)
-            yield Stream(T, C, K, V, next(gates)) if T <= 40 else Stream(T, C, min(K, 3), min(V, 2), next(gates))
+        if 8 < C <= 33:
+            yield Stream(C + 1, C, 3, 2, next(gates))
+
+
+def _many_chunks() -> Iterator[Stream]:
+    widths = cycle(NARROW)
+    for gates in range(1, COMBINATIONS):
+        for T, C in ((7, 1), (13, 2), (17, 3), *((C + 1, C) for C in CHUNKS if C <= 8)):
+            yield Stream(T, C, *next(widths), gates)
 
 
 @cache
-def chunks() -> tuple[Stream, ...]:
-    """Return single chunks of every size, and every combination of gates at widths of every kind."""
-    widths, gates = cycle(WIDTHS), cycle(range(1, COMBINATIONS))
-    short = _every_combination(3, 3)
-    by_channel = (Stream(C, C, 3, 2, next(gates)) for C in CHUNKS)
-    scalars = (Stream(C, C, *next(widths)) for C in CHUNKS)
-    return tuple(sorted((*scalars, *by_channel, *short), key=_wrong_first))
+def chunks(every: int = 17) -> tuple[Stream, ...]:
+    """Return single chunks of every size at widths of every kind, and of every combination of gates.
+
+    Args:
+        every: tokens in the longest chunk at which every combination of gates runs, and not some in turn.
+    """
+    chunks = (*_scalar_chunks(), *_chunks_by_channel(every), *_every_combination(3, 3))
+    return tuple(sorted(dict.fromkeys(chunks), key=_wrong_first))
+
+
+def _scalar_chunks() -> Iterator[Stream]:
+    widths = cycle(WIDTHS)
+    for C in EVERY_CHUNK:
+        for K, V in KINDS if C in CHUNKS and C < 20 else [next(widths) for _ in range(1 + (C in CHUNKS))]:
+            yield Stream(C, C, K, V)
+
+
+def _chunks_by_channel(every: int) -> Iterator[Stream]:
+    turns, widths = cycle(range(1, COMBINATIONS)), cycle(NARROW)
+    for C in EVERY_CHUNK:
+        in_turn = [next(turns) for _ in range(4 if C < 20 else 1)]
+        for gates in range(1, COMBINATIONS) if C in CHUNKS and every >= C else in_turn:
+            yield Stream(C, C, *next(widths), gates)
 
 
 @cache
 def tokens() -> tuple[Stream, ...]:
-    """Return single tokens of every combination of gates at widths of every kind."""
-    return _every_combination(1, 1)
+    """Return single tokens of every width, and of every combination of gates at widths of every kind."""
+    turns = cycle(range(1, COMBINATIONS))
+    wide = (Stream(1, 1, K, V, gates) for K in CHANNELS for V in CHANNELS for gates in (SCALARS, next(turns)))
+    return tuple(dict.fromkeys((*_every_combination(1, 1), *wide)))
 
 
 def longest(streams: Iterable[Stream]) -> Iterator[Stream]:

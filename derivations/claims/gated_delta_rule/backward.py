@@ -25,6 +25,7 @@ from gdn_core.rules import GATED_DELTANET, WriteRule
 
 REAL = OverField(C=64, dk=128, dv=144)
 SMALL = OverField(C=9, dk=12, dv=10)
+CHUNKS = stream_sizes.chunks(every=3)
 
 
 def gradients_on_symbols(
@@ -136,11 +137,11 @@ def gradients_of_the_gated_delta_rule_at_real_sizes(rng: random.Random) -> Any:
     return derivative_at_points(GATED_DELTANET, REAL, rng)
 
 
-@chunk_backward_is_the_derivative.step(engine="field", scope=stream_sizes.scope(stream_sizes.chunks(), "C", "K", "V"))
+@chunk_backward_is_the_derivative.step(engine="field", scope=stream_sizes.scope(CHUNKS, "C", "K", "V"))
 def gradients_of_every_size(rng: random.Random) -> Any:
     """The gradients are the derivative at sizes that break code: around powers of two, K = V, K < V, K > V."""
     numbers = Field(rng)
-    for sizes in stream_sizes.longest(stream_sizes.chunks()) if is_counting() else stream_sizes.chunks():
+    for sizes in stream_sizes.longest(CHUNKS) if is_counting() else CHUNKS:
         yield {f"{sizes}:": derivative_of_shapes(sizes.shapes, numbers)}
 
 

@@ -63,9 +63,17 @@ def chunks_of_the_rule_one_behind_the_other(rule: WriteRule, rng: random.Random)
     return chunks_against_recurrence(rule, rng, SHORT_CHUNKS)
 
 
+@every_rule_has_a_chunk_form.step(engine="field", scope=stream_sizes.scope(stream_sizes.chunks(), "C", "K", "V"))
+def chunk_of_every_size(rng: random.Random) -> Any:
+    """One chunk of the reference is its recurrence at sizes that break code: as near powers of two, and K = V."""
+    numbers = Field(rng)
+    for sizes in longest(stream_sizes.chunks()) if is_counting() else stream_sizes.chunks():
+        yield {f"{sizes}:": chunk_against_recurrence(free_points(sizes.shapes, numbers))}
+
+
 @every_rule_has_a_chunk_form.step(engine="field", scope=stream_sizes.scope(stream_sizes.streams(), "C", "T", "K", "V"))
 def chunks_of_every_size(rng: random.Random) -> Any:
-    """The reference's chunks are its recurrence at sizes that break code: around powers of two, K = V, K < V, K > V."""
+    """The reference's chunks, one after the other, are its recurrence: few or many, the last one short or whole."""
     numbers = Field(rng)
     for sizes in longest(stream_sizes.streams()) if is_counting() else stream_sizes.streams():
         case = free_points(sizes.shapes, numbers)

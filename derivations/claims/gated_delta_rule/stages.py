@@ -8,7 +8,7 @@ from typing import Any
 from derivations.claim import every_rule
 from derivations.engines import written
 from derivations.engines.cases import Case, every_width, fractions, free_points, symbols
-from derivations.engines.field import Field
+from derivations.engines.field import Field, is_counting
 from derivations.models import stream_sizes
 from derivations.models.gated_chunk import decays, erases
 from derivations.mutants.by_hand import planted
@@ -65,7 +65,8 @@ def stages_against_step(case: Case) -> dict[str, Any]:
 def stages_of_every_width(rng: random.Random) -> Any:
     """The stages are the step's for every combination of gates, at K = V, K < V, K > V, and wider than nine."""
     numbers = Field(rng)
-    return ({f"{sizes}:": stages_against_step(free_points(sizes.shapes, numbers))} for sizes in TOKENS)
+    every = stream_sizes.longest(TOKENS) if is_counting() else TOKENS
+    return ({f"{sizes}:": stages_against_step(free_points(sizes.shapes, numbers))} for sizes in every)
 
 
 @stages_add_up_to_the_step.step(engine="exact", scope=AtPoints("tokens in fractions, V = 2 and K = 3,"))

@@ -70,18 +70,17 @@ def tokens_of_every_width(rng: random.Random) -> Any:
     return ({f"{sizes}:": tokens_against_definition(sizes, numbers)} for sizes in WIDTHS)
 
 
-@state_space_model_is_a_write_rule.step(engine="exact", scope=AtPoints("A = 0 and Delta = 1/2, in float64,"))
+@state_space_model_is_a_write_rule.step(engine="exact", scope=AtPoints("T = 4, V = 2 and K = 3, in float64,"))
 def parameters_left_at_their_defaults() -> Any:
-    """With exp and phi1 left out, where A is 0 the decay is 1 and Bbar is Delta B: NumPy's exp and phi1 of 0 are 1."""
+    """With phi1 left out the tokens are those of the code's phi1, to the last bit."""
     exactly: Any = np.frompyfunc(Fraction, 1, 1)
-    A, delta, maps = np.zeros((2, 3)), np.full((4, 1), 0.5), np.arange(12.0).reshape(4, 3)
-    rates = np.zeros(3), np.array([0.5])
-    pairs = {"zoh": ssm.zoh(*rates), "mamba": ssm.mamba(*rates)}
-    found = {name: [exactly(decay) - 1, exactly(factor) - Fraction(1, 2)] for name, (decay, factor) in pairs.items()}
-    x = ssm.tokens(np.ones((4, 2)), delta, A, maps, maps, method=Discretisation.ZOH)
-    decay, before, after = ssm.exponential_trapezoidal(*rates, np.array([0.25]))
-    trapezoidal = [exactly(decay) - 1, exactly(before) - Fraction(3, 8), exactly(after) - Fraction(1, 8)]
-    return {**found, "tokens": exactly(x.k) - exactly(maps / 2)[:, None, :], "trapezoidal": trapezoidal}
+    numbers = np.arange(1.0, 25.0)
+    u, delta, A = numbers[:8].reshape(4, 2), numbers[:4, None] / 8, -numbers[:3][None]
+    B, C = numbers[:12].reshape(4, 3), numbers[12:].reshape(4, 3)
+    left_out, given = (
+        ssm.tokens(u, delta, A, B, C, method=Discretisation.ZOH, **phi1) for phi1 in ({}, {"phi1": ssm.phi1})
+    )
+    return {name: exactly(getattr(left_out, name)) - exactly(getattr(given, name)) for name in "qkvgbw"}
 
 
 @state_space_model_is_a_write_rule.refute
