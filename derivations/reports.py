@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import json
 import os
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -168,27 +168,44 @@ NEAREST = 5  # faults that are printed in full
 
 
 def nearest(report: Report) -> list[str]:
-    """Return the faults of a run, those nearest to one function first, and of the others the claims' names.
+    """Return the faults of a run, those nearest to the function that seems wrong first, and its name before them.
 
-    Where steps fail, the function is that of which the largest share of the steps that reached it fail; the claims
-    nearest to it are those whose failing steps reached the fewest functions besides.
+    Of many faults the claims' names are all that is said of the others.
     """
     failed = [(r, step) for r in report.results for step in r.steps if step.fault]
-    reached = Counter(name for result in report.results for step in result.steps for name in step.reached)
-    wrong = Counter(name for _, step in failed for name in step.reached)
-    if not wrong or len(report.faults) <= NEAREST:
+    suspects = _suspects([step for result in report.results for step in result.steps])
+    if not suspects:
         return list(report.faults)
-    suspect = max(wrong, key=lambda name: (wrong[name] / reached[name], wrong[name], -reached[name]))
-    near = [(r, step) for r, step in failed if suspect in step.reached]
+    near = [(r, step) for r, step in failed if set(suspects) <= set(step.reached)]
     near.sort(key=lambda pair: (pair[1].verdict is not Verdict.FAILS, len(pair[1].reached), pair[1].seconds))
-    first = dict.fromkeys(f"{result.claim}: {step.fault}" for result, step in near[: 4 * NEAREST])
+    every = sum(set(suspects) <= set(step.reached) for result in report.results for step in result.steps)
+    head = f"{' or '.join(suspects)}: {len(near)} of the {every} steps that reached it fail; nearest to it:"
+    first = dict.fromkeys(f"{result.claim}: {step.fault}" for result, step in near)
+    if len(report.faults) <= NEAREST:
+        return [head, *dict.fromkeys((*first, *report.faults))]
     shown = list(first)[:NEAREST]
     others = dict.fromkeys(result.claim for result in report.results if result.faults)
-    return [
-        f"{suspect}: {wrong[suspect]} of the {reached[suspect]} steps that reached it fail; nearest to it:",
-        *shown,
-        f"{len(report.faults) - len(shown)} more faults, in {', '.join(others)}; --json has them all",
-    ]
+    more = f"{len(report.faults) - len(shown)} more faults, in {', '.join(others)}; --json has them all"
+    return [head, *shown, more]
+
+
+def _suspects(steps: Sequence[Checked]) -> tuple[str, ...]:
+    """Return the function that is most likely wrong where steps fail; several if the steps do not tell them apart.
+
+    It is one that the failing step reached that reached fewest, and of these the one that the others speak against: a
+    step counts for or against the functions that it reached, the less the more there are.
+    """
+    failed = [step for step in steps if step.fault and step.reached]
+    if not failed:
+        return ()
+    narrowest = min(failed, key=lambda step: len(step.reached))
+
+    def share(name: str) -> Fraction:
+        votes = [(Fraction(1, len(step.reached)), bool(step.fault)) for step in steps if name in step.reached]
+        return Fraction(sum(vote for vote, wrong in votes if wrong), sum(vote for vote, _ in votes))
+
+    shares = {name: share(name) for name in narrowest.reached}
+    return tuple(name for name in shares if shares[name] == max(shares.values()))
 
 
 def summary(report: Report) -> str:

@@ -111,6 +111,9 @@ class Residues:
             return other.values
         if isinstance(other, int | np.integer) or (isinstance(other, np.ndarray) and other.dtype.kind == "i"):
             return other % self.modulus
+        if isinstance(other, float):  # a binary fraction
+            over, under = other.as_integer_ratio()
+            return over * pow(under, -1, self.modulus) % self.modulus
         return NotImplemented
 
 

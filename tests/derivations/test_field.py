@@ -110,3 +110,12 @@ def test_the_field_notices_a_wrong_term_at_real_sizes():
 def test_two_shapes_differ():
     numbers = Field(random.Random(0))
     assert numbers.residual(numbers.draw(2, 2), numbers.draw(2)) == "one has the shape [2, 2], the other [2]"
+
+
+def test_a_float_is_its_binary_fraction_mod_p():
+    numbers = Field(random.Random(5))
+    x = numbers.draw(3)
+    assert not (x * 0.75) * 4 - x * 3
+    assert not (1.5 + x) * 2 - (x * 2 + 3)
+    assert not (0.5 - x) * 2 - (1 - x * 2)
+    assert (x * 1.001) - x  # a scale that is wrong by a thousandth

@@ -79,3 +79,27 @@ def test_faults_of_one_function_name_it_and_the_nearest_claims_first(failed):
     assert told[1] == f"{claims[6]}: near: near is off"
     assert len(told) == 7 and told[-1].startswith("2 more faults, in ") and claims[0] in told[-1]
     assert nearest(failed) == list(failed.faults)
+
+
+def _named(failed, *steps):
+    """Return the first line that is said of steps, each a verdict and the functions that it reached."""
+    checked = [Checked(f"step {n}", verdict, "off" if verdict is Verdict.FAILS else "", 0.1, "field", "", ran=reached,
+                       reached=reached) for n, (verdict, *reached) in enumerate(steps)]  # fmt: skip
+    results = tuple(Result(name, "", (step,), (), 0.1, 0) for name, step in zip(load(), checked, strict=False))
+    return nearest(replace(failed, results=results, mutation=None))
+
+
+def test_the_function_that_is_named_is_one_of_the_step_that_reached_fewest(failed):
+    wrong, right = Verdict.FAILS, Verdict.HOLDS
+    # A step that is wrong at one size fails alone, however many steps of other sizes pass.
+    passing = [(right, "step", f"other {n}") for n in range(30)]
+    told = _named(failed, (wrong, "step"), (wrong, "torch", "step", "x"), *passing)
+    assert told[0] == "step: 2 of the 32 steps that reached it fail; nearest to it:"
+    assert len(told) == 3
+    # Of the functions that fail together the one is named that passes nowhere else.
+    told = _named(failed, (wrong, "chunk", "step"), (right, "step"), (right, "chunk", "rows", "step"), (right, "step"))
+    assert told[0].startswith("chunk: 1 of the 2 steps")
+    # A narrow step that passes speaks for its function more than a wide one.
+    told = _named(failed, (wrong, "a", "b"), (right, "a"), (right, "b", "c", "d"))
+    assert told[0].startswith("b: ")
+    assert _named(failed, (wrong, "a", "b"), (right, "c"))[0].startswith("a or b: 1 of the 1 steps")
