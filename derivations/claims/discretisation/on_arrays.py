@@ -147,27 +147,25 @@ def parameters_left_at_their_defaults() -> Any:
         }
 
 
-def _of_wrong(code: Callable[..., Any], right: str, wrong: str) -> Any:
+def _of_wrong(code: Callable[..., Any], right: str, wrong: str, values: tuple[Any, ...], **options: Any) -> Any:
     name, changed = code.__name__, planted(code, right, wrong)
-    options: dict[str, Any] = {"exp": any_exp} if name == "mamba" else {}
     methods: dict[str, Method] = {name: lambda A, d, weight: changed(A, d, **options)}
-    return list(against_entries(np.array([-2.0, -6.0]), np.ones(2), 0.25, methods))
+    return list(against_entries(np.array(values), np.ones(1), 0.25, methods))
 
 
 @discretisations_act_entry_by_entry.refute
 def decay_of_the_first_state_for_all() -> Any:
     """Every state decays as the first one does."""
-    return _of_wrong(ssm.mamba, "exp(delta * A)", "exp(delta * A[:1])")
+    return _of_wrong(ssm.mamba, "exp(delta * A)", "exp(delta * A[:1])", REAL, exp=any_exp)
 
 
 @discretisations_act_entry_by_entry.refute
 def negative_decay_without_its_sign() -> Any:
     """A decay below 0, as the Euler step has it, loses its sign."""
-    return _of_wrong(ssm.euler, "1 + delta * A", "abs(1 + delta * A)")
+    return _of_wrong(ssm.euler, "1 + delta * A", "abs(1 + delta * A)", REAL)
 
 
 @discretisations_act_entry_by_entry.refute
 def conjugate_of_the_rate() -> Any:
     """The numerator of the bilinear rule takes the conjugate of A."""
-    changed = planted(ssm.bilinear, "1 + delta * A / 2", "1 + delta * A.conjugate() / 2")
-    return list(against_entries(np.array(COMPLEX), np.ones(1), 0.25, {"bilinear": lambda A, d, weight: changed(A, d)}))
+    return _of_wrong(ssm.bilinear, "1 + delta * A / 2", "1 + delta * A.conjugate() / 2", COMPLEX)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from derivations.engines import written
 from derivations.engines.cases import Case, every_width, fractions, free_points
 from derivations.engines.field import Field, is_counting
 from derivations.engines.ring import difference
@@ -18,9 +19,7 @@ from derivations.papers import cite
 from derivations.registry import claim
 from derivations.scope import AtPoints
 from gdn_core import reference
-from gdn_core.equation import tex, tex_output
 from gdn_core.reference import Array, Token
-from gdn_core.rules import GATED_DELTANET
 
 TOKENS = tuple(sizes for sizes in stream_sizes.tokens() if len(sizes.shapes["k"]) == 2)  # with one key for all rows
 ALL_GATES = range(stream_sizes.COMBINATIONS)
@@ -80,8 +79,15 @@ def against_steps(case: Case, code: Callable[..., Any] = reference.recurrent) ->
     return found
 
 
+def _statement() -> str:
+    letter = {name: written.entry(name) for name in "qkvgbw"}
+    x = Token(**{name: value if name == "g" else value[0] for name, value in letter.items()})
+    S, o = reference.step(written.entry("S"), x, exp=written.exp)
+    return rf"S_t = {S[0, 0]}, \quad o_t = {o[0]}, \quad \text{{for one row and one key channel}}"
+
+
 @claim(
-    statement=lambda: rf"{tex(GATED_DELTANET)}, \quad {tex_output(GATED_DELTANET)}",
+    statement=_statement,
     assumptions=("Gates of a channel each are vectors or matrices in the same places.",),
     scope=stream_sizes.scope(TOKENS, "K", "V"),
     engine="field",
