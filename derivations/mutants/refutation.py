@@ -143,6 +143,7 @@ def _first_to_notice(
     *,
     tried: Collection[Attempt] = (),
     rounds: Sequence[float] = ROUNDS,
+    started: dict[Attempt, Running] | None = None,
 ) -> Noticed | None:
     """Return the first step that leaves a residual; or else the first one that raises; None where none notices.
 
@@ -152,8 +153,9 @@ def _first_to_notice(
         seed: seed of the random points.
         tried: steps that are run from the first round on, whatever they cost.
         rounds: the CPU time of each step up to the end of each round.
+        started: the steps that have run on this mutant before, which go on where they were.
     """
-    started: dict[Attempt, Running] = {}
+    started = {} if started is None else started
     crashes: Counter[tuple[str, int]] = Counter()
     raised: Noticed | None = None
     spent = 0.0
@@ -193,24 +195,22 @@ def unearned(
     """
     quick = sorted((attempt for attempt in costs if attempt[0] == name), key=lambda a: costs[a].first)
     broken = {place: [mutant for mutant in every_mutant() if mutant.place == place] for place in places}
-    return tuple(
-        place
-        for place, mutants in broken.items()
-        if mutants
-        and not any(
-            _notices(mutant, quick, costs, seed, ROUNDS[:n])
-            for n in range(1, len(ROUNDS) + 1)
-            for mutant in mutants[:: max(1, len(mutants) // SAMPLE)]
-        )
-    )
+    unseen = (place for place, of in broken.items() if of and not _any_noticed(of, quick, costs, seed))
+    return tuple(unseen)
 
 
-def _notices(
-    mutant: Mutant, quick: Sequence[Attempt], costs: Mapping[Attempt, Cost], seed: int, rounds: Sequence[float]
-) -> bool:
-    with mutant.in_place():
-        noticed = _first_to_notice(quick, costs, seed, rounds=rounds)
-    return noticed is not None and noticed[1].verdict is Verdict.FAILS
+def _any_noticed(
+    mutants: Sequence[Mutant], quick: Sequence[Attempt], costs: Mapping[Attempt, Cost], seed: int
+) -> bool:  # fmt: skip
+    """Tell whether a step leaves a residual of one of a sample of mutants, which take turns as the steps do."""
+    sample: list[tuple[Mutant, dict[Attempt, Running]]] = [(m, {}) for m in mutants[:: max(1, len(mutants) // SAMPLE)]]
+    for seconds in ROUNDS:
+        for mutant, started in sample:
+            with mutant.in_place():
+                noticed = _first_to_notice(quick, costs, seed, rounds=(seconds,), started=started)
+            if noticed and noticed[1].verdict is Verdict.FAILS:
+                return True
+    return False
 
 
 def _started(attempt: Attempt, seed: int) -> Running:

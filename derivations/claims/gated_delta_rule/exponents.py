@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from derivations.engines import exponents
 from derivations.engines.cases import Shapes, every_width, shapes
 from derivations.engines.written import Kind, Written, letters
+from derivations.models.stream_sizes import EVERY_CHUNK
 from derivations.mutants.by_hand import planted
 from derivations.papers import ours
 from derivations.registry import claim
@@ -16,7 +17,20 @@ from gdn_core import reference, reference_backward
 from gdn_core.rules import GATED_DELTANET, KIMI_DELTA_ATTENTION
 
 LENGTHS = range(1, 6)
-LONG = (7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100)
+LONG = tuple(C for C in EVERY_CHUNK if LENGTHS[-1] < C <= 100)
+RULES = (GATED_DELTANET, KIMI_DELTA_ATTENTION)
+DK, DV = 2, 3
+
+
+def _values(numbers: Sequence[int]) -> str:
+    """Print numbers, those that follow each other as a range."""
+    runs: list[list[int]] = []
+    for n in numbers:
+        if runs and runs[-1][1] == n - 1:
+            runs[-1][1] = n
+        else:
+            runs.append([n, n])
+    return ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in runs)
 
 
 def formed(sizes: Shapes, code: Callable[..., Any]) -> exponents.Exponents:
@@ -66,7 +80,7 @@ def _statement() -> str:
 @claim(
     statement=_statement,
     assumptions=(r"$g \le 0$: no decay lets the memory grow. The sums are exact.",),
-    scope=Every("C from 1 to 5, at every width of each gate, with dk = 2 and dv = 3"),
+    scope=Every(f"C of {_values(LENGTHS)}, at every width of each gate, with dk = {DK} and dv = {DV}"),
     engine="exponents",
     source=ours("differences of log decays are formed before the exponential"),
     code=(reference.chunk, reference_backward.chunk_backward),
@@ -76,19 +90,17 @@ def no_exponential_of_a_positive_number() -> Any:
 
     Every exponent is a sum of log decays without a minus sign.
     """
-    return (found for C in LENGTHS for found in positive(CODES, every_width(C, 3, 2)))
+    return (found for C in LENGTHS for found in positive(CODES, every_width(C, DV, DK)))
 
 
 @no_exponential_of_a_positive_number.step(
     engine="exponents",
-    scope=Every(f"C of {', '.join(map(str, LONG))}, for Gated DeltaNet and Kimi Delta Attention, with dk = 2"),
+    scope=Every(f"C of {_values(LONG)}, for {' and '.join(rule.title for rule in RULES)}, with dk = dv = {DK}"),
 )
 def in_long_chunks() -> Any:
     """The same in chunks of the length that kernels have, for a scalar decay and a decay by channel."""
-    rules = (GATED_DELTANET, KIMI_DELTA_ATTENTION)
-    return positive(
-        {"chunk": reference.chunk, "backward": backward}, (shapes(rule, C, 2, 2) for rule in rules for C in LONG)
-    )
+    every = (shapes(rule, C, DK, DK) for rule in RULES for C in LONG)
+    return positive({"chunk": reference.chunk, "backward": backward}, every)
 
 
 def misprinted(code: Callable[..., Any]) -> Any:
