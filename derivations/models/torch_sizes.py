@@ -106,6 +106,7 @@ GATES = tuple(
 RESETS = (
     Size(5, 3, 2, 2, HV=2, resets=True), Size(5, 3, 2, 2, HV=2, B=2, erases=False, remembers=False, resets=True),
     Size(21, 3, 2, 2, H=2, HV=4, B=2, resets=True), Size(19, 5, 3, 3, lengths=(7, 0, 4, 7), resets=True),
+    Size(9, 3, 2, 2, lengths=(4, 0, 4), erases=False, resets=True),
 )  # fmt: skip
 # As many sequences as tokens: in each of them another token's log decay outweighs all others together.
 OUTWEIGHED = tuple(Size(T, 1, 1, C, B=T) for C, T in ((1, 3), (2, 5), (3, 7), (8, 17), (16, 17), (32, 33)))
