@@ -85,6 +85,9 @@ def _every_chunk_size() -> Iterator[Stream]:
                 yield Stream(T, C, *next(widths))
         if 8 < C <= 33:
             yield Stream(C + 1, C, 3, 2, next(gates))
+    for C in EVERY_CHUNK:
+        if C not in CHUNKS:
+            yield Stream(C + 1 if C < 100 else C - 1, C, *next(widths))
 
 
 def _many_chunks() -> Iterator[Stream]:
