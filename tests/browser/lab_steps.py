@@ -82,11 +82,24 @@ def number(page: Page, label: str) -> Locator:
     return page.get_by_test_id("stNumberInput").filter(has_text=label).get_by_role("spinbutton", include_hidden=True)
 
 
+STILL = """fold => new Promise(done => {
+    let height, same = 0;
+    const step = () => {
+        same = fold.offsetHeight === height ? same + 1 : 0;
+        height = fold.offsetHeight;
+        same < 10 ? requestAnimationFrame(step) : done();
+    };
+    step();
+})"""
+
+
 def unfold(page: Page) -> None:
-    """Open what is folded among the controls."""
+    """Open what is folded among the controls, and wait until it is: what moves under the mouse is not clicked."""
     fold = page.locator(".st-key-more details")
     if fold.get_attribute("open") is None:
         fold.locator("summary").click()
+        expect(fold).to_have_attribute("open", "")
+        fold.evaluate(STILL)
 
 
 def fill(page: Page, label: str, value: str) -> None:
