@@ -13,7 +13,7 @@ import pytest
 import gdn_core.rules
 from derivations.registry import load
 from docs import pages
-from gdn_core.ops import api
+from gdn_core.ops import api, channels
 from gdn_core.rules import LINEAGE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,7 +78,8 @@ def test_every_claim_and_every_rule_has_its_place(site: dict[Path, Page]) -> Non
 
 def test_every_public_name_has_its_place(site: dict[Path, Page]) -> None:
     places = {place for page in site.values() for place in page.places}
-    assert {f"gdn_core.ops.api.{name}" for name in api.__all__} <= places
+    for module in (api, channels):
+        assert {f"{module.__name__}.{name}" for name in module.__all__} <= places
     assert {f"module-{name}" for name in pages.documented()} <= places
     assert {"gdn_core.lab.trajectory.trajectory", "gdn_core.rules.RULES", "derivations.run.check_rule"} <= places
 
