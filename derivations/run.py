@@ -21,7 +21,7 @@ from derivations.mutants.refutation import Refutation, attempts, reaching
 from derivations.registry import load
 from derivations.result import Checked, Kind, Result, Verdict
 from derivations.workers import Worker, Workers
-from gdn_core.rules import WriteRule
+from gdn_core.rules import RULES, WriteRule
 
 BATCH = 32  # mutants of one function in a task: it learns which steps refute them
 
@@ -192,7 +192,8 @@ def run(
     total = len(names) + len(broken)
     results: dict[str, Result] = {}
     with Workers(jobs) as workers:
-        for future in as_completed([workers.submit(partial(Worker.check, name=name, seed=seed)) for name in names]):
+        tasks = [partial(Worker.check, name=name, seed=seed) for name in longest_first(names)]
+        for future in as_completed([workers.submit(task) for task in tasks]):
             result = future.result()
             results[result.claim] = result
             show(Progress(len(results), total, result))
@@ -201,6 +202,21 @@ def run(
         if mutate and not any(result.faults for result in ordered):
             mutation = _mutate(workers, broken, ordered, seed, lambda n: show(Progress(len(results) + n, total, None)))
     return Report(ordered, mutation, time.perf_counter() - started, seed, jobs, versions())
+
+
+def longest_first(names: Iterable[str]) -> list[str]:
+    """Sort claims by how long they may take, the longest first, so that none is left for the end and runs alone.
+
+    Compiled kernels take longer than PyTorch's operations, and these longer than the rest; among claims that need the
+    same packages, one takes the longer the more often it runs the code, for its steps or for its mutants.
+    """
+
+    def work(name: str) -> tuple[int, int]:
+        made = load()[name]
+        runs = sum(step.scope.runs * len(step.runs(RULES.values())) for step in made.steps if step.scope)
+        return len(made.needs), runs + len(made.mutants)
+
+    return sorted(names, key=work, reverse=True)
 
 
 def _mutate(

@@ -25,6 +25,11 @@ class Scope:
         """The sizes that it names, with the values of each."""
         return ()
 
+    @property
+    def runs(self) -> int:
+        """How often a step of this scope runs the code, about."""
+        return 1
+
     def error(self, degree: int) -> float:
         """Return a bound on the probability that a wrong formula passes, given the degree of the residual."""
         return 0.0
@@ -63,6 +68,11 @@ class EveryWidth(Scope):
     def lengths(self) -> range:
         """Every length of a stream that a step of this scope runs."""
         return range(1, self.C + 1)
+
+    @property
+    def runs(self) -> int:
+        """Once for each length."""
+        return self.C
 
     def __str__(self) -> str:
         return f"for C <= {self.C}, every dk and dv"
@@ -133,6 +143,11 @@ class OverField(Scope):
         """The sizes that it names, with the value of each."""
         return tuple((name, (size,)) for name, size in self.sizes)
 
+    @property
+    def runs(self) -> int:
+        """Once for each prime."""
+        return self.primes
+
     def error(self, degree: int) -> float:
         """Return the bound of Schwartz and Zippel: (degree / |set|)^primes."""
         return (degree / self.smallest) ** self.primes
@@ -171,6 +186,11 @@ class OverFields(Scope):
         """The sizes that it names, with the values of each."""
         return self.sizes
 
+    @property
+    def runs(self) -> int:
+        """Once for each size and prime."""
+        return self.cases * self.primes
+
     def error(self, degree: int) -> float:
         """Return the bound of Schwartz and Zippel for a formula that is wrong at one size."""
         return (degree / self.smallest) ** self.primes
@@ -200,6 +220,11 @@ class AllInputs(Scope):
     def named(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
         """The sizes that it names, with the values of each."""
         return self.sizes
+
+    @property
+    def runs(self) -> int:
+        """Once for each size."""
+        return self.cases
 
     def __str__(self) -> str:
         zeros = f", but those of tokens beyond {self.some}, which are zero" if self.some else ""
