@@ -37,6 +37,7 @@ from typing import Any, Literal, get_args
 from derivations.engines.degree import largest
 from derivations.engines.field import Field, counting
 from derivations.engines.unmodelled import noted
+from derivations.engines.used import used
 from derivations.ran import Calls, kind, recording, wider
 from derivations.residual import Residual
 from derivations.result import Checked, Result, Verdict
@@ -299,7 +300,7 @@ class Claim:
         """
         started, fields = time.perf_counter(), Field.made
         recorded = recording(self._named_functions()) if record else nullcontext(Calls())
-        with recorded as calls, noted() as unmodelled:
+        with recorded as calls, noted() as unmodelled, used() as programs:
             running = self.running(step, seed=seed, rule=rule)
             running.go_on()
         verdict = running.verdict or Verdict.ERROR
@@ -327,7 +328,9 @@ class Claim:
             return checked
         more_rows = int(rule.normalised) if rule else 0
         if verdict is Verdict.HOLDS and (
-            fault := wider(step.scope, step.engine, calls, fields=fields, more_rows=more_rows)
+            fault := wider(
+                step.scope, step.engine, calls, fields=fields, more_rows=more_rows, programs=programs
+            )
         ):
             return replace(checked, verdict=Verdict.ERROR, residual=fault)
         counts = step.engine in ("field", "aten")

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from derivations.models.programs import PRIMES, Program, decoded_size
+from derivations.models.programs import PRIMES, Program, decoded_size, encoded_size
 from derivations.models.torch_sizes import Size
 from derivations.workers import TookTooLongError, Worker, WorkerError
 from gdn_core.extras import need
@@ -110,7 +110,7 @@ def _compared(worker: Worker, program: Program, sizes: Iterable[Size], seed: int
     for size in sizes:
         done.append(size)
         for prime in range(PRIMES):
-            given = {"program": program.encoded(), "size": vars(size), "seed": f"{seed} {prime}"}
+            given = {"program": program.encoded(), "size": encoded_size(size), "seed": f"{seed} {prime}"}
             found = ask(worker, program.where, size.stream, limit, "compare", **given)
             unmodelled |= dict.fromkeys(found["unmodelled"])
             operations |= set(found["operations"])

@@ -11,7 +11,7 @@ import importlib
 import inspect
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -28,10 +28,11 @@ from derivations.engines.gram import Axes
 from derivations.engines.series import Series
 from derivations.functions import ARITHMETIC, TORCH, compiled, found, of_module
 from derivations.result import Kind
-from derivations.scope import EverySize, EveryWidth, OverField, OverFields, Scope, Sizes
+from derivations.scope import AllInputs, EverySize, EveryWidth, OverField, OverFields, Scope, Sizes
 from gdn_core.reference import Token
 
 WIDTHS = ("dk", "dv", "N", "P")  # sizes of a memory; the others are lengths of a stream
+PROGRAMS = ("aten", "ir")  # the engines that evaluate programs, which take no arrays of the code
 NOTED = ("gdn_core.streams", *ARITHMETIC)
 Size = dict[str, int]
 
@@ -51,14 +52,37 @@ class Call:
     sizes: Size
 
 
+@dataclass(frozen=True)
+class Compared:
+    """A program that was run and compared with its oracle, in one case.
+
+    Args:
+        case: what tells it from other cases, in words.
+        sizes: tokens T, chunk size C, channels K and V.
+        rule: the widths of its gates, in words.
+        built: what it was compiled to, in words; "" for a program that is not.
+        prime: of the random point; 0 where every entry is a symbol.
+        some: how many tokens have symbols, where the others are zero; 0 for all.
+    """
+
+    case: str
+    sizes: tuple[tuple[str, int], ...]
+    rule: str = ""
+    built: str = ""
+    prime: int = 0
+    some: int = 0
+
+
 class Calls(list[Call]):
     """The calls of the code that a step made itself, each once.
 
     Args:
         reached: the names of the functions that were called by these, or by the step.
+        compared: the programs that were compared.
     """
 
     reached: tuple[str, ...] = ()
+    compared: tuple[Compared, ...] = ()
 
 
 class _Notes:
@@ -67,6 +91,7 @@ class _Notes:
     def __init__(self) -> None:
         self.calls: dict[tuple[Any, ...], Call] = {}
         self.reached: dict[str, None] = {}
+        self.compared: list[Compared] = []
 
 
 _noted: list[_Notes] = []
@@ -83,6 +108,12 @@ def note(name: str, arguments: dict[str, Any]) -> None:
         return
     call = Call(name, _engine(arguments.values()), _sizes(arguments))
     _noted[-1].calls.setdefault((name, call.engine, *call.sizes.items()), call)
+
+
+def compared(made: Compared) -> None:
+    """Note a comparison of a program with its oracle."""
+    if _noted:
+        _noted[-1].compared.append(made)
 
 
 def _engine(arguments: Iterable[Any]) -> str:
@@ -149,6 +180,7 @@ def recording(others: Iterable[Any] = ()) -> Iterator[Calls]:
         _noted.remove(notes)
         calls += notes.calls.values()
         calls.reached = tuple(notes.reached)
+        calls.compared = tuple(notes.compared)
 
 
 def kind(scope: Scope, calls: Iterable[Call]) -> Kind:
@@ -166,17 +198,24 @@ def kind(scope: Scope, calls: Iterable[Call]) -> Kind:
     return Kind.ALGEBRA if isinstance(scope, EverySize) and set(scope.names) - {*WIDTHS} else Kind.CODE
 
 
-def wider(scope: Scope, engine: str, calls: Iterable[Call], *, fields: int, more_rows: int = 0) -> str:
+def wider(
+    scope: Scope, engine: str, calls: Calls, *, fields: int, more_rows: int = 0, programs: Collection[str] = ()
+) -> str:  # fmt: skip
     """Say where a scope, or the engine's name, is wider than what ran; "" where it is not.
 
     Args:
         scope: the scope that the step states.
         engine: its engine.
-        calls: the calls of the code.
+        calls: the calls of the code, and the programs that were compared.
         fields: how many prime fields it drew.
         more_rows: rows of the memory besides the value channels: 1 for a normalised rule.
+        programs: the engines that evaluated programs.
     """
-    calls = list(calls)
+    if engine in PROGRAMS and engine not in programs:
+        by = f"by {', '.join(sorted(programs))} only" if programs else "by none"
+        return f"the step is said to be decided by {engine}, and programs were evaluated {by}"
+    if engine in PROGRAMS and isinstance(scope, OverFields | AllInputs):
+        return _wider_than_compared(scope, calls.compared)
     engines = {call.engine for call in calls} - {""}
     if calls and engine in ("ring", "gram", "field") and engine not in engines:
         return f"the step is said to be decided by {engine}, and ran the code by {', '.join(sorted(engines))} only"
@@ -191,6 +230,35 @@ def wider(scope: Scope, engine: str, calls: Iterable[Call], *, fields: int, more
             ran = {size - more_rows * (name in ("dv", "V")) for call in calls for size in _meant(name, call)}
             if missed := [value for value in values if ran and value not in ran]:
                 return f"the scope says {name} = {missed[0]}, and the code ran at {sorted(ran)}"
+    return ""
+
+
+def _wider_than_compared(scope: OverFields | AllInputs, compared: Sequence[Compared]) -> str:
+    """Say where a scope is wider than the cases in which programs were compared."""
+    if isinstance(scope, AllInputs):
+        if any(made.prime for made in compared):
+            return "the scope says that every entry is a symbol, and programs ran at random points"
+        least = max((made.some for made in compared), default=0)
+        if least != scope.some:
+            return f"the scope says {scope.some} tokens with symbols where others are zero, and there were {least}"
+    cases: dict[str, set[int]] = {}
+    for made in compared:
+        cases.setdefault(made.case, set()).add(made.prime)
+    primes = min(map(len, cases.values()), default=0)
+    if isinstance(scope, OverFields) and primes < scope.primes:
+        return f"the scope says {scope.primes} primes for each size, and {primes} were drawn"
+    rules = {made.rule for made in compared}
+    for what, said, count in (("sizes", scope.cases, len(cases)), ("widths of gates", scope.rules, len(rules))):
+        if count < said:
+            return f"the scope says {said} combinations of {what}, and {count} ran"
+    sizes = [dict(made.sizes) for made in compared]
+    named: list[tuple[str, Iterable[Any], set[Any]]] = [
+        (f"{name} =", values, {of[name] for of in sizes}) for name, values in scope.named
+    ]
+    named.append(("code compiled to", scope.built, {made.built for made in compared}))
+    for name, values, ran in named:
+        if missed := [value for value in values if value not in ran]:
+            return f"the scope says {name} {missed[0]}, and what ran is {', '.join(map(str, sorted(ran)))}"
     return ""
 
 

@@ -166,7 +166,8 @@ class OverFields(Scope):
         primes: how many primes for each, drawn independently.
         smallest: the size of the smallest set that a letter is drawn from.
         degree: a bound on the degree of the residual at the largest of them, where no run of the code can count it.
-        built: how the code was compiled, in words; "" for code that is not compiled.
+        built: what the code was compiled to, in words; empty for code that is not compiled.
+        rules: how many rules, which differ in the widths of their gates.
     """
 
     cases: int
@@ -174,7 +175,8 @@ class OverFields(Scope):
     primes: int = 1
     smallest: int = 1 << 28
     degree: int = 0
-    built: str = ""
+    built: tuple[str, ...] = ()
+    rules: int = 1
 
     @property
     def proof(self) -> bool:
@@ -197,7 +199,7 @@ class OverFields(Scope):
 
     def __str__(self) -> str:
         primes = "a prime" if self.primes == 1 else f"{self.primes} primes"
-        return f"{_combinations(self.cases, self.sizes, self.built)}, each at a random point mod {primes}"
+        return f"{_combinations(self)}, each at a random point mod {primes}"
 
 
 @dataclass(frozen=True)
@@ -207,13 +209,15 @@ class AllInputs(Scope):
     Args:
         cases: how many sizes.
         sizes: the values of each size that occur.
-        built: how the code was compiled, in words.
+        built: what the code was compiled to, in words.
+        rules: how many rules, which differ in the widths of their gates.
         some: how many tokens have symbols at some of the sizes, where the others are zero; 0 for all tokens.
     """
 
     cases: int
     sizes: tuple[tuple[str, tuple[int, ...]], ...]
-    built: str = ""
+    built: tuple[str, ...] = ()
+    rules: int = 1
     some: int = 0
 
     @property
@@ -228,15 +232,17 @@ class AllInputs(Scope):
 
     def __str__(self) -> str:
         zeros = f", but those of tokens beyond {self.some}, which are zero" if self.some else ""
-        return f"{_combinations(self.cases, self.sizes, self.built)}, every entry a symbol{zeros}"
+        return f"{_combinations(self)}, every entry a symbol{zeros}"
 
 
-def _combinations(cases: int, sizes: tuple[tuple[str, tuple[int, ...]], ...], built: str) -> str:
+def _combinations(scope: OverFields | AllInputs) -> str:
     values = "; ".join(
         f"{name} = {', '.join(map(str, of))}" if len(of) <= 15 else f"{len(of)} {name} from {of[0]} to {of[-1]}"
-        for name, of in sizes
+        for name, of in scope.sizes
     )
-    return f"at {cases} combinations of {values} only" + (f", {built}" if built else "")
+    rules = f", with gates of {scope.rules} combinations of widths" if scope.rules > 1 else ""
+    built = f", compiled to {listed(scope.built)}" if scope.built else ""
+    return f"at {scope.cases} combinations of {values} only{rules}{built}"
 
 
 def in_words(scope: Scope, degree: int) -> str:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from derivations.models import torch_programs
-from derivations.models.programs import Program, decoded_size
+from derivations.models.programs import Program, decoded_size, encoded_size
 from derivations.serve import serve
 
 _FUNCTIONS: dict[str, torch_programs.Function] = {}
@@ -28,7 +28,7 @@ def read(program: dict[str, Any]) -> dict[str, Any]:
         asked = Program.decoded(program)
         _FUNCTIONS[asked.where] = function = torch_programs.found(asked.where)
         known, sizes = torch_programs.fitted(function, asked)
-        return {"program": known.encoded(), "sizes": [vars(size) for size in sizes]}
+        return {"program": known.encoded(), "sizes": [encoded_size(size) for size in sizes]}
 
     return _answered(run)
 

@@ -71,10 +71,15 @@ SUBJECTS: dict[str, Subject] = {
             "separate_keys",
             "backward",
             "segments_backward",
-            "torch_forms",
+            "torch_forward",
+            "torch_backward",
+            "torch_exponents",
+            "torch_channels",
         ),
     ),
-    "kernels": Subject("Compiled kernels", ("token_by_token", "chunk_forward", "chunk_backward", "trajectory")),
+    "kernels": Subject(
+        "Compiled kernels", ("token_by_token", "chunk_forward", "chunk_backward", "channels", "trajectory")
+    ),
     "family": Subject("The family", ("tokens", "containment", "same_rule", "limit", "invariants", "objectives")),
     "errata": Subject(
         "Errata",

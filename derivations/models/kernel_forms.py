@@ -25,9 +25,10 @@ from derivations.engines.ir.chain import Chain
 from derivations.models.kernel_sizes import Setting
 from derivations.models.torch_forms import SCALE, backward_residual, difference, exact, forward_residual, unsound
 from derivations.models.torch_sizes import Size
+from derivations.ran import compared
 from gdn_core import reference
 from gdn_core.ops.compile_check import Launch, on_chip, pretending
-from gdn_core.ops.kernels import chunk, gradients, l2norm, recurrent
+from gdn_core.ops.kernels import channels, chunk, gradients, l2norm, recurrent
 from gdn_core.ops.kernels import trajectory as lab
 from gdn_core.ops.kernels.arithmetic import EPSILON
 from gdn_core.ops.kernels.chip import Chip
@@ -37,7 +38,8 @@ from gdn_core.reference import Token
 from gdn_core.rules import Gate, WriteRule
 
 CPU = torch.device("cpu")
-GATES = ("g", "beta", "S", "dS")  # float32 whatever the dtype of the rest
+GATES = ("g", "beta", "b", "w", "S", "dS")  # float32 whatever the dtype of the rest
+Given = dict[str, Any]  # tensors by name, None for what is absent
 
 
 class Kernels:
@@ -56,14 +58,14 @@ class Kernels:
         self._setting, self._numbers, self._rng = setting, numbers, rng
         self.edited: Callable[[str, str], str] | None = None
 
-    def _run(self, launcher: Callable[..., Sequence[Tensor | None]], given: dict[str, Any]) -> list[Exact | None]:
+    def _run(self, launcher: Callable[[Given], Sequence[Tensor | None]], given: Given) -> list[Exact | None]:
         """Record what a pass launches, run it, and return the pass's outputs."""
         setting = self._setting
         chip = Chip(setting.processors, setting.arch, memory=setting.memory)
         chain = Chain(self._numbers, self._rng, arch=setting.arch, level=setting.level, edited=self.edited)
         with on_chip(chip), recording(CPU) as recorder:
             inputs = {name: self._meta(name, x) for name, x in given.items() if x is not None}
-            outputs = launcher(**{**dict.fromkeys(given), **inputs})
+            outputs = launcher({**dict.fromkeys(given), **inputs})
         for name, x in inputs.items():
             chain.put(x, self._laid_out(name, given[name].entries).numpy())
         chain.run_all(recorder.launches)
@@ -82,33 +84,34 @@ class Kernels:
     def _state(self, S: Exact | None) -> Any:
         return None if S is None else Exact(self._laid_out("S", S.entries), S.dtype)
 
-    def forward(self, size: Size, given: dict[str, Any]) -> tuple[Any, Any]:
+    def forward(self, size: Size, given: Given) -> tuple[Any, Any]:
         """Run the chunk form."""
+        return self._outputs(lambda x: self._forward(size, x)[:2], given)
 
-        def launch(q: Any, k: Any, v: Any, g: Any, beta: Any, S: Any) -> Sequence[Tensor | None]:
-            return self._forward(size, q, k, v, g, beta, S)[:2]
-
+    def _outputs(self, launcher: Callable[[Given], Sequence[Tensor | None]], given: Given) -> tuple[Any, Any]:
+        """Run a pass that returns outputs and last memories."""
         with _disable_current_modes():
-            o, S = self._run(launch, given)
+            o, S = self._run(launcher, given)
             return o, self._state(S)
 
-    def _forward(self, size: Size, q: Any, k: Any, v: Any, g: Any, beta: Any, S: Any) -> Any:
-        setting = self._setting
+    def _forward(self, size: Size, x: Given) -> Any:
+        setting, q, k = self._setting, x["q"], x["k"]
         if setting.normalise:
             q, k = l2norm.l2norm(q), l2norm.l2norm(k)
         return chunk.forward(
-            q, k, v, g, beta, scale=SCALE, initial_state=S, state_v_first=setting.state_v_first,
-            cu_seqlens=_cu_seqlens(size), output_final_state=True, save_for_backward=True, length=setting.length,
-        )  # fmt: skip
+            q, k, x["v"], x["g"], x["beta"], **self._options(size, x), save_for_backward=True, length=setting.length
+        )
 
-    def backward(self, size: Size, given: dict[str, Any], do: Any, dS: Any) -> dict[str, Any]:
+    def _options(self, size: Size, x: Given) -> dict[str, Any]:
+        """Return what every pass forward takes."""
+        return {"scale": SCALE, "initial_state": x["S"], "state_v_first": self._setting.state_v_first,
+                "cu_seqlens": _cu_seqlens(size), "output_final_state": True}  # fmt: skip
+
+    def backward(self, size: Size, given: Given, do: Any, dS: Any) -> dict[str, Any]:
         """Run the chunk form and its backward pass; return gradients by name."""
 
-        def launch(
-            q: Any, k: Any, v: Any, g: Any, beta: Any, S: Any, do: Any, dS: Any
-        ) -> Sequence[Tensor | None]:
-            saved = self._forward(size, q, k, v, g, beta, S)[2]
-            return chunk.gradients(saved, do, dS, at_once=bool(self._setting.memory))
+        def launch(x: Given) -> Sequence[Tensor | None]:
+            return chunk.gradients(self._forward(size, x)[2], x["do"], x["dS"], at_once=bool(self._setting.memory))
 
         with _disable_current_modes():
             dq, dk, dv, *parts, dstate = self._run(launch, {**given, "do": do, "dS": dS})
@@ -119,20 +122,36 @@ class Kernels:
     def unit_gradient(self, x: Exact, dy: Exact) -> Exact | None:
         """Return the gradient of vectors from that of the vectors divided by their length."""
         with _disable_current_modes():
-            return self._run(lambda x, dy: (l2norm.l2norm_backward(x, dy),), {"x": x, "dy": dy})[0]
+            return self._run(lambda x: (l2norm.l2norm_backward(x["x"], x["dy"]),), {"x": x, "dy": dy})[0]
 
-    def recurrent(self, size: Size, given: dict[str, Any]) -> tuple[Any, Any]:
+    def recurrent(self, size: Size, given: Given) -> tuple[Any, Any]:
         """Run the recurrence token by token."""
 
-        def launch(q: Any, k: Any, v: Any, g: Any, beta: Any, S: Any) -> Sequence[Tensor | None]:
+        def launch(x: Given) -> Sequence[Tensor | None]:
             return recurrent.recurrent(
-                q, k, v, g, beta, scale=SCALE, initial_state=S, state_v_first=self._setting.state_v_first,
-                cu_seqlens=_cu_seqlens(size), output_final_state=True, normalise=self._setting.normalise,
-            )  # fmt: skip
+                x["q"], x["k"], x["v"], x["g"], x["beta"], **self._options(size, x), normalise=self._setting.normalise
+            )
 
-        with _disable_current_modes():
-            o, S = self._run(launch, given)
-            return o, self._state(S)
+        return self._outputs(launch, given)
+
+    def by_channel(self, size: Size, given: Given) -> tuple[Any, Any]:
+        """Run the chunk form with gates by channel."""
+        return self._outputs(lambda x: channels.chunk.forward(*_tokens_of(x), **self._options(size, x)), given)
+
+    def recurrent_by_channel(self, size: Size, given: Given) -> tuple[Any, Any]:
+        """Run the recurrence token by token with gates by channel."""
+
+        def launch(x: Given) -> Sequence[Tensor | None]:
+            options = self._options(size, x)
+            return channels.steps.steps(*_tokens_of(x), **options, normalise=self._setting.normalise)
+
+        return self._outputs(launch, given)
+
+
+def _tokens_of(x: Given) -> list[Any]:
+    """Return queries, keys, values and the three gates in the order of the launchers with gates by channel."""
+    erase = x.get("beta") if x.get("b") is None else x["b"]
+    return [x["q"], x["k"], x["v"], x.get("g"), erase, x.get("w")]
 
 
 def _cu_seqlens(size: Size) -> Tensor | None:
@@ -141,22 +160,37 @@ def _cu_seqlens(size: Size) -> Tensor | None:
 
 def forward(size: Size, setting: Setting, rng: random.Random) -> dict[str, Any]:
     """Compare the chunk form's kernels with the recurrence."""
-    numbers = _with_roots(rng) if setting.normalise else Numbers(rng)
+    numbers, unit = (_with_roots(rng), UNDER_THE_ROOT) if setting.normalise else (Numbers(rng), None)
     run = Kernels(setting, numbers, rng).forward
-    return _named(setting, forward_residual(size, rng, run, numbers, UNDER_THE_ROOT if setting.normalise else None))
+    return _named(setting, forward_residual(size, rng, run, numbers, unit=unit, launch=setting.launch))
 
 
 def backward(size: Size, setting: Setting, rng: random.Random) -> dict[str, Any]:
     """Compare the gradients of the chunk form's kernels with the derivative of the recurrence."""
     numbers = Numbers(rng)
-    return _named(setting, backward_residual(size, rng, Kernels(setting, numbers, rng).backward, numbers))
+    run = Kernels(setting, numbers, rng).backward
+    return _named(setting, backward_residual(size, rng, run, numbers, launch=setting.launch))
 
 
 def token_by_token(size: Size, setting: Setting, rng: random.Random) -> dict[str, Any]:
     """Compare the kernel of the recurrence with it."""
-    numbers = Numbers(rng)
+    numbers, unit = Numbers(rng), UNDER_THE_ROOT if setting.normalise else None
     run = Kernels(setting, numbers, rng).recurrent
-    return _named(setting, forward_residual(size, rng, run, numbers, UNDER_THE_ROOT if setting.normalise else None))
+    return _named(setting, forward_residual(size, rng, run, numbers, unit=unit, launch=setting.launch))
+
+
+def by_channel(size: Size, setting: Setting, rng: random.Random) -> dict[str, Any]:
+    """Compare the kernels with gates by channel with the recurrence."""
+    numbers = Numbers(rng)
+    run = Kernels(setting, numbers, rng).by_channel
+    return _named(setting, forward_residual(size, rng, run, numbers, launch=setting.launch))
+
+
+def token_by_token_by_channel(size: Size, setting: Setting, rng: random.Random) -> dict[str, Any]:
+    """Compare the kernel of the recurrence with gates by channel with it."""
+    numbers, unit = Numbers(rng), UNDER_THE_ROOT if setting.normalise else None
+    run = Kernels(setting, numbers, rng).recurrent_by_channel
+    return _named(setting, forward_residual(size, rng, run, numbers, unit=unit, launch=setting.launch))
 
 
 def unit_length(size: Size, setting: Setting, rng: random.Random) -> dict[str, Any]:
@@ -178,6 +212,7 @@ def unit_length(size: Size, setting: Setting, rng: random.Random) -> dict[str, A
         slope = -(squared.tangent * half * inverse * inverse * inverse)  # of 1 / root: that of the root over its square
         tangent = rows[2] * inverse[:, None] + rows[0] * slope[:, None]
         want = (rows[1] * tangent).sum()
+        compared(size.compared(prime=numbers.p, launch=setting.launch))
         got = difference(numbers, dx, np.zeros(tuple(x.shape), np.int64))
         return {"dx": got if isinstance(got, str) else (got * rows[2]).sum() - want}
 
@@ -220,6 +255,7 @@ def trajectory(rules: Sequence[WriteRule], size: Size, setting: Setting, rng: ra
                 read.append(np.stack([moments.read.values, moments.o.values], -1))
             found[f"{rule.slug} readings"] = Residues(readings - np.stack(read), numbers.p)
             found[f"{rule.slug} S"] = Residues(last - memory.values, numbers.p)
+        compared(size.compared(prime=numbers.p, launch=setting.launch))
         return found
 
     return _named(setting, {size.stream: unsound(run)})

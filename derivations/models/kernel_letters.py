@@ -18,6 +18,7 @@ from derivations.models.kernel_forms import Kernels, side_by_side
 from derivations.models.kernel_sizes import Setting
 from derivations.models.torch_forms import SCALE, exact, unsound
 from derivations.models.torch_sizes import Size
+from derivations.ran import compared
 from gdn_core import reference
 from gdn_core.ops.kernels.operands import Operands
 from gdn_core.reference import Token
@@ -36,7 +37,9 @@ class _Stream:
     def __init__(self, size: Size, some: Sequence[int] = (), *, gradients: bool = False) -> None:
         s, self.size = size, size
         tokens = list(some) or list(range(s.T))
-        of_tokens = {"q": (s.H, s.K), "k": (s.H, s.K), "v": (s.HV, s.V), "g": (s.HV,), "beta": (s.HV,)}
+        wide = {Gate.SCALAR: (), Gate.KEY: (s.K,), Gate.VALUE: (s.V,)}
+        of_tokens: dict[str, tuple[int, ...]] = {"q": (s.H, s.K), "k": (s.H, s.K), "v": (s.HV, s.V)}
+        of_tokens |= {name: (s.HV, *wide[gate]) for name, gate in s.gates.items()}
         of_tokens |= {"do": (s.HV, s.V)} if gradients else {}
         states = dict.fromkeys(("S", "dS")[: 1 + gradients], (s.N, s.HV, s.K, s.V))
         shapes = {name: (s.B, len(tokens), *shape) for name, shape in of_tokens.items()} | states
@@ -56,18 +59,21 @@ class _Stream:
 
     def recurrence(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the outputs and last memories of the reference."""
-        s = self.size
-        q, k, v, beta, S = (self.named(name) for name in ("q", "k", "v", "beta", "S"))
-        g, o, scale = self.entries["g"], np.zeros((s.B, s.T, s.HV, s.V), object), self.letters.scale
+        s, shape = self.size, (self.size.B, self.size.T, self.size.HV)
+        q, k, v, S = (self.named(name) for name in "qkvS")
+        erase, write = ("beta", "beta") if s.rule.tied else ("b", "w")
+        b = self.named(erase) if erase in s.gates else np.zeros(shape, object)
+        w = self.named(write) if write in s.gates else np.ones(shape, object)
+        g, o, scale = self.entries["g"], np.zeros((*shape, s.V), object), self.letters.scale
         parts = list(pairwise(s.bounds)) if s.lengths else [(0, s.T)] * s.B
         for n, (start, stop) in enumerate(parts):
-            b, t = 0 if s.lengths else n, slice(start, stop)
+            row, t = 0 if s.lengths else n, slice(start, stop)
             for head in range(s.HV if start < stop else 0):
-                i = head // (s.HV // s.H)
-                gate = beta[b, t, head, None]
-                x = Token(q=q[b, t, i] * scale, k=k[b, t, i], v=v[b, t, head], g=g[b, t, head, None, None], b=gate,
-                          w=gate)  # fmt: skip
-                last, o[b, t, head] = reference.recurrent(S[n, head].T, x, exp=self.letters.exp)
+                i, T = head // (s.HV // s.H), stop - start
+                x = Token(q=q[row, t, i] * scale, k=k[row, t, i], v=v[row, t, head],
+                          g=g[row, t, head].reshape(T, *s.rule.decay.shape(s.V, s.K)),
+                          b=b[row, t, head].reshape(T, -1), w=w[row, t, head].reshape(T, -1))  # fmt: skip
+                last, o[row, t, head] = reference.recurrent(S[n, head].T, x, exp=self.letters.exp)
                 S[n, head] = last.T
         return o, S
 
@@ -88,6 +94,20 @@ def token_by_token(size: Size, setting: Setting, some: Sequence[int], rng: rando
     return _compared(size, setting, some, lambda s: Kernels(setting, s.letters, rng).recurrent(size, s.tensors()))
 
 
+def by_channel(size: Size, setting: Setting, some: Sequence[int], rng: random.Random) -> dict[str, Any]:
+    """Compare the kernels with gates by channel with the recurrence, for all inputs."""
+    return _compared(size, setting, some, lambda s: Kernels(setting, s.letters, rng).by_channel(size, s.tensors()))
+
+
+def token_by_token_by_channel(
+    size: Size, setting: Setting, some: Sequence[int], rng: random.Random
+) -> dict[str, Any]:  # fmt: skip
+    """Compare the kernel of the recurrence with gates by channel with it, for all inputs."""
+    return _compared(
+        size, setting, some, lambda s: Kernels(setting, s.letters, rng).recurrent_by_channel(size, s.tensors())
+    )
+
+
 def _compared(
     size: Size, setting: Setting, some: Sequence[int], form: Callable[[_Stream], tuple[Any, Any]]
 ) -> dict[str, Any]:  # fmt: skip
@@ -95,6 +115,7 @@ def _compared(
 
     def run() -> dict[str, Any]:
         pairs = zip("oS", form(stream), stream.recurrence(), strict=True)
+        compared(size.compared(prime=0, launch=setting.launch, some=len(some)))
         return {name: stream.difference(got, want) for name, got, want in pairs}
 
     return {f"{setting}, {size}": unsound(run)}
@@ -112,6 +133,7 @@ def backward(size: Size, setting: Setting, some: Sequence[int], rng: random.Rand
         given = stream.tensors()
         got = Kernels(setting, stream.letters, rng).backward(size, given, given.pop("do"), given.pop("dS"))
         o, S = stream.recurrence()
+        compared(size.compared(prime=0, launch=setting.launch, some=len(some)))
         loss = (do * o).sum() + (dS * S).sum()
         return {f"d{name}": _slopes(stream, loss, name, got[name]) for name in ("q", "k", "v", "g", "beta", "S")}
 
@@ -148,6 +170,7 @@ def trajectory(rule: WriteRule, size: Size, setting: Setting, rng: random.Random
             moments = reference.moments(memory, x[t], exp=lambda decay: decay)
             memory = moments.written
             read.append(np.stack([moments.read, moments.o], -1))
+        compared(size.compared(prime=0, launch=setting.launch))
         return {"readings": letters.polynomials(readings) - np.stack(read), "S": letters.polynomials(last) - memory}
 
     return {f"{setting}, {rule.slug}, {size.stream}": unsound(run)}

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from derivations.models import torch_sizes
-from derivations.models.torch_sizes import Size
-from derivations.scope import AllInputs, AtPoints, OverFields, listed
+from derivations.models.torch_sizes import Launch, Size
+from derivations.scope import AllInputs, AtPoints, OverFields
 
 CHUNK = 64  # of the kernels
 DEGREE = 20  # of a residual, a token: a bound for whatever the kernels compute of what they read
@@ -41,6 +41,11 @@ class Setting:
     def target(self) -> str:
         """What was compiled, in words."""
         return f"{self.level.upper()} for sm_{self.arch} in {self.dtype}"
+
+    @property
+    def launch(self) -> Launch:
+        """What was compiled, and how it is launched, in words."""
+        return self.target, str(self)
 
     def __str__(self) -> str:
         parts = [self.target]
@@ -96,7 +101,7 @@ def all_inputs(cases: Iterable[Letters]) -> AllInputs:
     cases = tuple(cases)
     some = max(len(some) for *_, some in cases)
     made = scope((size, setting) for size, setting, _ in cases)
-    return AllInputs(made.cases, made.sizes, made.built, some)
+    return AllInputs(made.cases, made.sizes, made.built, made.rules, some)
 
 
 LONG = Size(1 << 20, 128, 128, CHUNK, H=32, HV=32)  # 2^32 keys and values, and 2^33 entries of memories, one a chunk
@@ -111,5 +116,4 @@ def scope(cases: Iterable[Case], *, primes: int = 1, degree: int = DEGREE) -> Ov
     """Return the scope of a step that runs these cases; the degree is that of a token."""
     cases = tuple(cases)
     made = torch_sizes.scope((size for size, _ in cases), degree=degree, primes=primes)
-    built = listed(tuple(dict.fromkeys(setting.target for _, setting in cases)))
-    return replace(made, built=f"compiled to {built}")
+    return replace(made, built=tuple(dict.fromkeys(setting.target for _, setting in cases)))

@@ -147,7 +147,7 @@ class Program:
     def encoded(self) -> dict[str, Any]:
         """Return it as what JSON can hold."""
         own = {each.name: getattr(self, each.name) for each in fields(self)}
-        return own | {"sizes": [vars(size) for size in self.sizes]}
+        return own | {"sizes": [encoded_size(size) for size in self.sizes]}
 
     @classmethod
     def decoded(cls, read: Mapping[str, Any]) -> Program:
@@ -156,8 +156,13 @@ class Program:
         return cls(**{**read, "results": tuple(read["results"]), "sizes": sizes})
 
 
+def encoded_size(size: Size) -> dict[str, Any]:
+    """Return a size as what JSON can hold; its rule is that of the program."""
+    return {name: value for name, value in vars(size).items() if name != "rule"}
+
+
 def decoded_size(read: Mapping[str, Any]) -> Size:
-    """Return a size from what JSON holds."""
+    """Return the size that was encoded."""
     return Size(**{**read, "lengths": tuple(read["lengths"])})
 
 

@@ -21,11 +21,12 @@ from derivations.engines.aten.numbers import EMPTY, FORGETS, Numbers, Unsound
 from derivations.engines.aten.tensors import Exact, exactly
 from derivations.engines.degree import Degree
 from derivations.engines.field import Batch, Dual, Field, Residues, dual_exp, is_counting, stack
-from derivations.models.torch_sizes import Size
+from derivations.models.torch_sizes import Launch, Size
+from derivations.ran import compared
 from gdn_core import reference
 from gdn_core.ops.torch import chunk, differentiable
 from gdn_core.reference import Token
-from gdn_core.rules import GATED_DELTANET, Gate, WriteRule
+from gdn_core.rules import Gate
 
 Entries = torch.Tensor
 FLOAT = torch.float32
@@ -49,22 +50,20 @@ class Outweighed(Numbers):
 class Stream:
     """A stream of random exact numbers, and its recurrence.
 
+    Gates wider than one number have axes [V], [K] or [V, K] behind those above.
+
     Args:
         size: its sizes.
         numbers: the field.
-        rule: the rule that it is a stream of. Gates wider than one number have axes [V], [K] or [V, K] behind those
-            above; a tied gate has the name ``beta``, and others ``b`` and ``w``.
         unit: what is added to the squared length of queries and keys before they are divided by its root; None to
             leave them as they are.
     """
 
-    def __init__(
-        self, size: Size, numbers: Numbers, rule: WriteRule = GATED_DELTANET, unit: float | None = None
-    ) -> None:  # fmt: skip
-        self.size, self.numbers, self.rule, self.unit = size, numbers, rule, unit
+    def __init__(self, size: Size, numbers: Numbers, unit: float | None = None) -> None:
+        self.size, self.numbers, self.rule, self.unit = size, numbers, size.rule, unit
         s, n = size, numbers
         axes = {Gate.SCALAR: (), Gate.KEY: (s.K,), Gate.VALUE: (s.V,), Gate.MATRIX: (s.V, s.K)}
-        wide = {name: axes[gate] for name, gate in _gates(rule, s).items()}
+        wide = {name: axes[gate] for name, gate in s.gates.items()}
         self.q, self.k = (
             n.draw(s.B, s.T, s.H, s.K) if unit is None else n.draw_lengths(s.B, s.T, s.H, s.K, plus=unit)
             for _ in range(2)
@@ -85,7 +84,8 @@ class Stream:
 
     def tensors(self, dtype: torch.dtype = FLOAT) -> dict[str, Any]:
         """Return the tensors of a program, by name; None for what is absent."""
-        return {**dict.fromkeys(("g", "beta", "S")), **{name: exact(x, dtype) for name, x in self.entries().items()}}
+        given = {name: exact(x, dtype) for name, x in self.entries().items()}
+        return {**dict.fromkeys(("g", "beta", "b", "w", "S")), **given}
 
     def recurrence(self, scale: float) -> tuple[np.ndarray, np.ndarray]:
         """Return the outputs [B, T, HV, V] and last memories [N, HV, K, V] of the reference, mod p."""
@@ -162,16 +162,6 @@ class Stream:
         return o, S
 
 
-def _gates(rule: WriteRule, size: Size) -> dict[str, Gate]:
-    """Return the gates of a stream by name, without those that are absent."""
-    gates = {"g": rule.decay if size.decays else Gate.NONE}
-    if rule.tied:
-        gates["beta"] = rule.erase if size.erases else Gate.NONE
-    else:
-        gates |= {"b": rule.erase, "w": rule.write}
-    return {name: gate for name, gate in gates.items() if gate is not Gate.NONE}
-
-
 def exact(entries: Entries, dtype: torch.dtype = FLOAT) -> Exact:
     """Return entries as a tensor of a program, which may write into it."""
     return Exact(entries.clone(), dtype)
@@ -230,7 +220,8 @@ Form = Callable[[Size, dict[str, Any]], tuple[Any, Any]]  # outputs and last mem
 
 
 def forward_residual(
-    size: Size, rng: random.Random, form: Form, numbers: Numbers | None = None, unit: float | None = None
+    size: Size, rng: random.Random, form: Form, numbers: Numbers | None = None, *, unit: float | None = None,
+    launch: Launch = ("", ""),
 ) -> dict[str, Any]:  # fmt: skip
     """Compare the outputs and the last memories of a form with those of the recurrence.
 
@@ -240,6 +231,7 @@ def forward_residual(
         form: the form.
         numbers: the field, if the form needs it; by default it is drawn.
         unit: as for a stream.
+        launch: what the form was compiled to, and how it is launched, in words.
     """
     if is_counting():
         return {str(size): _forward_degrees(size, form, Field(rng))}
@@ -251,6 +243,7 @@ def forward_residual(
         with chunks_of(size.C), exactly(numbers):
             got = form(size, given)
         want = stream.recurrence(SCALE)
+        compared(size.compared(prime=numbers.p, launch=launch))
         residual = {name: difference(numbers, *pair) for name, *pair in zip("oS", got, want, strict=True)}
         return residual | written_to(given, stream.entries())
 
@@ -261,8 +254,9 @@ Backward = Callable[[Size, dict[str, Any], Any, Any], Any]  # gradients by name,
 
 
 def backward_residual(
-    size: Size, rng: random.Random, form: Backward, numbers: Numbers | None = None
-) -> dict[str, Any]:
+    size: Size, rng: random.Random, form: Backward, numbers: Numbers | None = None, *,
+    launch: Launch = ("", ""),
+) -> dict[str, Any]:  # fmt: skip
     """Compare the gradients of a form, along a random direction, with the derivative of the recurrence.
 
     The arguments are those of :func:`forward_residual`.
@@ -291,6 +285,7 @@ def backward_residual(
             if isinstance(gradient, str):
                 return {f"d{name}": gradient}
             terms[name] = (gradient * Residues(direction.numpy(), numbers.p)).sum()
+        compared(size.compared(prime=numbers.p, launch=launch))
         total = sum(terms.values()) - _from_empty(stream, dS, along) - stream.derivative(SCALE, along, do, dS)
         if not total:
             return {"the derivative": total}
@@ -345,9 +340,9 @@ def _backward_degrees(size: Size, form: Backward, field: Field) -> list[Degree]:
 
 def _one_head(size: Size) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the longest sequence of one head, with gates of their own."""
-    T = max(size.lengths, default=size.T)
-    return {"S": (size.V, size.K), "q": (T, size.K), "k": (T, size.K), "v": (T, size.V), "g": (T, 1, 1), "b": (T, 1),
-            "w": (T, 1)}  # fmt: skip
+    T, V, K, rule = max(size.lengths, default=size.T), size.V, size.K, size.rule
+    return {"S": (V, K), "q": (T, K), "k": (T, K), "v": (T, V), "g": (T, *rule.decay.shape(V, K)),
+            "b": (T, rule.erase.shape(V, K)[1]), "w": (T, rule.write.shape(V, K)[0])}  # fmt: skip
 
 
 def _letters(of: dict[str, Any]) -> tuple[Any, Token]:

@@ -9,7 +9,7 @@ import random
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -142,7 +142,7 @@ def compare(function: Function, program: Program, size: Size, rng: random.Random
     """
     numbers = Numbers(rng)
     roles = set(program.roles.values())
-    stream = Stream(size, numbers, program.write_rule, program.eps if "l2norm" in roles else None)
+    stream = Stream(replace(size, rule=program.write_rule), numbers, program.eps if "l2norm" in roles else None)
     scale = SCALE if "scale" in roles else size.K**-0.5 if program.scale is None else program.scale
     arguments = {name: _argument(role, program, stream) for name, role in program.roles.items()}
     arguments |= program.constants

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate, cycle
 
+from derivations.ran import Compared
 from derivations.scope import OverFields
+from gdn_core.rules import GATED_DELTANET, Gate, WriteRule
 
+NAMED = ("C", "T", "K", "V")  # what a scope says of sizes
+Launch = tuple[str, str]
 CHUNK_SIZE = 32  # of the PyTorch forms; a test compares it with theirs
 
 
@@ -29,6 +32,7 @@ class Size:
         erases: whether there is an erase and write gate.
         remembers: whether there is a memory before the first token.
         resets: whether some decays are 0.
+        rule: the rule that it is a stream of: how wide its gates are.
     """
 
     T: int
@@ -43,6 +47,17 @@ class Size:
     erases: bool = True
     remembers: bool = True
     resets: bool = False
+    rule: WriteRule = GATED_DELTANET
+
+    @property
+    def gates(self) -> dict[str, Gate]:
+        """The gates by name, without those that are absent: a tied gate is ``beta``, and others are ``b`` and ``w``."""
+        gates = {"g": self.rule.decay if self.decays else Gate.NONE}
+        if self.rule.tied:
+            gates["beta"] = self.rule.erase if self.erases else Gate.NONE
+        else:
+            gates |= {"b": self.rule.erase, "w": self.rule.write}
+        return {name: gate for name, gate in gates.items() if gate is not Gate.NONE}
 
     @property
     def N(self) -> int:
@@ -57,6 +72,18 @@ class Size:
     def __str__(self) -> str:
         return f"C = {self.C}, {self.stream}"
 
+    def compared(self, *, prime: int, launch: Launch = ("", ""), some: int = 0) -> Compared:
+        """Return that a program was compared at this size.
+
+        Args:
+            prime: of the point; 0 where entries are symbols.
+            launch: what the program was compiled to, and how it was launched.
+            some: how many tokens have symbols; 0 for all.
+        """
+        sizes = tuple((name, getattr(self, name)) for name in NAMED)
+        rule = f"{self.rule.decay.value}, {self.rule.erase.value}, {self.rule.write.value}, {self.rule.tied}"
+        return Compared(f"{launch[1]}, {self}", sizes, rule, launch[0], prime, some)
+
     @property
     def stream(self) -> str:
         """The sizes in words, without that of a chunk."""
@@ -66,6 +93,8 @@ class Size:
         parts += [f"sequences of {', '.join(map(str, self.lengths))}"] if self.lengths else []
         parts += [text for has, text in ((self.decays, "no decay"), (self.erases, "nothing erased")) if not has]
         parts += ["decays of 0"] if self.resets else []
+        if self.rule != GATED_DELTANET:
+            parts += [f"{name} {gate.value}" for name, gate in self.gates.items()]
         return ", ".join(parts + ["no initial state"] * (not self.remembers))
 
 
@@ -94,6 +123,7 @@ PACKED = (
     Size(70, 2, 5, 8, lengths=(8, 17, 1, 8, 7, 29), H=2, HV=4),
     Size(20, 3, 3, 7, lengths=(20,)),
 )
+NEAR = (Size(37, 3, 2, 8, HV=2), *PACKED[:1])  # where a misprint shows
 GATES = tuple(
     Size(T, 3, 2, 8, HV=2, B=2, decays=decays, erases=erases, remembers=remembers)
     for T, decays, erases, remembers in (
@@ -118,10 +148,14 @@ TOKEN_BY_TOKEN = (
 
 
 def longest(sizes: Iterable[Size]) -> tuple[Size, ...]:
-    """Return the size with the longest sequence, with as many gates as any: no other has a residual of a larger degree.
+    """Return the size whose residual has the largest degree: a token multiplies by its decay, erase gate and key twice.
     """
-    gates = operator.attrgetter("decays", "erases", "remembers")
-    return (max(sizes, key=lambda size: (sum(gates(size)), max(size.lengths, default=size.T))),)
+
+    def degree(size: Size) -> tuple[int, int]:
+        a_token = ("g" in size.gates) + 3 * bool({"b", "beta"} & {*size.gates})
+        return max(size.lengths, default=size.T) * a_token, len(size.gates) + size.remembers
+
+    return (max(sizes, key=degree),)
 
 
 def scope(sizes: Iterable[Size], *, degree: int = 0, primes: int = 1) -> OverFields:
@@ -137,5 +171,6 @@ def scope(sizes: Iterable[Size], *, degree: int = 0, primes: int = 1) -> OverFie
     def values(name: str) -> tuple[int, ...]:
         return tuple(sorted({getattr(size, name) for size in sizes}))
 
-    named = {name: values(name) for name in ("C", "T", "K", "V")}
-    return OverFields(cases=len(sizes), degree=degree * max(named["T"]), primes=primes, sizes=tuple(named.items()))
+    named = {name: values(name) for name in NAMED}
+    rules = len({size.rule for size in sizes})
+    return OverFields(len(sizes), tuple(named.items()), primes, degree=degree * max(named["T"]), rules=rules)

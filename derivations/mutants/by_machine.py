@@ -118,8 +118,8 @@ def _of_function(module: str, function: str, node: ast.FunctionDef, filename: st
         before = _head(statement)
         places = {id(place) for inner in ast.walk(statement) for place in _places(inner)}
         for parent, place, index, child in _expressions(statement):
-            if module in TORCH and isinstance(child, ast.Constant) and id(child) not in places:
-                continue  # the number of an axis, or of axes: another one raises
+            if module in TORCH and _is_number(child) and id(child) not in places:
+                continue  # the number of an axis, or of axes: another one raises, or is the same axis
             for variant in _variants(child):
                 _put(parent, place, index, ast.copy_location(variant, child))
                 after = _head(statement)
@@ -127,6 +127,10 @@ def _of_function(module: str, function: str, node: ast.FunctionDef, filename: st
                 if after != before:
                     compiler = partial(_compiled, node, filename, parent, place, index, variant, child)
                     yield Mutant(module, function, child.lineno, before, after, compiler)
+
+
+def _is_number(node: ast.expr) -> bool:
+    return isinstance(node.operand if isinstance(node, ast.UnaryOp) else node, ast.Constant)
 
 
 def _places(node: ast.AST) -> Iterator[ast.AST]:

@@ -9,6 +9,8 @@ _FINITE = "Exact numbers are finite; tests with NaN and inf notice it."
 _TOGETHER = "The two are given together, where something is erased."
 _CANCELS = "The gradient of a decay of 0 is a sum that cancels; the mask takes off what rounding leaves of it."
 _MASKED = "What stands there is not looked at: the other branch is taken at 0."
+_UNIT = "The diagonal of a unit triangle is not read."
+_SHAPE = "Its shape alone is taken, which is the same."
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     (f"gdn_core.{function}", before, after): reason
     for function, before, after, reason in (
@@ -118,12 +120,11 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "resets = logs < precision.FORGETS[wide]",
             "At the bound the exponential is 0 in either way.",
         ),
-        *(
-            ("ops.torch.chunk._read_back", f"lost = rows.isfinite().logical_not_(){before}", after, _FINITE)
-            for before, after in (
-                (".cumsum(-2) > 0", "lost = rows.isfinite().logical_not_() > 0"),
-                (".cumsum(-2) > 0", "lost = rows.isfinite().logical_not_().cumsum(2) > 0"),
-            )
+        (
+            "ops.torch.chunk._read_back",
+            "lost = rows.isfinite().logical_not_().cumsum(-2) > 0",
+            "lost = rows.isfinite().logical_not_() > 0",
+            _FINITE,
         ),
         *(
             (
@@ -158,6 +159,99 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
                 _CANCELS,
             )
             for after in ("span.put(dG, dg)", "span.put(dG if gates.resets is None else dG, dg)")
+        ),
+        (
+            "ops.torch.channels._prepare",
+            "resets = logs <= precision.FORGETS[wide]",
+            "resets = logs < precision.FORGETS[wide]",
+            "At the bound the exponential is 0 in either way.",
+        ),
+        *(
+            (
+                "ops.torch.channels._prepare",
+                "return d if later[1] is None or earlier[1] is None else d.masked_fill(later[1] != earlier[1], 0)",
+                f"return d if {after} else d.masked_fill(later[1] != earlier[1], 0)",
+                "Either both tokens are counted, or none is.",
+            )
+            for after in (
+                "later[1] is None and earlier[1] is None", "later[1] is None", "earlier[1] is None",
+                "later[1] is None or earlier[0] is None", "later[0] is None or earlier[1] is None",
+            )
+        ),
+        *(
+            (
+                "ops.torch.channels._prepare",
+                "UT = torch.linalg.solve_triangular("
+                "products[0] + one, one.expand_as(products[0]), upper=False, unitriangular=True)",
+                f"UT = torch.linalg.solve_triangular({after}, upper=False, unitriangular=True)",
+                reason,
+            )
+            for after, reason in (
+                ("products[0] - one, one.expand_as(products[0])", _UNIT),
+                ("products[0], one.expand_as(products[0])", _UNIT),
+                ("products[0] + one, one.expand_as(products[1])", _SHAPE),
+                ("products[0] + one, one.expand_as(products[-1])", _SHAPE),
+            )
+        ),
+        *(
+            ("ops.torch.channels._read_back", before, after, _FINITE)
+            for before, after in (
+                ("lost = (~rows.isfinite()).cumsum(-2) > 0", "lost = ~rows.isfinite() > 0"),
+                ("return (lower @ rows.masked_fill(lost, 0)).masked_fill(lost, torch.nan)",
+                 "return lower @ rows.masked_fill(lost, 0)"),
+                ("return (lower @ rows.masked_fill(lost, 0)).masked_fill(lost, torch.nan)",
+                 "return (lower @ rows).masked_fill(lost, torch.nan)"),
+            )
+        ),
+        (
+            "ops.torch.channels._errors",
+            "reading = None if x.UT is None else x.so_far * x.rows[0]",
+            "reading = x.so_far * x.rows[0]",
+            "Where nothing is erased it is not read.",
+        ),
+        *(
+            ("ops.torch.channels._errors", "if x.UT is not None and reading is not None:", f"if {after}:", _TOGETHER)
+            for after in ("x.UT is not None or reading is not None", "x.UT is not None", "reading is not None")
+        ),
+        *(
+            ("ops.torch.channels.backward", "if x.ndim == 3 and values.shape[-1] > 1:", after,
+             "The sum over one channel is that channel.")
+            for after in ("if x.ndim == 3:", "if x.ndim == 3 and values.shape[-1] >= 1:")
+        ),
+        (
+            "ops.torch.channels.backward",
+            "if joined.shape[2] > x.shape[2]:",
+            "if joined.shape[2] >= x.shape[2]:",
+            "The sum over one head is that head.",
+        ),
+        (
+            "ops.torch.channels.backward",
+            "x[:, tokens] = joined[..., 0] if x.ndim == 3 else joined",
+            "x[:, tokens] = joined[..., -1] if x.ndim == 3 else joined",
+            "The last axis has one entry.",
+        ),
+        (
+            "ops.torch.channels.backward",
+            "r, d_writing, d_whole = (torch.empty_like(u), torch.empty_like(writing), "
+            "torch.empty_like(writing[:, :, 0]))",
+            "r, d_writing, d_whole = (torch.empty_like(u), torch.empty_like(writing), "
+            "torch.empty_like(writing[:, :, -1]))",
+            _SHAPE,
+        ),
+        *(
+            (
+                "ops.torch.channels.backward",
+                "put(dG if x.resets is None else dG.masked_fill(x.resets, 0), dg, tokens)",
+                after,
+                _CANCELS,
+            )
+            for after in ("put(dG, dg, tokens)", "put(dG if x.resets is None else dG, dg, tokens)")
+        ),
+        (
+            "ops.torch.channels.recurrent",
+            "S = S.clone()",
+            "S = S",
+            "Without a token the memory that is returned is the one that was given; nothing is written to it.",
         ),
     )
 }

@@ -74,4 +74,4 @@ def test_a_run_starts_the_longest_claims_and_reports_all_in_the_order_that_was_a
     assert [result.claim for result in report.results] == list(load())
     needs = [len(load()[name].needs) for name in started]
     assert needs == sorted(needs, reverse=True) and needs[0] == 2
-    assert started[0] in ("chunk_kernels_differentiate_the_recurrence", "chunk_kernels_equal_recurrence")
+    assert "_kernels_" in started[0]

@@ -2,6 +2,7 @@
 
 import inspect
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -9,9 +10,14 @@ from derivations import registry
 from derivations.engines import arrays
 from derivations.engines.algebra import Algebra
 from derivations.engines.cases import points, symbols, vectors
+from derivations.engines.used import use
 from derivations.models.gated_chunk import chunk_against_recurrence
+from derivations.models.torch_passes import chunk, forward
+from derivations.models.torch_sizes import Size
+from derivations.models.torch_sizes import scope as torch_scope
+from derivations.ran import Compared, compared
 from derivations.result import Kind, Verdict
-from derivations.scope import Counterexample, EverySize, EveryWidth, OverField, Sizes
+from derivations.scope import AllInputs, Counterexample, EverySize, EveryWidth, OverField, OverFields, Sizes
 from gdn_core import reference
 from gdn_core.rules import GATED_DELTANET, MAMBA2, Source
 
@@ -103,3 +109,69 @@ def test_the_code_is_as_it_was_after_it_was_recorded(checked):
     code = reference.recurrent.__code__
     checked(on_symbols, Sizes(C=3), "ring")
     assert reference.recurrent.__code__ is code
+
+
+# Programs, which take no arrays of the code: what was compared, and by which engine.
+
+SIZES = tuple(Size(T, 3, 2, 4) for T in (3, 5))
+
+
+def on_programs(sizes=SIZES, primes=2, form=chunk):
+    def step(rng: random.Random):
+        return forward(sizes, rng, form, primes)
+
+    return step
+
+
+def noted(*made):
+    """A step that notes comparisons of kernels, without any."""
+
+    def step():
+        for each in made:
+            use("ir")
+            compared(each)
+            yield 0
+
+    return step
+
+
+AT = (("C", 4), ("T", 3), ("K", 3), ("V", 2))
+KERNEL = Compared("one", AT, "scalar", "TTIR for sm_80", 7)
+
+
+def on_kernels(**other):
+    values = tuple((name, (value,)) for name, value in AT)
+    return OverFields(**{"cases": 1, "sizes": values, "built": ("TTIR for sm_80",), **other})
+
+
+@pytest.mark.parametrize(
+    ("run", "scope", "engine"),
+    [
+        (on_programs(), torch_scope(SIZES, primes=2), "aten"),
+        (noted(KERNEL), on_kernels(), "ir"),
+        (noted(replace(KERNEL, prime=0, some=2)), AllInputs(1, on_kernels().sizes, on_kernels().built, some=2), "ir"),
+    ],
+)
+def test_a_scope_of_what_was_compared_holds(checked, run, scope, engine):
+    assert checked(run, scope, engine).verdict is Verdict.HOLDS
+
+
+@pytest.mark.parametrize(
+    ("run", "scope", "engine", "fault"),
+    [
+        (on_programs(), torch_scope((*SIZES, Size(9, 3, 2, 4)), primes=2), "aten", "3 combinations of sizes"),
+        (on_programs(), torch_scope((SIZES[0], Size(9, 3, 2, 4)), primes=2), "aten", "T = 9, and what ran is 3, 5"),
+        (on_programs(), torch_scope(SIZES, primes=3), "aten", "says 3 primes for each size, and 2 were drawn"),
+        (on_programs(SIZES[:1]), replace(torch_scope(SIZES[:1]), rules=2), "aten", "2 combinations of widths of gates"),
+        (on_programs(), torch_scope(SIZES), "ir", "decided by ir, and programs were evaluated by aten only"),
+        (lambda: 0, torch_scope(SIZES), "aten", "decided by aten, and programs were evaluated by none"),
+        (noted(KERNEL), on_kernels(built=("TTGIR for sm_90",)), "ir", "code compiled to TTGIR for sm_90"),
+        (noted(KERNEL), AllInputs(1, on_kernels().sizes), "ir", "every entry is a symbol, and programs ran at random"),
+        (noted(replace(KERNEL, prime=0, some=2)), AllInputs(1, on_kernels().sizes), "ir", "0 tokens with symbols"),
+        (noted(KERNEL, KERNEL), on_kernels(primes=2), "ir", "says 2 primes for each size, and 1 were drawn"),
+    ],
+)  # fmt: skip
+def test_a_scope_that_is_wider_than_what_was_compared_is_a_fault(checked, run, scope, engine, fault):
+    step = checked(run, scope, engine)
+    assert step.verdict is Verdict.ERROR
+    assert fault in step.residual

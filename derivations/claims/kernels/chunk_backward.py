@@ -152,12 +152,12 @@ def gradients_for_all_inputs(rng: random.Random) -> Any:
     return (run(size, setting, some, rng) for size, setting, some in SMALL)
 
 
-LARGE = ((LONG, False),)
+LARGE = ((LONG, "chunk"),)
 
 
 def _addresses(rng: random.Random) -> Iterator[dict[str, Any]]:
     run = import_module("derivations.models.kernel_addresses").addresses
-    return (run(size, AMPERE, decoding=decoding, rng=rng) for size, decoding in LARGE)
+    return (run(size, AMPERE, name, rng) for size, name in LARGE)
 
 
 @chunk_kernels_differentiate_the_recurrence.step(engine="ir", scope=ADDRESSES)

@@ -80,12 +80,12 @@ def decoding_for_all_inputs(rng: random.Random) -> Any:
     return (run(size, setting, some, rng) for size, setting, some in SMALL[:2])
 
 
-LARGE = ((LONG, True), (MANY_STEPS, True))
+LARGE = ((LONG, "recurrent"), (MANY_STEPS, "recurrent"))
 
 
 def _addresses(rng: random.Random) -> Iterator[dict[str, Any]]:
     run = import_module("derivations.models.kernel_addresses").addresses
-    return (run(size, AMPERE, decoding=decoding, rng=rng) for size, decoding in LARGE)
+    return (run(size, AMPERE, name, rng) for size, name in LARGE)
 
 
 @recurrent_kernel_equals_recurrence.step(engine="ir", scope=ADDRESSES)

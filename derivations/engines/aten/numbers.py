@@ -355,6 +355,16 @@ class Numbers:
             return torch.where(x == FORGETS, -torch.inf, logs.double() * unit)
         raise NotModelled("an order of values: the program compares numbers that are no decays")
 
+    def magnitude(self, x: Entries) -> Entries:
+        """Return the absolute values of log decays, whose order is known.
+
+        Raises:
+            NotModelled: if an entry is a value, since values mod p have no order, or -inf.
+        """
+        if bool(self.nats(x).isinf().any()):
+            raise NotModelled("the absolute value of a log decay of -inf")
+        return self._encoded(self._decoded(x).abs(), self._zero(x))
+
     def finite(self, x: Entries) -> torch.Tensor:
         """Tell which entries are finite: all but -inf."""
         self._logs(x)

@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from derivations.engines.aten.numbers import EMPTY, Entries, NotModelled, Numbers
 from derivations.engines.unmodelled import note
+from derivations.engines.used import use
 
 Call = tuple[Any, tuple[Any, ...], dict[str, Any]]
 
@@ -146,6 +147,8 @@ def exactly(numbers: Numbers) -> Iterator[Exactly]:
     finally:
         for what in mode.unmodelled:
             note(what)
+        if mode.operations:
+            use("aten")
 
 
 Meaning = Callable[[Exactly, Any, tuple[Any, ...], dict[str, Any]], Any]

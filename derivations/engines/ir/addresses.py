@@ -28,7 +28,7 @@ class Nowhere(Carrier):
         return x
 
     add = subtract = multiply = divide = _pair
-    root = inverse_root = exponential = exponential_2 = _one
+    root = inverse_root = exponential = exponential_2 = magnitude = _one
 
     def total(self, x: Entries, axis: int) -> Entries:
         """Return zeros."""

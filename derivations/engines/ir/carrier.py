@@ -68,6 +68,10 @@ class Carrier:
         """Return 2 to the power of log decays in base 2."""
         return _by(lambda of: self.numbers.exponential(of, base_2=True), x)
 
+    def magnitude(self, x: Entries) -> Entries:
+        """Return the absolute values of log decays; values have no order."""
+        return _by(self.numbers.magnitude, x)
+
     def total(self, x: Entries, axis: int) -> Entries:
         """Return sums over an axis."""
         if _plain(x):

@@ -19,6 +19,7 @@ from derivations.engines.ir.memory import Buffer, Descriptor, Memory
 from derivations.engines.ir.operations import Machine, Value
 from derivations.engines.ir.text import Function
 from derivations.engines.unmodelled import note
+from derivations.engines.used import use
 
 BEHIND = "what becomes of this code on the way to machine code"
 ELEMENTS = {
@@ -111,6 +112,7 @@ class Chain:
         except (Unsound, NotModelled) as error:
             raise type(error)(f"{made.name}: {error}") from error
         self.kernels.add(made.name)
+        use("ir")
         for what in ("rounding", BEHIND, *machine.casts):
             note(what)
 

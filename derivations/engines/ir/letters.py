@@ -173,6 +173,19 @@ class Letters(Carrier):
         """Refuse: there is one base of letters."""
         raise NotModelled("a power of 2 of letters")
 
+    def magnitude(self, x: Entries) -> Entries:
+        """Return the absolute values of sums of log decays, of which no two have different signs."""
+        found, where = np.unique(x, return_inverse=True)
+        return np.array([self._unsigned(int(entry)) for entry in found], np.int64)[where].reshape(x.shape)
+
+    def _unsigned(self, x: int) -> int:
+        if x == EMPTY:
+            return x
+        form = self._form(x) if not 0 < x < LEAST_LOG and x < FORGETS else None
+        if form is None or min(form, default=0) < 0 < max(form, default=0):
+            raise NotModelled("the absolute value of letters")
+        return self._log(tuple(-abs(n) for n in form))  # log decays are negative
+
     def total(self, x: Entries, axis: int) -> Entries:
         """Return sums over an axis."""
         rows = np.moveaxis(x, axis, -1)

@@ -22,7 +22,7 @@ Operands = list[Value]
 
 @dataclass(frozen=True)
 class Absolute:
-    """The absolute value of a number, which has no order here: only whether it is infinite can be asked."""
+    """The absolute value of numbers. Values have no order: only whether one is infinite can be asked."""
 
     of: np.ndarray
 
@@ -191,7 +191,8 @@ def _unknown_constant(operation: Operation) -> Any:
 
 def _floats(run: Callable[..., Any]) -> Meaning:
     def meaning(machine: Machine, programs: np.ndarray, operation: Operation, operands: Operands) -> Value:
-        return run(machine.carrier, *operands)
+        carrier = machine.carrier
+        return run(carrier, *(carrier.magnitude(x.of) if isinstance(x, Absolute) else x for x in operands))
 
     return meaning
 
@@ -444,6 +445,9 @@ def _starts(starts: Operands, programs: np.ndarray) -> list[np.ndarray]:
 
 @_means("tt.elementwise_inline_asm")
 def _assembly(machine: Machine, programs: np.ndarray, operation: Operation, operands: Operands) -> Value:
+    if operation.head.lstrip().startswith('"cvt.rna.tf32.f32 $0, $1;"'):
+        machine.casts.add("the cast of f32 to tf32")
+        return operands[0]
     if "griddepcontrol" not in operation.head:
         raise NotModelled(f"assembly: {operation.text}")
     return np.zeros(1, np.int64)  # an order of launches, which follow each other here
