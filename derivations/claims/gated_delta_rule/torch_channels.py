@@ -288,7 +288,11 @@ def system_of_the_gradients_not_transposed(rng: random.Random) -> Any:
 
 
 @claim(
-    statement=r"\exp(G_i - G_m) \exp(G_m - G_j), \quad j \le m < i: \quad G_i - G_m \le 0, \quad G_m - G_j \le 0",
+    statement=recurrence(
+        r"\operatorname{torch\_channels}(q, k, v, g, b, w, S_0) = (o, S_T), \quad "
+        r"\text{every exponential in it is } \exp(G_i - G_j) \le 1, \; j \le i",
+        by_channel=True,
+    ),
     assumptions=(*EXACTLY, OUTWEIGHED),
     scope=scope(sizes.OUTWEIGHED),
     engine="aten",
