@@ -28,6 +28,7 @@ from gdn_core.ops.kernels.stages import CHUNK, Prepared
 from gdn_core.ops.kernels.states import states_of
 from gdn_core.ops.kernels.windows import Window, batch_windows, everything
 
+LONG = 256  # chunks of a sequence that is split even if its scans fill half of the chip
 SHARE = 64  # the part of the device's memory that the backward pass may take for what it recomputes at once
 
 
@@ -69,7 +70,8 @@ class Saved(NamedTuple):
 def segment_length(*, sequences: int, total: int, heads: int, V: int, processors: int) -> int:
     """Choose the number of chunks in a segment, so that few heads still fill the chip.
 
-    A split scan runs every segment twice, for its map and for its outputs, so it pays only if most of the chip is idle.
+    A split scan runs every segment twice, for its map and for its outputs. So it pays only if most of the chip is idle,
+    or half of it for long (DECISIONS 79 has the measurements).
 
     Args:
         sequences: the number of sequences.
@@ -83,9 +85,10 @@ def segment_length(*, sequences: int, total: int, heads: int, V: int, processors
     """
     whole = triton.cdiv(total, CHUNK) + 1
     each = triton.cdiv(total, CHUNK * sequences)  # mean number of chunks in a sequence
-    if 2 * sequences * heads * triton.cdiv(V, 64) > processors or each < 32:
+    at_once = processors // (sequences * heads * triton.cdiv(V, 64))  # scans of all memories, 64 rows a program
+    if at_once < 2 or each < (LONG if at_once == 2 else 32):
         return whole
-    return max(8, triton.cdiv(each, processors // (sequences * heads)))
+    return max(8, triton.cdiv(each, 4 if at_once == 2 else at_once))
 
 
 def keeps_maps(B: int, HV: int, V: int, *, packed: bool, processors: int) -> bool:

@@ -107,13 +107,13 @@ def recurrent(
         return (n, h, *(reversed(channels) if state_v_first else channels))
 
     BK = triton.next_power_of_2(K)
-    BV = min(triton.next_power_of_2(V), max(1, 4096 // BK))  # 16 KB of memory a program, 32 numbers a thread
+    BV = min(triton.next_power_of_2(V), max(1, 4096 // BK))  # 16 KB of memory a program, 64 numbers a thread
     launcher(recurrent_kernel, (triton.cdiv(V, BV) * N * HV,))(
         q, k, v, g, beta, initial_state, o, ends, cu_seqlens, scale, T, H, HV,
         *strides(initial_state), *strides(ends),
         K=K, V=V, BK=BK, BV=BV, EPSILON=EPSILON, DECAY=g is not None, ERASE=beta is not None,
         STATE=initial_state is not None, PACKED=cu_seqlens is not None, WRITE_END=ends is not None,
-        NORMALISE=normalise, num_warps=4, num_stages=2,
+        NORMALISE=normalise, num_warps=2, num_stages=2,
     )  # fmt: skip
     if cu_seqlens is not None:
         clear_padding(cu_seqlens, o)
