@@ -2,7 +2,7 @@
 
 ``python -m docs.speed`` draws the chart and prints the tables; a test compares the README with them.
 ``python -m docs.speed REPORT ...`` first takes the measurements from reports of ``python -m gdn_core.bench --json``.
-They are of one card, and several, since FlashInfer and FlashQLA do not run in one process.
+They are of one card.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ def taken(reports: list[dict[str, Any]], date: str) -> dict[str, Any]:
             for result in report["results"]:
                 case = result["case"]
                 times = {x["runner"]: x[measure] for x in result["times"]}
-                if case["what"] == what and library in times:
+                named = case.get("rule", "gated_delta_rule") == "gated_delta_rule" and case["what"] == what
+                if named and all(times.get(name) is not None for name in ("gdn_core", library)):
                     heads = f"{case['H']}/{case['HV']}"
                     rows.append([_tokens(case), heads, *(f"{times[name]:.3f}" for name in ("gdn_core", library))])
         versions = {report["machine"].get(package) for report in reports} - {None}

@@ -27,6 +27,7 @@ class Case:
         dtype: of queries, keys and values.
         within: the multiple of its floor that is the target, printed with the result; 0 for no target.
         lengths: of packed sequences, T in all; none for a batch.
+        rule: the write rule, as the functions are named after it.
     """
 
     name: str
@@ -40,6 +41,17 @@ class Case:
     dtype: str = "float32"
     within: float = 0.0
     lengths: tuple[int, ...] = ()
+    rule: str = "gated_delta_rule"
+
+    @property
+    def function(self) -> str:
+        """The public function that is timed."""
+        return f"{'fused_recurrent' if self.what == 'decode' else 'chunk'}_{self.rule}"
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest sequence."""
+        return max(self.lengths, default=self.T)
 
     @property
     def shape(self) -> str:
@@ -56,12 +68,23 @@ class Case:
         return "packed " + " + ".join(str(n) for n in self.lengths)
 
 
-def _gpu(what: str, tokens: tuple[int, int] | list[int], H: int, HV: int) -> Case:
+# The gates of each rule, with the axis of those that have a number for each channel; the log decay is the first.
+GATES: dict[str, dict[str, str]] = {
+    "gated_delta_rule": {"g": "", "beta": ""},
+    "kda": {"g": "K", "beta": ""},
+    "gla": {"g": "K"},
+    "gdn2": {"g": "K", "b": "K", "w": "V"},
+}
+
+
+def _gpu(what: str, tokens: tuple[int, int] | list[int], H: int, HV: int, rule: str = "gated_delta_rule") -> Case:
     """Return a case in bfloat16: of a batch and its tokens, or of packed lengths."""
     B, T = tokens if isinstance(tokens, tuple) else (1, sum(tokens))
-    case = Case("", what, B, T, H, HV, dtype="bfloat16", lengths=() if isinstance(tokens, tuple) else tuple(tokens))
+    lengths = () if isinstance(tokens, tuple) else tuple(tokens)
+    case = Case("", what, B, T, H, HV, dtype="bfloat16", lengths=lengths, rule=rule)
     name = "forward and backward" if what == "both" else what
-    return replace(case, name=f"{name} {case.tokens.replace(' x ', 'x')} heads {H}/{HV}")
+    of = "" if rule == "gated_delta_rule" else f"{rule} "
+    return replace(case, name=f"{of}{name} {case.tokens.replace(' x ', 'x')} heads {H}/{HV}")
 
 
 CASES: dict[str, tuple[Case, ...]] = {
@@ -83,26 +106,43 @@ CASES: dict[str, tuple[Case, ...]] = {
             ((1, 8192), 16, 32), ((1, 2048), 16, 32), ((1, 32768), 16, 32), ((1, 32768), 4, 8), ([2048] * 4, 16, 32),
             ([1024] * 8, 8, 16), ((1, 512), 4, 8),
         )),
+        *(_gpu(what, tokens, 16, 16, rule) for rule in ("kda", "gla", "gdn2") for what in ("forward", "both")
+          for tokens in ((1, 8192), (1, 2048), [2048] * 4)),
+        _gpu("decode", (256, 1), 16, 16, "kda"),
         *(_gpu("backward", *sizes) for sizes in (((1, 8192), 16, 32), ((1, 32768), 16, 32), ((1, 32768), 4, 8))),
     ),
 }  # fmt: skip
 
 
 def draw(case: Case, device: str) -> dict[str, Tensor]:
-    """Draw the inputs of a case: keys of length 1, log decays of a model, beta in 0 to 1."""
-    generator = torch.Generator().manual_seed(0)
+    """Draw the inputs of a case, the same in every process of a machine.
+
+    Keys have length 1, log decays are those of a model, other gates lie between 0 and 1. Gates are float32. Those of a
+    token that is decoded are the activations of logits in the case's dtype, which are there too, as "a" and "logits":
+    FlashInfer takes these. "do" is the gradient of the outputs.
+    """
+    generator = torch.Generator(device).manual_seed(0)
+    dtype = getattr(torch, case.dtype)
 
     def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator)
+        return torch.randn(*shape, generator=generator, device=device)
 
     B, T, H, HV, K, V = case.B, case.T, case.H, case.HV, case.K, case.V
-    dtype = getattr(torch, case.dtype)
-    return {
-        "q": F.normalize(normal(B, T, H, K), dim=-1).to(device, dtype),
-        "k": F.normalize(normal(B, T, H, K), dim=-1).to(device, dtype),
-        "v": normal(B, T, HV, V).to(device, dtype),
-        "g": F.logsigmoid(normal(B, T, HV) + 3).to(device),
-        "beta": normal(B, T, HV).sigmoid().to(device),
-    } | ({"initial_state": normal(B, HV, K, V).to(device)} if case.what == "decode" else {}) | (
-        {"cu_seqlens": torch.tensor((0, *case.lengths), device=device).cumsum(0)} if case.lengths else {}
-    )  # fmt: skip
+    given = {
+        "q": F.normalize(normal(B, T, H, K), dim=-1).to(dtype),
+        "k": F.normalize(normal(B, T, H, K), dim=-1).to(dtype),
+        "v": normal(B, T, HV, V).to(dtype),
+    }
+    widths = {"": (), "K": (K,), "V": (V,)}
+    logits = {name: normal(B, T, HV, *widths[axis]) for name, axis in GATES[case.rule].items()}
+    logits["g"] = -(logits["g"] + 3)
+    if case.what == "decode":
+        logits = {name: x.to(dtype) for name, x in logits.items()}
+        given |= {"a": logits["g"], "initial_state": normal(B, HV, K, V)}
+        given |= {"logits": logits["beta"]} if "beta" in logits else {}
+    given |= {name: -F.softplus(x.float()) if name == "g" else x.float().sigmoid() for name, x in logits.items()}
+    if case.what in ("backward", "both"):
+        given["do"] = normal(B, T, HV, V).to(dtype)
+    if case.lengths:
+        given["cu_seqlens"] = torch.tensor((0, *case.lengths), device=device).cumsum(0)
+    return given
