@@ -38,11 +38,15 @@ STYLE = """<style>
 }
 .st-key-equation .stMarkdownColoredBackground { background: light-dark(#f9d9b8, #6a3a10) !important; }
 .st-key-equation [data-testid="stMarkdownContainer"] p { line-height: 2.6; }
-.st-key-lesson-picture { min-height: 420px; }
+.st-key-controls > * { flex: 1 1 100%; min-width: 0; }
+@media (min-width: 900px) {
+  .st-key-step { display: grid; grid-template: auto 1fr / minmax(0, 2fr) minmax(0, 3fr); gap: 1rem 3rem; }
+  .st-key-step > :nth-child(2) { grid-area: 1 / 2 / 3 / 3; }
+  .st-key-lesson-picture { min-height: 420px; }
+}
 .st-key-where button { min-width: 44px; }
 .st-key-tour-map { row-gap: 0.2rem; }
 .st-key-tour-map button:is(:hover, :focus-visible) p { color: light-dark(#1b5fa6, #7dbcf5); }
-.st-key-tour-map h2 { margin-bottom: 0.8rem; }
 .st-key-more summary, .st-key-more summary * { color: light-dark(#18212d, #e5eaf1); opacity: 1; }
 .st-key-introduction { row-gap: 0.25rem; }
 .st-key-introduction .st-key-offers { align-items: center; }
@@ -52,8 +56,22 @@ STYLE = """<style>
   .st-key-introduction p { font-size: 0.875rem; line-height: 1.35; }
   .st-key-offers { gap: 0.3rem; }
   .st-key-offers :is(button, a) { padding: 0.25rem 0.5rem; }
-  .st-key-where { padding-top: 0.5rem; gap: 0.4rem; }
-  .st-key-tour-map [data-testid="stCaptionContainer"] p { margin-bottom: 0.4rem; }
+  .st-key-where { margin-top: -0.6rem; gap: 0.3rem; flex-wrap: nowrap; }
+  .st-key-where > :has([data-testid="stCaptionContainer"]) { display: none; }
+  .st-key-where button { padding: 0.25rem; }
+  .st-key-onward p { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+  .st-key-step { gap: 0.4rem; }
+  .st-key-question { gap: 0.3rem; }
+  .st-key-question > [data-testid="stElementContainer"] [data-testid="stMarkdownContainer"] { margin-bottom: 0; }
+  .st-key-question h1 { font-size: 0.875rem; line-height: 1.2; padding: 0; }
+  .st-key-question h2 { font-size: 1.05rem; line-height: 1.2; }
+  .st-key-question > [data-testid="stElementContainer"] p { font-size: 0.875rem; line-height: 1.35; margin: 0; }
+  .st-key-controls { flex-flow: row wrap; align-items: end; gap: 0.2rem 0.8rem; }
+  .st-key-controls > :has(.stSlider) { flex: 1 1 140px; }
+  .st-key-controls > :has(.stButtonGroup) { flex: 0 1 auto; }
+  .st-key-controls:has(> :nth-child(4)) > :has(.stSlider) { flex-basis: 90px; }
+  .st-key-controls:has(> :nth-child(4)) [data-testid="stWidgetLabel"] { min-height: 0; margin: 0; }
+  .st-key-controls:has(> :nth-child(4)) [data-testid="stWidgetLabel"] p { font-size: 0.75rem; line-height: 1.2; }
   :is(.stMain, .stSidebar) :is(button, summary), a[data-testid="stPageLink-NavLink"] { min-height: 44px; }
   .stSidebar :is(a, [role="group"], .stNumberInput input) { min-height: 44px; }
   .stSidebar button { min-width: 44px; }

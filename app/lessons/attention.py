@@ -133,7 +133,7 @@ LESSON = Lesson(
             where="k₁ and k₂ are the keys of two writes, q the query. Lit: the second write erased what its key was "
             "answered, a part of the first value. Who asks for the second finds that part missing.",
             claims=("outputs_are_effective_attention",), numbers=study.turned_key, picture=_draw_turned,
-            stream=lambda beta, asked: on_table(study.two_writes(45.0), "linear-attention", "deltanet"),
+            stream=lambda beta, asked: on_table(study.two_writes(45.0, beta, asked), "linear-attention", "deltanet"),
         ),
         Step(
             slug="matrix", title="All rows at once", controls=(OWN, ALPHA),

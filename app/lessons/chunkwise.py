@@ -35,7 +35,7 @@ LESSON = Lesson(
             "entry: the same one lights up in others.",
             claims=("ut_transform_is_the_gated_triangular_system", "ut_transform_makes_the_wy_form"),
             numbers=study.matrices, picture=chunks.draw_matrices,
-            stream=lambda size, alpha: on_table(study.stream_of(alpha, study.BETA), "gated-deltanet"),
+            stream=lambda size, alpha: on_table(study.stream_of(alpha, study.BETA).window(0, size), "gated-deltanet"),
         ),
         Step(
             slug="carry", title="From one chunk to the next", controls=(SIZE, ALPHA),
@@ -51,7 +51,7 @@ LESSON = Lesson(
             "⊙ multiplies entry by entry. S′ is S and all writes, each decayed to the end. K, Q, O: a row a token.",
             claims=(SAME, "ut_transform_makes_the_wy_form", "decays_count_once_in_w"), numbers=study.carried,
             picture=chunks.draw_carried,
-            stream=lambda size, alpha: on_table(study.stream_of(alpha, study.BETA), "gated-deltanet"),
+            stream=lambda size, alpha: on_table(study.two_chunks(size, alpha), "gated-deltanet"),
         ),
         Step(
             slug="agreement", title="Exact, or an approximation?", controls=(ALPHA,),
@@ -85,6 +85,7 @@ LESSON = Lesson(
             claims=("training_all_at_once_is_quadratic_and_in_chunks_linear",), numbers=study.cost,
             picture=chunks.draw_cost, measured=("seconds",),
             stream=lambda width, run: on_table(study.stream_of(0.9, 0.5), "gated-deltanet"),
+            lab="Sixteen tokens of eight channels in the lab",
         ),
     ),
 )  # fmt: skip

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from app.choice import Choice
 from app.lessons.frame import Lesson, Lit, Numbers, OneOf, Range, Step, many, on_table, said
 from app.reel.panels import TEXT, Curves, Line, Map, Maps, Reel
-from gdn_core import Discretisation
 from gdn_core.lab.studies import convolution as study
 from gdn_core.rules import S4
 
@@ -22,7 +19,7 @@ DASHES = ("solid", "dash", "dot")
 
 
 def _stream(u: np.ndarray, steps: np.ndarray, *rules: str) -> Choice:
-    return replace(on_table(study.stream_of(u, steps), *rules), discretisation=Discretisation.ZOH)
+    return on_table(study.stream_of(u, steps), *rules, how="zoh")
 
 
 def _fixed(delta: float, name: str = "one") -> Choice:

@@ -15,9 +15,8 @@ from gdn_core.lab.studies import errata as study
 @dataclass(frozen=True)
 class Printed:
     """A line that is printed wrong."""
-
     name: str  # of the control
-    claim: str  # that checks the entry of the errata
+    claim: str  # that checks the entry
     axis: str  # what varies
     result: str  # what is computed
     start: float  # where the numbers are the entry's
@@ -106,22 +105,23 @@ def _draw_along(numbers: Numbers, alpha: float) -> Reel:
         for t, row in zip(token, off, strict=True)
     ]
     colours, dashes = (0, 1, 2, 3, TEXT), ("solid", "dash", "dot", "dashdot", "solid")
-    y = np.where(off > 1e-9, off, 0)
     lines = tuple(
-        Line(name=FAULTS[fault], y=y[:, n], colour=colours[n], dash=dashes[n]) for n, fault in enumerate(study.FAULTS)
+        Line(name=FAULTS[fault], y=y, colour=colours[n], dash=dashes[n])
+        for n, (fault, y) in enumerate(zip(study.FAULTS, np.where(off > 1e-9, off, 0).T, strict=True))
     )
     chart = Curves(title="How far the outputs are off; a gap where they are right", x=token, lines=lines, log="y",
                    x_title="token", y_title="distance, relative", at=token, bottom=1e-4, top=10.0)
     return Reel(panels=(chart,), counts="token", ticks=tuple(map(str, token)), said=tuple(told), start=20)
 
 
-def _step(slug: str, title: str, question: str, numbers: Callable[..., Numbers], lines: str, rules: str) -> Step:
-    names, shown = lines.split(), rules.split()
-    which = OneOf(name="line", label="Line", options={line: LINES[line].name for line in names}, start=names[0])
+def _step(slug: str, title: str, question: str, numbers: Callable[..., Numbers], lines: str, rules: str,
+          lab: str = "Its tokens in the lab") -> Step:
+    rule = dict(zip(lines.split(), rules.split() * 3, strict=False))
+    which = OneOf(name="line", label="Line", options={line: LINES[line].name for line in rule}, start=next(iter(rule)))
     return Step(
         slug=slug, title=title, question=question, controls=(which,), equation=_equation, where=_where,
-        claims=tuple(LINES[line].claim for line in names), numbers=numbers, picture=_draw,
-        stream=lambda line: on_table(study.in_the_lab(), *shown),
+        claims=tuple(LINES[line].claim for line in rule), numbers=numbers, picture=_draw,
+        stream=lambda line: on_table(study.in_the_lab(line), rule[line]), lab=lab,
     )  # fmt: skip
 
 
@@ -135,7 +135,7 @@ LESSON = Lesson(
         _step("formula", "A square, and a sign", "Both formulas are right for some keys and gates. Which?",
               study.formula, "square minus", "deltanet longhorn"),
         _step("shape", "Shapes and sides", "A product the wrong way round may still fit. When does it?",
-              study.shape, "rows side", "linear-attention"),
+              study.shape, "rows side", "linear-attention", lab="Two tokens in the lab"),
         Step(
             slug="along", title="What it does to a layer", controls=(ALPHA,),
             question="Someone writes a layer after a formula that is printed wrong. How far off are its outputs, and "
@@ -144,7 +144,7 @@ LESSON = Lesson(
             where="o is the output of a token by the recurrence, and below the bar its mean length. 64 tokens, chunks "
             "of 16, memories of 16 by 16, β = 1/2.",
             claims=tuple(LINES[fault].claim for fault in study.FAULTS), numbers=study.all_along, picture=_draw_along,
-            stream=lambda alpha: on_table(study.stream_of(alpha), "gated-deltanet"),
+            stream=lambda alpha: on_table(study.stream_of(alpha, 32), "gated-deltanet"), lab="Half of it in the lab",
         ),
     ),
 )  # fmt: skip

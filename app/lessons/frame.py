@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from gdn_core.lab.limits import check_text
 from gdn_core.lab.scenarios import Settings
 from gdn_core.lab.text import split_words
 from gdn_core.ops.checks import check_choice, check_integer, check_number, shown
-from gdn_core.rules import RULES, Source
+from gdn_core.rules import RULES, Discretisation, Source
 from gdn_core.streams import Stream
 
 Value = int | float | str
@@ -194,6 +195,7 @@ class Step:
         picture: draws that.
         watch: instead of these two, what happens at each token of the stream, in sentences of the player.
         stream: the choice of the lab that has its stream; the player shows it.
+        lab: the words of the link to the lab, which say what it opens where that is not the whole stream of the step.
         token: where the player begins.
         measured: the names of numbers that a clock gave, so that another run has others.
         sources: where it is published, besides the sources of its claims.
@@ -212,6 +214,7 @@ class Step:
     picture: Callable[..., Reel] | None = None
     watch: Callable[..., list[str]] | None = None
     stream: Callable[..., Choice]
+    lab: str = "Open in the lab"
     token: int = 0
     measured: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()
@@ -265,29 +268,43 @@ class Lesson:
         return next(step for step in self.steps if step.slug == slug)
 
 
-def on_table(stream: Stream, *rules: str, labels: Mapping[int, str] | None = None) -> Choice:
-    """Return a stream with one step a token, its vectors to six digits, as a table of the lab under some rules.
+DIGITS = {6: 1200, 4: 1800, 3: math.inf}  # of numbers in a table, by how many there are: links have an end
+
+
+def on_table(
+    stream: Stream, *rules: str, labels: Mapping[int, str] | None = None, spread: float = 0.0, how: str = ""
+) -> Choice:
+    """Return a stream with one step a token as a table of the lab under some rules.
+
+    Its vectors have six digits, or as many as there is room for in a link. A query that is the key is left blank.
 
     Args:
-        stream: one with a decay for each token or key channel.
+        stream: one with a decay for each token or key channel, of which a table has the mean.
         rules: what the lab shows.
         labels: what a token is called, by its place; the others are pairs with their number.
+        spread: how far the gates of single channels are from the mean.
+        how: the discretisation of all rules that have one; "" for that of each.
     """
+    T, V, K = stream.sizes
+    asks = (stream.q != stream.k).any(axis=1)
+    count = stream.v.size + stream.k.size + int(asks.sum()) * K
+    digits = next(digits for digits, most in DIGITS.items() if count <= most)
 
     def cell(x: np.ndarray) -> str:
-        return f"[{', '.join(f'{n:.6g}' for n in x)}]"
+        return f"[{', '.join(f'{n:.{digits}g}' for n in x)}]"
 
-    g, w = (x if x.ndim == 1 else x.mean(axis=1) for x in (stream.g, stream.w))  # a table has one for all channels
-    names = {t: f"pair {t}" for t in range(len(stream))} | dict(labels or {})
+    g, b, w, steps = (x if x.ndim == 1 else x.mean(axis=1) for x in (stream.g, stream.beta, stream.w, stream.delta))
+    names = {t: f"pair {t}" for t in range(T)} | dict(labels or {})
     rows = tuple(
-        TableRow(cell(k), cell(v), cell(q), alpha=float(np.exp(g)), beta=float(beta), write=float(w), delta=float(D),
-                 label=names[t])
+        TableRow(cell(k), cell(v), cell(q) if asks[t] else "", alpha=float(np.exp(g)), beta=float(beta),
+                 write=float(w), delta=float(D), label=names[t])
         for t, (q, k, v, g, beta, w, D) in enumerate(
-            zip(stream.q, stream.k, stream.v, g, stream.beta, w, stream.delta, strict=True)
+            zip(stream.q, stream.k, stream.v, g, b, w, steps, strict=True)
         )
     )  # fmt: skip
-    _, V, K = stream.sizes
-    return Choice(origin=Origin.TABLE, table=rows, rules=rules, settings=Settings(dk=K, dv=V))
+    size = Settings(dk=K, dv=V, spread=spread)
+    return Choice(origin=Origin.TABLE, table=rows, rules=rules, settings=size,
+                  discretisation=Discretisation(how) if how else None)  # fmt: skip
 
 
 def quoted(word: str) -> str:

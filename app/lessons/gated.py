@@ -108,7 +108,8 @@ LESSON = Lesson(
             "half as long a key erases a quarter. Without the lit bracket this is Mamba-2. β is 1.",
             claims=("gated_deltanet_contains_mamba2_only_in_the_limit", "narrower_rules_keep_what_wider_ones_break"),
             numbers=study.limit, picture=_draw_limit,
-            stream=lambda alpha: on_table(study.facts(alpha), "mamba-2", "gated-deltanet", labels=CALLED),
+            stream=lambda alpha: on_table(study.short(alpha, 0.1), "mamba-2", "gated-deltanet", labels=CALLED),
+            lab="ε = 0.1 in the lab",
         ),
     ),
 )  # fmt: skip

@@ -76,7 +76,7 @@ LESSON = Lesson(
             where="S is the memory, v kᵀ the write, α the decay. RetNet: α is a constant, here the median, and its own "
             "letter for it is γ. Mamba-2: α of the token. GLA: one for each key channel.",
             claims=("write_weighs_the_decays_since",), numbers=study.what_is_left, picture=_draw_left,
-            stream=lambda alpha, spread: on_table(study.one_write(alpha, spread), *study.DECAYS),
+            stream=lambda alpha, spread: on_table(study.one_write(alpha, spread), *study.DECAYS, spread=spread),
             sources=(RULES["retnet"].source, RULES["mamba-2"].source, RULES["gla"].source),
         ),
         Step(

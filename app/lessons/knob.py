@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import numpy as np
 
-from app.choice import Choice
+from app.choice import Choice, Origin, TableRow
 from app.lessons.frame import Lesson, Lit, Numbers, OneOf, Range, Step, on_table, said
 from app.reel.panels import TEXT, Bars, Curves, Line, Map, Maps, Reel
 from gdn_core import Discretisation
+from gdn_core.lab.glyphs import GLYPHS
 from gdn_core.lab.scenarios import Settings
 from gdn_core.lab.studies import knob as study
 
@@ -18,15 +19,15 @@ AT = Range(name="at", label="Token with a step of its own", low=1, high=study.TO
 DELTA = Range(name="delta", label="Its step Δ; the others have 0.1", low=0.0, high=6.0, step=0.1, start=3.0)
 
 
-def _stream(delta: float = 0.5, method: str = "zoh") -> Choice:
-    settings = Settings(dk=8, dv=8, T=8, delta=delta)
-    return Choice(preset="ignore", rules=("s4", "mamba"), settings=settings, discretisation=Discretisation(method))
-
-
-def _alike(at: int, delta: float) -> Choice:
-    """Return the tokens in the lab, with the same steps in all value channels."""
-    table = on_table(study.with_steps(at, delta), "mamba")
-    return replace(table, discretisation=Discretisation.ZOH, settings=replace(table.settings, spread=0.0))
+def _two(delta: float, method: str = "zoh", rate: float = 1.0) -> Choice:
+    """Return two pictures in the lab, the first stored whole. The lab's rate is 1; steps and keys make up for it."""
+    whole = 1 - np.exp(-1) if method == "zoh" else 1.0
+    pairs = ((1 / whole, 1.0, "the old one"), (1 / rate, rate * delta, "the new one"))
+    rows = tuple(TableRow(f"[{key:.6g}]", GLYPHS[n].thing, "[1]", delta=float(step), label=label)
+                 for n, (key, step, label) in enumerate(pairs))  # fmt: skip
+    size = Settings(dk=1, dv=8, spread=0.0)
+    return Choice(origin=Origin.TABLE, table=rows, rules=("mamba",), settings=size,
+                  discretisation=Discretisation(method))  # fmt: skip
 
 
 def _draw_pictures(numbers: Numbers, method: str, rate: float) -> Reel:
@@ -46,19 +47,19 @@ def _draw_pictures(numbers: Numbers, method: str, rate: float) -> Reel:
 
 
 def _draw_gate(numbers: Numbers) -> Reel:
-    z, share, sigmoid = numbers["z"], numbers["share"], numbers["sigmoid"]
+    a, share, sigmoid = numbers["a"], numbers["share"], numbers["sigmoid"]
     told = [
-        f"At z = {said(a)} the step is {said(step)}. The old state keeps {said(old)}, the input gets {said(new)}, and "
-        f"σ(z) is {said(s)}."
-        for a, step, (old, new), s in zip(z, numbers["step"], share, sigmoid, strict=True)
+        f"At a = {said(at)} the step is {said(step)}. The old state keeps {said(old)}, the input gets {said(new)}, and "
+        f"σ(a) is {said(s)}."
+        for at, step, (old, new), s in zip(a, numbers["step"], share, sigmoid, strict=True)
     ]
     lines = (
         Line(name="share of the old", y=share[:, 0]), Line(name="share of the new", y=share[:, 1], colour=1),
-        Line(name="σ(z)", y=sigmoid, colour=TEXT, dash="dot"),
+        Line(name="σ(a)", y=sigmoid, colour=TEXT, dash="dot"),
     )
-    chart = Curves(title="Softplus makes the step, and the step makes a gate", x=z, lines=lines, at=z, bottom=0.0,
-                   x_title="z, what the layer computes from the token", y_title="share", top=1.0)  # fmt: skip
-    return Reel(panels=(chart,), counts="z", ticks=tuple(map(said, z)), said=tuple(told), start=12)
+    chart = Curves(title="Softplus makes the step, and the step makes a gate", x=a, lines=lines, at=a, bottom=0.0,
+                   x_title="a, what the layer computes from the token", y_title="share", top=1.0)  # fmt: skip
+    return Reel(panels=(chart,), counts="a", ticks=tuple(map(said, a)), said=tuple(told), start=12)
 
 
 def _draw_weights(numbers: Numbers, at: int, delta: float) -> Reel:
@@ -88,16 +89,18 @@ LESSON = Lesson(
             "of the decay. Mamba's choice writes Δ v: it goes on growing.",
             claims=("small_step_ignores_the_token", "large_step_replaces_the_state",
                     "decay_falls_and_input_grows_with_the_step"),
-            numbers=study.two_pictures, picture=_draw_pictures, stream=lambda method, rate: _stream(method=method),
+            numbers=study.two_pictures, picture=_draw_pictures, lab="The step 0.7 in the lab",
+            stream=lambda method, rate: _two(0.7, method, rate),
         ),
         Step(
             slug="gate", title="Softplus turns the step into a gate",
-            question="A layer computes any number z from the token, and a step must not be negative. So Δ is "
-            "softplus(z) = ln(1 + exp(z)). What **share** of the old state is left then?",
-            equation=(r"e^{-\ln(1 + e^z)} = \frac{1}{1 + e^z} =", Lit(r"1 - \sigma(z)")),
-            where="With A = −1. σ(z) = 1 / (1 + exp(−z)) is the gate of an LSTM or GRU: new share σ(z), old share "
-            "1 − σ(z).",
-            claims=("zoh_with_softplus_is_a_gate",), numbers=study.softplus_gate, picture=_draw_gate, stream=_stream,
+            question="A layer computes a number a from the token, of either sign, and a step must not be negative. So "
+            "Δ is softplus(a) = ln(1 + exp(a)). What **share** of the old state is left then?",
+            equation=(r"e^{-\ln(1 + e^a)} = \frac{1}{1 + e^a} =", Lit(r"1 - \sigma(a)")),
+            where="The rate r is 1. σ(a) = 1 / (1 + exp(−a)) runs from 0 to 1, and is the gate of an LSTM or GRU: the "
+            "new has the share σ(a), the old 1 − σ(a).",
+            claims=("zoh_with_softplus_is_a_gate",), numbers=study.softplus_gate, picture=_draw_gate,
+            stream=lambda: _two(float(np.log(2))), lab="Two pictures at a = 0 in the lab",
         ),
         Step(
             slug="token", title="A step for each token", controls=(AT, DELTA),
@@ -107,7 +110,7 @@ LESSON = Lesson(
             where="Rate r = 1. A step from the token makes the model selective: this is what Mamba adds to S4.",
             claims=("write_weighs_the_decays_since", "small_step_ignores_the_token", "large_step_replaces_the_state"),
             numbers=study.one_token_stands_out, picture=_draw_weights,
-            stream=_alike,
+            stream=lambda at, delta: on_table(study.with_steps(at, delta), "mamba", how="zoh"),
         ),
     ),
 )  # fmt: skip

@@ -29,12 +29,13 @@ LESSON = Lesson(
             slug="flow", title="From a word to the output", controls=(OWN,),
             question="A model does not feed words to the memory. What becomes of a word on its way to the memory, and "
             "from there to the next layer?",
-            equation=("[q, k, v, z] = W x, \\quad [b, a] = W' x, \\quad",
+            equation=("q, k, v, z, b, a = \\text{Linear}(x), \\quad",
                       Lit("o = \\text{memory}(q, k, v, \\beta, \\alpha)"), ",",
-                      "\\quad y = W'' (\\hat o \\odot \\text{SiLU}(z))"),
-            where="x has the 12 channels of a token here, and y those that leave. W, W' and W'' are weights of the "
-            "layer, drawn at random here. q, k, v are query, key and value, z the gate of the output; b and a make β "
-            "and α. ô is o, normed, and ⊙ multiplies channel by channel. The next steps explain the parts, and SiLU.",
+                      "\\quad y = \\text{Linear}(\\hat o \\odot \\text{SiLU}(z))"),
+            where="x has the 12 channels of a token here, and y those that leave. Linear is a product with weights "
+            "that a layer learns, others at each place, and random here. q, k, v are query, key and value; z is the "
+            "gate of the output, and no normaliser; b and a make β and α. ô is o, normed, and ⊙ multiplies channel by "
+            "channel. The next steps explain the parts, and SiLU.",
             claims=("gated_chunk_equals_recurrence",), numbers=study.of_text, picture=flow.draw_flow, stream=_lab,
             sources=(CODE,),
         ),
@@ -42,8 +43,8 @@ LESSON = Lesson(
             slug="convolution", title="The short convolution", controls=(OWN, CHANNEL),
             question="Each channel of q, k and v is mixed with the three tokens before it. How much of a number is the "
             "token's own?",
-            equation=("c_t =", Lit("\\sum_{j=0}^{3} w_j \\, x_{t-j}"), ", \\quad \\text{SiLU}(c) = c \\, \\sigma(c)"),
-            where="x is a channel of q, k or v, w its four weights, c what they give. σ runs from 0 to 1, so that SiLU "
+            equation=("c_t =", Lit("\\sum_{j=0}^{3} f_j \\, x_{t-j}"), ", \\quad \\text{SiLU}(c) = c \\, \\sigma(c)"),
+            where="x is a channel of q, k or v, f its four weights, c what they give. σ runs from 0 to 1, so that SiLU "
             "keeps what is large and shuts what is negative. A key so names a few words, not one.",
             claims=("fixed_recurrence_is_a_convolution",), numbers=study.convolved, picture=flow.draw_convolution,
             stream=_lab, sources=(CODE,),
@@ -52,9 +53,9 @@ LESSON = Lesson(
             slug="gates", title="Lengths and gates", controls=(OWN,),
             question="β = 1 replaces what a key answers only if the key has length 1. Who sees to that, and where do β "
             "and α come from?",
-            equation=(r"\hat k =", Lit(r"k / \sqrt{\lVert k \rVert^2 + \varepsilon}"), r", \quad \beta = \sigma(b),",
+            equation=(r"\hat k =", Lit(r"k / \sqrt{\lVert k \rVert^2 + 10^{-6}}"), r", \quad \beta = \sigma(b),",
                       r"\quad \log \alpha = -A \, \text{softplus}(a + \delta)"),
-            where="k is a key after SiLU, ε a millionth; queries are treated alike. b and a come from the token. A "
+            where="k is a key after SiLU; queries are treated alike. b and a come from the token. A "
             "layer has several memories, its heads; each learns two numbers, a rate A and δ. softplus(x) = log(1 + "
             "eˣ) is positive, so α stays between 0 and 1.",
             claims=("softplus_log_decay_stays_between_zero_and_one",
@@ -74,8 +75,8 @@ LESSON = Lesson(
         Step(
             slug="output", title="The gated norm", controls=(OWN,),
             question="What a memory answers grows and shrinks with what it holds. What does the next layer get of it?",
-            equation=(Lit(r"\hat o = o \big/ \sqrt{\overline{o^2} + \varepsilon}"), r", \quad y = W'' (\hat o \odot",
-                      r"\text{SiLU}(z))"),
+            equation=(Lit(r"\hat o = o \big/ \sqrt{\overline{o^2} + 10^{-6}}"), r", \quad y =",
+                      r"\text{Linear}(\hat o \odot \text{SiLU}(z))"),
             where="Below the bar is the mean over the channels of a head. The norm makes all answers equally long, and "
             "the gate z, made of the token and not of the memory, says which channels pass.",
             claims=("stages_add_up_to_the_step",), numbers=study.of_text, picture=flow.draw_out, stream=_lab,
@@ -91,6 +92,7 @@ LESSON = Lesson(
             "keys and values. Then the gate z, β and α, the convolution, A and δ, the norm, the output.",
             claims=("training_all_at_once_is_quadratic_and_in_chunks_linear",), numbers=study.parameters,
             picture=flow.draw_parameters, stream=lambda model: _lab(OWN.start),
+            lab="The small layer of this lesson in the lab",
             sources=tuple(source for *_, source in study.PROJECTED.values()),
         ),
     ),

@@ -134,7 +134,7 @@ LESSON = Lesson(
             where="Both rules of an arrow run on one stream. Where one should be inside the other, gates are set so. A "
             "difference of 0 is measured now, and the claim proves it for every size. Most of the names have a lesson.",
             claims=tuple(dict.fromkeys(claim for *_, claim in ABOUT)), numbers=study.along_the_edges,
-            picture=_draw_map, stream=lambda: _stream(*FOUR),
+            picture=_draw_map, stream=lambda: on_table(study.stream_of(), *FOUR), lab="Its tokens in the lab",
         ),
         Step(
             slug="inside", title="One rule inside another", controls=(NARROW,),

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.choice import Choice
-from app.lessons.frame import Lesson, Lit, Numbers, OneOf, Range, Step, said
+from app.lessons.frame import Lesson, Lit, Numbers, OneOf, Range, Step, on_table, said
 from app.reel.panels import TEXT, Arrow, Curves, Line, Map, Maps, Plane, Reel
-from gdn_core import Discretisation
-from gdn_core.lab.scenarios import Settings
 from gdn_core.lab.studies import ode as study
 
 NAMES = ("zero-order hold", "bilinear", "Euler", "Mamba's choice")
@@ -21,13 +18,8 @@ SLOW = Range(name="rate", label="Rate r: how fast it shrinks", low=0.1, high=2.0
 TURN = Range(name="turn", label="ω: how fast it turns, in radians", low=0.0, high=6.0, step=0.25, start=2.0)
 MOVES = OneOf(name="moves", label="Input u", options={"held": "held for 1 each", "moving": "sin t"}, start="held")
 METHOD = OneOf(name="method", label="Discretisation", options={"zoh": NAMES[0], "mamba": NAMES[3]}, start="zoh")
+PAIR = ("s4", "mamba")  # under zero-order hold, and Mamba's choice
 DELTA = Range(name="delta", label="Step Δ", low=0.05, high=2.0, step=0.05, start=0.5)
-
-
-def _stream(delta: float = 0.5, method: str = "") -> Choice:
-    settings = Settings(dk=4, dv=4, T=16, delta=delta)
-    how = Discretisation(method) if method else None
-    return Choice(preset="recency", rules=("s4", "mamba"), settings=settings, discretisation=how)
 
 
 def _lines(y: np.ndarray) -> tuple[Line, ...]:
@@ -115,7 +107,8 @@ LESSON = Lesson(
             "Ā = 1 + ΔA, B̄ = ΔB\n- Bilinear: Ā = (1 + ΔA/2) / (1 − ΔA/2), B̄ = ΔB / (1 − ΔA/2)\n- Mamba: Ā = exp(ΔA), "
             "B̄ = ΔB",
             claims=("zoh_solves_the_held_equation", "mamba_input_is_zoh_to_first_order"),
-            numbers=study.sampled, picture=_draw_sampled, stream=lambda rate, gain: _stream(),
+            numbers=study.sampled, picture=_draw_sampled,
+            stream=lambda rate, gain: on_table(study.held_then_none(rate, gain), *PAIR), lab="The step 1/2 in the lab",
         ),
         Step(
             slug="errors", title="Half the step: how much smaller is the error?", controls=(MOVES, RATE),
@@ -123,7 +116,8 @@ LESSON = Lesson(
             equation=(r"\text{error} \approx c \,", Lit(r"\Delta^p"), r", \quad p = 1 \text{ or } 2"),
             where="On axes in powers of ten the error is a straight line of slope p, the order of the method.",
             claims=(*ORDERS, "exponential_trapezoidal_rule_has_local_order_three_exactly_at_one_half"),
-            numbers=study.errors, picture=_draw_errors, stream=lambda moves, rate: _stream(),
+            numbers=study.errors, picture=_draw_errors, lab="The step 1/8 in the lab",
+            stream=lambda moves, rate: on_table(study.of_errors(moves, rate), *PAIR),
         ),
         Step(
             slug="turning", title="A complex rate, and where a step blows up", controls=(SLOW, TURN),
@@ -133,7 +127,9 @@ LESSON = Lesson(
             where="i is the imaginary unit: the real part of h is the first axis, the imaginary part the second. No "
             "input. Euler shrinks while Δ < 2r / (r² + ω²), bilinear always. Mamba's Ā is that of zero-order hold.",
             claims=("bilinear_rule_is_stable_exactly_where_the_equation_is", "euler_step_has_local_error_of_order_two"),
-            numbers=study.turning, picture=_draw_turning, stream=lambda rate, turn: _stream(),
+            numbers=study.turning, picture=_draw_turning,
+            stream=lambda rate, turn: on_table(study.without_turning(rate), "s4"),
+            lab="In the lab, which has no complex rates: the length of the state",
         ),
         Step(
             slug="memory", title="Many equations are one matrix memory", controls=(METHOD, DELTA),
@@ -144,7 +140,7 @@ LESSON = Lesson(
             "the key k. B̄ is Δ under Mamba's choice, under zero-order hold (exp(ΔA) − 1) / A, one for each rate.",
             claims=("state_space_model_is_a_write_rule", "zoh_solves_the_held_equation"),
             numbers=study.as_memory, picture=_draw_memory,
-            stream=lambda method, delta: _stream(delta=delta, method=method),
+            stream=lambda method, delta: on_table(study.twelve(delta), *PAIR, how=method),
         ),
     ),
 )  # fmt: skip

@@ -22,10 +22,6 @@ GAP = Range(name="gap", label="Tokens from the first write to the second", low=1
 RULE = OneOf(name="rule", label="Rule", options=NAMES, start="linear-attention")
 
 
-def _stream(*rules: str, preset: str = "overwrite", T: int = 8, alpha: float = 1.0, beta: float = 1.0) -> Choice:
-    return Choice(preset=preset, rules=rules, settings=Settings(dk=8, dv=8, T=T, alpha=alpha, beta=beta))
-
-
 def _again(gap: int) -> Choice:
     """Return eight pairs with keys at right angles, but that one token writes the first key again; all ask for it."""
     keys = [f"[{', '.join('1' if n == t else '0' for n in range(8))}]" for t in range(8)]
@@ -140,7 +136,8 @@ LESSON = Lesson(
             where="Linear attention. Its answer holds all earlier values of the key, about T/8 in random directions.",
             claims=("additive_memory_forgets_the_order", "new_value_replaces_the_old_only_under_the_delta_rule"),
             numbers=study.long_stream, picture=_draw_long,
-            stream=lambda alpha: _stream(*study.RULES_COMPARED, preset="long", T=256, alpha=alpha),
+            stream=lambda alpha: on_table(study.ten_thousand(alpha).window(0, 100), *study.RULES_COMPARED),
+            lab="The first hundred tokens in the lab",
         ),
     ),
 )  # fmt: skip

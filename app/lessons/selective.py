@@ -114,10 +114,11 @@ LESSON = Lesson(
         Step(
             slug="text", title="A text with filler words", controls=(WORDS, FILLER),
             question="Words such as “the” and “of” say little. Give them a small step: how much room do they leave?",
-            equation=(Lit(r"\Delta_t = \operatorname{softplus}(w \cdot x_t + b)"),
+            equation=(Lit(r"\Delta_t = \operatorname{softplus}(a_t)"),
                       r", \quad S_t = e^{-\Delta_t} S_{t-1} + \dots"),
-            where="x is the vector of the word, softplus(z) = ln(1 + exp(z)). A trained layer learns w and b; here a "
-            "list of English filler words decides. S4 has the median of the steps at every word.",
+            where="softplus(a) = ln(1 + exp(a)), as in the lesson before. A trained layer computes a from the word, by "
+            "weights that it learns; here a list of English filler words decides. S4 has the median of the steps at "
+            "every word.",
             claims=("small_step_ignores_the_token", "write_weighs_the_decays_since"),
             numbers=study.of_a_text, picture=_draw_text, stream=lambda **given: _stream(*study.words_of(**given)),
         ),

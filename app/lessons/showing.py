@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from app import compute
+from app import compute, link
 from app.cache import Once
 from app.choice import Choice
 from app.lessons.frame import Numbers
@@ -34,6 +34,7 @@ class Shown:
         buffer: of the reel, or of the player.
         moves: the reel shows it, and not the player.
         choice: the same stream in the lab.
+        lab: the fields of the link to it.
         python: the script that computes the numbers.
         said: the sentences of its frames, or tokens.
     """
@@ -42,6 +43,7 @@ class Shown:
     buffer: bytes
     moves: bool
     choice: Choice
+    lab: Mapping[str, str]
     python: str
     said: tuple[str, ...]
 
@@ -62,10 +64,11 @@ def show(place: Place) -> Shown:
 def _made(place: Place) -> Shown:
     values, step = dict(place.values), place.at[1]
     choice = step.stream(**values)
+    lab = link.to_query(choice) or {"preset": choice.preset}
     if step.numbers and step.picture:
         numbers = step.numbers(**values)
         reel = step.picture(numbers, **values)
-        return Shown(numbers, encode(reel), True, choice, script(step.numbers, values), reel.said)
+        return Shown(numbers, encode(reel), True, choice, lab, script(step.numbers, values), reel.said)
     assert step.watch
     picture = compute.picture(choice)
     run, scenario = picture.trajectory, picture.scenario
@@ -74,7 +77,7 @@ def _made(place: Place) -> Shown:
     python = scenarios.python_source(scenario, choice.rules, discretisation=choice.discretisation)
     numbers = {name: getattr(run, name) for name in ("states", "read", "u", "wv", "o")}
     keep = f"numbers = {{name: getattr(run, name) for name in {tuple(numbers)!r}}}\n"
-    return Shown(numbers, packed, False, choice, python + keep, tuple(told))
+    return Shown(numbers, packed, False, choice, lab, python + keep, tuple(told))
 
 
 def table(shown: Shown) -> list[dict[str, Any]]:

@@ -133,6 +133,7 @@ LESSON = Lesson(
             "64 tokens at once. Each time is the best of three, measured on the server that shows you this page.",
             claims=("training_all_at_once_is_quadratic_and_in_chunks_linear",), numbers=study.live, picture=_draw_live,
             measured=("seconds", "grown"), stream=lambda work, run: _long("linear-attention", 256, 64, 64),
+            lab="A memory of 64 by 64 in the lab",
         ),
         Step(
             slug="models", title="Cache and state of real models", controls=(MODEL, KEPT),
@@ -143,7 +144,7 @@ LESSON = Lesson(
             "numbers of b bytes. Left out: the last inputs of short convolutions, a few per cent of the state.",
             claims=("training_all_at_once_is_quadratic_and_in_chunks_linear",),
             numbers=study.in_a_model, picture=_draw_model, sources=tuple(m.source for m in study.MODELS.values()),
-            stream=lambda model, kept: _long(*study.lab_size(model)),
+            stream=lambda model, kept: _long(*study.lab_size(model)), lab="A memory of this size in the lab",
         ),
     ),
 )  # fmt: skip

@@ -28,6 +28,7 @@ def player(
     caption: Caption = Caption(),  # noqa: B008  # it is frozen
     on_rest: Callable[[], None] = lambda: None,
     reports: bool = True,
+    brief: bool = False,
 ) -> None:
     """Show the memories of one to four rules and scrub through their tokens, without asking the server.
 
@@ -49,9 +50,12 @@ def player(
             ``[key]["rest"]`` is then ``{"token": t, "visit": v, "digest": d}``: the token, the visit that it belongs
             to, and the digest of the payload that was shown.
         reports: report the token at rest; without it nothing is, and the page never runs again for the player.
+        brief: show all rules side by side, and on a phone two, each with one memory: its stages are stepped through.
     """
     _mount()(
-        data=behind(payload, key=key, token=token, visit=visit, moving=moving, caption=caption, reports=reports),
+        data=behind(
+            payload, key=key, token=token, visit=visit, moving=moving, caption=caption, reports=reports, brief=brief
+        ),
         key=key,
         default={"rest": None},
         on_rest_change=on_rest,

@@ -42,8 +42,9 @@ class Player {
 
   // What comes from the page.
 
-  receive({ header, floats, token, visit, moving, key, caption, reports }, report) {
+  receive({ header, floats, token, visit, moving, key, caption, reports, brief }, report) {
     Object.assign(this, { report: reports ? report : () => {}, caption });
+    this.root.classList.toggle("brief", !!brief);
     this.still();
     const first = this.digest === undefined;
     if (header.digest !== this.digest) this.load(header, floats);

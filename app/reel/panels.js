@@ -3,7 +3,6 @@
 const SVG = "http://www.w3.org/2000/svg";
 const DASHES = { solid: "", dash: "7 5", dot: "2 4", dashdot: "8 4 2 4" };
 const MARGIN = { left: 52, right: 14, top: 10, bottom: 40 }; // CSS pixels around a chart
-const HIGH = 250; // CSS pixels of a chart
 
 /** Make an element. */
 function part(tag, attributes = {}, ...children) {
@@ -105,7 +104,7 @@ function legend(entries) {
 }
 
 /** The frame of a chart: its axes with ticks and titles. */
-function axes(svg, x, y, width, { x_title, y_title, names }) {
+function axes(svg, x, y, width, high, { x_title, y_title, names }) {
   const { left, right, top, bottom } = MARGIN;
   for (const v of y.ticks(5)) {
     const at = y.place(v);
@@ -113,11 +112,11 @@ function axes(svg, x, y, width, { x_title, y_title, names }) {
       part("svg:text", { class: "tick", x: left - 6, y: at + 4, "text-anchor": "end" }, ticked(v, y)));
   }
   for (const v of names ? [] : x.ticks(width < 420 ? 4 : 7)) {
-    svg.append(part("svg:text", { class: "tick", x: x.place(v), y: HIGH - bottom + 16, "text-anchor": "middle" }, ticked(v, x)));
+    svg.append(part("svg:text", { class: "tick", x: x.place(v), y: high - bottom + 16, "text-anchor": "middle" }, ticked(v, x)));
   }
-  svg.append(part("svg:line", { class: "axis", x1: left, x2: width - right, y1: HIGH - bottom, y2: HIGH - bottom }),
-    part("svg:text", { x: (left + width - right) / 2, y: HIGH - 6, "text-anchor": "middle" }, x_title ?? ""),
-    part("svg:text", { x: 13, y: (HIGH - bottom + top) / 2, "text-anchor": "middle", transform: `rotate(-90 13 ${(HIGH - bottom + top) / 2})` }, y_title));
+  svg.append(part("svg:line", { class: "axis", x1: left, x2: width - right, y1: high - bottom, y2: high - bottom }),
+    part("svg:text", { x: (left + width - right) / 2, y: high - 6, "text-anchor": "middle" }, x_title ?? ""),
+    part("svg:text", { x: 13, y: (high - bottom + top) / 2, "text-anchor": "middle", transform: `rotate(-90 13 ${(high - bottom + top) / 2})` }, y_title));
 }
 
 class CurvesPanel {
@@ -126,27 +125,29 @@ class CurvesPanel {
     this.x = new Numbers(panel.x, floats);
     this.at = panel.at && new Numbers({ ...panel.at, moves: false }, floats);
     this.lines = panel.lines.map((line) => ({ ...line, numbers: new Numbers(line.y, floats) }));
-    this.svg = part("svg:svg", { class: "chart", role: "img", height: HIGH, "aria-label":
+    this.svg = part("svg:svg", { class: "chart", role: "img", "aria-label":
       `${panel.title}: ${panel.lines.map(({ name }) => name).join(", ")}; along ${panel.x_title}, up ${panel.y_title}` });
     this.element = part("figure", { class: "panel" }, part("p", { class: "title" }, panel.title),
       legend(this.lines.map(({ name, colour, dash }) => ({ name, dash, colour: colourOf(colour) }))), this.svg);
   }
 
-  layout(width) {
+  layout({ width, high }) {
     const { panel, svg } = this;
+    this.high = high;
     svg.setAttribute("width", width);
+    svg.setAttribute("height", high);
     svg.replaceChildren();
     const [xLow, xHigh] = span([this.x.all], false);
-    const [low, high] = span(this.lines.map(({ numbers }) => numbers.all), panel.log.includes("y"));
+    const [least, most] = span(this.lines.map(({ numbers }) => numbers.all), panel.log.includes("y"));
     this.xAxis = new Axis(xLow, xHigh, panel.log.includes("x"), MARGIN.left, width - MARGIN.right);
-    const bottom = panel.bottom ?? (panel.log.includes("y") ? low : Math.min(low, 0));
-    this.yAxis = new Axis(bottom, panel.top ?? high, panel.log.includes("y"), HIGH - MARGIN.bottom, MARGIN.top);
-    axes(svg, this.xAxis, this.yAxis, width, panel);
+    const bottom = panel.bottom ?? (panel.log.includes("y") ? least : Math.min(least, 0));
+    this.yAxis = new Axis(bottom, panel.top ?? most, panel.log.includes("y"), high - MARGIN.bottom, MARGIN.top);
+    axes(svg, this.xAxis, this.yAxis, width, high, panel);
     const places = panel.places.map(([x, name]) => ({ name, at: this.xAxis.place(x), late: this.xAxis.place(x) > width * 0.7 }));
-    for (const { at } of places) svg.append(part("svg:line", { class: "place", x1: at, x2: at, y1: MARGIN.top, y2: HIGH - MARGIN.bottom }));
-    this.mark = part("svg:line", { class: "mark", y1: MARGIN.top, y2: HIGH - MARGIN.bottom });
+    for (const { at } of places) svg.append(part("svg:line", { class: "place", x1: at, x2: at, y1: MARGIN.top, y2: high - MARGIN.bottom }));
+    this.mark = part("svg:line", { class: "mark", y1: MARGIN.top, y2: high - MARGIN.bottom });
     if (this.at) svg.append(this.mark);
-    const deep = HIGH - MARGIN.bottom - MARGIN.top + 4; // a line that leaves the chart ends at its edge, but for its own width
+    const deep = high - MARGIN.bottom - MARGIN.top + 4; // a line that leaves the chart ends at its edge, but for its own width
     const inner = part("svg:svg", { x: MARGIN.left, y: MARGIN.top - 2, width: width - MARGIN.left - MARGIN.right + 2, height: deep,
       viewBox: `${MARGIN.left} ${MARGIN.top - 2} ${width - MARGIN.left - MARGIN.right + 2} ${deep}` });
     svg.append(inner);
@@ -165,13 +166,14 @@ class CurvesPanel {
   }
 
   show(n) {
+    const { high } = this;
     const x = this.x.at(0);
     const mark = this.at ? this.at.all[n] : NaN;
     const where = this.xAxis.place(mark);
     for (const name of Number.isNaN(where) ? [] : ["x1", "x2"]) this.mark.setAttribute(name, where);
     this.mark.style.display = Number.isNaN(where) ? "none" : "";
-    const drawable = (y) => Math.min(Math.max(y, -HIGH), 2 * HIGH);
-    const inside = (y) => y > MARGIN.top - 1 && y < HIGH - MARGIN.bottom + 1;
+    const drawable = (y) => Math.min(Math.max(y, -high), 2 * high);
+    const inside = (y) => y > MARGIN.top - 1 && y < high - MARGIN.bottom + 1;
     this.lines.forEach(({ numbers }, i) => {
       const y = numbers.at(n);
       const { line, dot } = this.drawn[i];
@@ -251,9 +253,11 @@ class MapsPanel {
       + ` (row ${this.entry[0]}, column ${this.entry[1]})` : "";
   }
 
-  layout(width) {
+  layout({ width, phone }) {
+    const beside = this.maps.length < 4 ? Math.max(2, this.maps.length) : Math.ceil(this.maps.length / 2);
+    const room = phone ? Math.min(150, (width - 10 * (beside - 1)) / beside) : width;
     for (const { frame, rows, columns } of this.maps) {
-      const most = Math.min(this.panel.small, width);
+      const most = Math.min(this.panel.small, room);
       const cell = Math.max(1, Math.floor(most / Math.max(rows, columns)));
       frame.style.width = `${Math.min(cell * columns, width)}px`;
       frame.style.height = `${(Math.min(cell * columns, width) / columns) * rows}px`;
@@ -279,20 +283,22 @@ class BarsPanel {
   constructor(panel, floats) {
     this.panel = panel;
     this.numbers = new Numbers(panel.values, floats);
-    this.svg = part("svg:svg", { class: "chart", role: "img", height: HIGH, "aria-label": `${panel.title}: ${panel.y_title} of ${panel.groups.join(", ")}` });
+    this.svg = part("svg:svg", { class: "chart", role: "img", "aria-label": `${panel.title}: ${panel.y_title} of ${panel.groups.join(", ")}` });
     const entries = panel.names.map((name, i) => ({ name, filled: true, colour: colourOf(i) }));
     this.element = part("figure", { class: "panel" }, part("p", { class: "title" }, panel.title),
       ...(panel.names.length > 1 ? [legend(entries)] : []), this.svg);
   }
 
-  layout(width) {
+  layout({ width, high }) {
     const { panel, svg } = this;
+    this.high = high;
     const { left, right, top, bottom } = MARGIN;
     svg.setAttribute("width", width);
+    svg.setAttribute("height", high);
     svg.replaceChildren();
-    const [low, high] = span([this.numbers.all, [0]], false);
-    this.yAxis = new Axis(panel.bottom ?? low, panel.top ?? high, false, HIGH - bottom, top);
-    axes(svg, null, this.yAxis, width, { y_title: panel.y_title, names: true });
+    const [least, most] = span([this.numbers.all, [0]], false);
+    this.yAxis = new Axis(panel.bottom ?? least, panel.top ?? most, false, high - bottom, top);
+    axes(svg, null, this.yAxis, width, high, { y_title: panel.y_title, names: true });
     const [groups, names] = this.numbers.shape;
     const room = (width - left - right) / groups;
     const thick = Math.min((room * 0.8) / names, 40);
@@ -302,7 +308,7 @@ class BarsPanel {
       const middle = left + room * (g + 0.5);
       if (g % every === 0 || groups <= 6) {
         const lines = wrapWords(group, Math.max(4, Math.floor(room / 6.4)));
-        lines.slice(0, 2).forEach((line, n) => svg.append(part("svg:text", { class: "tick", x: middle, y: HIGH - bottom + 15 + 13 * n, "text-anchor": "middle" }, line)));
+        lines.slice(0, 2).forEach((line, n) => svg.append(part("svg:text", { class: "tick", x: middle, y: high - bottom + 15 + 13 * n, "text-anchor": "middle" }, line)));
       }
       for (let i = 0; i < names; i++) {
         const bar = part("svg:rect", { x: middle + (i - names / 2) * thick + 1, width: Math.max(1, thick - 2), style: `fill:${colourOf(names > 1 ? i : 0)}` });
@@ -311,14 +317,14 @@ class BarsPanel {
       }
     });
     const zero = this.yAxis.place(0);
-    if (zero > top && zero < HIGH - bottom) svg.append(part("svg:line", { class: "axis", x1: left, x2: width - right, y1: zero, y2: zero }));
+    if (zero > top && zero < high - bottom) svg.append(part("svg:line", { class: "axis", x1: left, x2: width - right, y1: zero, y2: zero }));
   }
 
   show(n) {
     const values = this.numbers.at(n);
     const zero = this.yAxis.place(0);
     this.bars.forEach((bar, i) => {
-      const at = Number.isFinite(values[i]) ? Math.min(Math.max(this.yAxis.place(values[i]), MARGIN.top), HIGH - MARGIN.bottom) : zero;
+      const at = Number.isFinite(values[i]) ? Math.min(Math.max(this.yAxis.place(values[i]), MARGIN.top), this.high - MARGIN.bottom) : zero;
       bar.setAttribute("y", Math.min(at, zero));
       bar.setAttribute("height", Math.abs(at - zero));
     });
@@ -367,9 +373,9 @@ class PlanePanel {
     this.element = part("figure", { class: "panel" }, part("p", { class: "title" }, panel.title), ...(entries.length ? [legend(entries)] : []), this.svg);
   }
 
-  layout(width) {
+  layout({ width, phone }) {
     const { svg, panel } = this;
-    const side = Math.min(width, 360);
+    const side = Math.min(width, phone ? 240 : 360);
     svg.setAttribute("width", side);
     svg.setAttribute("height", side);
     svg.style.width = `${side}px`;
@@ -427,7 +433,6 @@ class PlanePanel {
   }
 }
 
-const ROW = 68; // CSS pixels from one row of a graph to the next
 const BOX = 42; // CSS pixels of the height of a node
 
 class GraphPanel {
@@ -440,15 +445,16 @@ class GraphPanel {
       legend(panel.dashes.map(([dash, name]) => ({ name, dash, colour: colourOf(-1) }))), this.svg);
   }
 
-  layout(width) {
+  layout({ width, phone }) {
     const { svg, panel: { nodes, edges } } = this;
+    const row = phone ? 56 : 68; // CSS pixels from one row to the next
     const [columns, rows] = [Math.max(...nodes.map(({ x }) => x)) + 1, Math.max(...nodes.map(({ y }) => y)) + 1];
     const room = width / columns;
     const box = Math.min(room - 8, 150);
     svg.setAttribute("width", width);
-    svg.setAttribute("height", rows * ROW);
+    svg.setAttribute("height", rows * row);
     svg.replaceChildren();
-    const middle = ({ x, y }) => [(x + 0.5) * room, (y + 0.5) * ROW];
+    const middle = ({ x, y }) => [(x + 0.5) * room, (y + 0.5) * row];
     this.edges = edges.map(({ start, end, dash }) => {
       const [[x0, y0], [x1, y1]] = [middle(nodes[start]), middle(nodes[end])];
       const [dx, dy] = [x1 - x0, y1 - y0];

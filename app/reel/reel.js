@@ -1,6 +1,7 @@
 // The reel: which frame is shown, and what a person does to change it. The server hears nothing of it.
 
 const PER_SECOND = 3;
+const PHONE = 768; // CSS pixels: a narrower window has a smaller picture, so that its controls are seen beside it
 const reels = new WeakMap(); // by their root element
 
 class Reel {
@@ -47,11 +48,13 @@ class Reel {
 
   layout() {
     if (!this.panels) return;
+    const phone = innerWidth < PHONE;
+    const high = phone ? (this.panels.length > 1 ? 170 : 230) : 250; // CSS pixels of a chart
     const widths = this.panels.map(({ element }) => element.clientWidth);
     this.panels.forEach((panel, i) => {
       if (!widths[i]) return;
       panel.recolour?.(this.colours);
-      panel.layout(widths[i]);
+      panel.layout({ width: widths[i], high, phone });
     });
     if (widths.every(Boolean)) this.show(this.n);
   }

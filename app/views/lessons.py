@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
 
 import streamlit as st
 
-from app import compute, link, proofs, session, walk
+from app import compute, proofs, session, walk
 from app.lessons import showing
-from app.lessons.frame import BREAK, Lit, Range, Row, Step, Text
+from app.lessons.frame import BREAK, Control, Lit, Range, Row, Step, Text
 from app.lessons.place import Place, starting
 from app.lessons.registry import LESSONS
 from app.lessons.showing import Shown
@@ -47,23 +47,22 @@ def view(place: Place) -> None:
     lesson, step = place.at
     st.html(TOP.format(step=f"{lesson.slug} {step.slug}"), unsafe_allow_javascript=True)
     _where(place)
-    left, right = st.columns([2, 3], gap="large")
-    with left:
-        st.markdown(f"# {lesson.title}")
-        st.markdown(f"## {step.title}")
+    with st.container(key="step"):  # side by side where there is room; elsewhere the picture follows its controls
         with st.container(key="question"):
+            st.markdown(f"# {lesson.title}")
+            st.markdown(f"## {step.title}")
             st.markdown(step.question)
-        _controls(place)
-    shown = _shown(place)
-    with right, st.container(key="lesson-picture"):
-        if shown:
-            _picture(*shown)
-    with left:
+            if step.controls:
+                with st.container(key="controls"):
+                    for control in step.controls:
+                        _control(place, control)
+            shown = _shown(place)
+        with st.container(key="lesson-picture"):
+            if shown:
+                _picture(*shown)
         _equation(place)
-    _on(place)
-    if shown:
-        _folded(*shown)
-    _map(place)
+    _on(place, shown)
+    _folded(place, shown)
 
 
 def _where(place: Place) -> None:
@@ -86,23 +85,17 @@ def _where(place: Place) -> None:
             st.button("Next", on_click=walk.go_to, args=(behind,), key="onward", icon=":material/arrow_forward:")
 
 
-def _controls(place: Place) -> None:
-    for control in place.at[1].controls:
-        if isinstance(control, Range):
-            given = walk.widget(place, control)
-            st.slider(control.label, control.low, control.high, step=control.step, **given)
-        elif isinstance(control, Text):
-            st.text_area(control.label, height="content", **walk.widget(place, control))
-        elif isinstance(control, Row):
-            st.text_input(control.label, **walk.widget(place, control))
-        else:
-            st.segmented_control(
-                control.label,
-                list(control.options),
-                format_func=control.options.__getitem__,
-                required=True,
-                **walk.widget(place, control),
-            )
+def _control(place: Place, control: Control) -> None:
+    given = walk.widget(place, control)
+    if isinstance(control, Range):
+        st.slider(control.label, control.low, control.high, step=control.step, **given)
+    elif isinstance(control, Text):
+        st.text_area(control.label, height="content", **given)
+    elif isinstance(control, Row):
+        st.text_input(control.label, **given)
+    else:
+        options = control.options
+        st.segmented_control(control.label, list(options), format_func=options.__getitem__, required=True, **given)
 
 
 def _shown(place: Place) -> tuple[Place, Shown] | None:
@@ -129,7 +122,7 @@ def _picture(place: Place, shown: Shown) -> None:
         return
     _, step = place.at
     caption = Caption(name=key, title=step.title)
-    player(shown.buffer, key=f"player-{key}", token=step.token, caption=caption, reports=False)
+    player(shown.buffer, key=f"player-{key}", token=step.token, caption=caption, reports=False, brief=True)
     st.caption(SHARES)
 
 
@@ -150,7 +143,7 @@ def _equation(place: Place) -> None:
             st.caption(where)
 
 
-def _on(place: Place) -> None:
+def _on(place: Place, shown: tuple[Place, Shown] | None) -> None:
     """Offer the steps before and behind, and the lab."""
     with st.container(horizontal=True, gap="small", key="on"):
         if before := place.beside(-1):
@@ -158,30 +151,33 @@ def _on(place: Place) -> None:
         if behind := place.beside(1):
             following = "Next" if behind.lesson == place.lesson else f"Next lesson: {behind.at[0].title}"
             st.button(following, type="primary", on_click=walk.go_to, args=(behind,), key="next")
-        choice = place.at[1].stream(**dict(place.values))
-        query = link.to_query(choice) or {"preset": choice.preset}
-        st.page_link(ways.lab(), label="Open in the lab", icon=":material/science:", query_params=query)
-
-
-def _folded(place: Place, shown: Shown) -> None:
-    """Offer why it is true, the numbers, the Python and the source; each is made when it is opened."""
-    _, step = place.at
-    key = f"{place.lesson}-{place.step}"
-    for title, show in (("Why it is true", _why), ("The numbers", _numbers), ("The Python that makes them", _python)):
-        _fold(title, f"{title}-{key}", show, step, shown)
+        if shown:
+            where, what = shown
+            st.page_link(ways.lab(), label=where.at[1].lab, icon=":material/science:", query_params=dict(what.lab))
 
 
 @st.fragment
-def _fold(title: str, key: str, show: Any, step: Step, shown: Shown) -> None:
-    fold = st.expander(title, key=key, on_change="rerun")
-    if fold.open:
-        with fold:
-            show(step, shown)
+def _folded(place: Place, shown: tuple[Place, Shown] | None) -> None:
+    """Offer why it is true, the numbers, the Python, the source and all lessons; each is made when it is opened."""
+    folds: list[tuple[str, Callable[[], None]]] = []
+    where = place
+    if shown:
+        where, what = shown
+        step = where.at[1]
+        folds += [
+            ("Why it is true", lambda: _why(step)),
+            ("The numbers", lambda: _numbers(step, what)),
+            ("The Python that makes them", lambda: _python(step, what)),
+        ]
+    for title, show in (*folds, ("All lessons", lambda: _map(place))):
+        fold = st.expander(title, key=f"{title}-{where.lesson}-{where.step}", on_change="rerun")
+        if fold.open:
+            with fold:
+                show()
 
 
-def _why(step: Step, shown: Shown) -> None:
+def _why(step: Step) -> None:
     """Show the claims that a step rests on: the conclusion, each step of the derivation in words, and the verdict."""
-    del shown
     ledger = proofs.ledger()
     for name in step.claims:
         made = proofs.claims()[name]
@@ -226,18 +222,15 @@ def _python(step: Step, shown: Shown) -> None:
 
 
 def _map(place: Place) -> None:
-    """List the lessons with their steps, and mark where one is."""
+    """List the lessons, and mark where one is."""
     with st.container(key="tour-map"):
-        st.markdown("## The tour")
         for n, lesson in enumerate(LESSONS.values(), 1):
-            here = lesson.slug == place.lesson
-            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-                st.button(
-                    f"{n}. {lesson.title}",
-                    type="tertiary",
-                    icon=":material/my_location:" if here else None,
-                    on_click=walk.go_to,
-                    args=(starting(lesson.slug),),
-                    key=f"lesson-{lesson.slug}",
-                )
-                st.caption(lesson.about, width="content")
+            if st.button(
+                f"{n}. {lesson.title} :small[{lesson.about}]",
+                type="tertiary",
+                icon=":material/my_location:" if lesson.slug == place.lesson else None,
+                key=f"lesson-{lesson.slug}",
+                wrap=True,
+            ):
+                walk.go_to(starting(lesson.slug))
+                st.rerun()

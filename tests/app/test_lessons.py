@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import compute
+from app import compute, link
 from app.lessons import place, registry, showing
 from app.lessons.frame import MOST_WORDS, Lesson, Lit, OneOf, Range, Row, Step, Text, quoted, said
 from app.lessons.place import FIRST, PATH, Place, from_query, starting, to_query
@@ -110,6 +110,7 @@ def test_a_step_has_sentences_a_table_and_a_stream_in_the_lab(lesson: Lesson, st
         read = np.load(io.BytesIO(showing.npz(shown.numbers)), allow_pickle=False)
         assert set(read) == set(shown.numbers)
         compute.tokens(shown.choice)  # the lab takes it
+        assert link.left_out(shown.choice) == []  # and a link carries it
     assert set(step.claims) <= set(load())
     assert all((lesson, step) in registry.showing(claim) for claim in step.claims)
 
@@ -189,6 +190,8 @@ def test_next_walks_through_every_step_and_back_returns() -> None:
     assert "next" not in [button.key for button in at.button]
     well(at.button(key="back").click().run())
     assert from_query(link_of(at))[0] == starting(*PATH[-2])
+    at.session_state[f"All lessons-{'-'.join(PATH[-2])}"] = True
+    well(at.run())
     well(at.button(key=f"lesson-{PATH[0][0]}").click().run())
     assert link_of(at) == {}
 

@@ -20,11 +20,19 @@ from tests.browser.lab_steps import QUIET, expect_link, frames
 from tests.browser.test_access import axe, bad  # noqa: F401  # a fixture
 
 WIDE: ViewportSize = {"width": 1366, "height": 768}
+MIDDLE: ViewportSize = {"width": 768, "height": 1024}
 NARROW: ViewportSize = {"width": 390, "height": 844}
 OVERFLOWS = """() => [document.documentElement, document.querySelector('[data-testid=stMain]')]
     .some(e => e.scrollWidth > e.clientWidth)"""
 SMALL = """() => [...document.querySelector('section.reel')?.querySelectorAll('button') ?? []]
     .map(e => e.getBoundingClientRect()).filter(r => r.width && (r.width < 44 || r.height < 44)).length"""
+# What of a step's controls, and of the top two thirds of its picture, is below the first screen, in pixels.
+BELOW = """() => {
+  const inner = [...document.querySelectorAll('[data-testid=stBidiComponentIsolated]')]
+    .map(host => host.shadowRoot?.querySelector('.panels, .rules-box')).find(Boolean).getBoundingClientRect();
+  const controls = document.querySelector('.st-key-controls')?.getBoundingClientRect().bottom ?? 0;
+  return Math.max(controls, inner.top + 2 / 3 * inner.height) - innerHeight;
+}"""
 
 
 def picture(page: Page) -> Locator:
@@ -91,12 +99,13 @@ def test_the_whole_tour_by_next_wide_and_narrow_in_light_and_dark(
         frames(page, 5)
         assert bad(page, axe, contrast=lesson not in lessons) == []
         lessons.add(lesson)
-        for name, size in {"wide": WIDE, "narrow": NARROW}.items():
+        for name, size in {"wide": WIDE, "middle": MIDDLE, "narrow": NARROW}.items():
             page.set_viewport_size(size)
             frames(page, 2)
             assert not page.evaluate(OVERFLOWS), f"{lesson}, {step}: the page is wider than the window"
             if size is NARROW:
                 assert page.evaluate(SMALL) == 0, f"{lesson}, {step}: a button is under 44 pixels"
+                assert page.evaluate(BELOW) <= 0, f"{lesson}, {step}: controls and picture are not seen together"
             keep(page, f"tour-{number:02}-{lesson}-{step}-{name}")
         page.set_viewport_size(WIDE)
     expect(page.locator(".st-key-next button")).to_have_count(0)

@@ -86,12 +86,14 @@ def life_of_writes(text: str, beta: float) -> dict[str, np.ndarray]:
     }
 
 
-def two_writes(angle: float) -> Stream:
-    """Write a value under each of two keys, the second one turned by an angle in degrees, and ask at right angles."""
-    turned = np.radians([0.0, angle])
-    k, one = np.stack([np.cos(turned), np.sin(turned)], axis=1), np.ones(2)
-    q = np.array([[1.0, 0.0], [0.0, 1.0]])
-    return Stream(q=q, k=k, v=np.eye(2), g=0 * one, beta=one, w=one, delta=one, A=-np.ones(2))
+def two_writes(angle: float, beta: float, asked: float) -> Stream:
+    """Write a value under each of two keys, the second turned by an angle in degrees, with a gate of its own.
+
+    The first token asks for its key, the second at an angle of ``asked`` degrees from that.
+    """
+    turned, asks, one = np.radians([0.0, angle]), np.radians([0.0, asked]), np.ones(2)
+    k, q = (np.stack([np.cos(x), np.sin(x)], axis=1) for x in (turned, asks))
+    return Stream(q=q, k=k, v=np.eye(2), g=0 * one, beta=np.array([1.0, beta]), w=one, delta=one, A=-np.ones(2))
 
 
 def turned_key(beta: float, asked: float) -> dict[str, np.ndarray]:
@@ -109,8 +111,8 @@ def turned_key(beta: float, asked: float) -> dict[str, np.ndarray]:
     q = np.array([np.cos(np.radians(asked)), np.sin(np.radians(asked))])
     keys, weights, overlaps = [], [], []
     for one in angle:
-        stream = two_writes(float(one))
-        gates = np.array([[1.0], [beta]])
+        stream = two_writes(float(one), beta, asked)
+        gates = stream.beta[:, None]
         x = Token(q=np.stack([q, q]), k=stream.k, v=stream.v, g=np.zeros((2, 1, 1)), b=gates, w=gates)
         first, second = stream.k
         keys.append(second)

@@ -14,6 +14,7 @@ from gdn_core import RULES, Stream, reference, streams
 T, K, V = 16, 8, 6
 BETA = 0.8
 LENGTH = 256  # tokens that are timed
+PER_TOKEN = ("q", "k", "v", "g", "beta", "w", "delta")
 FLOATS = ("bfloat16", "float16", "float32", "float64")
 
 
@@ -76,6 +77,13 @@ def _by_recurrence(S: np.ndarray, stream: Stream, size: int) -> tuple[np.ndarray
         errors.append(moments.u)
         outputs.append(moments.o)
     return np.array(errors), np.array(outputs), S
+
+
+def two_chunks(size: int, alpha: float) -> Stream:
+    """Return the 16 tokens that leave a memory, and those of the chunk behind them."""
+    before, chunk = stream_of(alpha, BETA, 1), stream_of(alpha, BETA).window(0, size)
+    joined = {name: np.concatenate([getattr(before, name), getattr(chunk, name)]) for name in PER_TOKEN}
+    return Stream(**joined, A=before.A)
 
 
 def carried(size: int, alpha: float) -> dict[str, np.ndarray]:

@@ -152,12 +152,13 @@ def shape(line: str) -> dict[str, np.ndarray]:
     return {"at": at, **dict(zip(("printed", "right"), np.array(made, dtype=float).T, strict=True))}
 
 
-def stream_of(alpha: float) -> Stream:
-    """Return 64 tokens of unit keys and values, with one decay and a gate of 1/2."""
+def stream_of(alpha: float, first: int = T) -> Stream:
+    """Return the first of 64 tokens of unit keys and values, with one decay and a gate of 1/2."""
     q, k, v = np.random.default_rng(4).standard_normal((3, T, SIZE))
     q, k, v = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (q, k, v))
     one = np.ones(T)
-    return Stream(q=q, k=k, v=v, g=np.log(alpha) * one, beta=0.5 * one, w=one, delta=one, A=-np.ones(SIZE))
+    g = np.log(alpha) * one
+    return Stream(q=q, k=k, v=v, g=g, beta=0.5 * one, w=one, delta=one, A=-np.ones(SIZE)).window(0, first)
 
 
 def all_along(alpha: float) -> dict[str, np.ndarray]:
@@ -182,9 +183,16 @@ def all_along(alpha: float) -> dict[str, np.ndarray]:
     return {"token": np.arange(T), "off": np.array(off).T / np.linalg.norm(right, axis=1).mean()}
 
 
-def in_the_lab() -> Stream:
-    """Return the two tokens behind one that writes their memory."""
-    k, v, beta = np.array([[1.0], [1.0], [2.0]]), np.array([[1.0], [3.0], [5.0]]), np.array([1.0, 1.0, 0.5])
-    one = np.ones(3)
-    g = np.log([1.0, 0.5, 0.25])
-    return Stream(q=np.ones((3, 1)), k=k, v=v, g=g, beta=beta, w=beta, delta=one, A=-np.ones(1))
+def in_the_lab(line: str) -> Stream:
+    """Return the tokens of a line's counterexample, behind one that writes their memory; they ask with 1."""
+    S, x = {
+        "sign": (np.zeros((1, 1)), two_tokens()[1]),
+        "order": scalars(s=1.0, a=(0.5,), b=(1.0,), k=(1.0,), v=(3.0,)),
+        "square": scalars(s=1.0, a=(1.0,), b=(1.0,), k=(2.0,), v=(0.0,)),
+        "minus": scalars(s=2.0, a=(1.0,), b=(0.5,), k=(1.0,), v=(4.0,)),  # Longhorn stores a half of it
+        "rows": scalars(s=1.0, a=(1.0,), b=(1.0,), k=(1.0,), v=(1.0,)),
+    }.get(line, two_tokens())
+    one, kept = np.ones(1 + len(x)), np.zeros(1)
+    g = 0 * one if line == "sign" else np.concatenate([kept, x.g[:, 0, 0]])
+    k, v, beta = np.append(1.0, x.k), np.append(S, x.v), np.append(1.0, x.b)
+    return Stream(q=one[:, None], k=k[:, None], v=v[:, None], g=g, beta=beta, w=beta, delta=one, A=-np.ones(1))

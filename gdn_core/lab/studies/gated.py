@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from gdn_core import RULES, Stream, reference, streams
@@ -23,6 +25,12 @@ def facts(alpha: float, draw: int = 0) -> Stream:
     one, decay = np.ones(T), np.full((T, SIZE), np.log(0.99))
     decay[SWITCH] = np.log(alpha) * np.linspace(0.5, 1.5, SIZE)  # by channel, for the rules that can
     return Stream(q=k, k=k, v=v, g=decay, beta=one, w=one, delta=one, A=-np.ones(SIZE))
+
+
+def short(alpha: float, eps: float) -> Stream:
+    """Return the facts with short keys eps k and long values v / eps."""
+    stream = facts(alpha)
+    return replace(stream, q=eps * stream.q, k=eps * stream.k, v=stream.v / eps)
 
 
 def recall(alpha: float, rules: str) -> dict[str, np.ndarray]:
@@ -52,12 +60,9 @@ def limit(alpha: float) -> dict[str, np.ndarray]:
     Returns:
         eps [N]; and difference [N], the largest, relative to the largest entry of Mamba-2's memory.
     """
-    stream = facts(alpha)
 
     def memory(slug: str, eps: float) -> np.ndarray:
-        x = streams.tokens(RULES[slug], stream)
-        scaled = reference.Token(q=x.q, k=eps * x.k, v=x.v / eps, g=x.g, b=x.b, w=x.w)
-        return reference.recurrent(np.zeros((SIZE, SIZE)), scaled)[0]
+        return reference.recurrent(np.zeros((SIZE, SIZE)), streams.tokens(RULES[slug], short(alpha, eps)))[0]
 
     eps = 10.0 ** -np.arange(0, 4.01, 0.25)
     mamba = memory("mamba-2", 1.0)

@@ -31,15 +31,15 @@ def two_pictures(method: str, rate: float) -> dict[str, np.ndarray]:
 
 
 def softplus_gate() -> dict[str, np.ndarray]:
-    """Compute the step as softplus(z) = ln(1 + e^z), as a layer does, with A = -1 and zero-order hold.
+    """Compute the step as softplus(a) = ln(1 + e^a), as a layer does, with A = -1 and zero-order hold.
 
     Returns:
-        z [N]; step [N]; share [N, 2], of the old state and the new input; and sigmoid [N], 1 / (1 + e^-z).
+        a [N]; step [N]; share [N, 2], of the old state and the new input; and sigmoid [N], 1 / (1 + e^-a).
     """
-    z = np.round(np.arange(-6, 6.1, 0.5), 6)
-    step = np.log1p(np.exp(z))
+    a = np.round(np.arange(-6, 6.1, 0.5), 6)
+    step = np.log1p(np.exp(a))
     decay, factor = ssm.zoh(-np.ones_like(step), step)
-    return {"z": z, "step": step, "share": np.stack([decay, factor], axis=1), "sigmoid": 1 / (1 + np.exp(-z))}
+    return {"a": a, "step": step, "share": np.stack([decay, factor], axis=1), "sigmoid": 1 / (1 + np.exp(-a))}
 
 
 def with_steps(at: int, delta: float) -> Stream:

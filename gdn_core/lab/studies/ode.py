@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gdn_core import Discretisation, reference, ssm
+from gdn_core import Discretisation, Stream, reference, ssm
 from gdn_core.reference import Array
 
 END = 6.0
@@ -39,6 +39,39 @@ def run(decay: complex, inputs: np.ndarray, start: complex = 0.0) -> np.ndarray:
     return h
 
 
+def as_tokens(u: np.ndarray, rate: float, gain: float, delta: float) -> Stream:
+    """Return inputs [T] as tokens whose memory is the state at A = -rate and B = gain, under every method.
+
+    The lab has A = -1. A step of rate delta decays as much there, and takes in rate times as much of a value.
+    """
+    one = np.ones(len(u))
+    k = one[:, None]
+    v, steps = gain / rate * u[:, None], rate * delta * one
+    return Stream(q=k, k=k, v=v, g=0 * one, beta=one, w=one, delta=steps, A=-np.ones(1))
+
+
+def held_then_none(rate: float, gain: float) -> Stream:
+    """Return the input of :func:`sampled` at the step 1/2."""
+    return as_tokens(np.repeat([1.0, 0.0], 6), rate, gain, 0.5)
+
+
+def of_errors(moves: str, rate: float) -> Stream:
+    """Return the input of :func:`errors` at the step 1/8."""
+    return as_tokens(_inputs(moves, np.arange(1, 33) / 8), rate, 1.0, 0.125)
+
+
+def _inputs(moves: str, ends: np.ndarray) -> np.ndarray:
+    """Return the inputs of steps that end at these times."""
+    return np.sin(ends) if moves == "moving" else STAIRS[np.ceil(ends).astype(int) - 1]
+
+
+def without_turning(rate: float) -> Stream:
+    """Return the length of the state of :func:`turning` in steps of 0.3: a token that leaves 1, then no input."""
+    u = np.zeros(21)
+    u[0] = rate / -np.expm1(-0.3 * rate)
+    return as_tokens(u, rate, 1.0, 0.3)
+
+
 def sampled(rate: float, gain: float) -> dict[str, np.ndarray]:
     """Hold the input 1 until time 3, and 0 from then on; A = -rate and B = gain.
 
@@ -70,7 +103,7 @@ def errors(moves: str, rate: float) -> dict[str, np.ndarray]:
     error, trapezoid = np.zeros((len(HALVINGS), len(METHODS))), np.full(len(HALVINGS), np.nan)
     for n, step in enumerate(HALVINGS):
         ends = np.arange(1, round(4 / step) + 1) * step
-        u = np.sin(ends) if moves == "moving" else STAIRS[np.ceil(ends).astype(int) - 1]
+        u = _inputs(moves, ends)
         if moves == "moving":
             true = (rate * np.sin(4) - np.cos(4) + np.exp(-4 * rate)) / (rate**2 + 1)
             decay, before, now = ssm.exponential_trapezoidal(-rate, step, 0.5)
@@ -102,17 +135,23 @@ def turning(rate: float, turn: float) -> dict[str, np.ndarray]:
     return {"step": steps, **plane, "modulus": np.abs(decay), "angle": angle, "edge": np.array(2 * rate / abs(A) ** 2)}
 
 
+def twelve(delta: float) -> Stream:
+    """Return 16 tokens of three inputs, each with four equations of the rates 1 to 4."""
+    rng, (T, V, K) = np.random.default_rng(0), (16, 3, 4)
+    u, B, C = (rng.uniform(-1, 1, (T, size)) for size in (V, K, K))
+    one = np.ones(T)
+    return Stream(q=C, k=B, v=u, g=0 * one, beta=one, w=one, delta=delta * one, A=-np.arange(1.0, K + 1))
+
+
 def as_memory(method: str, delta: float) -> dict[str, np.ndarray]:
     """Run twelve equations, for 3 inputs and 4 rates, as tokens of a memory, and solve each of them by itself.
 
     Returns:
         tokens [T]; memory [T, 3, 4] of the rule; solution [T, 3, 4]; and difference [T], the largest entry.
     """
-    rng = np.random.default_rng(0)
-    T, V, K = 16, 3, 4
-    u, B, C = (rng.uniform(-1, 1, (T, size)) for size in (V, K, K))
-    A = -np.arange(1.0, K + 1)[None]
-    x = ssm.tokens(u, np.full((T, 1), delta), A, B, C, method=Discretisation(method))
+    stream = twelve(delta)
+    (T, V, K), A, u, B = stream.sizes, stream.A[None], stream.v, stream.k
+    x = ssm.tokens(u, stream.delta[:, None], A, B, stream.q, method=Discretisation(method))
     S = h = np.zeros((V, K))
     memory, solution = [], []
     for t in range(T):

@@ -9,7 +9,7 @@ from gdn_core.streams import tokens
 
 STEPS = ("deltanet", "longhorn", "efla")  # explicit, implicit and exact
 GATED = ("exact-gated-delta", "gated-deltanet")
-SIZES = np.round(np.arange(0, 4.05, 0.1), 6)  # of z = beta |k|^2
+SIZES = np.round(np.arange(0, 4.05, 0.1), 6)  # of the step beta kappa, kappa = |k|^2
 PIECES = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64])
 
 
@@ -27,6 +27,14 @@ def start(length: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return S, length * k, v
 
 
+def repeated(length: float, beta: float, times: int, alpha: float = 1.0) -> Stream:
+    """Return the token so many times. From an empty memory, whose error is v, it removes the same share of it."""
+    _, k, v = start(length)
+    one = np.ones(times)
+    k, v = k.repeat(times, axis=0), v.repeat(times, axis=0)
+    return Stream(q=k, k=k, v=v, g=np.log(alpha) * one, beta=beta * one, w=one, delta=one, A=-np.ones(k.shape[1]))
+
+
 def removed(S: np.ndarray, made: np.ndarray, k: np.ndarray, v: np.ndarray) -> float:
     """Return the share of the error v - S k that a new memory has removed; above 1 it went past v."""
     error = v[0] - S @ k[0]
@@ -34,40 +42,40 @@ def removed(S: np.ndarray, made: np.ndarray, k: np.ndarray, v: np.ndarray) -> fl
 
 
 def along_the_step() -> dict[str, np.ndarray]:
-    """Follow the share of the error that is removed while s runs from 0 to 1, for many sizes z of the step.
+    """Follow the share of the error that is removed while s runs from 0 to 1, for many sizes of the step.
 
     Returns:
-        z [N]; s [P]; exact [N, P], the solution; and share [N, 3], what the steps of ``STEPS`` remove in one go.
+        size [N]; s [P]; exact [N, P], the solution; and share [N, 3], what the steps of ``STEPS`` remove in one go.
     """
     s, (S, k, v) = np.linspace(0, 1, 41), start(1.0)
-    share = np.array([[removed(S, after(rule, S, k, v, z), k, v) for rule in STEPS] for z in SIZES])
-    exact = np.array([integrators.exact(z * s, 1.0)[0] for z in SIZES])
-    return {"z": SIZES, "s": s, "exact": exact, "share": share}
+    share = np.array([[removed(S, after(rule, S, k, v, size), k, v) for rule in STEPS] for size in SIZES])
+    exact = np.array([integrators.exact(size * s, 1.0)[0] for size in SIZES])
+    return {"size": SIZES, "s": s, "exact": exact, "share": share}
 
 
 def four_memories(length: float) -> dict[str, np.ndarray]:
     """Write one token into a memory that is not empty, with steps of many sizes, by ``STEPS`` and the projection.
 
     Returns:
-        z [N]; beta [N] = z / length^2; share [N, 4] of the error that is removed; and memory [N, 4, 4, 4].
+        size [N]; beta [N] = size / length^2; share [N, 4] of the error that is removed; and memory [N, 4, 4, 4].
     """
     S, k, v = start(length)
     kappa = float(k[0] @ k[0])
     projected = S + integrators.projection(0.0, kappa) * np.outer(v[0] - S @ k[0], k[0])
-    memory = np.array([[*(after(rule, S, k, v, z / kappa) for rule in STEPS), projected] for z in SIZES])
+    memory = np.array([[*(after(rule, S, k, v, size / kappa) for rule in STEPS), projected] for size in SIZES])
     share = np.array([[removed(S, made, k, v) for made in row] for row in memory])
-    return {"z": SIZES, "beta": SIZES / kappa, "share": share, "memory": memory}
+    return {"size": SIZES, "beta": SIZES / kappa, "share": share, "memory": memory}
 
 
-def in_pieces(z: float) -> dict[str, np.ndarray]:
-    """Cut the step of one token into n tokens of step z / n, with the same key and value.
+def in_pieces(size: float) -> dict[str, np.ndarray]:
+    """Cut the step of one token into n tokens of step size / n, with the same key and value.
 
     Returns:
         pieces [N]; and share [N, 3] of the error that is removed in all, by ``STEPS``.
     """
     S, k, v = start(1.0)
     share = [
-        [removed(S, after(rule, S, k.repeat(n, axis=0), v.repeat(n, axis=0), z / n), k, v) for rule in STEPS]
+        [removed(S, after(rule, S, k.repeat(n, axis=0), v.repeat(n, axis=0), size / n), k, v) for rule in STEPS]
         for n in PIECES
     ]
     return {"pieces": PIECES, "share": np.array(share)}

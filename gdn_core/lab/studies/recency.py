@@ -67,21 +67,26 @@ def weights_of_writes(alpha: float, beta: float) -> dict[str, np.ndarray]:
     return {"writes": np.arange(1, n + 1), "weights": weights}
 
 
+def ten_thousand(alpha: float) -> Stream:
+    """Give eight keys new values of length 1 again and again."""
+    rng = np.random.default_rng(0)
+    k = np.eye(8)[rng.integers(8, size=LONG)]
+    v = rng.standard_normal((LONG, 4))
+    return stream_of(k, v / np.linalg.norm(v, axis=1, keepdims=True), alpha, beta=1.0)
+
+
 def long_stream(alpha: float) -> dict[str, np.ndarray]:
     """Give eight keys new values again and again, 10,000 tokens long, and ask for the newest.
 
     Returns:
         tokens [N]; error [N, R], of the newest value; and norm [N, R], of the memory, under ``RULES_COMPARED``.
     """
-    rng = np.random.default_rng(0)
-    k = np.eye(8)[rng.integers(8, size=LONG)]
-    v = rng.standard_normal((LONG, 4))
-    stream = stream_of(k, v / np.linalg.norm(v, axis=1, keepdims=True), alpha, beta=1.0)
+    stream = ten_thousand(alpha)
     marks = np.unique(np.geomspace(1, LONG, 41).astype(int))
     error, norm = (np.zeros((len(marks), len(RULES_COMPARED))) for _ in range(2))
     for r, slug in enumerate(RULES_COMPARED):
         S, start = np.zeros((4, 8)), 0
         for n, stop in enumerate(marks):
             S, start = memory_after(RULES[slug], stream.window(start, stop), initial=S), stop
-            error[n, r], norm[n, r] = np.linalg.norm(S @ k[stop - 1] - stream.v[stop - 1]), np.linalg.norm(S)
+            error[n, r], norm[n, r] = np.linalg.norm(S @ stream.k[stop - 1] - stream.v[stop - 1]), np.linalg.norm(S)
     return {"tokens": marks, "error": error, "norm": norm}

@@ -29,9 +29,9 @@ def test_the_shares_are_those_of_the_equation() -> None:
 
 def test_a_softplus_step_shares_as_a_sigmoid() -> None:
     numbers = knob.softplus_gate()
-    for z, step, (old, new) in zip(numbers["z"], numbers["step"], numbers["share"], strict=True):
-        assert abs(np.exp(step) - 1 - np.exp(z)) < 1e-9 * np.exp(step)
-        odds = np.exp(z)
+    for a, step, (old, new) in zip(numbers["a"], numbers["step"], numbers["share"], strict=True):
+        assert abs(np.exp(step) - 1 - np.exp(a)) < 1e-9 * np.exp(step)
+        odds = np.exp(a)
         np.testing.assert_allclose([old, new], [1 / (1 + odds), odds / (1 + odds)], atol=1e-12)
 
 

@@ -46,16 +46,16 @@ def test_the_solution_is_followed_within_the_step() -> None:
     S, (k,), (v,) = one_equation.start(1.0)
     for n in (5, 30):
         for p in (0, 10, 40):
-            made = solved(S, k, v, numbers["z"][n] * numbers["s"][p])
+            made = solved(S, k, v, numbers["size"][n] * numbers["s"][p])
             left = np.linalg.norm(v - made @ k) / np.linalg.norm(v - S @ k)
             assert 1 - numbers["exact"][n, p] == pytest.approx(left, abs=1e-8)
 
 
 def test_pieces_leave_the_powers_of_what_one_leaves() -> None:
     numbers = one_equation.in_pieces(2.5)
-    z = Fraction(5, 2)
+    size = Fraction(5, 2)
     for n, share in zip(numbers["pieces"].tolist(), numbers["share"], strict=True):
-        left = [(1 - z / n) ** n, 1 / (1 + z / n) ** n]
+        left = [(1 - size / n) ** n, 1 / (1 + size / n) ** n]
         np.testing.assert_allclose(share[:2], [float(1 - part) for part in left], rtol=1e-9)
         assert share[2] == pytest.approx(1 - np.e**-2.5)
 
