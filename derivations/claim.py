@@ -333,8 +333,9 @@ class Claim:
             )
         ):
             return replace(checked, verdict=Verdict.ERROR, residual=fault)
-        counts = step.engine in ("field", "aten")
-        degree = _degree(step, self._drawn(step, seed, rule)) if counts else getattr(step.scope, "degree", 0)
+        degree = getattr(step.scope, "degree", 0)
+        if step.engine in ("field", "aten") or (step.engine == "ir" and step.scope.error(1) and not degree):
+            degree = _degree(step, self._drawn(step, seed, rule))
         return replace(
             checked,
             scope=in_words(step.scope, degree),

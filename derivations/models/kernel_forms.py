@@ -17,9 +17,12 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 
+from derivations.engines import cases
+from derivations.engines.aten.degrees import Degrees
 from derivations.engines.aten.numbers import Numbers
 from derivations.engines.aten.tensors import Exact, exactly
-from derivations.engines.field import Dual, Residues
+from derivations.engines.degree import Degree
+from derivations.engines.field import Dual, Field, Residues, is_counting
 from derivations.engines.ir.carrier import Carrier
 from derivations.engines.ir.chain import Chain
 from derivations.models.kernel_sizes import Setting
@@ -160,35 +163,35 @@ def _cu_seqlens(size: Size) -> Tensor | None:
 
 def forward(size: Size, setting: Setting, rng: random.Random) -> dict[str, Any]:
     """Compare the chunk form's kernels with the recurrence."""
-    numbers, unit = (_with_roots(rng), UNDER_THE_ROOT) if setting.normalise else (Numbers(rng), None)
+    numbers, unit = (_with_roots(rng), UNDER_THE_ROOT) if setting.normalise else (_numbers(rng), None)
     run = Kernels(setting, numbers, rng).forward
     return _named(setting, forward_residual(size, rng, run, numbers, unit=unit, launch=setting.launch))
 
 
 def backward(size: Size, setting: Setting, rng: random.Random) -> dict[str, Any]:
     """Compare the gradients of the chunk form's kernels with the derivative of the recurrence."""
-    numbers = Numbers(rng)
+    numbers = _numbers(rng)
     run = Kernels(setting, numbers, rng).backward
     return _named(setting, backward_residual(size, rng, run, numbers, launch=setting.launch))
 
 
 def token_by_token(size: Size, setting: Setting, rng: random.Random) -> dict[str, Any]:
     """Compare the kernel of the recurrence with it."""
-    numbers, unit = Numbers(rng), UNDER_THE_ROOT if setting.normalise else None
+    numbers, unit = _numbers(rng), UNDER_THE_ROOT if setting.normalise else None
     run = Kernels(setting, numbers, rng).recurrent
     return _named(setting, forward_residual(size, rng, run, numbers, unit=unit, launch=setting.launch))
 
 
 def by_channel(size: Size, setting: Setting, rng: random.Random) -> dict[str, Any]:
     """Compare the kernels with gates by channel with the recurrence."""
-    numbers = Numbers(rng)
+    numbers = _numbers(rng)
     run = Kernels(setting, numbers, rng).by_channel
     return _named(setting, forward_residual(size, rng, run, numbers, launch=setting.launch))
 
 
 def token_by_token_by_channel(size: Size, setting: Setting, rng: random.Random) -> dict[str, Any]:
     """Compare the kernel of the recurrence with gates by channel with it."""
-    numbers, unit = Numbers(rng), UNDER_THE_ROOT if setting.normalise else None
+    numbers, unit = _numbers(rng), UNDER_THE_ROOT if setting.normalise else None
     run = Kernels(setting, numbers, rng).recurrent_by_channel
     return _named(setting, forward_residual(size, rng, run, numbers, unit=unit, launch=setting.launch))
 
@@ -219,6 +222,10 @@ def unit_length(size: Size, setting: Setting, rng: random.Random) -> dict[str, A
     return _named(setting, {str(size): unsound(run)})
 
 
+def _numbers(rng: random.Random) -> Numbers:
+    return Degrees() if is_counting() else Numbers(rng)
+
+
 def _with_roots(rng: random.Random) -> Numbers:
     """Draw a field in which the length of a row of zeros has a root: kernels divide the rows behind the last by it."""
     while True:
@@ -232,6 +239,8 @@ UNDER_THE_ROOT = float(torch.tensor(EPSILON).float())  # as a constant of a kern
 
 def trajectory(rules: Sequence[WriteRule], size: Size, setting: Setting, rng: random.Random) -> dict[str, Any]:
     """Compare the kernel of the lab with the reference, rules side by side: each reading, output and last memory."""
+    if is_counting():
+        return _named(setting, {size.stream: _trajectory_degrees(rules, size, setting, rng)})
     numbers = Numbers(rng)
     tokens = [_tokens(rule, size, numbers) for rule in rules]
     given = [
@@ -259,6 +268,30 @@ def trajectory(rules: Sequence[WriteRule], size: Size, setting: Setting, rng: ra
         return found
 
     return _named(setting, {size.stream: unsound(run)})
+
+
+def _trajectory_degrees(
+    rules: Sequence[WriteRule], size: Size, setting: Setting, rng: random.Random
+) -> list[Degree]:  # fmt: skip
+    """Return the degrees of what the kernel of the lab computes, and of what it is compared with."""
+    numbers, field, of_reference, given = Degrees(), Field(rng), [], []
+    for rule in rules:
+        letters = field.letters(cases.shapes(rule, size.T, size.V, size.K))
+        x, memory = cases.tokens(rule, letters), letters["S"]
+        for t in range(size.T):
+            moments = reference.moments(memory, x[t], exp=field.exp)
+            memory = moments.written
+            of_reference += [moments.read, moments.o, memory]
+        T, V, K = size.T, size.V + rule.normalised, size.K
+        given.append(Operands(  # entries are one more than a degree
+            decay=np.full((T, *rule.decay.shape(V, K)), 1 if rule.decay is Gate.NONE else 2),
+            k=np.full((T, V if rule.write is Gate.MATRIX else 1, K), 2),
+            erase=np.full((T, 1, K), 0 if rule.erase is Gate.NONE else 3),
+            wv=np.full((T, V), 2 if rule.write in (Gate.NONE, Gate.MATRIX) else 3), q=np.full((T, K), 2),
+        ))  # fmt: skip
+    S = numbers.draw(len(rules), max(len(x.wv[0]) for x in given), size.K).numpy()
+    found = side_by_side(given, S, numbers, setting, rng)
+    return [*of_reference, *(numbers.largest(torch.from_numpy(of)) for each in found for of in each)]
 
 
 def side_by_side(

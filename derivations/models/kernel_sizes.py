@@ -10,7 +10,6 @@ from derivations.models.torch_sizes import Launch, Size
 from derivations.scope import AllInputs, AtPoints, OverFields
 
 CHUNK = 64  # of the kernels
-DEGREE = 20  # of a residual, a token: a bound for whatever the kernels compute of what they read
 
 
 @dataclass(frozen=True)
@@ -112,8 +111,8 @@ ADDRESSES = AtPoints(
 )
 
 
-def scope(cases: Iterable[Case], *, primes: int = 1, degree: int = DEGREE) -> OverFields:
-    """Return the scope of a step that runs these cases; the degree is that of a token."""
+def scope(cases: Iterable[Case], *, primes: int = 1, degree: int = 0) -> OverFields:
+    """Return the scope of a step that runs these cases; the degree is that of a token, where none can be counted."""
     cases = tuple(cases)
     made = torch_sizes.scope((size for size, _ in cases), degree=degree, primes=primes)
     return replace(made, built=tuple(dict.fromkeys(setting.target for _, setting in cases)))

@@ -234,7 +234,7 @@ def forward_residual(
         launch: what the form was compiled to, and how it is launched, in words.
     """
     if is_counting():
-        return {str(size): _forward_degrees(size, form, Field(rng))}
+        return {str(size): _forward_degrees(size, form, Field(rng), numbers or Degrees())}
     numbers = numbers or Numbers(rng)
     stream = Stream(size, numbers, unit=unit)
 
@@ -262,7 +262,7 @@ def backward_residual(
     The arguments are those of :func:`forward_residual`.
     """
     if is_counting():
-        return {str(size): _backward_degrees(size, form, Field(rng))}
+        return {str(size): _backward_degrees(size, form, Field(rng), numbers or Degrees())}
     numbers = numbers or Numbers(rng)
     stream = Stream(size, numbers)
     do = numbers.draw(size.B, size.T, size.HV, size.V)
@@ -313,8 +313,7 @@ def _from_empty(stream: Stream, dS: Entries, along: Mapping[str, Entries]) -> Re
 # Degrees in place of numbers: of what a form computes, and of what it is compared with.
 
 
-def _forward_degrees(size: Size, form: Form, field: Field) -> list[Degree]:
-    numbers = Degrees()
+def _forward_degrees(size: Size, form: Form, field: Field, numbers: Any) -> list[Degree]:
     given = Stream(size, numbers).tensors()
     with chunks_of(size.C), exactly(numbers):
         got = form(size, given)
@@ -322,8 +321,7 @@ def _forward_degrees(size: Size, form: Form, field: Field) -> list[Degree]:
     return [*(numbers.largest(y.entries) for y in got), *reference.recurrent(S, x, exp=field.exp, stack=stack)]
 
 
-def _backward_degrees(size: Size, form: Backward, field: Field) -> list[Degree]:
-    numbers = Degrees()
+def _backward_degrees(size: Size, form: Backward, field: Field, numbers: Any) -> list[Degree]:
     stream = Stream(size, numbers)
     do = exact(numbers.draw(size.B, size.T, size.HV, size.V))
     dS = exact(numbers.draw(size.N, size.HV, size.K, size.V)) if size.remembers else None

@@ -158,6 +158,22 @@ def exponential(x, out):
 
 
 @triton.jit
+def distances(g, out, N: tl.constexpr):
+    """Decays between tokens and the middle one, whichever is later."""
+    o = tl.arange(0, N)
+    b_G = tl.cumsum(tl.load(g + o), 0)
+    b_middle = tl.sum(tl.where(o == N // 2, b_G, 0.0), 0)
+    tl.store(out + o, tl.exp(-tl.abs(b_G - b_middle)))
+
+
+@triton.jit
+def three_parts(x, y, out, N: tl.constexpr):
+    """A product of float32 as three of tf32."""
+    o = tl.arange(0, N)[:, None] * N + tl.arange(0, N)[None, :]
+    tl.store(out + o, tl.dot(tl.load(x + o), tl.load(y + o), input_precision="tf32x3"))
+
+
+@triton.jit
 def order(x, out):
     b = tl.load(x)
     tl.store(out, tl.where(b > 0.5, b, 0.0))
@@ -201,6 +217,7 @@ def texts():
         "base 2 inexact": (binary, (f, f), {"N": 8, "FACTOR": 1.4427, "NATURAL": False}),
         "base 2 without the factor": (binary, (f, f), {"N": 8, "FACTOR": 1.0, "NATURAL": False}),
         "base e with the factor": (binary, (f, f), {"N": 8, "FACTOR": 1.4426950408889634, "NATURAL": True}),
+        "distances": (distances, (f, f), {"N": 8}),
         "outside": (outside, (f, f, 12), {"BLOCK": 16}),
         "without other": (without_other, (f, f, 12), {"BLOCK": 16}),
         "duplicates": (duplicates, (f, f), {"BLOCK": 16}),
@@ -212,7 +229,8 @@ def texts():
              for each in (before, one_address, same_number, handed_over, exponential, order, atomic, sine)}  # fmt: skip
     pipelined = compiled(product, (half, half, f), {"N": 16, "K": 96, "BLOCK": 16, "num_stages": 3}, arch=80,
                          level="ttgir")  # fmt: skip
-    return {"pipelined": pipelined.text} | {
+    parts = compiled(three_parts, (f, f, f), {"N": 16}, arch=80, level="ttgir")
+    return {"pipelined": pipelined.text, "three parts": parts.text} | {
         name: compiled(kernel, given, options, arch=90, level="ttir").text
         for name, (kernel, given, options) in made.items()
     }

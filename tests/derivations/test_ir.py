@@ -221,6 +221,25 @@ def test_the_exponential_of_a_positive_sum_of_decays_overflows(texts):
         evaluated(texts["decays backwards"], numbers, buffers)
 
 
+def test_the_absolute_value_of_a_difference_of_log_decays_is_the_one_that_is_negative(texts):
+    numbers = Numbers(random.Random(5))
+    g = numbers.draw_logs(8)
+    out = Buffer("out", 8, "f32")
+    evaluated(texts["distances"], numbers, {"g": Buffer("g", 8, "f32", g.numpy()), "out": out})
+    for i in range(8):
+        between = g[i + 1 : 5] if i < 4 else g[5 : i + 1]
+        assert out.entries[i] == int(numbers.exponential(numbers.total(between, [0], keepdim=False)))
+    with pytest.raises(NotModelled, match="an order of values"):
+        Run(texts["distances"], g=small(8) / 2, out=EMPTIES)
+
+
+def test_a_product_in_three_parts_of_tf32_is_the_product(texts):
+    assert "cvt.rna.tf32.f32" in texts["three parts"]
+    x, y = small(16, 16, seed=1) / 2, small(16, 16, seed=2) / 4
+    run = Run(texts["three parts"], x=x, y=y, out=np.full(256, np.nan))
+    assert (run["out"] == run.entries(x @ y).ravel()).all()
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

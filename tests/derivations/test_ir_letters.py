@@ -5,8 +5,10 @@ import random
 import numpy as np
 import pytest
 
+from derivations.engines.aten.degrees import Degrees
 from derivations.engines.aten.numbers import EMPTY, FORGETS, NotModelled, Numbers, Unsound
 from derivations.engines.ir.carrier import INFINITE, Carrier
+from derivations.engines.ir.degrees import OnDegrees
 from derivations.engines.ir.letters import Letters
 
 SCALE = 0.125
@@ -43,7 +45,7 @@ class Point:
         return found
 
 
-def combined(carrier, x, y, g):
+def combined(carrier, x, y, g, factor=2.0):
     """Run every operation on values and log decays."""
     z = carrier.subtract(carrier.add(carrier.multiply(x, y), x), carrier.multiply(y, y))
     z = np.where(np.tri(3, 4, dtype=bool), z, 0)
@@ -51,7 +53,7 @@ def combined(carrier, x, y, g):
     G = carrier.cumulated(g, 1)
     between = carrier.subtract(G[:, :, None], G[:, None, :])
     masked = np.where(np.tri(3, dtype=bool), between, carrier.constant(-np.inf))
-    twice = carrier.multiply(G, np.array([carrier.constant(2.0)]))
+    twice = carrier.multiply(G, np.array([carrier.constant(factor)]))
     decays = carrier.multiply(carrier.exponential(masked), carrier.exponential(twice)[:, :, None])
     last = carrier.exponential(carrier.total(g, 1))
     sums = carrier.total(carrier.multiply(decays, products), 2)
@@ -65,6 +67,35 @@ def test_operations_on_polynomials_are_those_mod_a_prime_at_a_point(letters):
     got = combined(letters, x, y, g)
     assert (point.of(got) == want).all()
     assert len({*got.ravel().tolist()}) > 3
+
+
+def test_degrees_are_those_of_the_polynomials(letters):
+    numbers = Degrees()
+    x, y, g = numbers.draw(3, 4).numpy(), numbers.draw(3, 4).numpy(), numbers.draw_logs(2, 3).numpy()
+    got = combined(OnDegrees(numbers), x, y, g, 1.0)
+    found = combined(letters, *(letters.entries[name] for name in "xyg"), 1.0)
+    want = np.zeros_like(got)
+    for place, polynomial in np.ndenumerate(letters.polynomials(found)):
+        degrees = [sum(powers[:-1]) for powers in polynomial.monoms()] if polynomial else []  # the scale is a number
+        want[place] = 1 + max(degrees) if degrees else 0
+    assert (got == want).all()
+    assert want.max() > 5
+
+
+def test_the_absolute_value_of_a_sum_of_log_decays_is_known_where_all_have_one_sign(letters):
+    point, g = Point(letters), letters.entries["g"]
+    G = letters.cumulated(g, 1)
+    away = letters.subtract(np.zeros((), np.int64), letters.magnitude(letters.subtract(G[:, :, None], G[:, None, :])))
+    logs = point.carrier.cumulated(point.logs, 1)
+    apart = point.carrier.magnitude(point.carrier.subtract(logs[:, :, None], logs[:, None, :]))
+    want = point.carrier.exponential(point.carrier.subtract(np.zeros((), np.int64), apart))
+    assert (point.of(letters.exponential(away)) == want).all()
+    assert letters.magnitude(np.array([0, EMPTY])).tolist() == [0, EMPTY]
+    for wrong in (letters.subtract(g[:, :1], g[:, 1:]), letters.entries["x"], np.array([FORGETS])):
+        with pytest.raises(NotModelled):
+            letters.magnitude(wrong)
+    with pytest.raises(NotModelled, match="of -inf"):
+        point.carrier.magnitude(np.array([FORGETS]))
 
 
 def test_equal_polynomials_are_one_entry(letters):

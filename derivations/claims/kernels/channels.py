@@ -6,15 +6,14 @@ PyTorch and Triton are imported by the steps and not by this module, so that the
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
-from importlib import import_module
 from typing import Any
 
 from derivations.claim import Code
 from derivations.models import channel_kernel_sizes as sizes
 from derivations.models.channel_sizes import GDN2, KDA
 from derivations.models.computed import EXACTLY, recurrence
-from derivations.models.kernel_sizes import ADDRESSES, AMPERE, WIDE, Case, Letters, all_inputs, scope
+from derivations.models.kernel_passes import addresses, at_points, for_all_inputs
+from derivations.models.kernel_sizes import ADDRESSES, AMPERE, WIDE, Case, all_inputs, scope
 from derivations.models.torch_sizes import Size
 from derivations.mutants.of_kernels import Fault, refuting
 from derivations.papers import cite
@@ -23,23 +22,6 @@ from gdn_core import reference
 
 KERNELS = "gdn_core.ops.kernels"
 FORWARD, STEPS = "by_channel", "token_by_token_by_channel"
-Residuals = Iterator[dict[str, Any]]
-
-
-def _run(cases: Iterable[Case], rng: random.Random, name: str = FORWARD, primes: int = 1) -> Residuals:
-    """Compare kernels with the recurrence in each case, mod as many primes."""
-    run = getattr(import_module("derivations.models.kernel_forms"), name)
-    return (run(size, setting, rng) for size, setting in cases for _ in range(primes))
-
-
-def _for_all_inputs(cases: Iterable[Letters], rng: random.Random, name: str = FORWARD) -> Residuals:
-    run = getattr(import_module("derivations.models.kernel_letters"), name)
-    return (run(size, setting, some, rng) for size, setting, some in cases)
-
-
-def _addresses(cases: Iterable[tuple[Size, str]], rng: random.Random) -> Residuals:
-    run = import_module("derivations.models.kernel_addresses").addresses
-    return (run(size, AMPERE, name, rng) for size, name in cases)
 
 
 # The chunk form.
@@ -62,49 +44,49 @@ def _addresses(cases: Iterable[tuple[Size, str]], rng: random.Random) -> Residua
 )
 def channel_kernels_equal_recurrence(rng: random.Random) -> Any:
     """The launches of the chunk form with gates by channel, as Triton compiled them, are the recurrence."""
-    return _run(sizes.LENGTHS, rng)
+    return at_points(FORWARD, sizes.LENGTHS, rng)
 
 
 @channel_kernels_equal_recurrence.step(engine="ir", scope=scope(sizes.EVERY_WIDTH))
 def every_width_of_each_gate(rng: random.Random) -> Any:
     """Each gate absent, one number, or one for each channel, together in every way that is no form of scalar gates."""
-    return _run(sizes.EVERY_WIDTH, rng)
+    return at_points(FORWARD, sizes.EVERY_WIDTH, rng)
 
 
 @channel_kernels_equal_recurrence.step(engine="ir", scope=scope(sizes.REAL))
 def real_widths_by_channel_and_float32(rng: random.Random) -> Any:
     """At real widths the same holds, and in float32, which is multiplied in float64."""
-    return _run(sizes.REAL, rng)
+    return at_points(FORWARD, sizes.REAL, rng)
 
 
 @channel_kernels_equal_recurrence.step(engine="ir", scope=scope(sizes.SEQUENCES))
 def batches_and_packed_sequences_by_channel(rng: random.Random) -> Any:
     """Batches, packed sequences, empty ones too, and no memory before the first token."""
-    return _run(sizes.SEQUENCES, rng)
+    return at_points(FORWARD, sizes.SEQUENCES, rng)
 
 
 @channel_kernels_equal_recurrence.step(engine="ir", scope=scope(sizes.OTHERS))
 def other_gpus_and_layouts_by_channel(rng: random.Random) -> Any:
     """The kernels for Hopper and Blackwell, in other dtypes, and with V before K."""
-    return _run(sizes.OTHERS, rng)
+    return at_points(FORWARD, sizes.OTHERS, rng)
 
 
 @channel_kernels_equal_recurrence.step(engine="ir", scope=scope(sizes.TTGIR))
 def pipelined_code_by_channel(rng: random.Random) -> Any:
     """TTGIR: layouts, shared memory, and asynchronous copies, which are no numbers before they were waited for."""
-    return _run(sizes.TTGIR, rng)
+    return at_points(FORWARD, sizes.TTGIR, rng)
 
 
 @channel_kernels_equal_recurrence.step(engine="ir", scope=all_inputs(sizes.SMALL))
 def outputs_by_channel_for_all_inputs(rng: random.Random) -> Any:
     """On letters the kernels with gates by channel are the recurrence, for all inputs of these sizes."""
-    return _for_all_inputs(sizes.SMALL, rng)
+    return for_all_inputs(FORWARD, sizes.SMALL, rng)
 
 
 @channel_kernels_equal_recurrence.step(engine="ir", scope=ADDRESSES)
 def addresses_by_channel(rng: random.Random) -> Any:
     """Where tensors have 2^32 entries, no offset of 32 bits overflows, and no access is outside of its buffer."""
-    return _addresses(sizes.LARGE, rng)
+    return addresses(sizes.LARGE, rng)
 
 
 NEAR = ((Size(5, 20, 40, sizes.CHUNK, H=2, HV=4, rule=GDN2), AMPERE),)
@@ -180,7 +162,7 @@ FAULTS = (
 
 
 def _refuted(cases: tuple[Case, ...], name: str) -> Any:
-    return lambda rng: _run(cases, rng, name)
+    return lambda rng: at_points(name, cases, rng)
 
 
 for _cases, _fault in FAULTS:
@@ -194,7 +176,7 @@ for _name, _summary, _where, _right in (
 ):  # fmt: skip
     refuting(channel_kernels_equal_recurrence,
              Fault(_name, _summary, _where, _right, _right.removesuffix(".to(tl.int64)")),
-             lambda rng: _addresses(sizes.LARGE, rng))  # fmt: skip
+             lambda rng: addresses(sizes.LARGE, rng))  # fmt: skip
 
 
 # Token by token.
@@ -211,31 +193,31 @@ for _name, _summary, _where, _right in (
 )
 def channel_steps_kernel_equals_recurrence(rng: random.Random) -> Any:
     """The kernel for decoding with gates by channel, as Triton compiled it, is the recurrence."""
-    return _run(sizes.LENGTHS[:3], rng, STEPS)
+    return at_points(STEPS, sizes.LENGTHS[:3], rng)
 
 
 @channel_steps_kernel_equals_recurrence.step(engine="ir", scope=scope(sizes.EVERY_WIDTH_OF_STEPS))
 def every_width_of_each_gate_in_decoding(rng: random.Random) -> Any:
     """Each gate absent, one number, or one for each channel, together in every way that is no form of scalar gates."""
-    return _run(sizes.EVERY_WIDTH_OF_STEPS, rng, STEPS)
+    return at_points(STEPS, sizes.EVERY_WIDTH_OF_STEPS, rng)
 
 
 @channel_steps_kernel_equals_recurrence.step(engine="ir", scope=scope(sizes.MODES))
 def modes_of_decoding_by_channel(rng: random.Random) -> Any:
     """Keys and queries of unit length, packed sequences, no first memory, other GPUs, dtypes, layouts, and TTGIR."""
-    return _run(sizes.MODES, rng, STEPS)
+    return at_points(STEPS, sizes.MODES, rng)
 
 
 @channel_steps_kernel_equals_recurrence.step(engine="ir", scope=all_inputs(sizes.SMALL_STEPS))
 def decoding_by_channel_for_all_inputs(rng: random.Random) -> Any:
     """On letters the kernel is the recurrence, for all inputs of these sizes."""
-    return _for_all_inputs(sizes.SMALL_STEPS, rng, STEPS)
+    return for_all_inputs(STEPS, sizes.SMALL_STEPS, rng)
 
 
 @channel_steps_kernel_equals_recurrence.step(engine="ir", scope=ADDRESSES)
 def addresses_of_decoding_by_channel(rng: random.Random) -> Any:
     """Where tensors have 2^32 entries, no offset of 32 bits overflows, and no access is outside of its buffer."""
-    return _addresses(sizes.LARGE_STEPS, rng)
+    return addresses(sizes.LARGE_STEPS, rng)
 
 
 KERNEL = "channels.steps.channel_steps_kernel"
@@ -269,5 +251,5 @@ refuting(
     channel_steps_kernel_equals_recurrence,
     Fault("sequence_by_channel_by_32_bits", "The number of a sequence has 32 bits.",
           KERNEL, "(tl.program_id(0) // NV // HV).to(tl.int64)", "tl.program_id(0) // NV // HV"),
-    lambda rng: _addresses(sizes.LARGE_STEPS, rng),
+    lambda rng: addresses(sizes.LARGE_STEPS, rng),
 )  # fmt: skip

@@ -6,20 +6,18 @@ PyTorch and Triton are imported by the steps and not by this module, so that the
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from importlib import import_module
 from typing import Any
 
 from derivations.claim import Code
 from derivations.models.computed import EXACTLY, recurrence
+from derivations.models.kernel_passes import addresses, at_points, for_all_inputs
 from derivations.models.kernel_sizes import (
     ADDRESSES,
     AMPERE,
     AT_ONCE,
     BLACKWELL,
     CHUNK,
-    DEGREE,
     GATES,
     HOPPER,
     IN_WINDOWS,
@@ -65,25 +63,13 @@ OTHERS = (
 ROWS = ((Size(65, 20, 1, CHUNK), AMPERE), (Size(7, 128, 1, CHUNK), WIDE))
 
 
-def _unit(cases: Iterable[Case], rng: random.Random, primes: int = 1) -> Iterator[dict[str, Any]]:
-    """Compare the gradient of vectors of unit length in each case, mod as many primes."""
-    run = import_module("derivations.models.kernel_forms").unit_length
-    return (run(size, setting, rng) for size, setting in cases for _ in range(primes))
-
-
-def _backward(cases: Iterable[Case], rng: random.Random, primes: int = 1) -> Iterator[dict[str, Any]]:
-    """Compare the gradients with the derivative of the recurrence in each case, mod as many primes."""
-    run = import_module("derivations.models.kernel_forms").backward
-    return (run(size, setting, rng) for size, setting in cases for _ in range(primes))
-
-
 @claim(
     statement=recurrence(
         r"\operatorname{triton\_backward}(q, k, v, g, \beta, S_0, \dot o, \dot S_T) = "
         r"\nabla \bigl(\langle \dot o, o \rangle + \langle \dot S_T, S_T \rangle\bigr)"
     ),
     assumptions=(*EXACTLY, NOT_COVERED, "The gradients are compared along a random direction, with dual numbers."),
-    scope=scope(LENGTHS, primes=3, degree=2 * DEGREE),
+    scope=scope(LENGTHS, primes=3),
     engine="ir",
     source=cite("2412.06464", "sec. 3.3, differentiated here"),
     code=(
@@ -106,64 +92,58 @@ def _backward(cases: Iterable[Case], rng: random.Random, primes: int = 1) -> Ite
 )  # fmt: skip
 def chunk_kernels_differentiate_the_recurrence(rng: random.Random) -> Any:
     """The launches of the backward pass, as Triton compiled them, are the derivative of the recurrence."""
-    return _backward(LENGTHS, rng, primes=3)
+    return at_points("backward", LENGTHS, rng, primes=3)
 
 
-@chunk_kernels_differentiate_the_recurrence.step(engine="ir", scope=scope(REAL, degree=2 * DEGREE))
+@chunk_kernels_differentiate_the_recurrence.step(engine="ir", scope=scope(REAL))
 def gradients_at_real_widths_and_in_float32(rng: random.Random) -> Any:
     """At real widths the same holds, and in float32, which is multiplied in float64."""
-    return _backward(REAL, rng)
+    return at_points("backward", REAL, rng)
 
 
-@chunk_kernels_differentiate_the_recurrence.step(engine="ir", scope=scope(SPLIT, degree=2 * DEGREE))
+@chunk_kernels_differentiate_the_recurrence.step(engine="ir", scope=scope(SPLIT))
 def gradients_of_segments_and_packed_sequences(rng: random.Random) -> Any:
     """Segments at once, in windows, and one after the other; batches; packed sequences, empty ones too."""
-    return _backward(SPLIT, rng)
+    return at_points("backward", SPLIT, rng)
 
 
-@chunk_kernels_differentiate_the_recurrence.step(engine="ir", scope=scope(GATES, degree=2 * DEGREE))
+@chunk_kernels_differentiate_the_recurrence.step(engine="ir", scope=scope(GATES))
 def gradients_without_some_gates(rng: random.Random) -> Any:
     """Rules without a decay, without erasing, and without a memory before the first token."""
-    return _backward(GATES, rng)
+    return at_points("backward", GATES, rng)
 
 
-@chunk_kernels_differentiate_the_recurrence.step(engine="ir", scope=scope(OTHERS, degree=2 * DEGREE))
+@chunk_kernels_differentiate_the_recurrence.step(engine="ir", scope=scope(OTHERS))
 def gradients_on_other_gpus_and_layouts(rng: random.Random) -> Any:
     """The portable kernels compiled for Hopper, with tensor maps, and for Blackwell; and with V before K."""
-    return _backward(OTHERS, rng)
+    return at_points("backward", OTHERS, rng)
 
 
 @chunk_kernels_differentiate_the_recurrence.step(engine="ir", scope=scope(ROWS, primes=3, degree=6))
 def gradients_through_unit_lengths(rng: random.Random) -> Any:
     """The gradient of queries and keys that are divided by their length, along a random direction."""
-    return _unit(ROWS, rng, primes=3)
+    return at_points("unit_length", ROWS, rng, primes=3)
 
 
-@chunk_kernels_differentiate_the_recurrence.step(engine="ir", scope=scope(PIPELINED, degree=2 * DEGREE))
+@chunk_kernels_differentiate_the_recurrence.step(engine="ir", scope=scope(PIPELINED))
 def gradients_of_the_pipelined_code(rng: random.Random) -> Any:
     """TTGIR: layouts, shared memory, and asynchronous copies, which are no numbers before they were waited for."""
-    return _backward(PIPELINED, rng)
+    return at_points("backward", PIPELINED, rng)
 
 
 @chunk_kernels_differentiate_the_recurrence.step(engine="ir", scope=all_inputs(SMALL))
 def gradients_for_all_inputs(rng: random.Random) -> Any:
     """On letters each gradient of the kernels is the derivative, for all inputs of these sizes."""
-    run = import_module("derivations.models.kernel_letters").backward
-    return (run(size, setting, some, rng) for size, setting, some in SMALL)
+    return for_all_inputs("backward", SMALL, rng)
 
 
 LARGE = ((LONG, "chunk"),)
 
 
-def _addresses(rng: random.Random) -> Iterator[dict[str, Any]]:
-    run = import_module("derivations.models.kernel_addresses").addresses
-    return (run(size, AMPERE, name, rng) for size, name in LARGE)
-
-
 @chunk_kernels_differentiate_the_recurrence.step(engine="ir", scope=ADDRESSES)
 def addresses_of_both_passes(rng: random.Random) -> Any:
     """Where tensors have 2^32 entries, no offset of 32 bits overflows, and no access is outside of its buffer."""
-    return _addresses(rng)
+    return addresses(LARGE, rng)
 
 
 NEAR = ((Size(5, 20, 40, CHUNK, H=2, HV=4), AMPERE),)
@@ -226,7 +206,7 @@ FAULTS = (
 
 
 def _refuted(cases: tuple[Case, ...]) -> Any:
-    return lambda rng: _backward(cases, rng)
+    return lambda rng: at_points("backward", cases, rng)
 
 
 for _cases, _fault in FAULTS:
@@ -236,7 +216,7 @@ refuting(
     chunk_kernels_differentiate_the_recurrence,
     Fault("length_not_differentiated", "The gradient takes the length for a constant.",
           "l2norm.l2norm_backward_kernel", "(b_dy - b_y * tl.sum(b_y * b_dy, 1)[:, None])", "b_dy"),
-    lambda rng: _unit(ROWS, rng),
+    lambda rng: at_points("unit_length", ROWS, rng),
 )  # fmt: skip
 
 for _name, _summary, _where, _right in (
@@ -246,4 +226,5 @@ for _name, _summary, _where, _right in (
      "i_block.to(tl.int64) * (V * K)"),
 ):  # fmt: skip
     refuting(chunk_kernels_differentiate_the_recurrence,
-             Fault(_name, _summary, _where, _right, _right.replace(".to(tl.int64)", "")), _addresses)  # fmt: skip
+             Fault(_name, _summary, _where, _right, _right.replace(".to(tl.int64)", "")),
+             lambda rng: addresses(LARGE, rng))  # fmt: skip

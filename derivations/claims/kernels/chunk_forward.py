@@ -6,13 +6,12 @@ PyTorch and Triton are imported by the steps and not by this module, so that the
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from importlib import import_module
 from typing import Any
 
 from derivations.claim import Code
 from derivations.models.computed import EXACTLY, recurrence
+from derivations.models.kernel_passes import at_points, for_all_inputs
 from derivations.models.kernel_sizes import (
     AMPERE,
     BLACKWELL,
@@ -59,12 +58,6 @@ OTHERS = (
 )
 
 
-def _forward(cases: Iterable[Case], rng: random.Random, primes: int = 1) -> Iterator[dict[str, Any]]:
-    """Compare the kernels with the recurrence in each case, mod as many primes."""
-    run = import_module("derivations.models.kernel_forms").forward
-    return (run(size, setting, rng) for size, setting in cases for _ in range(primes))
-
-
 @claim(
     statement=recurrence(r"\operatorname{chunk\_kernels}(q, k, v, g, \beta, S_0) = (o, S_T)"),
     assumptions=(*EXACTLY, NOT_COVERED),
@@ -90,44 +83,43 @@ def _forward(cases: Iterable[Case], rng: random.Random, primes: int = 1) -> Iter
 )  # fmt: skip
 def chunk_kernels_equal_recurrence(rng: random.Random) -> Any:
     """The launches of the chunk form, as Triton compiled them, are the recurrence."""
-    return _forward(LENGTHS, rng, primes=3)
+    return at_points("forward", LENGTHS, rng, primes=3)
 
 
 @chunk_kernels_equal_recurrence.step(engine="ir", scope=scope(REAL))
 def real_widths_and_float32(rng: random.Random) -> Any:
     """At real widths the same holds, and in float32, which is multiplied in float64."""
-    return _forward(REAL, rng)
+    return at_points("forward", REAL, rng)
 
 
 @chunk_kernels_equal_recurrence.step(engine="ir", scope=scope(SPLIT))
 def segments_and_packed_sequences(rng: random.Random) -> Any:
     """Sequences that are split into segments, whose maps are composed; batches; packed sequences, empty ones too."""
-    return _forward(SPLIT, rng)
+    return at_points("forward", SPLIT, rng)
 
 
 @chunk_kernels_equal_recurrence.step(engine="ir", scope=scope(GATES))
 def absent_gates_in_the_kernels(rng: random.Random) -> Any:
     """Rules without a decay, without erasing, and without a memory before the first token."""
-    return _forward(GATES, rng)
+    return at_points("forward", GATES, rng)
 
 
 @chunk_kernels_equal_recurrence.step(engine="ir", scope=scope(OTHERS))
 def other_gpus_and_layouts(rng: random.Random) -> Any:
     """The portable kernels for Hopper and Blackwell, in another dtype, with V before K, and with unit vectors."""
-    return _forward(OTHERS, rng)
+    return at_points("forward", OTHERS, rng)
 
 
 @chunk_kernels_equal_recurrence.step(engine="ir", scope=scope(PIPELINED))
 def pipelined_code(rng: random.Random) -> Any:
     """TTGIR: layouts, shared memory, and asynchronous copies, which are no numbers before they were waited for."""
-    return _forward(PIPELINED, rng)
+    return at_points("forward", PIPELINED, rng)
 
 
 @chunk_kernels_equal_recurrence.step(engine="ir", scope=all_inputs(SMALL))
 def outputs_for_all_inputs(rng: random.Random) -> Any:
     """On letters the kernels of the chunk form are the recurrence, for all inputs of these sizes."""
-    run = import_module("derivations.models.kernel_letters").forward
-    return (run(size, setting, some, rng) for size, setting, some in SMALL)
+    return for_all_inputs("forward", SMALL, rng)
 
 
 NEAR = ((Size(5, 20, 40, CHUNK, H=2, HV=4), AMPERE),)
@@ -215,7 +207,7 @@ FAULTS = (
 
 
 def _refuted(cases: tuple[Case, ...]) -> Any:
-    return lambda rng: _forward(cases, rng)
+    return lambda rng: at_points("forward", cases, rng)
 
 
 for _cases, _fault in FAULTS:

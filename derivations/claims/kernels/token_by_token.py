@@ -6,13 +6,12 @@ PyTorch and Triton are imported by the steps and not by this module, so that the
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from importlib import import_module
 from typing import Any
 
 from derivations.claim import Code
 from derivations.models.computed import EXACTLY, recurrence
+from derivations.models.kernel_passes import addresses, at_points, for_all_inputs
 from derivations.models.kernel_sizes import (
     ADDRESSES,
     AMPERE,
@@ -47,12 +46,6 @@ MODES = (
 )
 
 
-def _steps(cases: Iterable[Case], rng: random.Random, primes: int = 1) -> Iterator[dict[str, Any]]:
-    """Compare the kernel with the recurrence in each case, mod as many primes."""
-    run = import_module("derivations.models.kernel_forms").token_by_token
-    return (run(size, setting, rng) for size, setting in cases for _ in range(primes))
-
-
 @claim(
     statement=recurrence(r"\operatorname{recurrent\_kernel}(q, k, v, g, \beta, S_0) = (o, S_T)"),
     assumptions=EXACTLY,
@@ -64,34 +57,28 @@ def _steps(cases: Iterable[Case], rng: random.Random, primes: int = 1) -> Iterat
 )
 def recurrent_kernel_equals_recurrence(rng: random.Random) -> Any:
     """The kernel for decoding, as Triton compiled it, is the recurrence."""
-    return _steps(LENGTHS, rng, primes=3)
+    return at_points("token_by_token", LENGTHS, rng, primes=3)
 
 
 @recurrent_kernel_equals_recurrence.step(engine="ir", scope=scope(MODES))
 def normalised_packed_and_without_gates(rng: random.Random) -> Any:
     """Keys and queries of unit length, packed sequences, absent gates, other dtypes and layouts."""
-    return _steps(MODES, rng)
+    return at_points("token_by_token", MODES, rng)
 
 
 @recurrent_kernel_equals_recurrence.step(engine="ir", scope=all_inputs(SMALL[:2]))
 def decoding_for_all_inputs(rng: random.Random) -> Any:
     """On letters the kernel is the recurrence, for all inputs of these sizes."""
-    run = import_module("derivations.models.kernel_letters").token_by_token
-    return (run(size, setting, some, rng) for size, setting, some in SMALL[:2])
+    return for_all_inputs("token_by_token", SMALL[:2], rng)
 
 
 LARGE = ((LONG, "recurrent"), (MANY_STEPS, "recurrent"))
 
 
-def _addresses(rng: random.Random) -> Iterator[dict[str, Any]]:
-    run = import_module("derivations.models.kernel_addresses").addresses
-    return (run(size, AMPERE, name, rng) for size, name in LARGE)
-
-
 @recurrent_kernel_equals_recurrence.step(engine="ir", scope=ADDRESSES)
 def addresses_of_decoding(rng: random.Random) -> Any:
     """Where tensors have 2^32 entries, no offset of 32 bits overflows, and no access is outside of its buffer."""
-    return _addresses(rng)
+    return addresses(LARGE, rng)
 
 
 NEAR = ((Size(5, 20, 40, CHUNK, H=2, HV=4, B=2), AMPERE),)
@@ -118,7 +105,7 @@ FAULTS = (
 
 
 def _refuted(cases: tuple[Case, ...]) -> Any:
-    return lambda rng: _steps(cases, rng)
+    return lambda rng: at_points("token_by_token", cases, rng)
 
 
 for _cases, _fault in FAULTS:
@@ -128,5 +115,5 @@ refuting(
     recurrent_kernel_equals_recurrence,
     Fault("sequence_by_32_bits", "The number of a sequence has 32 bits.",
           KERNEL, "(tl.program_id(0) // NV // HV).to(tl.int64)", "tl.program_id(0) // NV // HV"),
-    _addresses,
+    lambda rng: addresses(LARGE, rng),
 )  # fmt: skip

@@ -12,6 +12,8 @@ import torch
 from derivations.engines.aten.numbers import FORGETS, LEAST_LOG, Entries, NotModelled, Numbers, Unsound
 from derivations.engines.degree import Degree
 
+_MANY = 1 << 40  # more than any degree
+
 
 class Degrees(Numbers):
     """The arithmetic of degrees, under the names of that of numbers."""
@@ -85,7 +87,12 @@ class Degrees(Numbers):
             raise NotModelled("the degree of a product of a matrix and log decays")
         if b.ndim == 1:
             return _times(a, b).amax(-1)
-        return _times(a[..., :, :, None], b[..., None, :, :]).amax(-2)
+        a, b = (torch.where(x == 0, -_MANY, x) for x in (a, b))
+        batch = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        found = torch.zeros(*batch, a.shape[-2], b.shape[-1], dtype=a.dtype)
+        for i in range(a.shape[-1]):
+            found = torch.maximum(found, a[..., :, i, None] + b[..., None, i, :] - 1)
+        return found
 
 
 def _times(a: Entries, b: Entries) -> Entries:

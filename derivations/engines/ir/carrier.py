@@ -30,21 +30,25 @@ class Carrier:
     def __init__(self, numbers: Numbers) -> None:
         self.numbers, self.p = numbers, numbers.p
 
+    def plain(self, *operands: Entries) -> bool:
+        """Tell whether all entries are values, so that the short way is taken."""
+        return all(map(_plain, operands))
+
     def add(self, a: Entries, b: Entries) -> Entries:
         """Return a + b."""
-        if _plain(a) and _plain(b):
+        if self.plain(a, b):
             return (a + b) % self.p
         return _by(self.numbers.add, a, b)
 
     def subtract(self, a: Entries, b: Entries) -> Entries:
         """Return a - b."""
-        if _plain(a) and _plain(b):
+        if self.plain(a, b):
             return (a - b) % self.p
         return _by(lambda x, y: self.numbers.add(x, y, -1), a, b)
 
     def multiply(self, a: Entries, b: Entries) -> Entries:
         """Return the products."""
-        if _plain(a) and _plain(b):
+        if self.plain(a, b):
             return a * b % self.p
         return _by(self.numbers.multiply, a, b)
 
@@ -74,7 +78,7 @@ class Carrier:
 
     def total(self, x: Entries, axis: int) -> Entries:
         """Return sums over an axis."""
-        if _plain(x):
+        if self.plain(x):
             return x.sum(axis) % self.p
         lost = x == EMPTY
         found = _torch(lambda of: self.numbers.total(of, [axis], keepdim=False), np.where(lost, 0, x))
@@ -82,7 +86,7 @@ class Carrier:
 
     def cumulated(self, x: Entries, axis: int) -> Entries:
         """Return cumulated sums over an axis."""
-        if _plain(x):
+        if self.plain(x):
             return x.cumsum(axis) % self.p
         lost = x == EMPTY
         found = _torch(lambda of: self.numbers.cumulated(of, axis), np.where(lost, 0, x))
@@ -90,7 +94,7 @@ class Carrier:
 
     def matrices(self, a: Entries, b: Entries, c: Entries) -> Entries:
         """Return a b + c of matrices."""
-        if _plain(a) and _plain(b):
+        if self.plain(a, b):
             return self.add(product(a, b, self.p), c)
         lost = (a == EMPTY).any(-1)[..., None] | (b == EMPTY).any(-2)[..., None, :]
         found = _torch(self.numbers.product, *(np.where(x == EMPTY, 0, x) for x in (a, b)))

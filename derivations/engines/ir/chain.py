@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from derivations.engines.aten.degrees import Degrees
 from derivations.engines.aten.numbers import Numbers
 from derivations.engines.ir.addresses import Extents, Nowhere, corners, extent
 from derivations.engines.ir.carrier import Carrier, NotModelled, Unsound
+from derivations.engines.ir.degrees import OnDegrees
 from derivations.engines.ir.evaluator import launch
 from derivations.engines.ir.front import Compiled, compiled
 from derivations.engines.ir.memory import Buffer, Descriptor, Memory
@@ -51,7 +53,8 @@ class Chain:
         edited: Callable[[str, str], str] | None = None,
     ) -> None:
         self._edited = edited
-        self._carrier = numbers if isinstance(numbers, Carrier) else Carrier(numbers)
+        arithmetic = OnDegrees if isinstance(numbers, Degrees) else Carrier
+        self._carrier = numbers if isinstance(numbers, Carrier) else arithmetic(numbers)
         self._addresses_only = isinstance(numbers, Nowhere)
         self._memory = Extents() if self._addresses_only else Memory()
         self._rng = np.random.default_rng(rng.getrandbits(64))
