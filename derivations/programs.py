@@ -70,7 +70,7 @@ class Verdict:
     def as_json(self) -> str:
         """Print it as JSON."""
         own = asdict(self) | {"program": self.program.encoded(), "holds": self.holds, "sentence": self.sentence}
-        return json.dumps(own, indent=1)
+        return json.dumps(own, indent=1, default=lambda gate: gate.value)
 
 
 def check_torch(where: str, *, seed: int = 0, limit: float = LIMIT, **told: Any) -> Verdict:

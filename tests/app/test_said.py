@@ -157,4 +157,5 @@ def test_the_lab_gets_the_stream_of_the_step() -> None:
     run = compute.picture(showing.show(starting("linear", "normaliser")).choice).trajectory
     for n, name in enumerate(("with_normaliser", "without")):
         lengths = showing.show(starting("linear", "normaliser")).numbers[name]
-        np.testing.assert_allclose(np.linalg.norm(run.o[n], axis=1), lengths, rtol=1e-4)
+        # of 48 tokens a link has room for three digits, which are off by 5e-4 at most
+        np.testing.assert_allclose(np.linalg.norm(run.o[n], axis=1), lengths, rtol=1e-3)

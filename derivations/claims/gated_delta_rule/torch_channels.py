@@ -196,7 +196,7 @@ def whole_key_erased(rng: random.Random) -> Any:
 
 
 @claim(
-    statement=gradient(r"torch\_channels\_backward", by_channel=True),
+    statement=gradient("backward", by_channel=True),
     assumptions=(*EXACTLY, WIDTHS, "The gradients are compared along a random direction, with dual numbers."),
     scope=scope((*sizes.SMALL, *sizes.SWEEP[::2])),
     engine="aten",
