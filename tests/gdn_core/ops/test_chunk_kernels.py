@@ -102,7 +102,7 @@ def assert_close(got: Tensor, want: Tensor, name: str) -> None:
 
 CASES = {
     "ragged, with lengths 0 and 1": {"lengths": [70, 1, 0, 130]},
-    "one short chunk": {"lengths": [5], "K": 7, "V": 3},
+    "one short chunk, two heads a key": {"lengths": [5], "H": 2, "HV": 4, "K": 7, "V": 3},
     "whole chunks, no decay": {"lengths": [64, 128], "H": 2, "K": 16, "V": 40, "decay": False},
     "nothing erased": {"lengths": [70], "erase": False},
     "neither": {"lengths": [70], "HV": 1, "erase": False, "decay": False},
