@@ -117,7 +117,7 @@ def test_every_function_is_its_rule_within_the_error_budget_gradients_too(name: 
 
 @pytest.mark.parametrize("backend", ["torch", KERNELS])
 def test_decoding_continues_a_prefill(backend: str) -> None:
-    case = draw(T=40, dtype=torch.float32)
+    case = draw(B=1, T=40, H=2, HV=4, dtype=torch.float32)
     state = case.pop("initial_state")
     whole, end = reference(**case, initial_state=state, scale=12**-0.5)
     start = {name: x[:, :37] for name, x in case.items()}
