@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gdn_core.lab.worker import front_end
 from gdn_core.lab.worker.frames import Arrays, Header, read_frame, write_frame
 from gdn_core.ops.kernels.operands import Operands, Packed
 from gdn_core.reference import Token, moments
@@ -61,6 +62,8 @@ def facts() -> Header:
         from gdn_core.ops.kernels.trajectory import launch
     except ImportError as error:
         return {**without, "refused": f"it cannot be imported here ({error})"}
+    if refused:
+        front_end.install()
     try:
         launch(*_one_token(), device="cpu" if refused else "cuda")
     except (TritonError, RuntimeError, OSError, subprocess.SubprocessError) as error:
