@@ -1,6 +1,6 @@
-"""Make the tables and the chart of the README's timings from the measurements in ``docs/speed.json``.
+"""Write the README's timings, and draw their chart, from the measurements in ``docs/speed.json``.
 
-``python -m docs.speed`` draws the chart and prints the tables; a test compares the README with them.
+``python -m docs.speed`` writes what stands between the two marks in the README, and the chart; a test compares both.
 ``python -m docs.speed REPORT ...`` first takes the measurements from reports of ``python -m gdn_core.bench --json``.
 They are of one card.
 """
@@ -11,6 +11,7 @@ import datetime
 import json
 import math
 import sys
+import textwrap
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -18,12 +19,16 @@ from typing import Any
 
 HERE = Path(__file__).parent
 CHART = HERE / "pictures" / "speed.svg"
+README = HERE.parent / "README.md"
+MARKS = ("<!-- timings: written by python -m docs.speed -->", "<!-- end of timings -->")
 LABELS, PLOT, ROW, EDGE = 178, 210, 21, 12  # pixels: the names of the rows, the axis, a row, and around them
 LOWEST, HIGHEST = 0.6, 6.0  # of the ratio
 TICKS = (0.67, 1.0, 1.5, 2.0, 3.0, 5.0)
 # What a case does, which of its times, the other library and its package, and the title.
 TABLES = (
     ("forward", "median", "flashinfer", "flashinfer-python", "Forward, replayed as a CUDA graph"),
+    ("forward", "eager", "flashinfer", "flashinfer-python", "Forward, called eagerly"),
+    ("decode", "median", "flashinfer", "flashinfer-python", "Decode one token, replayed as a CUDA graph"),
     ("both", "median", "flash-qla", "flash-qla", "Forward and backward, replayed as a CUDA graph"),
     ("both", "eager", "flash-qla", "flash-qla", "Forward and backward, called eagerly"),
 )
@@ -50,12 +55,14 @@ class Row:
         heads: heads of queries and keys / heads of values, or "".
         ours: milliseconds here, with the digits that were measured.
         other: milliseconds of the other library.
+        host: milliseconds until an eager call here returns, or "".
     """
 
     tokens: str
     heads: str
     ours: str
     other: str
+    host: str = ""
 
     @property
     def ratio(self) -> float:
@@ -94,8 +101,9 @@ def taken(reports: list[dict[str, Any]], date: str) -> dict[str, Any]:
                 times = {x["runner"]: x[measure] for x in result["times"]}
                 named = case.get("rule", "gated_delta_rule") == "gated_delta_rule" and case["what"] == what
                 if named and all(times.get(name) is not None for name in ("gdn_core", library)):
-                    heads = f"{case['H']}/{case['HV']}"
-                    rows.append([_tokens(case), heads, *(f"{times[name]:.3f}" for name in ("gdn_core", library))])
+                    host = [x["host"] for x in result["times"] if x["runner"] == "gdn_core" and measure == "eager"]
+                    numbers = [*(times[name] for name in ("gdn_core", library)), *host]
+                    rows.append([_tokens(case), f"{case['H']}/{case['HV']}", *(f"{x:.3f}" for x in numbers)])
         versions = {report["machine"].get(package) for report in reports} - {None}
         if rows:
             rows.sort(key=lambda row: float(row[2]) / float(row[3]))
@@ -103,7 +111,7 @@ def taken(reports: list[dict[str, Any]], date: str) -> dict[str, Any]:
             made.append({"title": title, "ours": "here", "other": other, "rows": rows})
     return {
         "card": cards.pop(), "date": date, "commit": reports[0]["machine"]["commit"], "dtype": "bfloat16",
-        "channels": "K = V = 128", "unit": "ms", "tables": made,
+        "channels": "K = V = 128", "unit": "ms", "runs": len(reports), "tables": made,
     }  # fmt: skip
 
 
@@ -116,20 +124,43 @@ def _tokens(case: dict[str, Any]) -> str:
     )
 
 
+def summary() -> str:
+    """Say on what was measured, and in how many rows of each table this project is ahead."""
+    found = measured()
+    of = f"One {found['card']}, {found['date']}, commit `{found['commit']}`, {found['dtype']}, {found['channels']}, "
+    runs = "one run" if found["runs"] == 1 else f"{found['runs']} runs"
+    of += f"Gated DeltaNet, in {runs}. "
+    of += "Rows in which this project is ahead:"
+    lines = [*textwrap.wrap(of, 118), ""]
+    for table in found["tables"]:
+        ahead = sum(row.ratio < 1 for row in table["rows"])
+        lines.append(f"- {table['title']}, beside {table['other']}: {ahead} of {len(table['rows'])}")
+    return "\n".join(lines)
+
+
 def tables() -> str:
-    """Print the timings as Markdown, three narrow columns a table, the faster of the two in bold."""
+    """Return the timings as Markdown, a narrow table each, the faster of the two in bold."""
     found = measured()
     lines = []
     for table in found["tables"]:
+        host = any(row.host for row in table["rows"])
         lines += [f"**{table['title']}**, {found['unit']}:", ""]
-        lines += [f"| B x T, heads | {table['ours']} | {table['other']} |", "|---|---:|---:|"]
+        lines += [f"| B x T, heads | {table['ours']} | {table['other']} |" + (" host here |" if host else "")]
+        lines += ["|---|---:|---:|" + ("---:|" if host else "")]
         for row in table["rows"]:
             cells = [row.ours, row.other]
             faster = 0 if row.ratio < 1 else 1
             cells[faster] = f"**{cells[faster]}**"
-            lines.append(f"| {row.name} | {cells[0]} | {cells[1]} |")
+            lines.append(f"| {row.name} | {' | '.join([*cells, *([row.host] if host else [])])} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def written(readme: str) -> str:
+    """Return the README with the measured timings between its two marks."""
+    before, rest = readme.split(MARKS[0])
+    _, after = rest.split(MARKS[1])
+    return f"{before}{MARKS[0]}\n\n{summary()}\n\n{tables()}\n{MARKS[1]}{after}"
 
 
 def chart() -> str:
@@ -172,14 +203,14 @@ def chart() -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Take the measurements of reports, if any are named; draw the chart, and print the tables."""
+    """Take the measurements of reports, if any are named; draw the chart, and write the README."""
     named = sys.argv[1:] if arguments is None else arguments
     if named:
         reports = [json.loads(Path(name).read_text(encoding="utf-8")) for name in named]
         found = taken(reports, datetime.date.today().isoformat())
         (HERE / "speed.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     CHART.write_text(chart(), encoding="utf-8")
-    sys.stdout.write(tables())
+    README.write_text(written(README.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 
 
