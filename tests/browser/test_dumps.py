@@ -68,6 +68,7 @@ def test_head_9_at_token_4000_of_a_dump_is_right_and_its_link_shows_a_colleague_
     player.get_by_role("slider").first.press("Home")
     expect(player).to_have_attribute("data-token", "0")
     agree(player, want)
+    page.wait_for_function("new URLSearchParams(location.search).get('t') === '0'")  # the player reports after a rest
     settle(page)
     query = page.evaluate("location.search")
     assert "names=k%3Alayers.3.attn.k&" in query

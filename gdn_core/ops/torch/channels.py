@@ -259,6 +259,7 @@ def forward(
     B, T, HV, V = v.shape
     K, wide = k.shape[-1], precision.wide(v.device)
     S = v.new_zeros(B * HV, K, V, dtype=wide) if initial_state is None else initial_state.flatten(0, 1).to(wide)
+    S = S.contiguous()  # a product of the other layout may round otherwise
     outputs = [v[:, :0]]
     for number, tokens in _spans(T):
         x = _prepare(q, k, v, g, beta, w, tokens, scale=scale, guarded=guarded)
@@ -379,7 +380,7 @@ def recurrent(
     B, T, HV, V = v.shape
     K, dtype = k.shape[-1], torch.promote_types(v.dtype, torch.float32)
     S = v.new_zeros(B * HV, K, V, dtype=dtype) if initial_state is None else initial_state.flatten(0, 1).to(dtype)
-    S = S.clone()
+    S = S.clone(memory_format=torch.contiguous_format)  # a product of the other layout may round otherwise
     o = torch.empty(v.shape, dtype=v.dtype, device=v.device)
 
     def column(x: Tensor, t: int) -> Tensor:

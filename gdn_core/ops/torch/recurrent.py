@@ -48,7 +48,7 @@ def recurrent(
     if initial_state is None:
         S = v.new_zeros(B * HV, K, V, dtype=dtype)
     else:
-        S = initial_state.reshape(B * HV, K, V).to(dtype)
+        S = initial_state.reshape(B * HV, K, V).to(dtype).contiguous()
     o = torch.empty(v.shape, dtype=v.dtype, device=v.device)
     for t in range(T):
         k_t, u = rows(k, t), v[:, t].to(dtype).reshape(B * HV, 1, V)
