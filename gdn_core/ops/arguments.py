@@ -16,26 +16,60 @@ Tensor = torch.Tensor
 
 HINTS = ("cu_seqlens_cpu", "chunk_indices", "chunk_size")  # arguments that change only fla's speed
 
+CHUNK_SIZES = {  # those that fla takes
+    "chunk_gated_delta_rule": (16, 32, 64),
+    "chunk_delta_rule": (16, 32, 64),
+    "chunk_kda": (32, 64),
+    "chunk_gdn2": (64,),
+}
+
 REFUSED = {
     "cp_context": "one sequence is not shared by several devices",
-    "gv": "its decay is one number for each key channel, gk",
-    "head_first": "arrays are [B, T, H, ...]",
     "return_intermediate_states": "memories between chunks are not returned",
-    "reverse": "tokens are read from the first to the last",
     "use_graph": "where the sequences end is read on the host",
 }
 
 
 def supported(name: str, kwargs: dict[str, Any], *more: str) -> dict[str, Any]:
-    """Return those of fla's extra arguments that act here; refuse unsupported ones."""
+    """Return those of fla's extra arguments that act here; refuse unsupported ones.
+
+    Args:
+        name: the function's name.
+        kwargs: the arguments by name.
+        more: names of further arguments that the function takes.
+
+    Raises:
+        DeprecationWarning: if ``head_first`` is given, as fla does.
+        TypeError: if one is not supported.
+        ValueError: if ``chunk_size`` is none that fla takes.
+    """
     for argument, x in kwargs.items():
+        if argument == "head_first":
+            raise DeprecationWarning(f"{name} does not take head_first: arrays are [B, T, H, ...]")
+        if argument == "chunk_size":
+            _check_chunk_size(name, x)
         if argument in REFUSED:
-            if x is None or (x is False and argument != "head_first"):
+            if x is None or x is False:
                 continue
             raise TypeError(f"{name} does not take {argument}: {REFUSED[argument]}")
         if argument not in (*HINTS, "transpose_state_layout", *more):
             raise TypeError(f"{name} does not take {argument}")
     return {argument: x for argument, x in kwargs.items() if argument not in (*HINTS, *REFUSED)}
+
+
+def _check_chunk_size(name: str, size: int | None) -> None:
+    """Check a chunk size, which has no effect here, as fla does."""
+    if size is None:
+        return
+    sizes = CHUNK_SIZES.get(name)
+    if isinstance(size, bool) or not isinstance(size, int):
+        raise TypeError(f"chunk_size: expected an integer, got {checks.shown(size)}")
+    if sizes is None and (size < 1 or size & (size - 1)):
+        raise ValueError(f"chunk_size: expected a power of 2, got {size}")
+    if sizes is not None and size not in sizes:
+        *most, last = map(str, sizes)
+        wanted = f"{', '.join(most)} or {last}" if most else last
+        raise ValueError(f"chunk_size: expected {wanted}, got {size}")
 
 
 def layout(state_v_first: bool, given: dict[str, Any]) -> bool:

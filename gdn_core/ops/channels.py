@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from gdn_core.ops import arguments, calls
+from gdn_core.ops import arguments, calls, rearranged
 from gdn_core.ops.backends import Backend
 
 Tensor = torch.Tensor
@@ -82,7 +82,7 @@ def chunk_kda(
         backend: what to run on; chosen by default.
         kwargs: ``A_log`` [HV] and ``dt_bias`` [HV * K] or None, which act with ``use_gate_in_kernel``; with
             ``lower_bound`` A_log may be None, for a factor of 1; ``transpose_state_layout``, the former name of
-            ``state_v_first``; ``chunk_indices`` and ``chunk_size``, which are swallowed.
+            ``state_v_first``; ``chunk_indices``, and ``chunk_size`` of a size that fla takes, without effect.
 
     Returns:
         Outputs [B, T, HV, V] in the dtype of v, and the final memories in float32, or None.
@@ -158,7 +158,7 @@ def fused_recurrent_kda(
         cu_seqlens: where each packed sequence starts, and the last one ends, [N + 1], int32 or int64.
         backend: what to run on; chosen by default.
         kwargs: ``transpose_state_layout``, the former name of ``state_v_first``; ``cu_seqlens_cpu``,
-            ``chunk_indices`` and ``chunk_size``, which are swallowed.
+            ``chunk_indices``, and ``chunk_size`` of a size that fla takes, without effect.
 
     Returns:
         Outputs [B, T, HV, V] in the dtype of v, and the final memories in float32, or None.
@@ -247,11 +247,12 @@ def fused_recurrent_gla(
         k: keys, [B, T, H, K].
         v: values, [B, T, HV, V].
         gk: log decay in nats, [B, T, HV, K], <= 0; none by default. Messages about its numbers call it g.
-        gv: a decay for each value channel; not supported.
+        gv: log decay of each value channel, [B, T, HV, V], <= 0; none by default. Each value channel then runs as a
+            head of its own, which is slow.
         scale: factor on the queries; K**-0.5 by default.
         initial_state: memory before each sequence, [N, HV, K, V]; zero by default.
         output_final_state: return the memory after each sequence.
-        reverse: not supported.
+        reverse: read the tokens of each sequence from the last to the first.
         state_v_first: states are [N, HV, V, K].
         cu_seqlens: where each packed sequence starts, and the last one ends, [N + 1], int32 or int64.
         backend: what to run on; chosen by default.
@@ -264,11 +265,12 @@ def fused_recurrent_gla(
         TypeError: if an array holds no floating-point numbers, or an argument is not supported.
         ValueError: if sizes, devices, numbers or layouts do not fit, or the backend cannot run this.
     """
-    given = arguments.supported("fused_recurrent_gla", kwargs | {"gv": gv, "reverse": reverse})
-    return calls.run(
-        "recurrent", q, k, v, {} if gk is None else {"gk": gk}, scale=scale, initial_state=initial_state,
-        final=output_final_state, state_v_first=arguments.layout(state_v_first, given), cu_seqlens=cu_seqlens,
-        backend=backend, channels=None if gk is None else {"gk": "K"},
+    given = arguments.supported("fused_recurrent_gla", kwargs)
+    gates = {name: x for name, x in (("gk", gk), ("gv", gv)) if x is not None}
+    return rearranged.run(
+        "recurrent", q, k, v, gates, scale=scale, initial_state=initial_state, final=output_final_state,
+        state_v_first=arguments.layout(state_v_first, given), cu_seqlens=cu_seqlens, reverse=reverse, backend=backend,
+        channels={name: {"gk": "K", "gv": "V"}[name] for name in gates} or None,
     )  # fmt: skip
 
 

@@ -474,13 +474,8 @@ def test_parameters_of_the_gate_are_one_number_a_head() -> None:
 def test_arguments_that_are_not_supported_are_refused_and_hints_are_swallowed() -> None:
     name = "chunk_gated_delta_rule does not take"
     refused(TypeError, f"{name} cp_context: one sequence is not shared by several devices", cp_context=object())
-    refused(TypeError, f"{name} head_first: arrays are [B, T, H, ...]", head_first=False)
+    refused(DeprecationWarning, f"{name} head_first: arrays are [B, T, H, ...]", head_first=False)
     refused(TypeError, f"{name} betta", betta=None)
-    refused(
-        TypeError,
-        "fused_recurrent_gated_delta_rule does not take gk: its decay is one number a token and head, g",
-        api.fused_recurrent_gated_delta_rule, gk=torch.ones(1),
-    )  # fmt: skip
     refused(
         ValueError,
         "allow_neg_eigval: expected use_beta_sigmoid_in_kernel with it: it doubles the sigmoid", allow_neg_eigval=True,

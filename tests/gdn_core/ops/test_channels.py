@@ -527,9 +527,6 @@ def test_the_numbers_of_the_gates_are_checked_on_request(monkeypatch: pytest.Mon
     ("chunk_kda", {"return_intermediate_states": True}, "does not take return_intermediate_states: memories between"),
     ("chunk_kda", {"use_graph": True}, "does not take use_graph"),
     ("chunk_gdn2", {"cp_context": object()}, "chunk_gdn2 does not take cp_context"),
-    ("fused_recurrent_gla", {"reverse": True}, "does not take reverse: tokens are read from the first to the last"),
-    ("fused_recurrent_gla", {"gv": torch.zeros(2, 9, 2, 7)}, "does not take gv"),
-    ("chunk_kda", {"head_first": False}, "does not take head_first"),
     ("chunk_kda", {"gamma": 1}, "chunk_kda does not take gamma"),
     ("fused_recurrent_gdn2", {"gamma": 1}, "fused_recurrent_gdn2 does not take gamma"),
 ])  # fmt: skip
