@@ -11,7 +11,8 @@ from types import CodeType, FunctionType
 from typing import Any
 
 ARITHMETIC = ("gdn_core.reference", "gdn_core.ssm", "gdn_core.integrators", "gdn_core.reference_backward")
-TORCH = tuple(f"gdn_core.ops.torch.{name}" for name in ("chunk", "recurrent", "channels"))  # where PyTorch is installed
+#: Where PyTorch is installed.
+TORCH = tuple(f"gdn_core.ops.torch.{name}" for name in ("reference", "chunk", "recurrent", "channels"))
 
 
 class Unplanted(ValueError):

@@ -73,10 +73,14 @@ class Checked:
 
     @property
     def fault(self) -> str:
-        """Say what went wrong; "" if it holds. A mutant that fails has no residual."""
+        """Say what went wrong, and at which sizes; "" if it holds. A mutant that fails has no residual."""
         if self.verdict in (Verdict.HOLDS, Verdict.SKIPPED):
             return ""
-        return f"{self.labelled}: {self.residual}" if self.residual else f"{self.labelled} was not refuted"
+        if not self.residual:
+            return f"{self.labelled} was not refuted"
+        told = self.verdict is Verdict.ERROR or " = " in self.residual  # a step of several sizes names the one
+        at = "" if told or not self.scope else f", {self.stated}"
+        return f"{self.labelled}{at}: {self.residual}"
 
     @property
     def functions(self) -> tuple[str, ...]:
@@ -110,9 +114,16 @@ class Result:
 
     @property
     def said(self) -> tuple[str, ...]:
-        """The scopes of the steps, each once with its kind; those of algebra first, those at points last."""
-        said = [f"{step.kind}: {step.scope}" for kind in Kind for step in self.steps if step.kind is kind]
-        return tuple(dict.fromkeys(said))
+        """The scopes of the steps, each once with its kind; those of algebra first, those at points last.
+
+        Of a scope at random points, which a step may have for several rules, the largest degree is said.
+        """
+        largest: dict[tuple[Kind, str], Checked] = {}
+        for kind in Kind:
+            for step in self.steps:
+                if step.kind is kind and step.degree >= largest.get((kind, step.stated), step).degree:
+                    largest[kind, step.stated] = step
+        return tuple(f"{kind}: {step.scope}" for (kind, _), step in largest.items())
 
     @property
     def unmodelled(self) -> tuple[str, ...]:

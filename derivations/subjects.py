@@ -71,6 +71,7 @@ SUBJECTS: dict[str, Subject] = {
             "separate_keys",
             "backward",
             "segments_backward",
+            "torch_reference",
             "torch_forward",
             "torch_backward",
             "torch_exponents",

@@ -7,6 +7,7 @@ feature maps and discretisations that produce them.
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -51,6 +52,12 @@ def _shapes(decay: Gate, erase: Gate, write: Gate, T: int, V: int, K: int) -> Sh
         "b": (T, erase.shape(V, K)[1]),
         "w": (T, V if write is Gate.VALUE else 1),
     }
+
+
+def told(shapes: Shapes) -> str:
+    """Return the sizes of a stream, and the widths of its gates, in words."""
+    (V, K), T = shapes["S"], shapes["v"][0]
+    return f"T = {T}, K = {K}, V = {V}, with " + ", ".join(f"{name} {list(shapes[name])}" for name in "kgbw")
 
 
 def tokens(rule: WriteRule, letters: dict[str, Array]) -> Token:
@@ -159,7 +166,48 @@ def fractions(sizes: Shapes, rng: random.Random) -> Case:
     letters = {name: drawn(name, shape) for name, shape in sizes.items()}
     x = Token(**{name: letters[name] for name in sizes if name != "S"})
     power = np.frompyfunc(Log.exp, 1, 1)
-    return Case(letters["S"], x, power, np.stack, ring.difference)
+    return Case(letters["S"], x, power, np.stack, exactly)
+
+
+def floats(sizes: Shapes, rng: random.Random) -> Case:
+    """Return a stream of these shapes in float64, compared to the last bit."""
+    normal = np.random.default_rng(rng.getrandbits(32)).normal
+    letters = {name: -abs(normal(size=shape)) if name == "g" else normal(size=shape) for name, shape in sizes.items()}
+    x = Token(**{name: letters[name] for name in sizes if name != "S"})
+    return Case(letters["S"], x, np.exp, np.stack, exactly)
+
+
+CLEARS = -1000  # a log decay whose decay is 0 in float64, to the last bit
+
+
+def special(sizes: Shapes, rng: random.Random, *, remembers: bool = True) -> Case:
+    """Return a stream of small integers in float64, on which the code is exact, with the values at which code branches.
+
+    Gates are 0, 1 and 2, decays 0 and 1, and each entry of a vector is often 0; some keys are zero.
+
+    Args:
+        sizes: the shapes.
+        rng: draws the stream.
+        remembers: whether the memory before the first token is not zero.
+    """
+
+    def drawn(name: str, shape: tuple[int, ...]) -> Array:
+        values = {"g": (0, 0, 0, CLEARS), "b": (0, 1, 2), "w": (0, 1, 2)}.get(name, (-1, 0, 0, 1, 2))
+        return np.array([rng.choice(values) for _ in range(math.prod(shape))], dtype=float).reshape(shape)
+
+    letters = {name: drawn(name, shape) for name, shape in sizes.items()}
+    letters["k"][rng.randrange(len(letters["k"]))] = 0
+    x = Token(**{name: letters[name] for name in sizes if name != "S"})
+    return Case(letters["S"] * remembers, x, np.exp, np.stack, exactly)
+
+
+def exactly(left: Array, right: Array) -> Any:
+    """Return the difference of two arrays of floats or fractions, in fractions, or a sentence."""
+    fraction: Any = np.frompyfunc(Fraction, 1, 1)
+    try:
+        return ring.difference(fraction(left), fraction(right))
+    except (OverflowError, ValueError):  # of inf and NaN
+        return "a number is not finite"
 
 
 def vectors(rule: WriteRule, T: int) -> Case:

@@ -59,6 +59,11 @@ def tokens_against_definition(sizes: Widths, numbers: Field, make: Callable[...,
         x = make(u, delta, A, B, C, method=method, phi1=phi1)
         key = x.k if x.k.ndim == 3 else x.k[:, None, :]
         factor = delta[:, :, None] * phi1(rate) if method is Discretisation.ZOH else delta[:, :, None] + 0 * rate
+        keys, steps = ((T, V, K), (T, 1)) if method is Discretisation.ZOH else ((T, K), (T, of_delta))
+        wide = {"q": (T, K), "k": keys, "v": (T, V), "g": rate.shape, "b": (T, 1), "w": steps}
+        got = {name: getattr(x, name).shape for name in wide}
+        if wrong := [name for name, shape in wide.items() if got[name] != shape]:
+            return f"{wrong[0]} by {method.value} has the shape {list(got[wrong[0]])}, not {list(wide[wrong[0]])}"
         found += [
             numbers.residual(x.g + every, rate + every),
             numbers.residual(x.w[:, :, None] * key + every, factor * B[:, None, :] + every),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import cycle
 
-from derivations.engines.cases import Shapes, every_width
+from derivations.engines.cases import Shapes, every_width, told
 from derivations.models.torch_sizes import CHUNKS, WIDTHS
 from derivations.scope import OverFields
 
@@ -36,8 +36,7 @@ class Stream:
         return list(every_width(self.T, self.V, self.K))[self.gates]
 
     def __str__(self) -> str:
-        widths = ", ".join(f"{name} {list(shape)}" for name, shape in self.shapes.items() if name in "kgbw")
-        return f"T = {self.T}, C = {self.C}, K = {self.K}, V = {self.V}, with {widths}"
+        return f"C = {self.C}, {told(self.shapes)}"
 
 
 SCALARS = 0  # the combination of scalar gates, which every_width yields first
@@ -46,6 +45,8 @@ FEW = 5  # tokens
 PAIRS = ((3, 3), (2, 5), (5, 1), (1, 1))  # K and V for every combination of gates
 WIDE = ((10, 12), (12, 11))  # which the combinations take in turn
 KINDS = ((3, 2), (2, 3), (3, 3), (5, 1), (1, 3), (12, 10), (2, 12))  # K and V for every chunk size
+SMALLEST = ((1, 1), (2, 1), (1, 2), (2, 2))  # K and V as well for chunks of few tokens
+FEW_TOKENS = 9
 CHANNELS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 17, 33)  # of single tokens, K and V each
 NARROW = ((2, 2), (3, 2), (2, 3))  # which gates by channel take in turn
 #: Chunk sizes: all up to 40, those around powers of two and multiples of them, and 100.
@@ -111,7 +112,8 @@ def chunks(every: int = 17) -> tuple[Stream, ...]:
 def _scalar_chunks() -> Iterator[Stream]:
     widths = cycle(WIDTHS)
     for C in EVERY_CHUNK:
-        for K, V in KINDS if C in CHUNKS and C < 20 else [next(widths) for _ in range(1 + (C in CHUNKS))]:
+        few = (*KINDS, *SMALLEST, (C, C), (C, 2), (2, C)) if C < FEW_TOKENS else KINDS
+        for K, V in few if C in CHUNKS and C < 20 else [next(widths) for _ in range(1 + (C in CHUNKS))]:
             yield Stream(C, C, K, V)
 
 
@@ -121,6 +123,8 @@ def _chunks_by_channel(every: int) -> Iterator[Stream]:
         in_turn = [next(turns) for _ in range(4 if C < 20 else 1)]
         for gates in range(1, COMBINATIONS) if C in CHUNKS and every >= C else in_turn:
             yield Stream(C, C, *next(widths), gates)
+    for gates in range(1, COMBINATIONS):  # where as many tokens as channels, what is transposed has its shape
+        yield from (Stream(C, C, C, C, gates) for C in (2, 5))
 
 
 @cache

@@ -75,6 +75,15 @@ def recurrent(size: Size, x: dict[str, Any]) -> Any:
     return module("recurrent").recurrent(*given, scale=forms().SCALE, initial_state=x["S"])
 
 
+def vmapped(size: Size, x: dict[str, Any]) -> Any:
+    """Run the reference under ``torch.vmap``; its memories are [V, K]."""
+    *given, w = _given(x)
+    memory = None if x["S"] is None else x["S"].mT
+    write = given[-1] if size.rule.tied else w
+    o, S = module("reference").recurrent(*given, write, scale=forms().SCALE, initial_state=memory)
+    return o, S.mT
+
+
 def differentiable(size: Size, x: dict[str, Any]) -> Any:
     """Run the form that PyTorch differentiates."""
     *given, w = _given(x)

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import random
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import partial
 from typing import Any
 
+import numpy as np
+
 from derivations.engines import series, written
+from derivations.engines.cases import exactly
 from derivations.engines.series import Series, Variables
 from derivations.engines.signs import unproved
 from derivations.engines.trees import Expr
@@ -14,7 +22,7 @@ from derivations.models.one_equation import FREE, TEX, Flow
 from derivations.mutants.by_hand import planted
 from derivations.papers import cite
 from derivations.registry import claim
-from derivations.scope import Every, EverySize
+from derivations.scope import AtPoints, Every, EverySize
 from gdn_core import integrators, reference, ssm
 from gdn_core.rules import Integrator
 
@@ -139,6 +147,65 @@ def order(implicit: Series, share: Series, explicit: Series) -> dict[str, Any]:
         "below the projection": [unproved(projection - share, z), unproved(projection - implicit, z)],
         "error left": [projection - 1, 1 - implicit - 1 / (1 + z), 1 - share - series.exp(-z)],
     }
+
+
+#: Of beta, kappa and g: one number, one a token, one a head and token.
+SHAPES: tuple[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]], ...] = (
+    ((), (), ()), ((5, 1), (5, 1), (5, 1)), ((1, 1), (1, 1), (1, 1)), ((3,), (3,), (3,)), ((2, 3, 1), (2, 3, 1), ()),
+    ((4, 1), (), (4, 1)), ((), (12, 1), (1,)), ((3, 3), (3, 3), (3, 3)), ((12, 1), (12, 1), (12, 1)),
+)  # fmt: skip
+
+
+@delta_rules_are_steps_along_one_equation.step(
+    engine="exact", scope=AtPoints(f"{len(SHAPES)} combinations of shapes of beta, kappa and g, in fractions,")
+)
+def gates_of_arrays(rng: random.Random) -> Any:
+    """The gates of arrays are those of each entry, of a token and of a head; phi_1 is any function here."""
+    for shapes in SHAPES:
+        yield from entry_by_entry(*(_fractions(rng, shape) for shape in shapes))
+
+
+def entry_by_entry(b: Any, c: Any, g: Any) -> Iterator[Any]:
+    """Compare the code's gates of arrays with their formulas, entry by entry."""
+
+    def any_phi1(x: Any) -> Any:
+        return x * x + 3 * x + 1
+
+    def of(name: str, b: Any, c: Any, g: Any) -> tuple[Any, Any]:
+        z = b * c
+        return {
+            "explicit": (b, b), "implicit": (b / (1 + z), b / (1 + z)), "projection": (1 / c, 1 / c),
+            "exact": (b * any_phi1(-z), b * any_phi1(g - z)), "exact, no decay": (b * any_phi1(-z), b * any_phi1(-z)),
+        }[name]  # fmt: skip
+
+    found = {
+        "explicit": [(integrators.explicit(b, c),) * 2],
+        "projection": [(integrators.projection(b, c),) * 2],
+        "implicit": [(integrators.implicit(b, c),) * 2, integrators.gates(Integrator.IMPLICIT, b, c, g)],
+        "exact": [integrators.exact(b, c, g, phi1=any_phi1),
+                  integrators.gates(Integrator.EXACT, b, c, g, phi1=any_phi1)],
+        "exact, no decay": [integrators.exact(b, c, phi1=any_phi1),
+                            integrators.gates(Integrator.EXACT, b, c, phi1=any_phi1)],
+    }  # fmt: skip
+    shapes = ", ".join(f"{name} {list(np.shape(x))}" for name, x in (("beta", b), ("kappa", c), ("g", g)))
+    for name, pairs in found.items():
+        wanted = np.frompyfunc(partial(of, name), 3, 2)(b, c, g)
+        for pair in pairs:
+            for got, want in zip(pair, wanted, strict=True):
+                yield {f"{name}, {shapes}:": exactly(got + 0 * (b + c + g), want)}
+
+
+def _fractions(rng: random.Random, shape: tuple[int, ...]) -> Any:
+    made = [Fraction(rng.randrange(1, 10), rng.randrange(2, 9)) for _ in range(math.prod(shape))]
+    return np.array(made, dtype=object).reshape(shape)[()]
+
+
+@delta_rules_are_steps_along_one_equation.refute
+def gate_of_the_first_token_for_all(rng: random.Random) -> Any:
+    """Every token has the gate of the first one."""
+    wrong = planted(integrators.implicit, "1 + beta * kappa", "1 + beta * kappa[:1]")
+    b, c = (_fractions(rng, (3, 1)) for _ in range(2))
+    return exactly(wrong(b, c), b / (1 + b * c))
 
 
 @delta_rules_are_steps_along_one_equation.refute

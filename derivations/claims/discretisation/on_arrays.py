@@ -22,10 +22,10 @@ from gdn_core.reference import Array
 SHAPES: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
     ((), ()), ((3,), ()), ((), (4,)), ((3,), (1,)), ((5,), (5,)), ((4,), (6, 1)), ((2, 3), (4, 1, 1)),
     ((1, 3), (4, 2, 1)), ((2, 2), (2, 2)), ((3, 3), (3, 1)), ((1, 1), (1, 1)), ((12, 11), (1, 1)), ((1, 1), (3, 3)),
-    ((2, 3), (7, 2, 1)),
+    ((2, 3), (7, 2, 1)), ((2, 1, 3), (2, 4, 1)), ((1, 2, 2), (2, 2, 2)), ((3,), (2, 3)), ((2, 2, 3), ()),
 )  # fmt: skip
 REAL, COMPLEX = (0.0, -2.0, -6.0, -14.0), (-2j, 2j, -2.0 - 4j, -2.0 + 4j, -2.0 + 0j)  # at Delta = 1 without rounding
-WEIGHT = Fraction(1, 4)
+WEIGHTS = (Fraction(1, 4), Fraction(0), Fraction(1, 2), Fraction(1))  # of Mamba-3's rule; some alike at both ends
 
 
 def any_exp(z: Any) -> Any:
@@ -67,11 +67,17 @@ def against_entries(
     for name, method in methods.items():
         with np.errstate(all="ignore"):  # of a mutant
             got = method(A, delta, weight)
-        wanted = np.frompyfunc(lambda a, d, name=name: of_an_entry(name, a, d, weight), 2, len(got))(A, delta)
+        formula = np.frompyfunc(lambda *entry, name=name: of_an_entry(name, *entry), 3, len(got))
+        wanted = formula(A, delta, weight)
         times = 2 - delta * A if name == "bilinear" else 1
         for n, (part, want) in enumerate(zip(got, wanted, strict=True)):
             shapes = f"{name}, part {n + 1}, A {list(np.shape(A))}, Delta {list(np.shape(delta))}:"
             yield {shapes: _exactly(difference(times * part + 0 * (delta * A), want))}
+
+
+def weights(n: int, shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """Return the weight of Mamba-3's rule as one number, the n-th in turn, and as an array with one for each step."""
+    return WEIGHTS[n % len(WEIGHTS)], np.resize(np.array(WEIGHTS, dtype=object), shape)[()]
 
 
 def _exactly(x: Any) -> Any:
@@ -114,8 +120,9 @@ def _statement() -> str:
 )
 def discretisations_act_entry_by_entry(rng: random.Random) -> Any:
     """Every discretisation of arrays is that of each entry: of a state, a channel and a token."""
-    for of_A, of_delta in SHAPES:
-        yield from against_entries(-fractions(rng, of_A), fractions(rng, of_delta), WEIGHT)
+    for n, (of_A, of_delta) in enumerate(SHAPES):
+        for weight in weights(n, of_delta):
+            yield from against_entries(-fractions(rng, of_A), fractions(rng, of_delta), weight)
 
 
 @discretisations_act_entry_by_entry.step(
@@ -124,9 +131,10 @@ def discretisations_act_entry_by_entry(rng: random.Random) -> Any:
 def in_floats_real_and_complex() -> Any:
     """The same in floats, and for a complex A, as S4 has one."""
     for values in (REAL, COMPLEX):
-        for of_A, of_delta in SHAPES:
+        for n, (of_A, of_delta) in enumerate(SHAPES):
             A, delta = np.resize(np.array(values), of_A), np.ones(of_delta)
-            yield from against_entries(A[()], delta[()], float(WEIGHT))
+            for weight in weights(n, of_delta):
+                yield from against_entries(A[()], delta[()], np.asarray(weight, dtype=float)[()])
 
 
 @discretisations_act_entry_by_entry.step(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from fractions import Fraction
 from math import factorial
@@ -32,13 +33,19 @@ from gdn_core.rules import (
     WriteRule,
 )
 
-T, V, K = 5, 2, 4  # an odd number of tokens has a median among them; means over 2 or 4 channels are exact in float64
+#: T, V and K: few and many, even and odd, V = K, V < K and V > K, T = V and T = K.
+SIZES = ((5, 2, 4), (1, 1, 3), (2, 3, 3), (4, 4, 4), (3, 12, 2), (1, 2, 12), (12, 1, 12), (17, 2, 1))
+LONG = (12, 16, 12)
 _exactly: Any = np.frompyfunc(Fraction, 1, 1)
 
 
-def stream(*, by_channel: bool) -> streams.Stream:
-    """Return a stream in numbers that float64 holds exactly, its gates for each token or for each of its channels."""
-    numbers = iter(np.arange(1.0, 1000.0) * 7 % 64 / 8)  # no two neighbours alike, and in no order
+def stream(sizes: tuple[int, int, int] = SIZES[0], *, by_channel: bool) -> streams.Stream:
+    """Return a stream in numbers that float64 holds exactly, its gates for each token or for each of its channels.
+
+    Numbers are multiples of 3/8, so that their mean over 3 or 12 channels is exact, too.
+    """
+    T, V, K = sizes
+    numbers = iter(3 * (np.arange(1.0, 2000.0) * 7 % 64) / 8)  # no two neighbours alike, and in no order
 
     def drawn(*shape: int) -> Array:
         return np.array([next(numbers) for _ in range(int(np.prod(shape)))]).reshape(shape)
@@ -52,8 +59,9 @@ def stream(*, by_channel: bool) -> streams.Stream:
     )  # fmt: skip
 
 
-def gate_of(values: Array, width: Gate, *, constant: bool) -> Array:
-    """Return a gate by its definition, entry by entry, as [T, V or 1, K or 1] fractions."""
+def gate_of(values: Array, width: Gate, of: streams.Stream, *, constant: bool) -> Array:
+    """Return a gate of a stream by its definition, entry by entry, as [T, V or 1, K or 1] fractions."""
+    (T, V), K = of.v.shape, of.k.shape[1]
     rows: list[list[Any]] = [[Fraction(x) for x in np.atleast_1d(row)] for row in values]
     if constant:
         rows = [[median(column) for column in zip(*rows, strict=True)]] * T
@@ -78,9 +86,9 @@ def against_definition(rule: WriteRule, of: streams.Stream, make: Any = streams.
     with np.errstate(all="ignore"):  # of a mutant
         x: Token = make(rule, of)
     constant = rule.clock is Clock.FIXED
-    none = np.full((T, 1, 1), Fraction(0))
+    none = np.full((len(of.v), 1, 1), Fraction(0))
     g, b, w = (
-        none if width is Gate.NONE else gate_of(values, width, constant=constant)
+        none if width is Gate.NONE else gate_of(values, width, of, constant=constant)
         for values, width in ((of.g, rule.decay), (of.beta, rule.erase), (of.beta if rule.tied else of.w, rule.write))
     )
     v = _exactly(of.v)
@@ -94,11 +102,14 @@ def against_definition(rule: WriteRule, of: streams.Stream, make: Any = streams.
         "q": (x.q, feature(rule, of.q)), "k": (x.k, feature(rule, of.k)), "v": (x.v, v),
         "g": (x.g, g), "b": (x.b, b[:, 0]), "w": (x.w, w[:, :, 0] if rule.write is Gate.VALUE else w[:, 0]),
     }  # fmt: skip
-    return {name: difference(_exactly(got), want) for name, (got, want) in pairs.items()}
+    return {
+        name: difference(_exactly(got), want) if np.isfinite(got).all() else "not finite"
+        for name, (got, want) in pairs.items()
+    }
 
 
 def _example() -> str:
-    gates = -np.array([[1.0, 3.0, 5.0, 7.0]] * T)
+    gates = -np.array([[1.0, 3.0, 5.0, 7.0]] * 5)
     of = replace(stream(by_channel=True), g=gates)
     given = ", ".join(number(Fraction(x)) for x in gates[0])
     rows = []
@@ -111,7 +122,10 @@ def _example() -> str:
 @claim(
     statement=_example,
     assumptions=("The gates of a stream are as wide as its tokens tell: one number a token, or one a channel.",),
-    scope=AtPoints("T = 5, V = 2, K = 4, one stream in float64 with gates for each token, and one for each channel,"),
+    scope=AtPoints(
+        f"{len(SIZES)} combinations of T, V and K from 1 to 17, two streams each in float64, with gates for each token "
+        "and for each channel,"
+    ),
     engine="exact",
     source=cite("2605.22791", "abstract, for the widths of the gates; the means and medians are this project's"),
     code=(streams.tokens, streams.held, streams.featured, Gate.shape),
@@ -122,53 +136,76 @@ def stream_has_tokens_under_every_rule(rule: WriteRule) -> Any:
 
     A discretised rule has the gates of its state space model.
     """
-    for by_channel in (False, True):
-        of = stream(by_channel=by_channel)
+    for sizes, by_channel in itertools.product(SIZES, (False, True)):
+        T, V, K = sizes
+        at = f"T = {T}, V = {V}, K = {K}, gates by {'channel' if by_channel else 'token'}:"
+        of = stream(sizes, by_channel=by_channel)
         if by_channel and rule.decay is Gate.VALUE:
-            of = replace(of, g=of.g[:, :V])
+            of = replace(of, g=of.w)
         if rule.decay is not Gate.NONE:
             rows, columns = streams.tokens(rule, of).g.shape[1:]
-            yield [a - b for a, b in zip(rule.decay.shape(V, K), (rows, columns), strict=True)]
-        if not rule.discretisation:
-            yield against_definition(rule, of)
-            continue
-        x = streams.tokens(rule, of)
-        delta = gate_of(of.delta, Gate.VALUE, constant=rule.clock is Clock.FIXED)[:, :, 0]
-        A = np.broadcast_to(_exactly(of.A), (V, K))
-        yield [
-            difference(_exactly(x.g), delta[:, :, None] * A[None]),
-            *(difference(_exactly(got), _exactly(want)) for got, want in ((x.q, of.q), (x.v, of.v))),
-            _exactly(x.b) + 0,
-        ]
-        x = streams.tokens(rule, of, discretisation=Discretisation.MAMBA)
-        yield [difference(_exactly(x.w), delta), difference(_exactly(x.k), _exactly(of.k))]
+            yield {at: [a - b for a, b in zip(rule.decay.shape(V, K), (rows, columns), strict=True)]}
+        yield {at: of_state_space_model(rule, of) if rule.discretisation else against_definition(rule, of)}
 
 
-@stream_has_tokens_under_every_rule.step(engine="exact", scope=AtPoints("windows of one stream of five tokens"))
+def of_state_space_model(rule: WriteRule, of: streams.Stream) -> list[Any]:
+    """Compare the code's tokens of a stream under a discretised rule with Delta, A, B and C."""
+    x = streams.tokens(rule, of)
+    delta = gate_of(of.delta, Gate.VALUE, of, constant=rule.clock is Clock.FIXED)[:, :, 0]
+    A = np.broadcast_to(_exactly(of.A), (of.v.shape[1], of.k.shape[1]))
+    euler = streams.tokens(rule, of, discretisation=Discretisation.MAMBA)
+    return [
+        difference(_exactly(x.g), delta[:, :, None] * A[None]),
+        *(difference(_exactly(got), _exactly(want)) for got, want in ((x.q, of.q), (x.v, of.v))),
+        _exactly(x.b) + 0,
+        difference(_exactly(euler.w), delta),
+        difference(_exactly(euler.k), _exactly(of.k)),
+    ]
+
+
+@stream_has_tokens_under_every_rule.step(
+    engine="exact", scope=AtPoints(f"every window of streams of {SIZES[0][0]} and {LONG[0]} tokens")
+)
 def windows_and_sizes() -> Any:
     """A window has the tokens from its start on, and leaves the rates of the state space model as they are."""
-    of = stream(by_channel=True)
-    window = of.window(1, 4)
-    fields = ("q", "k", "v", "g", "beta", "w", "delta")
-    found = {name: difference(_exactly(getattr(window, name)), _exactly(getattr(of, name)[1:4])) for name in fields}
-    sizes = [a - b for a, b in zip(of.sizes, (T, V, K), strict=True)]
-    return {**found, "A": difference(_exactly(window.A), _exactly(of.A)), "sizes": sizes, "tokens": len(window) - 3}
+    for sizes in (SIZES[0], LONG):
+        of = stream(sizes, by_channel=True)
+        yield [a - b for a, b in zip(of.sizes, sizes, strict=True)] + [len(of) - sizes[0]]
+        for start, stop in itertools.combinations(range(len(of.v) + 1), 2):
+            window = of.window(start, stop)
+            fields = ("q", "k", "v", "g", "beta", "w", "delta")
+            found = {name: difference(getattr(window, name), getattr(of, name)[start:stop]) for name in fields}
+            found |= {"A": difference(window.A, of.A), "tokens": len(window) - (stop - start)}
+            yield {f"tokens {start} to {stop}, {name}:": _first(off) for name, off in found.items()}
 
 
-@stream_has_tokens_under_every_rule.step(engine="exact", scope=AtPoints("three reads of V + 1 numbers in float64"))
+def _first(off: Any) -> Any:
+    """Return the first entry of an array that is not zero, exactly; 0 if there is none."""
+    return off if isinstance(off, int | str) else next((Fraction(x) for x in off.flat if x), 0)
+
+
+@stream_has_tokens_under_every_rule.step(
+    engine="exact", scope=AtPoints("reads of V + 1 numbers in float64, V = 2 and 12, alone, in rows and in blocks")
+)
 def answer_of_a_normalised_rule(rule: WriteRule) -> Any:
     """A normalised rule answers what is read over its last entry, or 0 where that is 0; others what is read."""
-    read = np.array([[3.0, -1.0, 2.0], [1.0, 5.0, -4.0], [7.0, 2.0, 0.0]])
-    want = read if not rule.normalised else np.array([[1.5, -0.5], [-0.25, -1.25], [0.0, 0.0]])
-    with np.errstate(all="ignore"):  # a mutant may divide by zero
-        got = streams.answer(rule, read)
-    return difference(_exactly(got), _exactly(want)) if np.isfinite(got).all() else "an answer is not finite"
+    few = np.array([[3.0, -1.0, 2.0], [1.0, 5.0, -4.0], [7.0, 2.0, 0.0]])
+    want = few if not rule.normalised else np.array([[1.5, -0.5], [-0.25, -1.25], [0.0, 0.0]])
+    wide = np.concatenate([np.tile(few[:, :2], 6), few[:, 2:]], axis=1)
+    widely = wide if not rule.normalised else np.tile(want, 6)
+    for read, wanted in ((few, want), (wide, widely)):
+        pairs = [*zip(read, wanted, strict=True), (read, wanted), (np.stack([read] * 2), np.stack([wanted] * 2))]
+        for one, other in pairs:
+            with np.errstate(all="ignore"):  # a mutant may divide by zero
+                got = streams.answer(rule, one)
+            fine = np.isfinite(got).all()
+            yield {f"of {list(one.shape)}:": difference(_exactly(got), _exactly(other)) if fine else "not finite"}
 
 
-@stream_has_tokens_under_every_rule.step(engine="exact", scope=AtPoints("-2, -1/2 and -1/4 in float64, to 2^-50"))
+@stream_has_tokens_under_every_rule.step(engine="exact", scope=AtPoints("-4, -2, -1/2, -1/4 in float64, to 2^-50"))
 def features_of_negative_numbers(rule: WriteRule) -> Any:
     """The feature of a negative number is its exponential, here by its series."""
-    x = np.array([-2.0, -0.5, -0.25])
+    x = np.array([-4.0, -2.0, -0.5, -0.25])
     want = [sum(Fraction(e) ** n / factorial(n) for n in range(40)) for e in x]
     if rule.features is Features.IDENTITY:
         want = [Fraction(e) for e in x]
@@ -177,13 +214,13 @@ def features_of_negative_numbers(rule: WriteRule) -> Any:
 
 
 @stream_has_tokens_under_every_rule.step(
-    engine="exact", scope=AtPoints("T = 5, V = 2, K = 4, with a decay for each value channel, in float64")
+    engine="exact", scope=AtPoints(f"{len(SIZES)} combinations of T, V and K, with a decay for each value channel,")
 )
 def decay_by_value_channel() -> Any:
     """A rule may decay each value channel on its own, though none of the lineage does."""
     mine = WriteRule(slug="mine", title="Mine", year=2026, source=Source("-", "-"), summary="-", decay=Gate.VALUE)
-    of = stream(by_channel=True)
-    return [against_definition(mine, replace(of, g=g)) for g in (of.g[:, 0], of.g[:, :V])]
+    every = [stream(sizes, by_channel=True) for sizes in SIZES]
+    return [against_definition(mine, replace(of, g=g)) for of in every for g in (of.g[:, 0], of.w)]
 
 
 @stream_has_tokens_under_every_rule.step(engine="exact", scope=AtPoints("beta = 1/2 and a key of zeros, in float64"))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from derivations.claim import every_rule
-from derivations.engines.cases import Shapes, every_width, fractions, shapes
+from derivations.engines.cases import Case, Shapes, every_width, floats, fractions, shapes, special, told
 from derivations.engines.field import Dual, Field, dual_exp, is_counting, stack
 from derivations.engines.polynomials import factored
 from derivations.engines.ring import Ring
@@ -20,7 +22,7 @@ from derivations.papers import cite
 from derivations.registry import claim
 from derivations.scope import AtPoints, OverField, Sizes
 from gdn_core import reference, reference_backward
-from gdn_core.reference import Token
+from gdn_core.reference import Array, Token
 from gdn_core.rules import GATED_DELTANET, WriteRule
 
 REAL = OverField(C=64, dk=128, dv=144)
@@ -146,12 +148,48 @@ def gradients_of_every_size(rng: random.Random) -> Any:
 
 
 @chunk_backward_is_the_derivative.step(
-    engine="exact", scope=AtPoints("chunks of three tokens in fractions, V = 2 and K = 3,")
+    engine="exact", scope=AtPoints("chunks of four tokens of small integers in float64, V = 2 and K = 3 and V = K = 2,")
+)
+def gradients_with_gates_of_0_1_and_2(rng: random.Random) -> Any:
+    """The same at gates of 0, 1 and 2, decays of 0 and 1, keys of zeros, and from an empty memory."""
+    for K, remembers in itertools.product((3, 2), (True, False)):
+        for sizes in every_width(4, 2, K):
+            yield {f"{told(sizes)}:": derivative_of_integers(special(sizes, rng, remembers=remembers), rng)}
+
+
+def derivative_of_integers(case: Case, rng: random.Random) -> Any:
+    """Compare the code's gradients with the recurrence's derivative along a random direction, in Python's integers."""
+    at = {"S": case.S, **{field.name: getattr(case.x, field.name) for field in fields(Token)}}
+
+    def drawn(like: Array) -> Array:
+        return np.array([rng.randrange(-99, 100) for _ in like.flat], dtype=object).reshape(like.shape)
+
+    whole, exact = np.frompyfunc(int, 1, 1), np.frompyfunc(Fraction, 1, 1)
+    along = {name: drawn(x) for name, x in at.items()}
+    do, dS = drawn(case.x.v), drawn(case.S)
+    dual = {name: Dual(whole(x), along[name]) for name, x in at.items()}
+    x = Token(**{field.name: dual[field.name] for field in fields(Token)})
+    decay: Any = np.frompyfunc(lambda g: int(g == 0), 1, 1)
+    S, o = reference.recurrent(dual["S"], x, exp=dual_exp(decay), stack=_stacked)
+    found, dx = reference_backward.chunk_backward(case.S, case.x, do.astype(float), dS.astype(float))
+    gradients = {"S": found, **{field.name: getattr(dx, field.name) for field in fields(dx)}}
+    if wrong := [f"d{name} is not finite" for name, gradient in gradients.items() if not np.isfinite(gradient).all()]:
+        return wrong[0]
+    got = sum((exact(gradient) * along[name]).sum() for name, gradient in gradients.items())
+    return got - (do * o.tangent).sum() - (dS * S.tangent).sum()
+
+
+def _stacked(arrays: list[Dual]) -> Dual:
+    return Dual(np.stack([a.value for a in arrays]), np.stack([a.tangent for a in arrays]))
+
+
+@chunk_backward_is_the_derivative.step(
+    engine="exact", scope=AtPoints("chunks of three tokens in float64 and in fractions, V = 2 and K = 3,")
 )
 def parameters_left_at_their_defaults(rng: random.Random) -> Any:
     """With exp and stack left out the gradients are the same as with NumPy's exp and stack given."""
-    for sizes in every_width(3, 2, 3):
-        case = fractions(sizes, rng)
+    for sizes, carrier in itertools.product(every_width(3, 2, 3), (floats, fractions)):
+        case = carrier(sizes, rng)
         cotangents = case.x.v, case.S
         dS, dx = reference_backward.chunk_backward(case.S, case.x, *cotangents)
         want, wanted = reference_backward.chunk_backward(case.S, case.x, *cotangents, exp=case.exp, stack=case.stack)

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+from functools import partial
 from typing import Any
 
 from derivations.claim import every_rule
 from derivations.engines import polynomials
-from derivations.engines.cases import every_width, fractions, free_points, free_symbols, symbols
+from derivations.engines.cases import (
+    every_width,
+    floats,
+    fractions,
+    free_points,
+    free_symbols,
+    special,
+    symbols,
+    told,
+)
 from derivations.engines.field import Field, is_counting
 from derivations.models import stream_sizes
 from derivations.models.gated_chunk import (
@@ -86,12 +97,26 @@ def chunks_of_every_size(rng: random.Random) -> Any:
 )
 def parameters_left_at_their_defaults(rng: random.Random) -> Any:
     """With exp and stack left out the functions compute the same as with NumPy's exp and stack given to them."""
-    for sizes in every_width(5, 2, 3):
-        case = fractions(sizes, rng)
-        want = case.run(reference.recurrent)
-        for left_out in (reference.recurrent(case.S, case.x), reference.chunk(case.S, case.x)):
-            yield case.compare(left_out, want)
-        yield case.compare(reference.chunkwise(case.S, case.x, chunk_size=2), want)
+    for sizes, carrier in itertools.product(every_width(5, 2, 3), (floats, fractions)):
+        case = carrier(sizes, rng)
+        chunks = partial(reference.chunkwise, chunk_size=2)
+        for function in (reference.recurrent, reference.chunk, chunks):
+            yield case.compare(function(case.S, case.x), case.run(function))
+        if carrier is fractions:
+            yield chunk_against_recurrence(case)
+
+
+@every_rule_has_a_chunk_form.step(
+    engine="exact", scope=AtPoints("T = 5, C = 5 and 2, of small integers in float64, V = 2 and K = 3 and V = K = 2,")
+)
+def chunk_with_gates_of_0_1_and_2(rng: random.Random) -> Any:
+    """The same at gates of 0, 1 and 2, decays of 0 and 1, keys of zeros, and from an empty memory."""
+    for K, remembers in itertools.product((3, 2), (True, False)):
+        for sizes in every_width(5, 2, K):
+            case = special(sizes, rng, remembers=remembers)
+            want = case.run(reference.recurrent)
+            chunks = case.run(reference.chunkwise, chunk_size=2)
+            yield {f"{told(sizes)}:": [chunk_against_recurrence(case), case.compare(chunks, want)]}
 
 
 @every_rule_has_a_chunk_form.refute

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+from dataclasses import replace
 from typing import Any
 
 from derivations.claim import every_rule
 from derivations.engines import written
-from derivations.engines.cases import Case, every_width, fractions, free_points, symbols
+from derivations.engines.cases import Case, every_width, floats, fractions, free_points, special, symbols, told
 from derivations.engines.field import Field, is_counting
 from derivations.models import stream_sizes
 from derivations.models.gated_chunk import decays, erases
@@ -69,11 +71,24 @@ def stages_of_every_width(rng: random.Random) -> Any:
     return ({f"{sizes}:": stages_against_step(free_points(sizes.shapes, numbers))} for sizes in every)
 
 
-@stages_add_up_to_the_step.step(engine="exact", scope=AtPoints("tokens in fractions, V = 2 and K = 3,"))
+@stages_add_up_to_the_step.step(
+    engine="exact", scope=AtPoints("tokens of small integers in float64, V = 2 and K = 3 and V = K = 2,")
+)
+def stages_with_gates_of_0_1_and_2(rng: random.Random) -> Any:
+    """The same at gates of 0, 1 and 2, decays of 0 and 1, keys of zeros, and from an empty memory."""
+    for K, remembers in itertools.product((3, 2), (True, False)):
+        for sizes in every_width(2, 2, K):
+            case = special(sizes, rng, remembers=remembers)
+            yield {f"{told(sizes)}:": [stages_against_step(replace(case, x=case.x[t:][:1])) for t in range(2)]}
+
+
+@stages_add_up_to_the_step.step(
+    engine="exact", scope=AtPoints("tokens in float64 and in fractions, V = 2 and K = 3,")
+)
 def parameters_left_at_their_defaults(rng: random.Random) -> Any:
     """With exp left out the stages and the step are the same as with NumPy's exp given."""
-    for sizes in every_width(1, 2, 3):
-        case = fractions(sizes, rng)
+    for sizes, carrier in itertools.product(every_width(1, 2, 3), (floats, fractions)):
+        case = carrier(sizes, rng)
         m, want = reference.moments(case.S, case.x[0]), reference.moments(case.S, case.x[0], exp=case.exp)
         yield [case.residual(*pair) for pair in zip(m, want, strict=True)]
         if len(sizes["k"]) == 2:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from derivations.engines import written
-from derivations.engines.cases import Case, every_width, fractions, free_points
+from derivations.engines.cases import Case, every_width, floats, fractions, free_points, special, told
 from derivations.engines.field import Field, is_counting
 from derivations.engines.ring import difference
 from derivations.models import stream_sizes
@@ -148,16 +149,43 @@ def _differs(got: Array, want: Array) -> Any:
 
 
 @recurrence_is_the_equation_token_by_token.step(
-    engine="exact", scope=AtPoints("streams of three tokens in fractions, V = 2 and K = 3,")
+    engine="exact", scope=AtPoints("streams of three tokens in float64 and in fractions, V = 2 and K = 3,")
 )
 def parameters_left_at_their_defaults(rng: random.Random) -> Any:
     """With exp and stack left out the step and the recurrence are the same as with NumPy's."""
-    for sizes in every_width(3, 2, 3):
-        case = fractions(sizes, rng)
+    for sizes, carrier in itertools.product(every_width(3, 2, 3), (floats, fractions)):
+        case = carrier(sizes, rng)
         yield case.compare(reference.recurrent(case.S, case.x), case.run(reference.recurrent))
         if len(sizes["k"]) == 2:
             x = _token(case.x, 0)
-            yield case.compare(reference.step(case.S, x), equation(case, case.S, x))
+            yield case.compare(reference.step(case.S, x), reference.step(case.S, x, exp=case.exp))
+            if carrier is fractions:
+                yield case.compare(reference.step(case.S, x), equation(case, case.S, x))
+
+
+@recurrence_is_the_equation_token_by_token.step(
+    engine="exact", scope=AtPoints("T = 5, of small integers in float64, V = 2 and K = 3 and V = K = 2,")
+)
+def gates_of_0_1_and_2(rng: random.Random) -> Any:
+    """The same at gates of 0, 1 and 2, decays of 0 and 1, keys of zeros, and from an empty memory."""
+    for K, remembers in itertools.product((3, 2), (True, False)):
+        for sizes in every_width(5, 2, K):
+            case = special(sizes, rng, remembers=remembers)
+            yield {f"{told(sizes)}:": against_equations(case)}
+
+
+def against_equations(case: Case) -> dict[str, Any]:
+    """Compare the code's recurrence with the equation, token by token."""
+    S, o = case.run(reference.recurrent)
+    memories, outputs = [], []
+    for memory, x in _rows(case.S, case.x):
+        read = []
+        for t in range(x.v.shape[0]):
+            memory, output = equation(case, memory, _token(x, t))
+            read.append(output)
+        memories.append(memory)
+        outputs.append(np.stack(read))
+    return case.compare((S, o), (np.concatenate(memories), np.concatenate(outputs, 1)))
 
 
 @recurrence_is_the_equation_token_by_token.refute

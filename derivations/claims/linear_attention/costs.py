@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,9 +15,9 @@ from derivations.engines.written import Kind, letters
 from derivations.mutants.by_hand import planted
 from derivations.papers import cite
 from derivations.registry import claim
-from derivations.scope import Every
+from derivations.scope import AtPoints, Every
 from gdn_core import reference, rules
-from gdn_core.rules import LINEAR_ATTENTION, LINEAR_ATTENTION_NORMALISED, SOFTMAX_ATTENTION, WriteRule
+from gdn_core.rules import LINEAR_ATTENTION, LINEAR_ATTENTION_NORMALISED, RULES, SOFTMAX_ATTENTION, WriteRule
 
 Formula = Callable[[int, int, int], int]
 
@@ -49,18 +51,22 @@ def costs(*, recurrence: Formula = of_recurrence, chunk: Formula = of_chunk) -> 
     """Compare the formulas with the counts."""
     sizes = [(T, V, K) for T in (1, 2, 3, 5) for V in (1, 2, 4) for K in (1, 3, 4)]
     found = {}
-    for size in sizes:
+    for n, size in enumerate(sizes):
         found[f"token by token at T, V, K = {size}"] = counted(reference.recurrent, *size) - recurrence(*size)
         found[f"all at once at T, V, K = {size}"] = counted(reference.chunk, *size) - chunk(*size)
         T, V, K = size
-        chunks = counted(reference.chunkwise, 4 * T, V, K, chunk_size=T) - 4 * chunk(T, V, K)
-        found[f"four chunks at C, V, K = {size}"] = chunks
+        many = (4, 1, 7)[n % 3]
+        chunks = counted(reference.chunkwise, many * T, V, K, chunk_size=T) - many * chunk(T, V, K)
+        found[f"{many} chunks at C, V, K = {size}"] = chunks
         for rule in (LINEAR_ATTENTION, LINEAR_ATTENTION_NORMALISED):
             found[f"kept at T, V, K = {size}, {rule.slug}"] = rule.floats(T, V, K) - memory_after(rule, T, V, K)
         _, x, _ = counting.stream(T, V, K)
         cache = int(np.prod(x.k.shape) + np.prod(x.v.shape))  # every key and every value
         found[f"kept at T, V, K = {size}, cache"] = SOFTMAX_ATTENTION.floats(T, V, K) - cache
     return found
+
+
+LENGTHS, WIDTHS = (1, 2, 33, 100, 1 << 20), ((1, 1), (2, 2), (64, 64), (65, 128), (128, 65), (1, 256))
 
 
 def _costs() -> str:
@@ -79,8 +85,8 @@ def _costs() -> str:
     assumptions=(
         "Multiplications, counted by running the forms of the code under scalar gates on arrays that know their shape.",
         "A count is a sum over the loops, so a polynomial of degree at most 2 in the length and 1 in each width: its "
-        "values at four lengths, three dv and three dk decide it. What is kept is counted on the "
-        "memory that the code returns, and on the keys and values of the stream.",
+        "values at four lengths, three dv and three dk decide it. Chunks are counted for streams of 1, 4 and 7, and "
+        "what is kept on the memory that the code returns, and on the keys and values of the stream.",
     ),
     scope=Every("L, dk and dv, by 36 values of a polynomial of known degrees"),
     engine="exact",
@@ -90,6 +96,19 @@ def _costs() -> str:
 def training_all_at_once_is_quadratic_and_in_chunks_linear() -> Any:
     """The cost is quadratic in the length for all tokens at once, and linear token by token or in fixed chunks."""
     return costs()
+
+
+@training_all_at_once_is_quadratic_and_in_chunks_linear.step(
+    engine="exact", scope=AtPoints(f"{len(LENGTHS) * len(WIDTHS)} combinations of L to 2^20, dv and dk to 256")
+)
+def kept_by_every_rule() -> Any:
+    """What a rule keeps is its memory, whatever the length; a KV cache keeps a key and a value for each token."""
+    for T, (V, K) in itertools.product(LENGTHS, WIDTHS):
+        kept = {rule.slug: rule.floats(T, V, K) - math.prod(shapes(rule, T, V, K)["S"]) for rule in RULES.values()}
+        of = shapes(LINEAR_ATTENTION, T, V, K)
+        yield {f"T = {T}, V = {V}, K = {K}:": kept}
+        cache = math.prod(of["k"]) + math.prod(of["v"])
+        yield {f"T = {T}, V = {V}, K = {K}, a cache:": SOFTMAX_ATTENTION.floats(T, V, K) - cache}
 
 
 @training_all_at_once_is_quadratic_and_in_chunks_linear.refute

@@ -94,7 +94,7 @@ def _statement() -> str:
     uses=("memory_answers_the_value_and_the_overlaps",),
 )
 def random_keys_are_recalled_with_error_n_over_d() -> Any:
-    """An additive memory of n random keys answers each of them with a mean squared error of (n - 1) / dk.
+    """An additive memory of n random keys and values of length 1 answers each with a mean squared error (n - 1) / dk.
 
     The induction step: one more pair adds (k'c) v to the error. The mean of the part that is linear in k is 0, and that
     of (c'k)(k'c) is c' (I / dk) c = 1 / dk.
@@ -134,7 +134,7 @@ def enumerated(n: int, d: int, *, own: bool = False) -> Any:
 
 
 @random_keys_are_recalled_with_error_n_over_d.step(
-    engine="ring", scope=Every("value, over all sign keys of n <= 3 pairs of dk <= 3 channels with n dk <= 6")
+    engine="ring", scope=Every("value of one channel, over all sign keys of n <= 3 pairs with dk <= 3 and n dk <= 6")
 )
 def all_sign_keys() -> Iterator[Any]:
     """Over all keys of entries +-1 / sqrt(dk) the code's mean squared error is the sum of the other |v|^2 over dk."""
