@@ -36,7 +36,9 @@ SIZES = (
     (1, 2, 3), (2, 3, 1), (3, 1, 2), (5, 3, 2), (4, 3, 3), (7, 2, 5), (8, 12, 10), (16, 3, 5), (17, 5, 3), (31, 2, 3),
     (33, 3, 2), (64, 5, 3), (65, 2, 3), (100, 3, 5),
 )  # fmt: skip
-CHUNK_SIZES = (1, 2, 3, 7, 16, 64)
+CHUNK_SIZES = [1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65]
+MANY = 20  # tokens, from which chunks of few are not run
+FEW = 8  # tokens, up to which gates of 0, 1 and 2 and decays of 0 and 1 run too
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,16 @@ def difference(function: Function, rule: WriteRule, *, seed: int = 0) -> str:
     parameters = _parameters(function)
     a_step = "step" in function.__name__ and "chunk_size" not in parameters
     for sizes in SIZES:
-        for chunk_size in CHUNK_SIZES if "chunk_size" in parameters else (0,):
+        for chunk_size in _chunk_sizes(sizes[0]) if "chunk_size" in parameters else (0,):
             for call in _calls(rule, sizes, chunk_size, exact="exp" in parameters, a_step=a_step, seed=seed):
                 if wrong := _compared(function, parameters, call, a_step):
                     return f"{function.__name__} is not {rule.title}: at {call.text} {wrong}"
     return ""
+
+
+def _chunk_sizes(T: int) -> list[int]:
+    """Return the chunk sizes for T tokens: up to a token more than there are, and one that is far too large."""
+    return [C for C in CHUNK_SIZES if C <= T + 1 and (T < MANY or C >= MANY // 2)] + CHUNK_SIZES[-1:] * (T == 1)
 
 
 def _parameters(function: Function) -> dict[str, str]:
@@ -98,6 +105,8 @@ def _calls(
     numbers["g"] = -draw.uniform(0.05, 0.5, size=letters["g"])
     floats = Case(numbers["S"], tokens(rule, numbers), np.exp, np.stack, lambda left, right: left - right)
     cases = {text: floats}
+    if T <= FEW:
+        cases[f"{text}, with gates of 0, 1 and 2,"] = _special(rule, numbers, draw)
     if exact:
         point = free_points(letters, Field(rng))
         made = {"S": point.S, **{each.name: getattr(point.x, each.name) for each in fields(Token)}}
@@ -115,6 +124,16 @@ def _calls(
             yield _Call(said, case, chunk_size, {"S": S, "o": o})
 
 
+def _special(rule: WriteRule, numbers: dict[str, Array], draw: np.random.Generator) -> Case:
+    """Return the same queries and values with gates and decays at which code branches, unit keys, and no memory."""
+    made = dict(numbers)
+    made |= {name: draw.choice((0.0, 1.0, 2.0), size=numbers[name].shape) for name in "bw"}
+    made["g"] = draw.choice((0.0, -2.0, -20.0), size=numbers["g"].shape)
+    made["k"] = numbers["k"] / np.linalg.norm(numbers["k"], axis=-1, keepdims=True)
+    made["S"] = 0 * numbers["S"]
+    return Case(made["S"], tokens(rule, made), np.exp, np.stack, lambda left, right: left - right)
+
+
 def _compared(function: Function, parameters: dict[str, str], call: _Call, a_step: bool) -> str:
     """Call a function, and say how what it returns differs; "" if it does not."""
     case = call.case
@@ -125,7 +144,8 @@ def _compared(function: Function, parameters: dict[str, str], call: _Call, a_ste
     try:
         made = function(**{name: given[meant] for name, meant in parameters.items()})
     except Exception as error:  # noqa: BLE001 - a user's function may fail in any way
-        return f"it raises {type(error).__name__}: {error}"
+        hint = "" if a_step else "; what takes one token has to have step in its name"
+        return f"it raises {type(error).__name__}: {error}{hint}"
     arrays = made if isinstance(made, tuple | list) else (made,)
     matched = _matched(arrays, call.want)
     if not matched:

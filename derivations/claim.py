@@ -125,7 +125,16 @@ class Step:
     @property
     def summary(self) -> str:
         """The first paragraph of the function's docstring, or its name."""
-        return " ".join((inspect.getdoc(self.run) or self.name).split("\n\n")[0].split())
+        return self._paragraphs[0]
+
+    @property
+    def details(self) -> str:
+        """The other paragraphs of the docstring; "" if there are none."""
+        return " ".join(self._paragraphs[1:])
+
+    @property
+    def _paragraphs(self) -> list[str]:
+        return [" ".join(text.split()) for text in (inspect.getdoc(self.run) or self.name).split("\n\n")]
 
     @property
     def per_rule(self) -> bool:

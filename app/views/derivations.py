@@ -163,6 +163,8 @@ def _steps(made: Claim, result: Result | None) -> None:
     for step in made.steps:
         with st.container(border=True):
             st.markdown(step.summary)
+            if step.details:
+                st.markdown(step.details)
             done = [done for done in result.steps if done.name == step.name] if result else []
             st.markdown(_scope(step, done))
             st.caption(f"by **{step.engine}**: {ENGINES[step.engine]}")

@@ -112,9 +112,10 @@ def chunks(every: int = 17) -> tuple[Stream, ...]:
 def _scalar_chunks() -> Iterator[Stream]:
     widths = cycle(WIDTHS)
     for C in EVERY_CHUNK:
-        few = (*KINDS, *SMALLEST, (C, C), (C, 2), (2, C)) if C < FEW_TOKENS else KINDS
-        for K, V in few if C in CHUNKS and C < 20 else [next(widths) for _ in range(1 + (C in CHUNKS))]:
-            yield Stream(C, C, K, V)
+        pairs = KINDS if C in CHUNKS and C < 20 else tuple(next(widths) for _ in range(1 + (C in CHUNKS)))
+        if C < FEW_TOKENS:
+            pairs = (*KINDS, *SMALLEST, (C, C), (C, 2), (2, C))
+        yield from (Stream(C, C, K, V) for K, V in pairs)
 
 
 def _chunks_by_channel(every: int) -> Iterator[Stream]:

@@ -81,11 +81,30 @@ def test_what_rounding_would_hide_is_found_mod_a_prime():
         assert_computes(nearly, DELTANET)
 
 
+def test_what_is_wrong_at_some_gates_decays_or_chunk_sizes_only_is_found():
+    def clipped_step(S, k, v, beta):
+        return step_by_decay(S, k, v, None, 1, np.minimum(beta, 1))
+
+    def floored(S, q, k, v, g, beta):
+        return by_hand(S, q, k, v, np.maximum(g, -1), beta)
+
+    def chunk(S, x, *, chunk_size):
+        S, o = reference.chunkwise(S, x, chunk_size=chunk_size)
+        return (S + S if chunk_size == 33 else S), o
+
+    for function, rule, where in (
+        (clipped_step, DELTANET, "with gates of 0, 1 and 2,"), (floored, GATED_DELTANET, "with gates of 0, 1 and 2,"),
+        (chunk, DELTANET, "C = 33"),
+    ):  # fmt: skip
+        with pytest.raises(AssertionError, match=where):
+            assert_computes(function, rule)
+
+
 @pytest.mark.parametrize(
     ("function", "sentence"),
     [
         (lambda S, k, v: S[:, :0], r"it returns \[3, 0\], and the rule has S \[3, 2\], o \[1, 3\]"),
-        (lambda S, k, v: S @ k, "it raises ValueError"),
+        (lambda S, k, v: S @ k, "it raises ValueError.*; what takes one token has to have step in its name"),
     ],
 )
 def test_a_function_that_fails_or_returns_something_else_gets_a_sentence(function, sentence):

@@ -81,6 +81,13 @@ def test_faults_of_one_function_name_it_and_the_nearest_claims_first(failed):
     assert nearest(failed) == list(failed.faults)
 
 
+def test_a_fault_says_at_which_sizes():
+    of_one = Checked("on symbols", Verdict.FAILS, "S [0, 0]: k1", 0.1, "ring", "at C = 3, dk = 2 only")
+    assert of_one.fault == "on symbols, at C = 3, dk = 2 only: S [0, 0]: k1"
+    of_many = replace(of_one, residual="C = 7, K = 2: S: 5 mod 11 at [0, 0]")
+    assert of_many.fault == "on symbols: C = 7, K = 2: S: 5 mod 11 at [0, 0]"
+
+
 def _named(failed, *steps):
     """Return the first line that is said of steps, each a verdict and the functions that it reached."""
     checked = [Checked(f"step {n}", verdict, "off" if verdict is Verdict.FAILS else "", 0.1, "field", "", ran=reached,

@@ -88,7 +88,8 @@ def _statement() -> str:
 def recursive_least_squares_is_a_delta_rule_with_a_gain() -> Any:
     """The solution of a regression on all pairs so far follows from the last one by a delta rule that writes at a gain.
 
-    So what MesaNet reads by a solve, F times the inverse of H, is a memory that a rule with an erase by channel keeps.
+    So what MesaNet reads by a solve, F times the inverse of H, is a memory that a rule with an erase by channel keeps,
+    where no entry of the gain is zero.
     """
     words = LeastSquares()
     solved = words.F @ (words.P @ words.H @ words.x) - words.F @ words.x

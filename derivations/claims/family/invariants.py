@@ -101,7 +101,10 @@ def _kept() -> str:
     code=(reference.step,),
 )
 def narrower_rules_keep_what_wider_ones_break() -> Any:
-    """A narrower rule satisfies at all its gates a relation that the next wider one breaks: it does not contain it."""
+    """On two key channels a narrower rule keeps at all its gates what the next wider one breaks: so it is narrower.
+
+    A relation between the entries of a token's transition, and of what it writes, holds for the one and not the other.
+    """
     return {f"{narrow.slug}: {keeps.__name__}": kept(narrow, keeps) for narrow, _, keeps in NON_EDGES}
 
 

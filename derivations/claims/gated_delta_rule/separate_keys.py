@@ -83,7 +83,7 @@ def _statement() -> str:
     uses=("chunk_by_channel_equals_recurrence", "every_rule_has_a_chunk_form"),
 )
 def separate_removal_keys_are_two_tokens_of_the_family() -> Any:
-    """A memory that removes at one key and replaces by another is the family's erase by channel, then a write.
+    """A memory that removes at one key and replaces by another, without zeros, is an erase by channel, then a write.
 
     So it needs no token of its own, and its chunk form is that of the family, over twice as many tokens.
     """

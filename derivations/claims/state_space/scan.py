@@ -181,6 +181,16 @@ def prefix_scan_is_the_recurrence() -> Any:
     return scan_residual(lambda a, b: (a[0] @ b[0], a[1] @ b[0] + b[1]))
 
 
+@prefix_scan_is_the_recurrence.step(engine="words", scope=EverySize("T", "dk", "dv"))
+def one_more_token_behind_a_prefix() -> Any:
+    """The map of a prefix composed with that of one more token acts as one after the other, however it was bracketed.
+
+    The induction step, for any number of tokens: composition is associative, and the map of no token is (I, 0).
+    """
+    prefix, _, more, (_, S) = maps()
+    return [(apply(S, then(prefix, more)) - apply(apply(S, prefix), more)).normal(), composition_residual(then)]
+
+
 def bracketed(maps_: list[Any], compose: Callable[[Any, Any], Any]) -> list[Any]:
     """Compose maps in every way to set brackets."""
     if len(maps_) == 1:

@@ -84,7 +84,7 @@ def _statement() -> str:
     rules=lambda rule: rule in (MAMBA2, GATED_DELTANET),
 )
 def input_output_matrix_has_semiseparable_rank_dk() -> Any:
-    """Every block of the matrix from inputs to outputs on or below its diagonal has rank dk at most.
+    """Under scalar gates each block of the matrix from inputs to outputs on or below its diagonal has rank dk at most.
 
     It is a product of a column of dk numbers for each output and a row of dk numbers for each input.
     """
