@@ -73,7 +73,7 @@ def test_a_claim_holds_where_its_residual_is_zero_and_its_mutant_is_refuted(clai
 def test_a_residual_fails_a_claim_and_is_shown_with_its_place(claim):
     result = made(claim, {"S": np.array([[0, 0], [0, 7]], dtype=object)}).check()
     assert result.verdict is Verdict.FAILS
-    assert result.faults == ("one_is_one: one is one: S [1, 1]: 7",)
+    assert result.faults == ("one_is_one: one is one, for every C, dk and dv: S [1, 1]: 7",)
 
 
 def test_a_mutant_without_a_residual_fails_a_claim(claim):
