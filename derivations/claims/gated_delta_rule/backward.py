@@ -22,7 +22,7 @@ from derivations.papers import cite
 from derivations.registry import claim
 from derivations.scope import AtPoints, OverField, Sizes
 from gdn_core import reference, reference_backward
-from gdn_core.reference import Array, Token
+from gdn_core.reference import Array, Exp, Stack, Token
 from gdn_core.rules import GATED_DELTANET, WriteRule
 
 REAL = OverField(C=64, dk=128, dv=144)
@@ -63,22 +63,45 @@ def derivative_at_points(rule: WriteRule, scope: OverField, rng: random.Random) 
 
 def derivative_of_shapes(drawn: Shapes, numbers: Field) -> Any:
     """Compare them at one point of a field; a sentence where a gradient has not the shape of its field."""
-    names = [field.name for field in fields(Token)]
     at, along = numbers.letters(drawn), {name: numbers.draw(*shape) for name, shape in drawn.items()}
-    dual = {name: Dual(at[name], along[name]) for name in drawn}
     do, dS = numbers.draw(*drawn["v"]), numbers.draw(*drawn["S"])
-    x = Token(**{name: dual[name] for name in names})
-    S, o = reference.recurrent(dual["S"], x, exp=dual_exp(numbers.exp), stack=stack)
-    want = (do * o.tangent).sum() + (dS * S.tangent).sum()
     of_memory, of_stream = reference_backward.chunk_backward(
-        at["S"], Token(**{name: at[name] for name in names}), do, dS, exp=numbers.exp, stack=stack
+        at["S"], Token(**{name: at[name] for name in NAMES}), do, dS, exp=numbers.exp, stack=stack
     )
-    gradients = {"S": of_memory, **{name: getattr(of_stream, name) for name in names}}
+    gradients = {"S": of_memory, **{name: getattr(of_stream, name) for name in NAMES}}
     for name, gradient in gradients.items():
         if gradient.shape != drawn[name]:
             return f"d{name} has the shape {list(gradient.shape)}, and {name} {list(drawn[name])}"
-        want = want - (gradient * along[name]).sum()
-    return want
+
+    def off(along: dict[str, Any]) -> Any:
+        want = derivative(at, along, do, dS, exp=numbers.exp, stack=stack)
+        for name, gradient in gradients.items():
+            want = want - (gradient * along[name]).sum()
+        return want
+
+    return off(along) if is_counting() else first_wrong(off, along)
+
+
+NAMES = [field.name for field in fields(Token)]
+
+
+def derivative(at: dict[str, Array], along: dict[str, Array], do: Array, dS: Array, *, exp: Exp, stack: Stack) -> Any:
+    """Return the derivative of ``sum(do * o) + sum(dS * S_C)`` of the recurrence along a direction, by dual numbers."""
+    dual = {name: Dual(at[name], along[name]) for name in at}
+    S, o = reference.recurrent(
+        dual["S"], Token(**{name: dual[name] for name in NAMES}), exp=dual_exp(exp), stack=stack
+    )
+    return (do * o.tangent).sum() + (dS * S.tangent).sum()
+
+
+def first_wrong(off: Callable[[dict[str, Any]], Any], along: dict[str, Any]) -> Any:
+    """Return by how much gradients are off along a direction; if they are, by how much the first wrong one is."""
+    total = off(along)
+    if not total:
+        return total
+    alone = ({of: x if of == name else 0 * x for of, x in along.items()} for name in along)
+    by_name = ((f"d{name}, along a random direction", off(part)) for name, part in zip(along, alone, strict=True))
+    return dict([next(wrong for wrong in by_name if wrong[1])])
 
 
 LETTERS = {"a": r"\alpha", "S": "S_0", "do": r"\dot o", "dS": r"\dot S_C"}
@@ -159,24 +182,25 @@ def gradients_with_gates_of_0_1_and_2(rng: random.Random) -> Any:
 
 def derivative_of_integers(case: Case, rng: random.Random) -> Any:
     """Compare the code's gradients with the recurrence's derivative along a random direction, in Python's integers."""
-    at = {"S": case.S, **{field.name: getattr(case.x, field.name) for field in fields(Token)}}
+    at = {"S": case.S, **{name: getattr(case.x, name) for name in NAMES}}
 
     def drawn(like: Array) -> Array:
         return np.array([rng.randrange(-99, 100) for _ in like.flat], dtype=object).reshape(like.shape)
 
     whole, exact = np.frompyfunc(int, 1, 1), np.frompyfunc(Fraction, 1, 1)
-    along = {name: drawn(x) for name, x in at.items()}
     do, dS = drawn(case.x.v), drawn(case.S)
-    dual = {name: Dual(whole(x), along[name]) for name, x in at.items()}
-    x = Token(**{field.name: dual[field.name] for field in fields(Token)})
-    decay: Any = np.frompyfunc(lambda g: int(g == 0), 1, 1)
-    S, o = reference.recurrent(dual["S"], x, exp=dual_exp(decay), stack=_stacked)
     found, dx = reference_backward.chunk_backward(case.S, case.x, do.astype(float), dS.astype(float))
-    gradients = {"S": found, **{field.name: getattr(dx, field.name) for field in fields(dx)}}
+    gradients = {"S": found, **{name: getattr(dx, name) for name in NAMES}}
     if wrong := [f"d{name} is not finite" for name, gradient in gradients.items() if not np.isfinite(gradient).all()]:
         return wrong[0]
-    got = sum((exact(gradient) * along[name]).sum() for name, gradient in gradients.items())
-    return got - (do * o.tangent).sum() - (dS * S.tangent).sum()
+    integers = {name: whole(x) for name, x in at.items()}
+    decay: Any = np.frompyfunc(lambda g: int(g == 0), 1, 1)
+
+    def off(along: dict[str, Any]) -> Any:
+        got = sum((exact(gradient) * along[name]).sum() for name, gradient in gradients.items())
+        return got - derivative(integers, along, do, dS, exp=decay, stack=_stacked)
+
+    return first_wrong(off, {name: drawn(x) for name, x in at.items()})
 
 
 def _stacked(arrays: list[Dual]) -> Dual:
