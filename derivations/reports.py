@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 from derivations.claim import Claim, name_of
 from derivations.registry import load
 from derivations.result import Checked, Kind, Result, Verdict
-from derivations.run import Report
+from derivations.run import Report, steps_by_kind
 
 FORMAT = 1  # version of the JSON; raised when a field changes its meaning
 
@@ -77,7 +77,10 @@ def _checked(checked: Checked) -> dict[str, Any]:
 
 
 def as_junit(report: Report) -> str:
-    """Print a run as JUnit XML: a suite a subject, a case a step with its kind, scope and engine, and one a mutant."""
+    """Print a run as JUnit XML: a suite a subject, a case a step with its kind, scope and engine, and one a mutant.
+
+    A suite counts its steps by kind.
+    """
     root = ElementTree.Element("testsuites", name="derivations", time=f"{report.seconds:.3f}")
     suites: dict[str, ElementTree.Element] = {}
 
@@ -113,6 +116,12 @@ def as_junit(report: Report) -> str:
         suite.set("tests", str(len(suite)))
         for kind, name in (("failure", "failures"), ("error", "errors")):
             suite.set(name, str(len(suite.findall(f"testcase/{kind}"))))
+        counted = steps_by_kind(result for result in report.results if result.subject == suite.get("name"))
+        if any(counted.values()):
+            properties = ElementTree.Element("properties")
+            for kind, number in counted.items():
+                ElementTree.SubElement(properties, "property", name=f"steps of kind {kind.value}", value=str(number))
+            suite.insert(0, properties)
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 

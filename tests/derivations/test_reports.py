@@ -34,6 +34,10 @@ def test_junit_counts_failures_and_escapes_what_xml_cannot_hold(failed):
     held = failed.results[0].steps[0]
     said = {each.get("name"): each.get("value") for each in cases[QUICK[0], held.name].iter("property")}
     assert said == {"kind": "algebra", "scope": "for every dk and dv", "engine": "words"}
+    first = next(root.iter("testsuite"))
+    counted = {each.get("name"): each.get("value") for each in first.iterfind("properties/property")}
+    assert counted == {"steps of kind algebra": "1", "steps of kind code": "0", "steps of kind points": "0"}
+    assert first.get("tests") == str(len(first.findall("testcase")))
     assert (QUICK[1], "a step (gla)") in cases
     assert sum(of == QUICK[0] for of, _ in cases) == len(failed.results[0].steps) + len(failed.results[0].mutants)
     assert "2*k <b> & 100%" in failure.get("message")
