@@ -43,6 +43,7 @@ COMPARED = {
     "chunk_by_channel_equals_recurrence",
     "decay_by_channel_splits_to_second_order_locally",
     "outputs_are_effective_attention",
+    "torch_reference_is_the_reference_on_every_head",
     "narrower_rules_keep_what_wider_ones_break",
     "ut_transform_inverts_i_plus_the_triangle",
     "decays_count_once_in_w",
