@@ -127,18 +127,19 @@ def drawn(
     g = F.logsigmoid(normal(*gate, seed=1)) / normalizer
     if mask:
         g = g * (torch.rand(gate, generator=torch.Generator().manual_seed(5), dtype=torch.float64) > mask)
-    case = {
-        "q": F.normalize(normal(B, T, H, D, seed=2), dim=-1).to(dtype),
-        "k": F.normalize(normal(B, T, H, D, seed=3), dim=-1).to(dtype),
-        "v": normal(B, T, HV, D, seed=4).to(dtype),
-    }
+    erases = "delta_rule" in family or family in ("kda", "gdn2")
+    q, k = normal(B, T, H, D, seed=2), normal(B, T, H, D, seed=3)
+    if erases:
+        q, k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)
+    case = {"q": q.to(dtype), "k": k.to(dtype), "v": normal(B, T, HV, D, seed=4).to(dtype)}
     if family not in ("delta_rule", "linear_attn", "retention"):
         case["g"] = g.float()
     if "delta_rule" in family or family == "kda":
         case["beta"] = normal(B, T, HV, seed=6).sigmoid().to(dtype)
     if family == "gdn2":
         case |= {name: normal(B, T, HV, D, seed=seed).sigmoid().to(dtype) for seed, name in enumerate("bw", 7)}
-    case["initial_state"] = normal(N or B, HV, D, D, seed=9).float()
+    state = normal(N or B, HV, D, D, seed=9).float()
+    case["initial_state"] = state if erases else state.sigmoid()  # fla draws it from 0 to 1 there
     return {key: x.to(DEVICE) for key, x in case.items()}
 
 
@@ -153,7 +154,7 @@ def expected(name: str, case: Case, **options: Any) -> tuple[Tensor, Tensor]:
     if name.endswith(("kda", "_gla", "gdn2")) and "simple" not in name:
         case["gk"] = case.pop("g")
     if name.endswith("retention"):
-        heads = torch.arange(case["v"].shape[2], dtype=torch.float64, device=DEVICE)
+        heads = torch.arange(case["v"].shape[2], dtype=torch.float64, device=case["v"].device)
         case["g"] = (1 - 2 ** (-5 - heads)).log().expand(case["v"].shape[:3])
     return recurrence(case, **options)
 
