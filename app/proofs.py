@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from derivations.models.errata import Erratum
 
 LIMIT = 120.0  # seconds for a claim, or for a process to start
+WATCHED = 10.0  # seconds for which a look at the list keeps the background going; the page looks each 1.5
 
 
 @dataclass(frozen=True)
@@ -81,29 +82,34 @@ def erratum(name: str) -> Erratum | None:
 
 
 class Ledger:
-    """The findings of this server: all claims are checked once in the background, and any claim again on demand."""
+    """The findings of this server: claims are checked in the background while somebody looks at their list, each once,
+    and any claim again on demand.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._found: dict[str, Finding] = {}
-        self._left = 0
-        self._began = False
+        self._todo: list[str] | None = None  # None: nobody has looked yet
+        self._looked = 0.0
+        self._running = False
         self._live, self._behind = (Worker(limit=LIMIT, nice=10) for _ in range(2))
         self._composed = Worker(limit=LIMIT, nice=10, command=composed.COMMAND)
 
-    def begin(self) -> None:
-        """Start the background check of all claims; only the first call does."""
+    def look(self) -> None:
+        """Say that somebody looks at the list: the background begins, or goes on for a while."""
         with self._lock:
-            if self._began:
+            self._looked = time.monotonic()
+            if self._todo is None:
+                self._todo = list(claims())
+            if self._running or not self._todo:
                 return
-            self._began = True
-            self._left = len(claims())
+            self._running = True
         threading.Thread(target=self._check_all, name="claims", daemon=True).start()
 
     @property
     def left(self) -> int:
         """The number of claims that the background has still to check."""
-        return self._left
+        return len(self._todo or ())
 
     def finding(self, name: str) -> Finding | None:
         """Return the finding of a claim, or None if it has not been checked."""
@@ -126,12 +132,22 @@ class Ledger:
         return {name: np.array(column) for name, column in self._composed.do("claims_of", choice).items()}
 
     def _check_all(self) -> None:
-        for name in claims():
+        """Check what is left, a claim at a time, until nobody has looked for a while."""
+        while name := self._next():
             if name not in self._found:
                 with suppress(WorkerError):  # the claim stays unchecked, and the page says so
                     self._keep(self._behind.check(name))
             with self._lock:
-                self._left -= 1
+                assert self._todo
+                self._todo.remove(name)
+
+    def _next(self) -> str:
+        """Return the claim that the background checks next, "" where it stops."""
+        with self._lock:
+            if self._todo and time.monotonic() - self._looked <= WATCHED:
+                return self._todo[0]
+            self._running = False
+            return ""
 
     def _keep(self, result: Result) -> Finding:
         found = Finding(result, time.time())

@@ -37,7 +37,6 @@ def view(name: str) -> None:
     Args:
         name: of a claim, as the link has it.
     """
-    proofs.ledger().begin()
     name = RENAMED.get(name, name)
     if name in proofs.claims():
         _claim(proofs.claims()[name])
@@ -65,12 +64,14 @@ def _overview() -> None:
         "which follow from what the check ran. Every claim comes with wrong variants that its check must refute."
     )
     st.markdown("\n".join(f"- {BADGES[kind]} {text}" for kind, text in KINDS.items()))
+    proofs.ledger().look()
     running = proofs.ledger().left > 0
     st.fragment(_list, run_every=REFRESH if running else None)(running)
 
 
 def _list(running: bool) -> None:
     ledger = proofs.ledger()
+    ledger.look()
     found = {name: ledger.finding(name) for name in proofs.claims()}
     if running and not ledger.left:
         st.rerun()  # nothing is left to wait for

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -17,7 +19,7 @@ from derivations.models.errata import errata
 from derivations.registry import load
 from derivations.result import Kind, Result, Verdict
 from derivations.subjects import RENAMED
-from derivations.workers import Worker
+from derivations.workers import Worker, WorkerError
 
 CLAIM = "zoh_of_an_invertible_matrix"
 
@@ -41,7 +43,7 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> proofs.Ledger:
     """A ledger that checks in this process, and nothing in the background."""
     made = proofs.Ledger()
     made._live = Here()
-    monkeypatch.setattr(made, "begin", lambda: None)
+    monkeypatch.setattr(made, "look", lambda: None)
     monkeypatch.setattr(proofs, "ledger", lambda: made)
     return made
 
@@ -68,6 +70,55 @@ def show() -> None:
 
 def text(at: AppTest) -> str:
     return "\n".join(str(element.value) for element in (*at.title, *at.header, *at.markdown, *at.caption, *at.warning))
+
+
+class Counting:
+    """A worker that writes down what it is asked to check, and stops being watched after some claims."""
+
+    def __init__(self, ledger: proofs.Ledger, stops: int) -> None:
+        self.asked: list[str] = []
+        self._ledger, self._stops = ledger, stops
+
+    def check(self, name: str) -> Result:
+        self.asked.append(name)
+        if len(self.asked) == self._stops:
+            self._ledger._looked = -math.inf  # nobody has looked since
+        if len(self.asked) == 2:
+            raise WorkerError("it ended")
+        return replace(checked(), claim=name)
+
+
+def test_the_background_checks_each_claim_once_and_only_while_somebody_looks(monkeypatch):
+    ran: list[threading.Thread] = []
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: ran.append(thread))
+    ledger, names = proofs.Ledger(), list(load())
+    ledger._behind = Counting(ledger, stops=5)
+    assert ledger.left == 0
+    ledger.look()
+    ledger.look()
+    assert ledger.left == len(names)
+    assert len(ran) == 1
+    ran[0].run()
+    assert ledger._behind.asked == names[:5]
+    assert ledger.left == len(names) - 5
+    ledger.look()
+    assert len(ran) == 2
+    ledger._keep(replace(checked(), claim=names[7]))  # somebody asked for it
+    ran[1].run()
+    assert ledger._behind.asked == [*names[:7], *names[8:]]
+    assert ledger.left == 0
+    assert [name for name in names if ledger.finding(name) is None] == [names[1]]
+    ledger.look()
+    assert len(ran) == 2
+
+
+def test_the_list_keeps_the_background_going_and_a_claim_does_not(opened, ledger, monkeypatch):
+    looks: list[None] = []
+    monkeypatch.setattr(ledger, "look", lambda: looks.append(None))
+    opened(CLAIM)
+    assert looks == []
+    opened("")
+    assert len(looks) == 2  # as it begins, and in the part that is drawn again and again
 
 
 def test_the_list_names_every_claim_with_its_scope_and_without_a_verdict_that_nobody_reached(opened):
