@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from gdn_core.lab.worker import front_end
+
 # Shared machines stall; a slow example is no bug. CI runs the same examples each time, so that red means changed.
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
@@ -83,29 +85,21 @@ def kernels_stay_in_their_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def the_interpreter_does_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spare the interpreter a third of its time: the language is patched anew for each function that a kernel calls,
-    and each look at a dtype makes the table of them all.
+    """Spare the interpreter half of its time: the language is patched anew for each function that a kernel calls, and
+    each type is made anew. Memory is read and written as it comes, so that each address is looked at.
     """
     interpreter = sys.modules.get("triton.runtime.interpreter")
     if interpreter is None:
         return
-    patch, scope, dtype = interpreter._patch_lang, interpreter._LangPatchScope, interpreter._get_np_dtype
-    language = interpreter.tl
-    dtypes: dict[str, np.dtype] = {}
+    patch, scope, language = interpreter._patch_lang, interpreter._LangPatchScope, interpreter.tl
 
     def patch_once(function: Any) -> Any:
         named = {id(value) for value in function.__globals__.values()}
         seen = [module for module in (language, language.core) if id(module) in named]
         return patch(function) if any(language.core.is_builtin(module.load) for module in seen) else scope()
 
-    def dtype_of(tt: Any) -> np.dtype:
-        name = tt.scalar.name
-        if name not in dtypes:
-            dtypes[name] = dtype(tt)
-        return dtypes[name]
-
     monkeypatch.setattr(interpreter, "_patch_lang", patch_once)
-    monkeypatch.setattr(interpreter, "_get_np_dtype", dtype_of)
+    front_end.install(moving=False)
 
 
 @cache

@@ -23,7 +23,7 @@ MOST_RUNS = 64  # of addresses that follow one another; with more, an element at
 MOST_KEPT = 4096  # types; a kernel has some tens
 
 
-def install(version: str | None = None) -> bool:
+def install(version: str | None = None, *, moving: bool = True) -> bool:
     """Replace the slow parts of the interpreter in this process, and tell whether they are replaced.
 
     Replaced are
@@ -38,6 +38,7 @@ def install(version: str | None = None) -> bool:
 
     Args:
         version: Triton's; by default that of the one that is installed.
+        moving: replace the reads and writes of memory too, which then look at a run of addresses and not at each.
     """
     if (version or importlib.metadata.version("triton")) != WRITTEN_FOR:
         return False
@@ -48,6 +49,7 @@ def install(version: str | None = None) -> bool:
         _look_up(interpreter)
         _leave_alike(interpreter)
         _compute_at_once(interpreter)
+    if moving and not hasattr(interpreter.InterpreterBuilder, "moves_runs"):
         _move_runs(interpreter)
     return True
 
@@ -198,6 +200,7 @@ def _move_runs(interpreter: Any) -> None:
         return None
 
     builder.create_masked_load, builder.create_masked_store = load, store
+    builder.moves_runs = True
 
 
 def runs(addresses: np.ndarray, mask: np.ndarray, itemsize: int) -> list[tuple[int, int, int]] | None:

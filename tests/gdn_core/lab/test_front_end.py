@@ -45,8 +45,11 @@ def packed(rules: tuple[str, ...], T: int, V: int, K: int) -> tuple[Packed, np.n
 
 
 def launched() -> dict[str, list[str]]:
-    """Launch every case without the front end and with it, in this process, and return the bits of both."""
+    """Launch every case without the front end, with it but for memory, and with all of it, in this process, and return
+    the bits of each.
+    """
     import torch
+    from triton.runtime.interpreter import InterpreterBuilder
 
     from gdn_core.ops.kernels.trajectory import launch
 
@@ -58,9 +61,12 @@ def launched() -> dict[str, list[str]]:
 
     cases = {f"{rules} {size}": packed(rules, *size) for rules in SETS for size in SIZES}
     found = {name: [bits(case)] for name, case in cases.items()}
-    assert front_end.install()
-    for name, case in cases.items():
-        found[name].append(bits(case))
+    load = InterpreterBuilder.create_masked_load
+    for moving in (False, True):
+        assert front_end.install(moving=moving)
+        assert (InterpreterBuilder.create_masked_load is load) is not moving
+        for name, case in cases.items():
+            found[name].append(bits(case))
     return found
 
 
@@ -69,9 +75,10 @@ def test_every_launch_has_the_bits_it_has_without() -> None:
     ran = subprocess.run([sys.executable, __file__], env=env, capture_output=True, text=True, check=True)
     found = json.loads(ran.stdout)
     assert len(found) == len(SETS) * len(SIZES)
-    assert len({before for before, _ in found.values()}) == len(found)
-    for name, (before, after) in found.items():
-        assert before == after, name
+    assert len({before for before, *_ in found.values()}) == len(found)
+    for name, launches in found.items():
+        assert len(launches) == 3
+        assert len(set(launches)) == 1, name
 
 
 @pytest.mark.parametrize("version", ["3.6.0", "3.7.0", "3.7.1.post1", "3.8.0"])
