@@ -23,6 +23,7 @@ FLAGS = [
 ]
 
 
+STILL = "matchMedia('(prefers-reduced-motion: reduce)').matches"
 PATIENCE = 30_000  # ms to wait for a state, so that a busy machine fails nothing
 expect.set_options(timeout=PATIENCE)
 
@@ -73,6 +74,11 @@ def new_profile(browser: Browser, url: str, **options: Any) -> BrowserContext:
     return profile
 
 
+def new_phone(browser: Browser, url: str) -> BrowserContext:
+    """Return a profile of a phone: narrow, and touched."""
+    return new_profile(browser, url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+
+
 def forget(page: Page) -> None:
     """End what runs on a page, and the visit on the server: the next visit is a stranger's."""
     page.evaluate("location.origin === 'null' || (localStorage.clear(), sessionStorage.clear())")
@@ -88,6 +94,29 @@ def profile(browser: Browser, app_url: str) -> Iterator[BrowserContext]:
     profile.close()
 
 
+@pytest.fixture(scope="session")
+def phone_profile(browser: Browser, app_url: str) -> Iterator[BrowserContext]:
+    """The profile of the phone that tests of the app share."""
+    profile = new_phone(browser, app_url)
+    yield profile
+    profile.close()
+
+
+def emptied(profile: BrowserContext) -> Iterator[Page]:
+    """Give the one page of a profile, and make it behind a test what it was before."""
+    page = profile.pages[0] if profile.pages else profile.new_page()
+    size = page.viewport_size
+    assert size
+    assert page.evaluate(STILL)
+    yield page
+    try:
+        forget(page)
+        page.set_viewport_size(size)
+        page.emulate_media(color_scheme="light", reduced_motion="reduce", forced_colors="none")
+    except Error:  # it crashed
+        page.close()
+
+
 @pytest.fixture
 def page(profile: BrowserContext) -> Iterator[Page]:
     """A page that knows nothing of the test before; `page.goto("/")` opens the app.
@@ -95,16 +124,13 @@ def page(profile: BrowserContext) -> Iterator[Page]:
     It is the same for all tests of a profile: in a new one, Streamlit takes two to three times the processor's time to
     load. A test that changes the page for good (its clock, scripts to run first) takes one of its own.
     """
-    page = profile.pages[0] if profile.pages else profile.new_page()
-    size = page.viewport_size
-    assert size
-    yield page
-    try:
-        forget(page)
-        page.set_viewport_size(size)
-        page.emulate_media(color_scheme="light", reduced_motion="no-preference", forced_colors="none")
-    except Error:  # it crashed
-        page.close()
+    yield from emptied(profile)
+
+
+@pytest.fixture
+def phone(phone_profile: BrowserContext) -> Iterator[Page]:
+    """The same on a phone."""
+    yield from emptied(phone_profile)
 
 
 @pytest.fixture

@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 
 import numpy as np
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from gdn_core.lab import scenarios
-from tests.browser.conftest import new_profile
 from tests.browser.lab_steps import expect_link, frames, moments, press, settle, visit
 
 AGAIN = 8  # the token that writes the key of token 0 again
 
 
-def test_a_first_visit_sees_the_same_key_written_twice_in_motion_and_in_words(own_page: Page) -> None:
-    own_page.set_viewport_size({"width": 1366, "height": 768})
-    own_page.emulate_media(reduced_motion="no-preference")
-    player = visit(own_page)
-    expect(own_page.get_by_role("heading", level=1)).to_have_text("One memory, four ways to write")
-    assert own_page.title().startswith("Write-rule lab")
+def test_a_first_visit_sees_the_same_key_written_twice_in_motion_and_in_words(page: Page) -> None:
+    page.set_viewport_size({"width": 1366, "height": 768})
+    page.emulate_media(reduced_motion="no-preference")
+    player = visit(page)
+    expect(page.get_by_role("heading", level=1)).to_have_text("One memory, four ways to write")
+    assert page.title().startswith("Write-rule lab")
     expect(player).to_have_attribute("data-moving", str(AGAIN))
     seen = player.evaluate(
         """player => new Promise(done => {
@@ -45,7 +44,7 @@ def test_a_first_visit_sees_the_same_key_written_twice_in_motion_and_in_words(ow
     player.locator(".now").click()
     expect(player).not_to_have_attribute("data-moving", str(AGAIN))
     expect(player).to_have_attribute("data-token", str(AGAIN))
-    expect_link(own_page, {})
+    expect_link(page, {})
 
     scenario = scenarios.from_preset("overwrite")
     values = np.stack([scenario.stream.v[0], scenario.stream.v[AGAIN]])
@@ -110,11 +109,8 @@ SMALL = """(root, targets) => [...root.querySelectorAll(targets)]
     .filter(([, r]) => r.width && (r.height < 44 || r.width < 44)).map(([name]) => name)"""
 
 
-def test_a_phone_sees_picture_and_controls_together_and_all_of_it_works_by_touch(
-    browser: Browser, app_url: str
-) -> None:
-    phone = new_profile(browser, app_url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
-    page = phone.new_page()
+def test_a_phone_sees_picture_and_controls_together_and_all_of_it_works_by_touch(phone: Page) -> None:
+    page = phone
     player = visit(page)
     for part in (".large .frame >> nth=0", ".scrubber", ".play", ".forward"):
         box = player.locator(part).bounding_box()
@@ -165,7 +161,6 @@ def test_a_phone_sees_picture_and_controls_together_and_all_of_it_works_by_touch
     frames(page, 20)
     assert chart.evaluate(ranges) == before
     assert main.evaluate("main => main.scrollTop") != top, json.dumps(box)
-    phone.close()
 
 
 def test_a_fifth_rule_takes_the_place_of_the_first(page: Page) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from gdn_core.lab import scenarios
 from gdn_core.rules import RULES
-from tests.browser.conftest import forget, new_profile
+from tests.browser.conftest import forget
 from tests.browser.lab_steps import (
     check,
     expect_link,
@@ -123,22 +123,25 @@ def test_back_and_forward_move_through_the_changes(page: Page) -> None:
     expect_link(page, link | {"seed": "5"})
 
 
+SLOW = """{
+    const { addEventListener, send } = WebSocket.prototype;
+    WebSocket.prototype.addEventListener = function (type, hear, options) {
+        const late = (event) => setTimeout(() => hear(event), 300);
+        addEventListener.call(this, type, type === "message" ? late : hear, options);
+    };
+    WebSocket.prototype.send = function (data) { setTimeout(() => send.call(this, data), 300); };
+}"""
+
+
 @pytest.fixture
-def slow_page(browser: Browser, app_url: str) -> Iterator[Page]:
+def slow_page(page: Page) -> Iterator[Page]:
     """A page to which every message from the server, and back, takes 300 ms longer."""
-    profile = new_profile(browser, app_url)
-    profile.add_init_script(
-        """{
-            const { addEventListener, send } = WebSocket.prototype;
-            WebSocket.prototype.addEventListener = function (type, hear, options) {
-                const late = (event) => setTimeout(() => hear(event), 300);
-                addEventListener.call(this, type, type === "message" ? late : hear, options);
-            };
-            WebSocket.prototype.send = function (data) { setTimeout(() => send.call(this, data), 300); };
-        }"""
-    )
-    yield profile.new_page()
-    profile.close()
+    session = page.context.new_cdp_session(page)
+    session.send("Page.enable")
+    script = session.send("Page.addScriptToEvaluateOnNewDocument", {"source": SLOW})
+    yield page
+    session.send("Page.removeScriptToEvaluateOnNewDocument", script)
+    session.detach()
 
 
 def rests(page: Page, token: int, T: int, link: dict[str, str]) -> None:
@@ -166,6 +169,7 @@ def test_going_back_as_soon_as_the_stream_is_shorter_goes_back(page: Page) -> No
 def test_going_back_counts_against_a_step_just_made(slow_page: Page) -> None:
     link = {"preset": "parity", "T": "9", "dk": "4", "see": "moment"}
     player = visit(slow_page, "preset=parity&T=9&dk=4&see=moment")
+    assert "late" in slow_page.evaluate("String(WebSocket.prototype.addEventListener)")
     rests(slow_page, 8, 9, link)
     for wait in (0, 12, 24):  # frames: before the report, or while it is under way
         fill(slow_page, "Tokens", "8")

@@ -14,10 +14,10 @@ from typing import TypeVar
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from gdn_core.lab.scenarios import PRESETS, Scenario, Settings
-from tests.browser.conftest import new_profile
+from tests.browser.conftest import forget, new_profile
 from tests.browser.lab_steps import check, expect_link, fill, give, npz, number, numbers, settle, visit
 from tests.browser.server import Server, serving
 
@@ -34,12 +34,22 @@ def server(chromium_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield server
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def visitor(browser: Browser, server: Server) -> Iterator[BrowserContext]:
-    """A profile of that server's."""
+    """A profile of that server's, with two pages."""
     profile = new_profile(browser, server.url)
+    for _ in range(2):
+        profile.new_page()
     yield profile
     profile.close()
+
+
+@pytest.fixture
+def pages(visitor: BrowserContext) -> Iterator[list[Page]]:
+    """Two pages that know nothing of the test before."""
+    yield visitor.pages
+    for page in visitor.pages:
+        forget(page)
 
 
 def tokens(seed: int) -> Scenario:
@@ -58,11 +68,11 @@ def soon(look: Callable[[], _Found | None]) -> _Found:
 
 
 def test_after_a_restart_of_the_server_the_first_change_counts_and_a_file_is_asked_for(
-    server: Server, visitor: BrowserContext
+    server: Server, pages: list[Page]
 ) -> None:
     rng = np.random.default_rng(0)
     arrays = {"k": rng.normal(size=(1, 9, 3, 4)) / 2, "v": rng.normal(size=(1, 9, 3, 2))}
-    preset, own = visitor.new_page(), visitor.new_page()
+    preset, own = pages
     player = visit(preset, QUERY)
     own.goto("/?from=arrays&rules=linear-attention")
     give(own, "mine.npz", npz(**arrays))
@@ -125,15 +135,14 @@ def stop_whom_it_is_asked(pair: list[int], ask: Callable[[], None]) -> int:
 
 
 def test_a_worker_that_hangs_or_is_killed_holds_up_nobody_else_and_can_be_asked_again(
-    server: Server, visitor: BrowserContext
+    server: Server, pages: list[Page]
 ) -> None:
-    page = visitor.new_page()
+    page, colleague = pages
     player = visit(page, QUERY)
     said, again = page.get_by_test_id("stAlert"), page.get_by_role("button", name="Try again")
 
     pair = soon(lambda: two if len(two := workers(server)) == 2 else None)
     stopped = stop_whom_it_is_asked(pair, lambda: fill(page, "Seed", "1"))
-    colleague = visitor.new_page()
     check(visit(colleague, f"{QUERY}&seed=2"), tokens(2), ("deltanet",), 8)
     expect(said).to_contain_text("took longer than 10 s and was stopped")
     expect(page.locator(".st-key-picture")).to_have_css("opacity", "0.85")

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from app.player import payload
 from gdn_core.lab.trajectory import Trajectory
-from tests.browser.conftest import new_profile
+from tests.browser.conftest import new_phone, new_profile
 from tests.browser.player.player_steps import FOUR, T, run
 from tests.browser.server import serving
 
@@ -47,7 +47,15 @@ def url(chromium_path: str, ran: Trajectory, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture(scope="package")
 def profile(browser: Browser, url: str) -> Iterator[BrowserContext]:
     """One profile for every page with the player alone."""
-    profile = new_profile(browser, url, viewport={"width": 1440, "height": 900}, reduced_motion="no-preference")
+    profile = new_profile(browser, url, viewport={"width": 1440, "height": 900})
+    yield profile
+    profile.close()
+
+
+@pytest.fixture(scope="package")
+def phone_profile(browser: Browser, url: str) -> Iterator[BrowserContext]:
+    """One profile for every phone with the player alone."""
+    profile = new_phone(browser, url)
     yield profile
     profile.close()
 

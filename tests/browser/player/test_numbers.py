@@ -17,10 +17,11 @@ from app.player.source import HERE as PLAYER
 from gdn_core.lab.trajectory import Trajectory, trajectory
 from gdn_core.rules import RULES
 from gdn_core.streams import Stream
-from tests.browser.conftest import new_profile
-from tests.browser.lab_steps import frames
+from tests.browser.lab_steps import BACKGROUNDS, frames
 from tests.browser.player.player_steps import FOUR, K, T, V, numbers, open_player, seek, token
 
+INSIDE = """p => [...p.querySelectorAll('.frame, button, select, input, .numbers, .unit')]
+    .every(e => { const r = e.getBoundingClientRect(); return r.width === 0 || (r.left >= 0 && r.right <= 390); })"""
 MOMENTS = ("before", "decayed", "taken", "erased", "added", "written")
 
 
@@ -92,10 +93,17 @@ def test_the_scale_reaches_the_largest_entry_of_every_moment(script: Page) -> No
     np.testing.assert_array_equal(np.float32(peaks)[1], np.abs(taken).max())
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_colours_tell_the_sign_and_fade_into_the_page(page: Page, scheme: str) -> None:
-    page.emulate_media(color_scheme=scheme)
+def test_the_colours_tell_the_sign_and_fade_into_the_page(page: Page) -> None:
     open_player(page, "?token=9")
+    for scheme, background in BACKGROUNDS.items():
+        page.emulate_media(color_scheme=scheme)
+        expect(page.get_by_test_id("stApp")).to_have_css("background-color", background)
+        frames(page, 2)
+        expect_signs_and_ground(page, scheme)
+
+
+def expect_signs_and_ground(page: Page, scheme: str) -> None:
+    """Expect red for what is above zero, blue below, and the page's ground for zero."""
     for moment in ("large", "erased", "added"):
         frame = page.locator(f"[data-rule=gated-deltanet] [data-map={moment}]")
         pixels = np.array(
@@ -133,10 +141,18 @@ def test_all_maps_share_one_symmetric_scale(page: Page, ran: Trajectory) -> None
     assert float(page.locator(".ticks span").last.inner_text()) < largest
 
 
-@pytest.mark.parametrize("width", [1440, 390])
-def test_every_cell_has_its_number_in_a_tip_inside_the_window(page: Page, ran: Trajectory, width: int) -> None:
-    page.set_viewport_size({"width": width, "height": 844})
+def test_every_cell_has_its_number_in_a_tip_inside_the_window(page: Page, ran: Trajectory) -> None:
     open_player(page, "?token=9")
+    for width in (1440, 390):
+        page.set_viewport_size({"width": width, "height": 844})
+        frames(page, 2)
+        expect_tips(page, ran, width)
+    page.mouse.move(0, 0)
+    expect(page.locator(".tip")).to_be_hidden()
+
+
+def expect_tips(page: Page, ran: Trajectory, width: int) -> None:
+    """Expect at three corners of six maps a tip with the number that was computed, beside the map and in the window."""
     for r, rule in ((0, FOUR[0]), (3, FOUR[3])):
         for moment in ("large", "before", "erased"):
             frame = page.locator(f"[data-rule={rule}] [data-map={moment}]")
@@ -157,19 +173,15 @@ def test_every_cell_has_its_number_in_a_tip_inside_the_window(page: Page, ran: T
                 assert box["y"] >= 0 and box["y"] + box["height"] <= 844
                 beside = box["x"] + box["width"] <= size["x"] or box["x"] >= size["x"] + size["width"]
                 assert beside or box["y"] + box["height"] <= size["y"] or box["y"] >= size["y"] + size["height"]
-    page.mouse.move(0, 0)
-    expect(page.locator(".tip")).to_be_hidden()
 
 
-def test_a_touch_shows_the_number_until_the_next(browser: Browser, url: str) -> None:
-    phone = new_profile(browser, url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
-    page = open_player(phone.new_page(), "?token=9")
+def test_a_touch_shows_the_number_until_the_next(phone: Page) -> None:
+    page = open_player(phone, "?token=9")
     page.locator("[data-rule=mamba] [data-map=large]").tap()
     frames(page, 12)
     expect(page.locator(".tip")).to_be_visible()
     page.locator(".now").tap()
     expect(page.locator(".tip")).to_be_hidden()
-    phone.close()
 
 
 def test_keys_read_the_entries_aloud(page: Page, ran: Trajectory) -> None:
@@ -218,18 +230,16 @@ def test_stages_take_the_large_map_through_decay_erase_and_write(page: Page) -> 
     assert heading.inner_text() == "S after token 4"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_shows_all_of_it_without_scrolling_sideways(page: Page, scheme: str) -> None:
-    page.emulate_media(color_scheme=scheme)
+def test_a_phone_shows_all_of_it_without_scrolling_sideways(page: Page) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     open_player(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    inside = page.locator(".player").evaluate(
-        "p => [...p.querySelectorAll('.frame, button, select, input, .numbers, .unit')]"
-        ".every(e => { const r = e.getBoundingClientRect(); return r.width === 0 || (r.left >= 0 && r.right <= 390); })"
-    )
-    assert inside
-    assert page.locator(".scrubber").bounding_box()["y"] < 844  # it stays in view above what scrolls
+    for scheme, background in BACKGROUNDS.items():
+        page.emulate_media(color_scheme=scheme)
+        expect(page.get_by_test_id("stApp")).to_have_css("background-color", background)
+        frames(page, 2)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert page.locator(".player").evaluate(INSIDE)
+        assert page.locator(".scrubber").bounding_box()["y"] < 844  # it stays in view above what scrolls
 
 
 def test_the_picture_is_saved_as_png(page: Page, tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def test_keys_step_inside_the_player_and_nowhere_else(page: Page) -> None:
 
 
 def test_space_plays_and_the_pause_is_reported(page: Page) -> None:
+    page.emulate_media(reduced_motion="no-preference")
     open_player(page)
     page.get_by_role("slider", name="Token").focus()
     page.keyboard.press(" ")

@@ -10,7 +10,6 @@ from playwright.sync_api import Browser, Page, expect
 
 from app.player.source import HERE as PLAYER
 from gdn_core.lab.trajectory import Trajectory
-from tests.browser.conftest import new_profile
 from tests.browser.lab_steps import frames
 from tests.browser.player.player_steps import T, open_player, pixels, run
 
@@ -88,9 +87,8 @@ def test_buttons_keys_and_the_wheel_zoom_into_what_is_asked_for(page: Page, wide
     expect_drawn(page, wide)
 
 
-def test_two_fingers_zoom_and_one_scrolls(browser: Browser, url: str, wide: np.ndarray) -> None:
-    phone = new_profile(browser, url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
-    page = open_player(phone.new_page(), "?payload=wide&token=2")
+def test_two_fingers_zoom_and_one_scrolls(phone: Page) -> None:
+    page = open_player(phone, "?payload=wide&token=2")
     box = page.locator("[data-rule=deltanet] [data-map=large]").bounding_box()
     assert box
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -116,7 +114,6 @@ def test_two_fingers_zoom_and_one_scrolls(browser: Browser, url: str, wide: np.n
     drag((0, -120))
     assert main.evaluate("main => main.scrollTop") > at
     assert part(page) == (top, bottom, left, right)
-    phone.close()
 
 
 def test_a_pixel_of_several_entries_shows_the_strongest(browser: Browser) -> None:
@@ -171,22 +168,19 @@ def test_a_rule_that_overflows_has_a_scale_of_its_own_and_so_has_each_that_is_as
     assert page.locator(".unit").inner_text().endswith("of each rule, all tokens")
 
 
-def test_a_word_says_what_it_means_where_it_stands_by_mouse_and_by_touch(browser: Browser, url: str) -> None:
-    phone = new_profile(browser, url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
-    for page, way in ((phone.new_page(), "tap"), (browser.new_page(base_url=url), "hover")):
-        open_player(page)
-        tip = page.locator(".tip")
+def test_a_word_says_what_it_means_where_it_stands_by_mouse_and_by_touch(page: Page, phone: Page) -> None:
+    for shown, way in ((phone, "tap"), (page, "hover")):
+        open_player(shown)
+        tip = shown.locator(".tip")
         for name, meaning in (("u", "the length of the error"), ("erase", "is taken away"), ("scale", "colour scale")):
-            getattr(page.locator(f"[data-word={name}]").first, way)()
+            getattr(shown.locator(f"[data-word={name}]").first, way)()
             expect(tip).to_contain_text(meaning)
-            box, size = tip.bounding_box(), page.viewport_size
+            box, size = tip.bounding_box(), shown.viewport_size
             assert box and size
             assert box["x"] >= 0 and box["x"] + box["width"] <= size["width"]
             assert box["y"] >= 0 and box["y"] + box["height"] <= size["height"]
-        getattr(page.locator(".now .t"), way)()
+        getattr(shown.locator(".now .t"), way)()
         expect(tip).to_be_hidden()
-        page.close()
-    phone.close()
 
 
 def test_a_picture_says_in_words_what_it_shows(page: Page, ran: Trajectory) -> None:
