@@ -365,7 +365,7 @@ def test_moving_along_asks_the_server_for_nothing_and_changes_sentence_and_pictu
     expect_said(page, where, 19)
 
     where = starting("collision", "first")
-    page.locator(".st-key-step-1 button").click()
+    page.locator(".st-key-step-1 button").first.click()
     expect_link(page, to_query(where))
     player = picture(page)
     frames(page, 40)
