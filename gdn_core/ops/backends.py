@@ -36,7 +36,6 @@ class Request:
         needs_grad: whether gradients are needed.
         transformed: whether a transform of ``torch.func`` or a forward-mode derivative is active.
         channels: the larger of the key and value channels of a memory.
-        by_channel: whether a gate has a number for each channel.
     """
 
     form: Form = "trajectory"
@@ -47,7 +46,6 @@ class Request:
     needs_grad: bool = False
     transformed: bool = False
     channels: int = 1
-    by_channel: bool = False
 
 
 def refusal(backend: Backend, request: Request) -> str | None:
@@ -55,8 +53,6 @@ def refusal(backend: Backend, request: Request) -> str | None:
     if backend == "torch":
         return None
     name = "Triton" if backend == "triton" else "Triton's interpreter"
-    if request.by_channel and request.needs_grad:
-        return f"{name} does not take it: the kernels with a gate for each channel have no gradients"
     if request.transformed:
         return f"{name} does not take it: kernels have no forward-mode derivatives, and torch.func does not map them"
     if request.needs_grad and request.form != "chunk":

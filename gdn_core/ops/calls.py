@@ -94,7 +94,7 @@ def run(
     transformed = transforming()
     if needs_grad or transformed:
         form = "chunk"
-    chosen = _backend(form, v, max(sizes.K, sizes.V), needs_grad, backend, transformed, channels is not None)
+    chosen = _backend(form, v, max(sizes.K, sizes.V), needs_grad, backend, transformed)
     scale = sizes.K**-0.5 if scale is None else float(scale)
     if chosen == "interpreter":  # the interpreter has no bfloat16
         q, k, v = q.to(wide), k.to(wide), v.to(wide)
@@ -189,7 +189,6 @@ def _backend(
     needs_grad: bool,
     named: Backend | None,
     transformed: bool = False,
-    by_channel: bool = False,
 ) -> Backend:
     """Return the named backend or refuse it; or choose one, and warn once if it is a slow one."""
     if named is not None and named not in backends.BACKENDS:
@@ -207,7 +206,7 @@ def _backend(
         form=form, triton=HAS_TRITON, cuda=not refused and named != "interpreter",
         refused=refused if HAS_TRITON else "",
         dtype=str(v.dtype).removeprefix("torch."), needs_grad=needs_grad, channels=channels,
-        transformed=transformed, by_channel=by_channel,
+        transformed=transformed,
     )  # fmt: skip
     if named is not None:
         if sentence := backends.refusal(named, request):
@@ -215,7 +214,7 @@ def _backend(
         return named
     chosen, refusals = backends.choose(request)
     if on_gpu and chosen == "torch":
-        remedy = "" if HAS_TRITON or transformed or by_channel else " (pip install triton)"
+        remedy = "" if HAS_TRITON or transformed else " (pip install triton)"
         _warn_once(f"{refusals['triton']}{remedy}; running the slower chunk form in plain PyTorch on {v.device}")
     return chosen
 

@@ -1,8 +1,7 @@
 """The public functions of rules with a decay for each key channel: Kimi Delta Attention, GLA and Gated DeltaNet-2.
 
 Symbols, the choice of a backend and what holds for every function are described in :mod:`gdn_core.ops.api`, from where
-these can be imported too. They have no kernels for the backward pass: where a gradient is needed they run in plain
-PyTorch on every device.
+these can be imported too.
 """
 
 from __future__ import annotations

@@ -61,6 +61,9 @@ SPILLS = {
     "chunk_gradients_hopper_kernel": (88, 0),
     "channel_prepare_kernel": (0, 200),
     "channel_scan_kernel": (256, 1488),
+    "channel_scans_kernel": (0, 56),
+    "channel_value_gradients_kernel": (32, 16),
+    "channel_gradients_kernel": (80, 1616),
     "trajectory_kernel": (8, 0),
 }
 
@@ -254,7 +257,11 @@ def launch_all(case: Case) -> None:
 
 
 def launch_by_channel(case: Case) -> None:
-    """Run the launchers with a decay for each key channel: with one erase gate, and with gates for each channel."""
+    """Run the launchers with a decay for each key channel: with one erase gate, and with gates for each channel.
+
+    Long sequences lead to no other configuration than short ones, so the backward pass with one erase gate runs on
+    these alone.
+    """
     from gdn_core.ops.kernels.channels import chunk, steps
 
     if not case.decay:
@@ -265,7 +272,10 @@ def launch_by_channel(case: Case) -> None:
     v, g = torch.zeros(N, T, HV, V, dtype=dtype), torch.zeros(N, T, HV, K)
     gates: list[Any] = [(torch.zeros(N, T, HV), None), (torch.zeros(N, T, HV, K), torch.zeros(N, T, HV, V))]
     for beta, w in gates if case.erase else [(None, None)]:
-        options: dict[str, Any] = {"scale": 1.0, "initial_state": torch.zeros(N, HV, K, V), "output_final_state": True}
+        state = torch.zeros(N, HV, K, V)
+        if w is not None or beta is None or T <= 128:
+            chunk.backward(torch.zeros_like(v), state, q, k, v, g, beta, w, scale=1.0, initial_state=state)
+        options: dict[str, Any] = {"scale": 1.0, "initial_state": state, "output_final_state": True}
         chunk.forward(q, k, v, g, beta, w, **options)
         token: list[Any] = [x if x is None else x[:, :1].contiguous() for x in (q, k, v, g, beta, w)]
         steps.steps(*token, **options, normalise=True)

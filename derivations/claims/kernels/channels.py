@@ -95,7 +95,7 @@ FULL = ((Size(65, 20, 40, sizes.CHUNK, H=2, HV=4, rule=GDN2), AMPERE),)
 BLOCKS = ((Size(5, 72, 40, sizes.CHUNK, HV=2, rule=KDA), WIDE),)
 SEVERAL = sizes.SEQUENCES[:1]
 ROWS, PREPARE = (f"channels.prepare.channel_{name}_kernel" for name in ("rows", "prepare"))
-SCAN = "channels.scan.channel_scan_kernel"
+SCAN, ERRORS = "channels.scan.channel_scan_kernel", "channels.scan.load_errors"
 FAULTS = (
     (SEVERAL, Fault("row_of_the_next_sequence", "The last chunk of a sequence takes a token of the next.",
                     ROWS, "m_t = o_t < stop", "m_t = o_t <= stop")),
@@ -141,17 +141,17 @@ FAULTS = (
     (FULL, Fault("last_merge_left_out", "The last merge of the inverse is left out.",
                  "channels.prepare.channel_inverse", "while size < C:", "while size < C // 2:")),
     (NEAR, Fault("answer_of_the_memory_added_by_channel", "What the memory answers is added to the value.",
-                 SCAN, "b_u -= dot(b_S,", "b_u += dot(b_S,")),
+                 ERRORS, "b_u -= dot(b_S,", "b_u += dot(b_S,")),
     (NEAR, Fault("transform_not_transposed", "The UT transform is multiplied without its transposition.",
-                 SCAN, "tl.trans(b_T)", "b_T")),
+                 ERRORS, "tl.trans(b_T)", "b_T")),
     (NEAR, Fault("values_not_gated_by_channel", "The write gate is left out.",
-                 SCAN, "b_u *= tl.load(w + p_tv", "b_u += 0.0 * tl.load(w + p_tv")),
+                 ERRORS, "b_u *= tl.load(w + p_tv", "b_u += 0.0 * tl.load(w + p_tv")),
     (TIED, Fault("values_not_gated_by_beta", "The erase gate does not gate the values.",
-                 SCAN, "b_u *= tl.load(beta +", "b_u += 0.0 * tl.load(beta +")),
+                 ERRORS, "b_u *= tl.load(beta +", "b_u += 0.0 * tl.load(beta +")),
     (FULL, Fault("memory_of_a_chunk_not_decayed", "The memory is not decayed over a chunk.",
-                 SCAN, "b_S *= tl.exp(b_last)[None, :]", "b_S *= 1.0")),
+                 "channels.scan.decayed", "tl.exp(load_whole(G, i_chunk, o_k, m_k, DECAY, C))[None, :]", "1.0")),
     (FULL, Fault("decay_up_to_the_last_token_but_one", "The memory is decayed by all tokens of a chunk but the last.",
-                 SCAN, "(i_chunk * C + C - 1) * K", "(i_chunk * C + C - 2) * K")),
+                 "channels.scan.load_whole", "(i_chunk * C + C - 1) * D", "(i_chunk * C + C - 2) * D")),
     (FULL, Fault("first_chunk_for_all", "Every chunk reads what was prepared for the first one.",
                  SCAN, "i_chunk = (i_c + i) * HV + i_hv", "i_chunk = i_c * HV + i_hv")),
     (SEVERAL, Fault("memory_of_the_first_sequence_by_channel", "Every sequence starts from the memory of the first.",

@@ -18,7 +18,9 @@ from gdn_core.ops.kernels.plans import Plans
 
 Inputs = tuple[Tensor | None, ...]
 
-_forward, _backward, _recurrent, _by_channel, _l2norm, _l2norm_backward = (Plans() for _ in range(6))
+_forward, _backward, _recurrent, _by_channel, _by_channel_backward, _l2norm, _l2norm_backward = (
+    Plans() for _ in range(7)
+)
 
 
 def segment_length(v: Tensor, cu_seqlens: Tensor | None) -> int:
@@ -166,6 +168,36 @@ def by_channel(
     o, ends = _by_channel.run(key, run, inputs, scale) or run(*inputs, scale)
     assert o is not None  # for mypy: there always is one
     return o, ends
+
+
+def by_channel_backward(
+    do: Tensor, dfinal_state: Tensor | None, inputs: Inputs, scale: float, state_v_first: bool
+) -> tuple[Tensor | None, ...]:
+    """Run the backward pass of the chunk form with gates by channel, as ``channels.chunk.backward`` does.
+
+    Args:
+        do: gradient of the outputs.
+        dfinal_state: gradient of the final memories; None for zero.
+        inputs: as of ``by_channel``.
+        scale: factor on the queries.
+        state_v_first: states are [N, HV, V, K].
+
+    Returns:
+        The gradients of q, k, v, g, beta, initial_state and w, each None where that is None.
+    """
+
+    def run(*given: Any) -> Inputs:
+        do, dstate, q, k, v, g, beta, w, state, cu_seqlens, scale = given
+        return channels.chunk.gradients(
+            do, dstate, q, k, v, g, beta, w, scale=scale, initial_state=state, state_v_first=state_v_first,
+            cu_seqlens=cu_seqlens,
+        )  # fmt: skip
+
+    given = (do, dfinal_state, *inputs)
+    found = _by_channel_backward.run(state_v_first, run, given, scale) or run(*given, scale)
+    dq, dk, dv, dg, dbeta, dw, dstate = found
+    g, beta = inputs[3:5]
+    return dq, dk, dv, channels.chunk.finished(dg, g), channels.chunk.finished(dbeta, beta), dstate, dw
 
 
 def unit(x: Tensor) -> Tensor:

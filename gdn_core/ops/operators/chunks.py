@@ -103,6 +103,8 @@ def _(
         return o, S, []
     if backend == "torch":
         return o, S, list(sequences.room(v, K, cu_seqlens, erase=_keeps_errors(g, beta, w)))
+    if channels.by_channel(g, beta, w):  # these kernels compute everything again
+        return o, S, []
     from gdn_core.ops.kernels.chip import chip_of
     from gdn_core.ops.kernels.chunk import keeps_maps
     from gdn_core.ops.kernels.planned import segment_length
@@ -181,11 +183,16 @@ def chunk_backward(
         return [x for x in gradients if x is not None]
     from gdn_core.ops.kernels import planned
 
-    q, k, v, g, beta, do = running.contiguous(q, k, v, g, beta, do)
+    q, k, v, g, beta, w, do = running.contiguous(q, k, v, g, beta, w, do)
+    by_kernels: tuple[Tensor | None, ...]
     with running.launching(backend, q):
-        by_kernels = planned.backward(
-            do, dfinal_state, q, k, v, g, beta, initial_state, cu_seqlens, kept, scale, state_v_first
-        )
+        if channels.by_channel(g, beta, w):
+            inputs = (q, k, v, g, beta, w, initial_state, cu_seqlens)
+            by_kernels = planned.by_channel_backward(do, dfinal_state, inputs, scale, state_v_first)
+        else:
+            by_kernels = planned.backward(
+                do, dfinal_state, q, k, v, g, beta, initial_state, cu_seqlens, kept, scale, state_v_first
+            )
     return [x for x in by_kernels if x is not None]
 
 

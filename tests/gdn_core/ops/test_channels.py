@@ -564,5 +564,5 @@ def test_hints_of_speed_are_swallowed() -> None:
 
 def test_the_backend_says_what_it_does_not_take() -> None:
     leaves = {key: x.requires_grad_() for key, x in to(torch.float32, draw("chunk_kda", T=9)).items()}
-    with pytest.raises(ValueError, match=r"^backend: Triton does not take it: the kernels with a gate"):
+    with pytest.raises(ValueError, match=r"^backend: Triton does not compile: it needs tensors on an NVIDIA GPU"):
         call("chunk_kda", leaves, backend="triton")

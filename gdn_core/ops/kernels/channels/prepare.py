@@ -72,7 +72,10 @@ def channel_rows_kernel(
         b_g = load_gate(g, o_t, i_hv, HV, m_t, o_k, m_k, DECAY).to(tl.float64)
         # A sum over a token whose decay is 0 stays below the least log, so the decay over it is 0, too.
         b_g = tl.where(b_g < least_log(DTYPE), least_log(DTYPE), b_g)
-        b_G = tl.cumsum(b_g, 0)
+        if DECAY == 1:  # Triton 3.6 does not compile a cumulated sum of a column
+            b_G = tl.cumsum(tl.sum(b_g, 1), 0)[:, None]
+        else:
+            b_G = tl.cumsum(b_g, 0)
         b_rest = tl.sum(b_g, 0)[None, :] - b_G
         if DECAY == 1:
             tl.store(G + i_row, b_G.to(DTYPE))

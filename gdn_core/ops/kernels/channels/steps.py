@@ -8,7 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from gdn_core.ops.kernels.arithmetic import EPSILON
-from gdn_core.ops.kernels.channels.widths import Widths
+from gdn_core.ops.kernels.channels.widths import Widths, memories, strides
 from gdn_core.ops.kernels.launches import launcher
 from gdn_core.ops.kernels.padding import clear_padding
 
@@ -113,21 +113,12 @@ def steps(
     HV, V = v.shape[-2:]
     N = B if cu_seqlens is None else cu_seqlens.shape[0] - 1
     o = torch.empty_like(v)
-    last = (V, K) if state_v_first else (K, V)
-    ends = torch.empty(N, HV, *last, dtype=torch.float32, device=v.device) if output_final_state else None
-
-    def strides(x: Tensor | None) -> tuple[int, ...]:
-        """Return the strides over sequences, heads, key channels and value channels."""
-        if x is None:
-            return 0, 0, 0, 0
-        n, h, *channels = x.stride()
-        return (n, h, *(reversed(channels) if state_v_first else channels))
-
+    ends = memories(N, HV, K, V, v.device, state_v_first=state_v_first) if output_final_state else None
     BK = triton.next_power_of_2(K)
     BV = min(triton.next_power_of_2(V), max(1, 4096 // BK))  # 16 KB of memory a program, 32 numbers a thread
     launcher(channel_steps_kernel, (triton.cdiv(V, BV) * N * HV,))(
         q, k, v, g, beta, w, initial_state, o, ends, cu_seqlens, scale, T, H, HV,
-        *strides(initial_state), *strides(ends),
+        *strides(initial_state, state_v_first), *strides(ends, state_v_first),
         K=K, V=V, BK=BK, BV=BV, EPSILON=EPSILON, **Widths.of(g, beta, w)._asdict(),
         STATE=initial_state is not None, PACKED=cu_seqlens is not None, WRITE_END=ends is not None,
         NORMALISE=normalise, num_warps=4, num_stages=2,

@@ -1,9 +1,10 @@
-"""The widths of gates, as constants of compilation, and the dtype that the kernels compute in."""
+"""The widths of gates, as constants of compilation; the dtype that kernels compute in; and memories as arguments."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -50,3 +51,17 @@ def load_gate(x, o_t, i_hv, HV, m_t, o_d, m_d, WIDTH: tl.constexpr):
     else:
         b_x = tl.load(x + o_row * WIDTH + o_d[None, :], mask=m_t[:, None] & m_d[None, :], other=0.0)
     return b_x
+
+
+def memories(N: int, HV: int, K: int, V: int, device: torch.device, *, state_v_first: bool) -> Tensor:
+    """Allocate a memory for each sequence and value head, float32, in the layout that the caller has."""
+    last = (V, K) if state_v_first else (K, V)
+    return torch.empty(N, HV, *last, dtype=torch.float32, device=device)
+
+
+def strides(x: Tensor | None, state_v_first: bool) -> tuple[int, ...]:
+    """Return a memory's strides over sequences, heads, key channels and value channels."""
+    if x is None:
+        return 0, 0, 0, 0
+    n, h, *channels = x.stride()
+    return (n, h, *(reversed(channels) if state_v_first else channels))
