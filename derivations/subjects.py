@@ -79,7 +79,8 @@ SUBJECTS: dict[str, Subject] = {
         ),
     ),
     "kernels": Subject(
-        "Compiled kernels", ("token_by_token", "chunk_forward", "chunk_backward", "channels", "trajectory")
+        "Compiled kernels",
+        ("token_by_token", "chunk_forward", "chunk_backward", "channels", "channels_backward", "trajectory"),
     ),
     "family": Subject("The family", ("tokens", "containment", "same_rule", "limit", "invariants", "objectives")),
     "errata": Subject(

@@ -42,6 +42,31 @@ SMALL: tuple[Letters, ...] = (
     (Size(34, 2, 1, CHUNK, rule=KDA), replace(HOPPER, level="ttgir"), (15, 16, 33)),
 )
 LARGE = ((replace(LONG, C=CHUNK, rule=GDN2), "by_channel"),)
+#: The backward pass.
+BACKWARD = (
+    *((Size(T, 20, 40, CHUNK, H=2, HV=4, rule=GDN2), AMPERE) for T in (1, 33)),
+    (Size(110, 20, 40, CHUNK, HV=2, lengths=(36, 0, 1, 64), rule=KDA), AMPERE),
+    (Size(34, 20, 40, CHUNK, B=2, remembers=False, rule=GLA), AMPERE),
+    *(
+        (Size(3, 5, 3, CHUNK, rule=gated(*widths)), AMPERE)
+        for widths in (
+            (Gate.SCALAR, Gate.KEY, Gate.SCALAR), (Gate.NONE, Gate.NONE, Gate.VALUE),
+            (Gate.KEY, Gate.SCALAR, Gate.SCALAR),
+        )
+    ),
+)  # fmt: skip
+BACKWARD_REAL = (
+    (Size(40, 128, 128, CHUNK, rule=KDA), AMPERE),
+    (Size(33, 40, 40, CHUNK, rule=KDA), replace(BLACKWELL, dtype="float32")),
+    (Size(33, 20, 40, CHUNK, rule=GLA), replace(AMPERE, dtype="float16", state_v_first=True)),
+)
+BACKWARD_TTGIR = ((Size(33, 20, 40, CHUNK, HV=2, rule=GDN2), replace(HOPPER, dtype="bfloat16", level="ttgir")),)
+BACKWARD_SMALL: tuple[Letters, ...] = (
+    (Size(2, 2, 1, CHUNK, HV=2, rule=GDN2), AMPERE, ()),
+    (Size(3, 1, 2, CHUNK, lengths=(2, 0, 1), rule=KDA), AMPERE, ()),
+    (Size(33, 2, 1, CHUNK, rule=GLA), AMPERE, (0, 31, 32)),
+)
+LARGE_BACKWARD = ((replace(LONG, C=CHUNK, rule=GDN2), "backward_by_channel"),)
 #: Token by token.
 MODES = (
     (Size(9, 128, 128, CHUNK, HV=2, rule=GDN2), replace(WIDE, state_v_first=True)),

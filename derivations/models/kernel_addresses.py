@@ -38,6 +38,11 @@ def _by_channel(x: Given, last: Given, setting: Setting, options: Given) -> None
     channels.chunk.forward(x["q"], x["k"], x["v"], x["g"], x["b"], x["w"], **options)
 
 
+def _backward_by_channel(x: Given, last: Given, setting: Setting, options: Given) -> None:
+    options = {name: of for name, of in options.items() if name != "output_final_state"}
+    channels.chunk.gradients(last["do"], last["dS"], x["q"], x["k"], x["v"], x["g"], x["b"], x["w"], **options)
+
+
 def _recurrent_by_channel(x: Given, last: Given, setting: Setting, options: Given) -> None:
     channels.steps.steps(x["q"], x["k"], x["v"], x["g"], x["b"], x["w"], **options)
 
@@ -45,7 +50,7 @@ def _recurrent_by_channel(x: Given, last: Given, setting: Setting, options: Give
 #: The passes, by name; the chunk form with its backward pass.
 PASSES: dict[str, Callable[[Given, Given, Setting, Given], None]] = {
     "chunk": _chunk, "recurrent": _recurrent, "by_channel": _by_channel,
-    "recurrent_by_channel": _recurrent_by_channel,
+    "backward_by_channel": _backward_by_channel, "recurrent_by_channel": _recurrent_by_channel,
 }  # fmt: skip
 
 

@@ -141,6 +141,22 @@ class Kernels:
         """Run the chunk form with gates by channel."""
         return self._outputs(lambda x: channels.chunk.forward(*_tokens_of(x), **self._options(size, x)), given)
 
+    def backward_by_channel(self, size: Size, given: Given, do: Any, dS: Any) -> dict[str, Any]:
+        """Run the backward pass of the chunk form with gates by channel; return gradients by name."""
+
+        def launch(x: Given) -> Sequence[Tensor | None]:
+            options = self._options(size, x)
+            del options["output_final_state"]
+            return channels.chunk.gradients(x["do"], x["dS"], *_tokens_of(x), **options)
+
+        with _disable_current_modes():
+            dq, dk, dv, dg, dbeta, dw, dstate = self._run(launch, {**given, "do": do, "dS": dS})
+        gates = _tokens_of(given)[3:5]
+        with exactly(cast(Numbers, self._numbers)):  # as the public function ends; letters have one block, and no sum
+            of_gates = [channels.chunk.finished(*each) for each in zip((dg, dbeta), gates, strict=True)]
+        named = dict(zip(("g", "beta", "b"), (*of_gates, of_gates[1]), strict=True))
+        return {"q": dq, "k": dk, "v": dv, "w": dw, "S": self._state(dstate), **named}
+
     def recurrent_by_channel(self, size: Size, given: Given) -> tuple[Any, Any]:
         """Run the recurrence token by token with gates by channel."""
 
@@ -187,6 +203,13 @@ def by_channel(size: Size, setting: Setting, rng: random.Random) -> dict[str, An
     numbers = _numbers(rng)
     run = Kernels(setting, numbers, rng).by_channel
     return _named(setting, forward_residual(size, rng, run, numbers, launch=setting.launch))
+
+
+def backward_by_channel(size: Size, setting: Setting, rng: random.Random) -> dict[str, Any]:
+    """Compare the gradients of the kernels with gates by channel with the derivative of the recurrence."""
+    numbers = _numbers(rng)
+    run = Kernels(setting, numbers, rng).backward_by_channel
+    return _named(setting, backward_residual(size, rng, run, numbers, launch=setting.launch))
 
 
 def token_by_token_by_channel(size: Size, setting: Setting, rng: random.Random) -> dict[str, Any]:

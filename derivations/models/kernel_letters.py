@@ -126,16 +126,27 @@ def backward(size: Size, setting: Setting, some: Sequence[int], rng: random.Rand
 
     Those of zeros are not compared.
     """
+    return _differentiated(size, setting, some, lambda letters: Kernels(setting, letters, rng).backward)
+
+
+def backward_by_channel(size: Size, setting: Setting, some: Sequence[int], rng: random.Random) -> dict[str, Any]:
+    """Compare the gradients of the kernels with gates by channel with the derivatives, as :func:`backward` does."""
+    return _differentiated(size, setting, some, lambda letters: Kernels(setting, letters, rng).backward_by_channel)
+
+
+def _differentiated(
+    size: Size, setting: Setting, some: Sequence[int], made: Callable[[Letters], Callable[..., dict[str, Any]]]
+) -> dict[str, Any]:  # fmt: skip
     stream = _Stream(size, some, gradients=True)
     do, dS = stream.named("do"), stream.named("dS")
 
     def run() -> dict[str, Any]:
         given = stream.tensors()
-        got = Kernels(setting, stream.letters, rng).backward(size, given, given.pop("do"), given.pop("dS"))
+        got = made(stream.letters)(size, given, given.pop("do"), given.pop("dS"))
         o, S = stream.recurrence()
         compared(size.compared(prime=0, launch=setting.launch, some=len(some)))
         loss = (do * o).sum() + (dS * S).sum()
-        return {f"d{name}": _slopes(stream, loss, name, got[name]) for name in ("q", "k", "v", "g", "beta", "S")}
+        return {f"d{name}": _slopes(stream, loss, name, got[name]) for name in ("q", "k", "v", *size.gates, "S")}
 
     return {f"{setting}, {size}": unsound(run)}
 
