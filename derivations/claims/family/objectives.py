@@ -42,7 +42,10 @@ def _statement() -> str:
     uses=("longhorn_step_is_the_delta_rule_with_a_smaller_gate",),
 )
 def rules_minimise_their_published_objectives() -> Any:
-    """Each rule's new memory is the only minimum of its objective: any other is worse by its squared distance."""
+    """What a token makes of the memory is the only minimum of the rule's objective, for four rules of the table.
+
+    Any other memory is worse by its squared distance.
+    """
     words = Objective()
     return {name: words.above_the_minimum(*row) for name, row in words.rows().items()}
 

@@ -93,7 +93,7 @@ def chunks_of_every_size(rng: random.Random) -> Any:
 
 
 @every_rule_has_a_chunk_form.step(
-    engine="exact", scope=AtPoints("streams of five tokens in fractions, V = 2 and K = 3,")
+    engine="exact", scope=AtPoints("streams of five tokens in float64 and in fractions, V = 2 and K = 3,")
 )
 def parameters_left_at_their_defaults(rng: random.Random) -> Any:
     """With exp and stack left out the functions compute the same as with NumPy's exp and stack given to them."""
