@@ -82,7 +82,9 @@ SUBJECTS: dict[str, Subject] = {
         "Compiled kernels",
         ("token_by_token", "chunk_forward", "chunk_backward", "channels", "channels_backward", "trajectory"),
     ),
-    "family": Subject("The family", ("tokens", "containment", "same_rule", "limit", "invariants", "objectives")),
+    "family": Subject(
+        "The family", ("tokens", "printed", "containment", "same_rule", "limit", "invariants", "objectives")
+    ),
     "errata": Subject(
         "Errata",
         (

@@ -45,6 +45,7 @@ COMPARED = {
     "outputs_are_effective_attention",
     "torch_reference_is_the_reference_on_every_head",
     "narrower_rules_keep_what_wider_ones_break",
+    "printed_words_are_the_step",
     "ut_transform_inverts_i_plus_the_triangle",
     "decays_count_once_in_w",
     "affine_maps_carry_the_translation_through_the_second_map",
@@ -73,8 +74,13 @@ def test_no_statement_is_typed(claim, monkeypatch):
         if name.startswith("derivations."):
             for printer in {"polynomial", "fraction", "factored", "number"} & set(vars(module)):
                 monkeypatch.setattr(module, printer, lambda *arguments: "?")
-    if claim.name == "fast_weights_are_linear_attention":  # printed by the core
-        assert right.count("S_t = S_{t-1} + v_t k_t^\\top") == 2
+    by_the_core = {
+        "fast_weights_are_linear_attention": (r"S_t = S_{t-1} + v_t k_t^\top", 2),
+        "printed_words_are_the_step": (r"S_t = \alpha_t S_{t-1} \left(I - \beta_t k_t k_t^\top\right)", 1),
+    }
+    if claim.name in by_the_core:
+        printed, times = by_the_core[claim.name]
+        assert right.count(printed) == times
         return
     assert claim.statement() != right
 
