@@ -249,7 +249,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         ),
         (
             "ops.torch.channels.recurrent",
-            "S = S.clone()",
+            "S = S.clone(memory_format=torch.contiguous_format)",
             "S = S",
             "Without a token the memory that is returned is the one that was given; nothing is written to it.",
         ),
