@@ -57,7 +57,9 @@ STYLE = """<style>
   .st-key-offers { gap: 0.3rem; }
   .st-key-offers :is(button, a) { padding: 0.25rem 0.5rem; }
   .st-key-where { margin-top: -0.6rem; gap: 0.3rem; flex-wrap: nowrap; }
-  .st-key-where > :has([data-testid="stCaptionContainer"]) { display: none; }
+  .st-key-where { position: relative; }
+  .st-key-where > :has([data-testid="stCaptionContainer"]) { position: absolute; right: 0; top: calc(100% + 0.75rem); }
+  .st-key-where [data-testid="stCaptionContainer"] p { font-size: 0.75rem; line-height: 1.2; }
   .st-key-where button { padding: 0.25rem; }
   .st-key-onward p { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   .st-key-step { gap: 0.4rem; }

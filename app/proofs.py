@@ -54,6 +54,35 @@ def claims() -> dict[str, Claim]:
 
 
 @cache
+def number(name: str) -> int:
+    """Return the place of a claim in their order, from 1 on."""
+    return list(claims()).index(name) + 1
+
+
+def beside(name: str, by: int) -> str:
+    """Return the name of the claim so many places on, or back; "" past the ends."""
+    at, names = number(name) - 1 + by, list(claims())
+    return names[at] if 0 <= at < len(names) else ""
+
+
+def found(text: str) -> dict[str, Claim]:
+    """Return the claims in which every word of a text occurs: in a name, a conclusion, a derivation, or a source."""
+    words = text.casefold().split()
+    return {name: made for name, made in claims().items() if all(word in _said(name) for word in words)}
+
+
+@cache
+def _said(name: str) -> str:
+    """Return all that is said of a claim, for a search."""
+    made = claims()[name]
+    steps = [f"{step.name} {step.summary}" for step in (*made.steps, *made.mutants)]
+    codes = [name_of(code) for code in made.code]
+    source = (made.source.title, made.source.paper, made.source.place)
+    said = (name, made.subject, made.conclusion, made.derivation, *steps, *codes, *source, *made.assumptions)
+    return " ".join(part for part in (*said, name.replace("_", " ")) if part).casefold()
+
+
+@cache
 def used_by(name: str) -> tuple[str, ...]:
     """Return the names of the claims that use a claim."""
     return tuple(other for other, made in claims().items() if name in made.uses)

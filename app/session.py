@@ -1,4 +1,4 @@
-"""A visitor's session in the lab: with :mod:`app.way`, all that touches Streamlit's session state and the query.
+"""A visitor's session in the lab. With :mod:`app.walk` and :mod:`app.reader` it alone touches the state and the query.
 
 Widgets are seeded from the link once a session, and again when the visitor goes back or forward. In between the
 session's :class:`Choice` is what counts, and the link is only written: a default that is read from the link on every
@@ -197,16 +197,6 @@ def leave() -> None:
     """Note that another page than the lab is shown; what was chosen there stays."""
     if SESSION in st.session_state:
         kept().at_lab = False
-
-
-def linked_claim() -> str:
-    """Return the name of the claim that the link asks for, "" for none."""
-    return st.query_params.get("claim", "")
-
-
-def open_claim(name: str) -> None:
-    """Make the link ask for a claim, or for none where the name is empty."""
-    st.query_params.from_dict({"claim": name} if name else {})
 
 
 def keep(choice: Choice) -> None:

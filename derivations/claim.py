@@ -328,6 +328,7 @@ class Claim:
             cpu=running.seconds,
             compared=running.compared,
             unmodelled=left_out,
+            tex=running.tex,
         )
         if not record or not step.scope or verdict is Verdict.SKIPPED:
             return checked

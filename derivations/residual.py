@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import islice
 from typing import Any
 
 import numpy as np
+from sympy.polys.rings import PolyElement
+
+from derivations.engines.notation import number, tex_name
+from derivations.engines.polynomials import polynomial
 
 Residual = Any
 WIDTH = 240  # characters of a printed residual, at most
+TERMS = 6  # of a polynomial in TeX, at most
+PRODUCT = re.compile(r"([kqS])([kq])(\d)(\d?)")  # a letter of the Gram matrix: kq12, the product of a key and a query
+ENTRY = re.compile(r"([A-Za-z]+)(\d)(\d{1,2})")  # k12: token, channel; or a row and a column
 
 
 def is_zero(residual: Residual) -> bool:
@@ -46,10 +55,41 @@ def is_zero(residual: Residual) -> bool:
 
 def describe(residual: Residual) -> str:
     """Format a residual that is not zero; of a collection the first entry that is not zero, with its place."""
-    place, entry = next(_nonzero(residual, ""), ("", residual))
+    place, entry = _first(residual)
     text = " ".join(str(entry).split())
     text = text if len(text) <= WIDTH else text[: WIDTH - 4].rstrip() + " ..."
     return f"{place}: {text}" if place else text
+
+
+def typeset(residual: Residual) -> str:
+    """Print in TeX what :func:`describe` prints as text; "" where that is no formula, but words."""
+    _, entry = _first(residual)
+    if isinstance(entry, int | Fraction | np.integer):
+        return number(Fraction(int(entry) if isinstance(entry, np.integer) else entry))
+    if isinstance(entry, PolyElement):
+        names = {str(letter): _letter(str(letter)) for letter in entry.ring.symbols}
+        if len(entry) <= TERMS:
+            return polynomial(entry, names)
+        return rf"{polynomial(entry.ring.from_dict(dict(islice(entry.terms(), TERMS))), names)} + \dots"
+    printed = entry.tex() if hasattr(entry, "tex") else ""
+    return re.sub(r"(block \d+,\d+: )", r"\\text{\1}", printed)
+
+
+def _letter(name: str) -> str:
+    """Print a letter of the code on symbols: its indices apart, and a product of two vectors as what it is."""
+    if found := PRODUCT.fullmatch(name):
+        one, other, first, second = found.groups()
+        if second and one != "S":
+            return rf"({one}_{first}^\top {other}_{second})"
+        if one == "S" and not second:
+            return f"(S {other}_{first})"
+    found = ENTRY.fullmatch(name)
+    return f"{tex_name(found[1])}_{{{found[2]},{','.join(found[3])}}}" if found else tex_name(name)
+
+
+def _first(residual: Residual) -> tuple[str, Residual]:
+    """Return the first entry that is not zero, with its place."""
+    return next(_nonzero(residual, ""), ("", residual))
 
 
 def _nonzero(residual: Residual, place: str) -> Iterator[tuple[str, Residual]]:

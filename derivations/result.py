@@ -49,6 +49,7 @@ class Checked:
         cpu: CPU time in seconds, which other processes do not lengthen.
         compared: how many residuals it compared with zero.
         unmodelled: what its engine does not model of what ran, in words.
+        tex: the residual in TeX, "" where it is no formula.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Checked:
     cpu: float = 0.0
     compared: int = 0
     unmodelled: tuple[str, ...] = ()
+    tex: str = ""
 
     @property
     def labelled(self) -> str:

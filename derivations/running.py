@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from derivations.functions import Unplanted
-from derivations.residual import Residual, describe, is_zero
+from derivations.residual import Residual, describe, is_zero, typeset
 from derivations.result import Verdict
 
 
@@ -22,6 +22,7 @@ class Running:
     Attributes:
         verdict: how it ended; None while it can go on.
         residual: the residual that is not zero, or the message of an exception; else "".
+        tex: that residual in TeX, "" where it is no formula.
         compared: how many residuals were looked at.
         seconds: CPU time so far.
     """
@@ -29,7 +30,7 @@ class Running:
     def __init__(self, run: Callable[..., Residual], arguments: dict[str, Any]) -> None:
         self._left = _residuals(run, arguments)
         self.verdict: Verdict | None = None
-        self.residual = ""
+        self.residual, self.tex = "", ""
         self.compared = 0
         self.seconds = 0.0
 
@@ -47,7 +48,7 @@ class Running:
             residual = next(self._left)
             self.compared += 1
             if not is_zero(residual):
-                self.verdict, self.residual = Verdict.FAILS, describe(residual)
+                self.verdict, self.residual, self.tex = Verdict.FAILS, describe(residual), typeset(residual)
         except StopIteration:
             self.verdict = Verdict.HOLDS
             if not self.compared:

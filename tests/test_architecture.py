@@ -15,7 +15,7 @@ from streamlit import config
 from gdn_core import RULES
 
 ROOT = Path(__file__).resolve().parents[1]
-SESSIONS = ("app/session.py", "app/walk.py")
+SESSIONS = ("app/reader.py", "app/session.py", "app/walk.py")
 NOT_OURS = {"__pycache__", "build", "dist", "node_modules"}
 HIDDEN_BUT_OURS = {".ci", ".github", ".gitignore", ".streamlit"}
 TEXT = {"", ".py", ".md", ".toml", ".txt", ".yml", ".yaml", ".json", ".js", ".css", ".html", ".cfg"}

@@ -21,8 +21,8 @@ LESSON = Lesson(
     steps=(
         Step(
             slug="solve", title="One triangular system", controls=(SIZE, ALPHA),
-            question="Each error depends on those before it in the chunk. How can all be found without the memory "
-            "after each token?",
+            question="A GPU is fast at products of matrices, and slow at one token after another. A chunk is some "
+            "tokens in a row, and each error depends on those before it. How can all be found at once?",
             equation=(r"\alpha_i S_{i-1} = \sum_{j<i} \Gamma_{ij} \, u_j k_j^\top", BREAK,
                       r"u_i = \beta_i \bigl(v_i -", r"\sum_{j<i} \Gamma_{ij} \, (k_j^\top k_i) \, u_j\bigr)", BREAK,
                       r"(I + A) \, U = \operatorname{diag}(\beta) V,",

@@ -101,8 +101,9 @@ LESSON = Lesson(
             question="Each token stores a pair, and asks for the **first** key again. One memory only adds, the "
             "other corrects itself. What do they answer to the first key once there are more pairs than columns?",
             equation=("S_t = S_{t-1} +", Lit(r"v_t k_t^\top,"), r"\quad o_t = S_t q_t"),
-            where="S is the memory, v the value stored under the key k, q the key that is asked for, o the answer. The "
-            "line is that of linear attention, which only adds. DeltaNet first takes away what the key answers.",
+            where="S is the memory, v the value stored under the key k, q the key that is asked for, o the answer. "
+            "The line is that of linear attention, which only adds. DeltaNet first takes away what the key answers. "
+            "The error is how far an answer is from the value, over the value's length: 1 for no answer.",
             claims=("memory_answers_the_value_and_the_overlaps",), watch=_watch,
             stream=lambda channels: _stream("linear-attention", "deltanet", channels=channels, T=2 * channels),
         ),
@@ -122,9 +123,10 @@ LESSON = Lesson(
             question="Can a better rule keep more pairs? Guess where each curve leaves zero, then move on.",
             equation=(r"\min_S \tfrac{1}{n} \sum_i \lVert S k_i - v_i \rVert^2 \;\approx\;", Lit(r"1 - \tfrac{d}{n}")),
             where="The least that any matrix S of d columns, 16 here, can reach for n random values; up to n = d it "
-            "is 0. The rules, each with a lesson to come: Mamba-2 lets the memory fade, here by α = 0.98 a token; "
-            "DeltaNet erases what the key answers before it writes; Gated DeltaNet does both. The others have more "
-            "gates.",
+            "is 0. In theory adding has (n − 1) / d: the squared overlap of two random keys is 1/d on average, and "
+            "each key has n − 1 others. The rules, each with a lesson to come: Mamba-2 lets the memory fade, here by "
+            "α = 0.98 a token; DeltaNet erases what the key answers before it writes; Gated DeltaNet does both. The "
+            "others have more gates.",
             claims=("more_pairs_than_channels_cannot_all_be_recalled",), numbers=study.recall_of_all,
             picture=_draw_recall,
             stream=lambda keys, rules: on_table(

@@ -118,6 +118,7 @@ def draw_parameters(numbers: Numbers, model: str) -> Reel:
     told = [f"{m.title}, {part}: {rows:,} by {columns:,}, {n:,} numbers, {said(100 * n / total)} % of the {total:,} of "
             f"a layer. Its memories have {kept:,}. Of {m.linear + m.softmax} layers {m.linear} are such."
             for part, rows, columns, n in zip(*(numbers[x] for x in ("part", "rows", "columns", "count")), strict=True)]
-    bars = Bars(title="Parameters of a layer, in millions", groups=tuple(numbers["part"]), names=("parameters",),
+    groups = "q, k, v", "gate z", "β, α", "conv.", "A, δ", "norm", "output"  # short, for a phone
+    bars = Bars(title="Parameters of a layer, in millions", groups=groups, names=("parameters",),
                 values=np.tri(len(count))[:, :, None] * count[:, None] / 1e6, y_title="millions", bottom=0.0)
     return Reel(panels=(bars,), counts="part", ticks=tuple(numbers["part"]), said=tuple(told), start=len(told) - 1)

@@ -74,7 +74,7 @@ LESSON = Lesson(
             question="Something is written once. Which gates can keep it through some tokens and drop it at others?",
             equation=("S_t =", Lit(r"\alpha_t"), r"S_{t-1} + v_t k_t^\top"),
             where="S is the memory, v kᵀ the write, α the decay. RetNet: α is a constant, here the median, and its own "
-            "letter for it is γ. Mamba-2: α of the token. GLA: one for each key channel.",
+            "letter for it is γ. Mamba-2: α of the token. GLA, gated linear attention: one for each key channel.",
             claims=("write_weighs_the_decays_since",), numbers=study.what_is_left, picture=_draw_left,
             stream=lambda alpha, spread: on_table(study.one_write(alpha, spread), *study.DECAYS, spread=spread),
             sources=(RULES["retnet"].source, RULES["mamba-2"].source, RULES["gla"].source),

@@ -97,8 +97,8 @@ LESSON = Lesson(
             question="A layer computes a number a from the token, of either sign, and a step must not be negative. So "
             "Δ is softplus(a) = ln(1 + exp(a)). What **share** of the old state is left then?",
             equation=(r"e^{-\ln(1 + e^a)} = \frac{1}{1 + e^a} =", Lit(r"1 - \sigma(a)")),
-            where="The rate r is 1. σ(a) = 1 / (1 + exp(−a)) runs from 0 to 1, and is the gate of an LSTM or GRU: the "
-            "new has the share σ(a), the old 1 − σ(a).",
+            where="The rate r is 1. σ(a) = 1 / (1 + exp(−a)) runs from 0 to 1. It is the gate of LSTM and GRU, older "
+            "recurrent networks: the new has the share σ(a), the old 1 − σ(a).",
             claims=("zoh_with_softplus_is_a_gate",), numbers=study.softplus_gate, picture=_draw_gate,
             stream=lambda: _two(float(np.log(2))), lab="Two pictures at a = 0 in the lab",
         ),

@@ -6,7 +6,7 @@ from typing import Any
 
 from app.choice import Choice
 from app.lessons import flow
-from app.lessons.frame import Lesson, Lit, OneOf, Range, Step, Text, on_table
+from app.lessons.frame import BREAK, Lesson, Lit, OneOf, Range, Step, Text, on_table
 from gdn_core.lab.studies import layer as study
 from gdn_core.rules import Source
 
@@ -53,8 +53,8 @@ LESSON = Lesson(
             slug="gates", title="Lengths and gates", controls=(OWN,),
             question="β = 1 replaces what a key answers only if the key has length 1. Who sees to that, and where do β "
             "and α come from?",
-            equation=(r"\hat k =", Lit(r"k / \sqrt{\lVert k \rVert^2 + 10^{-6}}"), r", \quad \beta = \sigma(b),",
-                      r"\quad \log \alpha = -A \, \text{softplus}(a + \delta)"),
+            equation=(r"\hat k =", Lit(r"k / \sqrt{\lVert k \rVert^2 + 10^{-6}}"), r", \quad \beta = \sigma(b),", BREAK,
+                      r"\log \alpha = -A \, \text{softplus}(a + \delta)"),
             where="k is a key after SiLU; queries are treated alike. b and a come from the token. A "
             "layer has several memories, its heads; each learns two numbers, a rate A and δ. softplus(x) = log(1 + "
             "eˣ) is positive, so α stays between 0 and 1.",

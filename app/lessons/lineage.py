@@ -18,14 +18,13 @@ from gdn_core.rules import LINEAGE, RULES
 #: The column and the row of each on the map: attention at the left, equations in time at the right.
 PLACES = {
     "softmax-attention": (0, 0), "fast-weights": (1, 0), "s4": (3, 0), "linear-attention-normalised": (0, 1),
-    "linear-attention": (1, 1), "mamba": (3, 1), "retnet": (2, 2), "deltanet": (1, 3), "mamba-2": (2, 3),
-    "longhorn": (0, 3), "efla": (0, 4), "gated-deltanet": (1, 4), "gla": (3, 4), "exact-gated-delta": (0, 5),
+    "linear-attention": (1, 1), "mamba": (3, 1), "retnet": (2, 2), "deltanet": (1, 3), "mamba-2": (2, 3), "gla": (3, 4),
+    "longhorn": (0, 3), "efla": (0, 4), "gated-deltanet": (1, 4), "exact-gated-delta": (0, 5),
     "kimi-delta-attention": (1, 5), "gated-deltanet-2": (2, 6),
 }  # fmt: skip
 SHORT = {"linear-attention-normalised": "Linear attention, normalised", "s4": "S4"}
 EXACT, LIMIT, NEITHER = DASHES = ("solid", "dash", "dot")
-INSIDE = "wider_rules_contain_the_narrower_ones"
-ALONG = "delta_rules_are_steps_along_one_equation"
+INSIDE, ALONG = "wider_rules_contain_the_narrower_ones", "delta_rules_are_steps_along_one_equation"
 #: How two rules are related, what the second adds, and the claim about it, in the order of the edges of the study.
 ABOUT = (
     (EXACT, "the same sum of writes, found again in 1992 and 2020", "fast_weights_are_linear_attention"),
@@ -55,8 +54,7 @@ ABOUT = (
 )  # fmt: skip
 ALPHA = Range(name="alpha", label="Decay α", low=0.5, high=1.0, step=0.05, start=0.9)
 BETA = Range(name="beta", label="Gate β", low=0.0, high=1.0, step=0.1, start=1.0)
-INNER = {"deltanet": "DeltaNet", "linear-attention": "linear attention", "mamba-2": "Mamba-2"}
-NARROW = OneOf(name="narrow", label="Narrower rule", options=INNER, start="deltanet")
+NARROW = OneOf(name="narrow", label="Narrower rule", options={x: named(x) for x in study.PAIRS}, start="deltanet")
 FOUR = ("linear-attention", "mamba-2", "deltanet", "gated-deltanet")
 
 
@@ -121,8 +119,10 @@ LESSON = Lesson(
             question="**Let the memory fade, look up what the key answers, take that away, write the new value.** Four "
             "rules do more or less of this. The key of the first token comes again in the middle: who answers what?",
             equation=("S_t =", Lit(r"\alpha_t S_{t-1}"), Lit(r"(I - \beta_t k_t k_t^\top)"), r"+ \beta_t v_t k_t^\top"),
-            where="S is the memory, a matrix; S k is its answer to a key k. v is the value, α the decay, β the gate. "
-            "The erase is the bracket: linear attention has none and α = 1, Mamba-2 has none, DeltaNet has α = 1.",
+            where="A text is a row of tokens, say words. Each has a key k and a value v: columns of numbers, whose "
+            "places are channels. The memory S, a matrix, answers S k to a key. Adding v kᵀ stores v under k: (v kᵀ) "
+            "k = v for a key of length 1. α is the decay, β the gate, t the token. The bracket is the erase: linear "
+            "attention has none and α = 1, Mamba-2 has none, DeltaNet has α = 1.",
             claims=(INSIDE, "stages_add_up_to_the_step"), watch=_watch, token=4,
             stream=lambda alpha, beta: _stream(*FOUR, alpha=alpha, beta=beta),
         ),
@@ -141,7 +141,7 @@ LESSON = Lesson(
             question="Turn one gate of a wider rule: α up to 1, or β down to 0. Is it the narrower rule **exactly**?",
             equation=("S_t =", Lit(r"\alpha_t"), r"S_{t-1} (I -", Lit(r"\beta_t"), r"k k^\top) + \beta_t v k^\top"),
             where="Gated DeltaNet; without the bracket and the last β it is Mamba-2. Twelve tokens have one gate. A "
-            "solid arrow comes true at a gate. But β erases and writes: 0 turns off both. Lesson 13 shows a limit.",
+            "solid arrow of the map means: at some gate both are one. But β erases and writes: 0 turns off both.",
             claims=(INSIDE, "gated_deltanet_contains_mamba2_only_in_the_limit"), numbers=study.one_in_another,
             picture=_draw_inside,
             stream=lambda narrow: on_table(study.at_a_gate(narrow, 0.8), study.PAIRS[narrow][0], narrow),

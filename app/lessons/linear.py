@@ -34,14 +34,14 @@ def _draw_forms(numbers: Numbers, chunk_size: int) -> Reel:
     ]
     matrix = Maps(
         title="All at once: queries times keys, masked", maps=(Map(name="Q Kᵀ, up to the diagonal",
-        values=so_far * numbers["scores"]),), rows="query of token", columns="key of token", small=220,
+        values=so_far * numbers["scores"]),), rows="query of token", columns="key of token", small=150,
     )
     memory = Maps(
         title="Token by token: one running sum", maps=(Map(name="S", values=numbers["memory"]),),
-        rows="value channel", columns="key channel", small=220,
+        rows="value channel", columns="key channel", small=150,
     )
     outputs = Maps(
-        title="The outputs", rows="token", columns="value channel", small=150,
+        title="The outputs", rows="token", columns="value channel", small=120,
         maps=tuple(Map(name=name, values=so_far * o) for name, o in
                    (("all at once", once), ("token by token", each), (f"chunks of {chunk_size}", chunks))),
     )

@@ -96,16 +96,17 @@ def _draw_memory(numbers: Numbers, method: str, delta: float) -> Reel:
 
 
 LESSON = Lesson(
-    slug="ode", title="From the ODE", about="A memory that follows an equation in time, read at steps.",
+    slug="ode", title="From the ODE", about="A memory that follows a differential equation, read at steps.",
     steps=(
         Step(
             slug="sampled", title="One state, read at steps", controls=(RATE, GAIN),
-            question="A state h forgets at the rate r and takes in an input u. A computer sees it only every Δ. Which "
-            "way to jump from one sample to the next stays on the solution when the step is **large**?",
+            question="An ordinary differential equation, an ODE, says how a state h changes: it forgets at the rate r "
+            "and takes in an input u. A computer sees it only every Δ. Which way to jump from one sample to the next "
+            "stays on the solution when the step is **large**?",
             equation=(r"h' = A h + B u \;\to\;", Lit(r"h_t = \bar A \, h_{t-1} + \bar B \, u_t")),
-            where="h′ is the slope of h over time.\n- Zero-order hold: Ā = exp(ΔA), B̄ = (Ā − 1) B / A\n- Euler: "
-            "Ā = 1 + ΔA, B̄ = ΔB\n- Bilinear: Ā = (1 + ΔA/2) / (1 − ΔA/2), B̄ = ΔB / (1 − ΔA/2)\n- Mamba: Ā = exp(ΔA), "
-            "B̄ = ΔB",
+            where="h′ is the slope of h over time.\n- Zero-order hold, exact if u is held for Δ: Ā = exp(ΔA), B̄ = (Ā "
+            "− 1) B / A\n- Euler: Ā = 1 + ΔA, B̄ = ΔB\n- Bilinear: Ā = (1 + ΔA/2) / (1 − ΔA/2), B̄ = ΔB / (1 − "
+            "ΔA/2)\n- Mamba: Ā = exp(ΔA), B̄ = ΔB",
             claims=("zoh_solves_the_held_equation", "mamba_input_is_zoh_to_first_order"),
             numbers=study.sampled, picture=_draw_sampled,
             stream=lambda rate, gain: on_table(study.held_then_none(rate, gain), *PAIR), lab="The step 1/2 in the lab",

@@ -55,7 +55,7 @@ def equation(**parts: Any) -> Equation:
 def where(decay: str, erase: str, write: str, steps: int) -> str:
     """Name the architecture, with its source, and explain the letters."""
     names = study.names(decay, erase, write, steps).items()
-    found = [f"{title} ({source.paper}, {source.place})" for title, source in names]
+    found = [f"{title} ({source.title or source.paper}, {source.place})" for title, source in names]
     named = f"This is {' or '.join(found)}." if found else "Nobody has published this rule, as far as we know."
     gate = "" if write == "none" else "w is the write gate. "
     letters = f"S is the memory, k the key, v the value. {DECAYED[decay]}{ERASED[erase]}{gate}{STEPS * (steps > 1)}"

@@ -107,8 +107,8 @@ LESSON = Lesson(
             question="Eight pictures are kept, each under a key. A query has the direction of one key. How **long** "
             "must it be until the picture of that key alone comes back?",
             equation=("o =", Lit(r"\sum_i \frac{e^{q \cdot k_i}}{\sum_j e^{q \cdot k_j}}"), "v_i"),
-            where="q is the query, k a key, v its value, o the answer. Lit: the weight, softmax of the products q·k. "
-            "It is positive, and all weights add up to 1.",
+            where="q is the query, a column like a key, by which a token asks; k is a key, v its value, o the answer. "
+            "Lit: the weight, softmax of the products q·k. It is positive, and all weights add up to 1.",
             claims=("dropping_the_normaliser_makes_another_model",), numbers=study.weights, picture=_draw_weights,
             stream=lambda asked, alike: on_table(study.asked_once(asked, alike), *RULES),
             sources=(SOFTMAX_ATTENTION.source,),
@@ -118,8 +118,8 @@ LESSON = Lesson(
             question="To weigh all of the past, all of it must be kept. A memory S of fixed size keeps a sum instead. "
             "Who remembers 24 pairs in 8 channels?",
             equation=(Lit(r"L (d_k + d_v)"), r"\quad\text{numbers, or}\quad", r"d_v \, d_k"),
-            where="L is the number of tokens, dₖ and dᵥ the channels of keys and values, here 8. Hatched: not there "
-            "yet. S is the sum of all v kᵀ, and answers S q.",
+            where="A pair is a key with its value. L is the number of tokens, dₖ and dᵥ the channels of keys and "
+            "values, here 8. Hatched: not there yet. S is the sum of all v kᵀ, and answers S q.",
             claims=("more_pairs_than_channels_cannot_all_be_recalled", "memory_answers_the_value_and_the_overlaps"),
             numbers=study.cache_and_memory, picture=_draw_cache,
             stream=lambda length: on_table(study.pairs(), "linear-attention"),

@@ -6,6 +6,7 @@ const STAGES = [
   { name: "write", parts: ["added", "written"] },
 ]; // first the term of the equation: the three make up the memory
 const BIG = { alone: 400, beside: 330, least: 160, part: 0.24 }; // CSS pixels that a memory is high; part of a window
+const BRIEF = { part: 0.17, many: 0.14, small: 0.085 }; // the same in a lesson; of more than two rules on a phone; of stages
 const FEW = 48; // rows
 const SMALL_CELL = 5; // CSS pixels
 const SMALL = { most: 170, least: 60, part: 0.11 };
@@ -124,8 +125,11 @@ class Cards {
     const rooms = this.maps.map(({ frame }) => frame.parentElement.clientWidth); // read first, then write
     const few = this.V * down <= FEW; // a small memory leaves room in the window for its stages
     const most = this.cards.length === 1 ? BIG.alone : BIG.beside;
-    const big = few ? Math.min(most, Math.max(BIG.least, BIG.part * window.innerHeight)) : most;
-    const small = few ? Math.min(SMALL.most, Math.max(SMALL.least, SMALL.part * window.innerHeight)) : SMALL.most;
+    const brief = this.elements[0].closest(".brief");
+    const phone = window.innerWidth < NARROW;
+    const part = !brief || (phone && this.cards.length < 3) ? BIG.part : phone ? BRIEF.many : BRIEF.part;
+    const big = few ? Math.min(most, Math.max(brief ? 0 : BIG.least, part * window.innerHeight)) : most;
+    const small = few ? Math.min(SMALL.most, Math.max(SMALL.least, (brief ? BRIEF.small : SMALL.part) * window.innerHeight)) : SMALL.most;
     this.maps.forEach((map, n) => {
       const { name, frame, rows } = map;
       if (!rooms[n]) return;

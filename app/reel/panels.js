@@ -447,7 +447,7 @@ class GraphPanel {
 
   layout({ width, phone }) {
     const { svg, panel: { nodes, edges } } = this;
-    const row = phone ? 56 : 68; // CSS pixels from one row to the next
+    const row = phone ? 56 : 62; // CSS pixels from one row to the next
     const [columns, rows] = [Math.max(...nodes.map(({ x }) => x)) + 1, Math.max(...nodes.map(({ y }) => y)) + 1];
     const room = width / columns;
     const box = Math.min(room - 8, 150);

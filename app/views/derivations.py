@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app import proofs, session, walk
+from app import proofs, reader, session, walk
 from app.lessons import registry
 from app.markdown import plain
 from app.views import ways
 from app.views.claims import BADGES, VERDICTS, statement, strongest
+from app.views.sentences import sorry
 from derivations.claim import ENGINES
 from derivations.result import KINDS
 from derivations.subjects import RENAMED
@@ -22,13 +25,38 @@ if TYPE_CHECKING:
     from derivations.result import Checked, Result
 
 REFRESH = 1.5  # seconds between looks at what the background has checked
+# What is opened begins at its top; the list, and what the browser goes back to, are where the reader left them.
+WHERE = """<script>(() => {
+  const main = () => document.querySelector("[data-testid=stMain]");
+  if (!window.claimsRead) {
+    const read = window.claimsRead = {places: {}, shown: null, back: false};
+    const keep = () => { if (document.querySelector(".st-key-claims")) read.places[read.shown] = main().scrollTop; };
+    addEventListener("click", () => { keep(); read.back = false; }, true);
+    addEventListener("popstate", () => { keep(); read.back = true; }, true);
+  }
+  const read = window.claimsRead, name = NAME, back = read.back || !name;
+  Object.assign(read, {shown: name, back: false});
+  const to = back ? read.places[name] ?? 0 : 0, until = performance.now() + 3000;
+  let stop = false;
+  for (const type of ["wheel", "touchstart", "keydown"]) addEventListener(type, () => { stop = true; }, {once: true});
+  const go = () => {
+    if (stop || read.shown !== name) return;
+    main().scrollTo(0, to);
+    if (Math.abs(main().scrollTop - to) > 1 && performance.now() < until) requestAnimationFrame(go);
+  };
+  go();
+})()</script>"""
+MOD = re.compile(
+    r"(?P<place>.*?):? ?(?P<off>\d+) mod (?P<prime>\d+) at (?P<at>\[.*?\]), and (?P<wrong>\d+) of (?P<all>\d+)"
+)
+LETTERS = re.compile(r"\b[kqvSab]\d")
 
 
 def page() -> None:
     """Show the page."""
     session.leave()
     walk.leave()
-    view(session.linked_claim())
+    view(reader.linked_claim())
 
 
 def view(name: str) -> None:
@@ -38,19 +66,23 @@ def view(name: str) -> None:
         name: of a claim, as the link has it.
     """
     name = RENAMED.get(name, name)
-    if name in proofs.claims():
-        _claim(proofs.claims()[name])
-        return
-    if name:
-        st.warning(plain(f"The link asks for a claim named {name[:80]!r}, and there is none. Here are all of them."))
-    _overview()
+    known = name in proofs.claims()
+    with st.container(key="claims"):
+        if known:
+            _claim(proofs.claims()[name])
+        else:
+            if name:
+                missing = f"The link asks for a claim named {name[:80]!r}, and there is none. Here are all of them."
+                st.warning(plain(missing))
+            _overview()
+    st.html(WHERE.replace("NAME", json.dumps(name * known)), unsafe_allow_javascript=True)
 
 
 def _link(name: str, *, place: str, label: str = "", icon: str | None = None) -> None:
     """Offer to go to a claim, or to all of them where the name is empty; the address follows."""
-    label = label or proofs.claims()[name].conclusion
+    label = label or f"{proofs.number(name)}. {proofs.claims()[name].conclusion}"
     if st.button(label, key=f"{place}-{name}", type="tertiary", icon=icon, wrap=True):
-        session.open_claim(name)
+        reader.open_claim(name)
         st.rerun()
 
 
@@ -64,12 +96,18 @@ def _overview() -> None:
         "which follow from what the check ran. Every claim comes with wrong variants that its check must refute."
     )
     st.markdown("\n".join(f"- {BADGES[kind]} {text}" for kind, text in KINDS.items()))
+    try:
+        text = reader.searched()
+    except ValueError as error:
+        sorry(error)
+        text = ""
+    st.text_input("Search the claims", placeholder="chunk, decay, mask, softplus", **reader.field())
     proofs.ledger().look()
     running = proofs.ledger().left > 0
-    st.fragment(_list, run_every=REFRESH if running else None)(running)
+    st.fragment(_list, run_every=REFRESH if running else None)(running, text)
 
 
-def _list(running: bool) -> None:
+def _list(running: bool, text: str) -> None:
     ledger = proofs.ledger()
     ledger.look()
     found = {name: ledger.finding(name) for name in proofs.claims()}
@@ -83,11 +121,16 @@ def _list(running: bool) -> None:
         st.markdown("**Steps**: " + " · ".join(f"{n} {BADGES[kind]}" for kind, n in kinds.items()))
     if ledger.left:
         st.caption(f"This server is checking them now, {ledger.left} to go.")
+    shown = proofs.found(text)
+    if text:
+        many = f"{len(shown)} of them {'has' if len(shown) == 1 else 'have'}" if shown else "None has"
+        hint = "" if shown else " Leave a word out, or shorten one."
+        st.markdown(f"{many} all words of “\u2068{plain(text)}\u2069”.{hint}")
     subject = ""
-    for name, made in proofs.claims().items():
+    for name, made in shown.items():
         if made.subject != subject:
             subject = made.subject
-            st.header(subject, divider="gray")
+            st.header(subject)
         finding = found[name]
         left, right = st.columns([5, 4], vertical_alignment="center")
         with left:
@@ -114,16 +157,19 @@ def _scope(step: Step, done: list[Checked]) -> str:
 def _claim(made: Claim) -> None:
     _link("", place="top", label="All claims", icon=":material/arrow_back:")
     st.title(made.conclusion)
-    st.caption(f"{made.subject} · `{made.name}`")
+    st.caption(f"Claim {proofs.number(made.name)} of {len(proofs.claims())} · {made.subject} · `{made.name}`")
     statement(made.tex)
     finding = _verdict(made)
-    _assumptions(made)
-    _steps(made, finding.result if finding else None)
+    _derivation(made, finding.result if finding else None)
+    _lessons(made)
     _mutants(made, finding.result if finding else None)
     _places(made)
     _code(made)
     _relations(made)
-    _lessons(made)
+    for title, by in (("The claim before", -1), ("The next claim", 1)):
+        if other := proofs.beside(made.name, by):
+            st.header(title)
+            _link(other, place=title)
 
 
 def _verdict(made: Claim) -> proofs.Finding | None:
@@ -153,24 +199,21 @@ def _verdict(made: Claim) -> proofs.Finding | None:
     return finding
 
 
-def _assumptions(made: Claim) -> None:
+def _derivation(made: Claim, result: Result | None) -> None:
+    """Show the way from what is assumed to the conclusion, each line a step that was checked."""
+    st.header("From what is assumed to the conclusion")
     if made.assumptions:
-        st.header("Assumed")
-        st.markdown("\n".join(f"- {assumption}" for assumption in made.assumptions))
-
-
-def _steps(made: Claim, result: Result | None) -> None:
-    st.header("Steps")
-    for step in made.steps:
+        st.markdown("Assumed:\n\n" + "\n".join(f"- {assumption}" for assumption in made.assumptions))
+    for n, step in enumerate(made.steps, 1):
         with st.container(border=True):
-            st.markdown(step.summary)
-            if step.details:
-                st.markdown(step.details)
+            st.markdown(f"**{n}.** {step.summary}" + f"\n\n{step.details}" * bool(step.details))
             done = [done for done in result.steps if done.name == step.name] if result else []
             st.markdown(_scope(step, done))
             st.caption(f"by **{step.engine}**: {ENGINES[step.engine]}")
             if done:
                 _outcome(done)
+    st.markdown("So:")
+    statement(made.tex)
 
 
 def _outcome(done: list[Checked]) -> None:
@@ -178,15 +221,25 @@ def _outcome(done: list[Checked]) -> None:
     wrong = [each for each in done if each.verdict.value != "holds"]
     rules = f", for {len(done)} rules" if any(each.rule for each in done) else ""
     verdict = VERDICTS[wrong[0].verdict.value if wrong else "holds"]
-    st.markdown(f"{verdict} in {_seconds(sum(each.seconds for each in done))}{rules}")
+    compared = sum(each.compared for each in done)
+    each_time = f", in all {compared:,} comparisons" if compared > 1 else ""
+    st.markdown(f"{verdict}" + (f": one side less the other is 0{each_time}" if not wrong else "") + rules)
     if unmodelled := dict.fromkeys(what for each in done for what in each.unmodelled):
         st.caption(f"Not modelled: {', '.join(unmodelled)}")
     for each in wrong:
-        st.code(f"{each.rule}: {each.residual}".removeprefix(": "), language=None, wrap_lines=True)
+        st.markdown(f"What is left{f' under {each.rule}' if each.rule else ''}:")
+        _residual(each)
 
 
 def _mutants(made: Claim, result: Result | None) -> None:
     st.header("Wrong variants, and what refutes them")
+    st.markdown("Each changes one thing. It is refuted where its two sides differ: what is left is one less the other.")
+    formulas = [each.residual for each in result.mutants if each.tex] if result else []
+    if any(LETTERS.search(text) for text in formulas):
+        st.caption(
+            "Letters with indices are entries in the code: a is a decay, b the gate of the erase, w that of the write, "
+            "each by its token; k, q and v by token and channel; S by row and column."
+        )
     for mutant in made.mutants:
         done = [each for each in result.mutants if each.name == mutant.name] if result else []
         with st.container(border=True):
@@ -195,8 +248,23 @@ def _mutants(made: Claim, result: Result | None) -> None:
                 missed = [each for each in done if each.verdict.value != "holds"]
                 shown = missed[0] if missed else done[0]
                 told = ":red[:material/cancel: not refuted]" if missed else ":green[:material/check_circle: refuted]"
-                st.markdown(f"{told}, its residual" + (f" under {shown.rule}" if shown.rule else "") + ":")
-                st.code(shown.residual or "0", language=None, wrap_lines=True)
+                st.markdown(f"{told}; left" + (f" under {shown.rule}" if shown.rule else "") + ":")
+                _residual(shown)
+
+
+def _residual(shown: Checked) -> None:
+    """Show what is left of the difference of two sides: as a formula, as a number mod a prime, or as a sentence."""
+    place = plain(shown.residual.rpartition(": ")[0] if shown.residual else "").strip()
+    if shown.tex:
+        st.markdown(f"$\\displaystyle {shown.tex}$" + f", at {place}" * bool(place))
+    elif found := MOD.match(shown.residual):
+        where = plain(" ".join(part for part in (found["place"], found["at"]) if part))
+        st.markdown(
+            f"${found['off']} \\bmod {found['prime']}$, at {where}: on random integers mod this prime the two sides "
+            f"differ in {int(found['wrong']):,} of {int(found['all']):,} entries."
+        )
+    else:
+        st.code(shown.residual or "0", language=None, wrap_lines=True)
 
 
 def _has_summary(step: Step) -> bool:

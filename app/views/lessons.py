@@ -194,7 +194,7 @@ def _why(step: Step) -> None:
         st.markdown(f"{verdict} &nbsp; {strongest(made, finding)}")
         if made.assumptions:
             st.markdown("Assumed: " + " ".join(made.assumptions))
-        st.markdown("\n".join(f"{n}. {one.summary}" for n, one in enumerate(made.steps, 1)))
+        st.markdown("\n".join(f"{n}. {one.summary} {one.details}" for n, one in enumerate(made.steps, 1)))
         st.markdown(f"Source: {_cited(made.source)}")
         st.page_link(ways.derivations(), label="The whole derivation", query_params={"claim": name})
     for where in step.sources:

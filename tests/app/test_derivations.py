@@ -62,10 +62,10 @@ def opened(ledger: proofs.Ledger) -> Callable[[str], AppTest]:
 
 
 def show() -> None:
-    from app import session
+    from app import reader
     from app.views import derivations
 
-    derivations.view(session.linked_claim())
+    derivations.view(reader.linked_claim())
 
 
 def text(at: AppTest) -> str:
@@ -124,7 +124,7 @@ def test_the_list_keeps_the_background_going_and_a_claim_does_not(opened, ledger
 def test_the_list_names_every_claim_with_its_scope_and_without_a_verdict_that_nobody_reached(opened):
     at = opened("")
     labels = [button.label for button in at.button]
-    assert labels == [made.conclusion for made in load().values()]
+    assert labels == [f"{n}. {made.conclusion}" for n, made in enumerate(load().values(), 1)]
     assert text(at).count("not checked yet") == len(load()) + 1
     assert ":green[" not in text(at)
     assert text(at).count("to be checked for every") > 10
@@ -141,7 +141,7 @@ def test_a_checked_claim_shows_its_verdict_in_the_list(opened, ledger):
 
 def test_a_claim_opens_from_the_list_and_the_link_follows(opened):
     at = opened("")
-    next(button for button in at.button if button.label == load()[CLAIM].conclusion).click().run()
+    next(button for button in at.button if button.label.endswith(load()[CLAIM].conclusion)).click().run()
     assert at.query_params["claim"] in (CLAIM, [CLAIM])
     assert at.title[0].value == load()[CLAIM].conclusion
 
@@ -155,9 +155,13 @@ def test_a_claim_shows_statement_steps_source_code_and_what_it_rests_on(opened, 
         assert step.summary in text(at)
     assert made.source.place in text(at)
     assert any("def " in code.value for code in at.code)
-    labels = [button.label for button in at.button]
+    assert all(step.details in text(at) for step in made.steps)
+    labels = [button.label.partition(". ")[2] for button in at.button]
     assert all(load()[used].conclusion in labels for used in made.uses)
     assert all(load()[other].conclusion in labels for other in proofs.used_by(name))
+    names = list(load())
+    before, after = names.index(name) - 1, names.index(name) + 1
+    assert all(load()[other].conclusion in labels for other in (names[before], *names[after : after + 1]))
 
 
 def test_a_live_check_shows_the_verdict_the_time_and_the_residual_of_every_mutant(opened, ledger):
@@ -169,8 +173,9 @@ def test_a_live_check_shows_the_verdict_the_time_and_the_residual_of_every_mutan
     assert "just now" in text(at)
     assert f"{claims.BADGES[Kind.CODE]} for every invertible A; it ran `ssm.zoh`" in text(at)
     assert f"{len(found.result.mutants)} of {len(found.result.mutants)} wrong variants refuted" in text(at)
-    shown = [code.value for code in at.code]
-    assert all(mutant.residual in shown for mutant in found.result.mutants)
+    shown = text(at)
+    assert all(mutant.tex and f"{mutant.tex}$" in shown for mutant in found.result.mutants)
+    assert "one side less the other is 0" in shown and " ms" not in shown.replace(" ms, on this server", "")
 
 
 def test_a_failing_claim_shows_its_residual(opened, ledger):
@@ -180,6 +185,8 @@ def test_a_failing_claim_shows_its_residual(opened, ledger):
     at = opened(CLAIM)
     assert claims.VERDICTS["fails"] in text(at)
     assert "2*a + 1" in [code.value for code in at.code]
+    ledger._keep(replace(right, steps=(replace(failed, tex="2 a + 1"), *right.steps[1:])))
+    assert "$\\displaystyle 2 a + 1$" in text(opened(CLAIM))
     assert any("2*a + 1" in error.value for error in at.error)
 
 
@@ -226,3 +233,53 @@ def test_the_rows_of_a_statement_stand_one_below_the_other(opened):
     shown = next(markdown.value for markdown in at.markdown if markdown.value.startswith("- "))
     assert shown.count("\n- ") == made.tex.count(r"\\ ")
     assert "&" not in shown.replace("&emsp;", "") and "aligned" not in shown
+
+
+def test_the_search_finds_the_claims_that_say_all_its_words_and_the_link_follows(opened, ledger):
+    at = opened("")
+    at.text_input(key="search").set_value("CHUNK overflow exponential").run()
+    assert not at.exception
+    names = proofs.found("chunk overflow exponential")
+    assert 0 < len(names) < 10
+    assert [button.label.partition(". ")[2] for button in at.button] == [made.conclusion for made in names.values()]
+    assert at.query_params["search"] in ("CHUNK overflow exponential", ["CHUNK overflow exponential"])
+    at.button[0].click().run()
+    assert at.query_params.get("claim")
+    next(button for button in at.button if button.label == "All claims").click().run()
+    assert at.text_input(key="search").value == "CHUNK overflow exponential"
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("no such word", "None has"), ("שלום", "None has"), ("$<b>*[x](y)", "None has"),
+        ("a" * 101, "at most 100 characters"),
+    ],
+)
+def test_a_search_in_the_link_that_finds_nothing_or_is_too_long_gets_a_sentence(ledger, typed, said):
+    at = AppTest.from_function(show, default_timeout=60)
+    at.query_params["search"] = typed
+    at.run()
+    assert not at.exception
+    assert said in text(at) + "".join(error.value for error in at.error)
+    assert len(at.button) == (len(load()) if len(typed) > 100 else 0)
+
+
+def test_numbers_of_claims_are_their_order():
+    names = list(load())
+    assert [proofs.number(name) for name in names] == list(range(1, len(names) + 1))
+    assert (proofs.beside(names[0], -1), proofs.beside(names[-1], 1)) == ("", "")
+    assert proofs.beside(names[3], 1) == names[4]
+
+
+@pytest.mark.parametrize(
+    ("residual", "said"),
+    [
+        ("[0]: 5 mod 7 at [0, 1], and 3 of 24 entries are not zero", "$5 \\bmod 7$, at \\[0\\] \\[0, 1\\]: on random"),
+        ("S: 66864177 mod 1005742139 at [0, 0], and 6 of 6 entries are not zero", "differ in 6 of 6 entries"),
+    ],
+)
+def test_a_residual_mod_a_prime_is_said_with_what_it_means(opened, ledger, residual, said):
+    right = checked()
+    ledger._keep(replace(right, mutants=(replace(right.mutants[0], residual=residual, tex=""), *right.mutants[1:])))
+    assert said in text(opened(CLAIM))

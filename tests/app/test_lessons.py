@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import re
 import runpy
 from collections.abc import Iterator
@@ -113,6 +114,39 @@ def test_a_step_has_sentences_a_table_and_a_stream_in_the_lab(lesson: Lesson, st
         assert link.left_out(shown.choice) == []  # and a link carries it
     assert set(step.claims) <= set(load())
     assert all((lesson, step) in registry.showing(claim) for claim in step.claims)
+
+
+@each_step
+def test_the_names_below_bars_fit_a_phone(lesson: Lesson, step: Step) -> None:
+    room, letter = 390 - 2 * 16 - 66, 5.5  # CSS pixels of a chart, and of a letter
+    shown = showing.show(starting(lesson.slug, step.slug))
+    header = json.loads(shown.buffer[4 : 4 + int.from_bytes(shown.buffer[:4], "little")])
+    for groups in [panel["groups"] for panel in header.get("panels", ()) if panel["kind"] == "Bars"]:
+        every = 1 if len(groups) <= 6 else int(np.ceil(len(groups) * 26 / room))
+        widest = max(len(word) for group in groups for word in group.split())
+        assert widest * letter <= room / len(groups) * every + letter
+
+
+ABSURD = ("", " ", "nan", "1e999", "-1e300", "9" * 500, "שלום", "<script>", "\x00", "1" * 20_000, "½")
+
+
+@each_step
+def test_every_field_of_a_link_gets_its_ends_or_one_sentence(lesson: Lesson, step: Step) -> None:
+    here = {"lesson": lesson.slug, "step": step.slug}
+    start = starting(lesson.slug, step.slug)
+    for control in step.controls:
+        for end in control.ends:
+            where, wrong = from_query({**here, control.name: str(end)})
+            assert (dict(where.values)[control.name], wrong) == (end, [])
+        beyond = [str(x) for x in (control.low - 1, control.high + 1)] if isinstance(control, Range | Row) else []
+        for value in (*ABSURD, *beyond):
+            where, wrong = from_query({**here, control.name: value})
+            assert where == start, value
+            assert len(wrong) == 1 and repr(control.name) in wrong[0] and len(wrong[0]) < 400, value
+        if len(step.controls) > 1:  # one that is wrong takes no other with it
+            other = next(one for one in step.controls if one != control)
+            where, wrong = from_query({**here, control.name: "nan", other.name: str(other.ends[1])})
+            assert (dict(where.values)[other.name], len(wrong)) == (other.ends[1], 1)
 
 
 @pytest.mark.parametrize(

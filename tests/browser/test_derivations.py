@@ -13,6 +13,7 @@ from tests.browser.lab_steps import BACKGROUNDS, frames
 from tests.browser.server import serving
 
 CLAIM = "delta_rule_is_a_gradient_step"
+TOP = "document.querySelector('[data-testid=stMain]').scrollTop"
 BROKEN = "document.querySelectorAll('.katex-error, [data-testid=stException]').length"
 CUT = """Array.from(document.querySelectorAll('[data-testid=stMain] .katex .base'))
     .filter(e => e.getBoundingClientRect().right
@@ -55,6 +56,39 @@ def test_a_claim_is_read_checked_and_linked_to(page: Page) -> None:
         assert (ground > ink) is (scheme == "light")
     page.go_back()
     expect(page.get_by_role("heading", name="Derivations")).to_be_visible()
+
+
+def test_a_claim_opens_at_its_top_and_the_list_is_where_it_was_when_one_comes_back(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    visit(page)
+    made = load()["outputs_are_effective_attention"]
+    link = page.get_by_role("button", name=made.conclusion)
+    for back in (page.go_back, page.get_by_role("button", name="All claims").click):
+        link.scroll_into_view_if_needed()
+        was = page.evaluate(TOP)
+        assert was > 1000
+        link.click()
+        expect(page.get_by_role("heading", name=made.conclusion)).to_be_visible()
+        page.wait_for_function(f"{TOP} === 0")
+        back()
+        page.wait_for_function(f"Math.abs({TOP} - {was}) < 200")
+        expect(link).to_be_in_viewport()
+
+
+def test_the_claims_are_searched_and_going_back_keeps_what_was_found(page: Page) -> None:
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.goto("/derivations?search=chunk")
+    field = page.get_by_label("Search the claims")
+    expect(field).to_have_value("chunk", timeout=90_000)
+    field.fill("positive exponential")
+    field.press("Enter")
+    expect(page).to_have_url(re.compile("search=positive"))
+    found = page.get_by_role("button", name=load()["no_exponential_of_a_positive_number"].conclusion)
+    found.click()
+    expect(page).to_have_url(re.compile("claim=no_exponential_of_a_positive_number$"))
+    page.go_back()
+    expect(found).to_be_visible()
+    expect(field).to_have_value("positive exponential")
 
 
 @pytest.fixture(scope="module")
