@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from app import compute
-from app.lessons import showing
-from app.lessons.place import starting
+from app.lessons import parts, showing
+from app.lessons.place import PATH, starting
 from gdn_core import RULES, Discretisation, reference, streams
 
 NUMBER = re.compile(r"(?<![\w.])(−?\d[\d,]*(?:\.\d+)?)(?: × 10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+))?")
@@ -19,10 +19,10 @@ LOWERED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹−", "-0123456789-")
 
 
 def read(sentence: str) -> list[float]:
-    """Read the numbers of a sentence, in order."""
+    """Read the numbers of a sentence, in order; those in names, such as Mamba-2, are none."""
     return [
         float(mantissa.replace(",", "").translate(LOWERED)) * 10.0 ** int(power.translate(LOWERED) or 0)
-        for mantissa, power in NUMBER.findall(sentence)
+        for mantissa, power in NUMBER.findall(re.sub(r"(?<=\w)-\d+\w*", "", sentence))
     ]
 
 
@@ -93,12 +93,191 @@ SAID: dict[tuple[str, str], Callable[[Numbers, int], list[Any]]] = {
     ("chunkwise", "cost"): lambda n, i: [
         2**i, n["inside"][i], n["carried"][i], 256, 256 / 2**i, 1e3 * n["seconds"][i],
     ],
+    ("lineage", "sentence"): lambda n, i: [
+        *(share for slug in ("linear", "mamba", "delta", "gated") for share in two_values(slug, i)),
+    ],
+    ("lineage", "map"): lambda n, i: [*([1992, 2020] if i == 0 else []), n["difference"][i]],
+    ("linear", "weights"): lambda n, i: [
+        i, *(n[name][i, i] for name in ("softmax", "features", "products")), 1, 1, n["products"][i].sum(),
+    ],
+    ("linear", "forms"): lambda n, i: [
+        i, i, *n["at_once"][i], *n["token_by_token"][i], 2, *n["in_chunks"][i],
+        np.ptp([n["at_once"][i], n["token_by_token"][i], n["in_chunks"][i]], axis=0).max(),
+    ],
+    ("linear", "normaliser"): lambda n, i: [i + 1, 1, 1, n["without"][i]],
+    ("linear", "fast-weights"): lambda n, i: [i + 1, np.abs(n["states"][0, i + 1] - n["states"][1, i + 1]).max()],
+    ("collision", "first"): lambda n, i: [i + 1, 8, *off_of_pair(n, i, 0), *off_of_pair(n, i, i)],
+    ("collision", "overlaps"): lambda n, i: [i + 1, n["predicted"][i], n["measured"][i]],
+    ("collision", "rules"): lambda n, i: [i + 1, 16, n["error"][i, 0], n["error"][i, -1], n["best"][i]],
+    ("collision", "proof"): lambda n, i: [
+        5 * i, np.cos(np.radians(5 * i)), np.sin(np.radians(5 * i)),
+        *np.linalg.norm(n["after"][i] - n["values"], axis=1),
+    ],
+    ("recency", "order"): lambda n, i: [
+        *(n["orders"][i] + 1), 5, 6, 6 - (list(n["orders"][i]).index(4) > list(n["orders"][i]).index(5)), 1, 6,
+        np.abs(n["memory"][i] - n["memory"][0]).max(),
+    ],
+    ("recency", "weights"): lambda n, i: [i + 1, 1, 1, 0.8**i, 1, float(i == 0), 1, float(i == 0), 1],
+    ("recency", "long"): lambda n, i: [
+        n["tokens"][i], n["error"][i, 0], n["norm"][i, 0], n["error"][i, 3], n["norm"][i, 3],
+    ],
+    ("ode", "sampled"): lambda n, i: [n["step"][i], 3, 1 - np.exp(-3), *n["at_three"][i]],
+    ("ode", "errors"): lambda n, i: [
+        1, *([4, *n["error"][0]] if i == 0 else
+             [2**i, *(n["error"][i - 1, m] / n["error"][i, m] for m in (2, 1)), n["error"][i, 0]]),
+    ],
+    ("ode", "turning"): lambda n, i: [n["step"][i], *of_a_complex_rate(n["step"][i])],
+    ("ode", "memory"): lambda n, i: [
+        i + 1, np.abs(n["memory"][i] - n["solution"][i]).max(), np.abs(n["solution"][i]).max(),
+    ],
+    ("step", "pictures"): lambda n, i: [i / 10, np.exp(-i / 10), 1 - np.exp(-i / 10)],
+    ("step", "gate"): lambda n, i: [
+        n["a"][i], np.log1p(np.exp(n["a"][i])), 1 / (1 + np.exp(n["a"][i])), *2 * [1 / (1 + np.exp(-n["a"][i]))],
+    ],
+    ("step", "token"): lambda n, i: [
+        i + 1, n["step"][i], 1 - np.exp(-n["step"][i]),
+        *([4, n["weights"][i, 3], n["weights"][i, :3].sum()] if i > 2 else []),
+    ],
+    ("gating", "left"): lambda n, i: [i, 0.93 ** (i / 2), n["by_token"][i], n["fastest"][i], n["slowest"][i]],
+    ("gating", "reset"): lambda n, i: list(np.linalg.norm(n["states"][:, i + 1], axis=(1, 2))),
+    ("delta", "stages"): lambda n, i: [np.linalg.norm(n["read"][1, i]), np.linalg.norm(n["u"][1, i])],
+    ("delta", "plane"): lambda n, i: [
+        i / 20, 1 - i / 20, n["before"] @ n["key"], (1 - i / 20) * (n["before"] @ n["key"]),
+    ],
+    ("delta", "gradient"): lambda n, i: [
+        i / 20, *(((1 - b) * (n["before"] @ n["key"] - 0.5)) ** 2 / 2 for b in (0, i / 20)),
+    ],
+    ("delta", "stable"): lambda n, i: [i, 1.5, (-0.5) ** i * n["along"][0], -0.5, n["across"][0]],
+    ("delta", "parity"): lambda n, i: [ones_so_far(i), (-1) ** ones_so_far(i)],
+    ("one-equation", "along"): lambda n, i: [i / 10, *100 * removed(i / 10)[[2, 0, 1, 2]]],
+    ("one-equation", "four"): lambda n, i: [i / 10, i / 10, *100 * removed(i / 10)],
+    ("one-equation", "pieces"): lambda n, i: [
+        n["pieces"][i], *(100 * (1 - (1 - removed(1.5 / n["pieces"][i])[:3]) ** n["pieces"][i])),
+    ],
+    ("one-equation", "decay"): lambda n, i: [
+        *([1, 2**i] if i else []), *n["difference"][i],
+        *([n["difference"][i - 1, 0] / n["difference"][i, 0]] if i else []),
+    ],
+    ("gated", "square"): lambda n, i: [i, *n["error"][i, :, -1][np.isfinite(n["error"][i, :, -1])]],
+    ("gated", "tokens"): lambda n, i: list(just_stored(i)),
+    ("gated", "limit"): lambda n, i: [n["eps"][i], n["difference"][i], n["difference"][i] / n["eps"][i] ** 2],
+    ("chunkwise", "solve"): lambda n, i: [*6 * [i], np.abs(n["U"][i] - n["errors"][i]).max()],
+    ("chunkwise", "overflow"): lambda n, i: [
+        n["size"][i], n["size"][i] * np.log(0.5), *([2.0 ** n["size"][i], 1] if n["size"][i] < 128 else []), 1,
+    ],
+    ("attention", "words"): lambda n, i: [
+        i, n["gated"][i, : i + 1].max(), n["softmax"][i, : i + 1].max(),
+        *([n["gated"][i, : i + 1].min()] if n["gated"][i, : i + 1].min() < -0.005 else [0]),
+    ],
+    ("attention", "life"): lambda n, i: [
+        i, n["left"][i, -1, 2], 0.95 ** (11 - i), *most_of_a_write(n["left"][i, :, 2], i),
+    ],
+    ("attention", "negative"): lambda n, i: [
+        5 * i, 0, 1, np.cos(np.radians(5 * i)), np.sin(np.radians(5 * i)),
+        -np.cos(np.radians(5 * i)) * np.sin(np.radians(5 * i)),
+    ],
+    ("attention", "matrix"): lambda n, i: [i, np.abs(n["weights"][i] - n["walked"][i]).max(), n["apart"][i]],
+    ("layer", "flow"): lambda n, i: [13, flowing(n, i).shape[1], flowing(n, i).min(), flowing(n, i).max()],
+    ("layer", "convolution"): lambda n, i: [
+        i, *convolved_terms(n, i), sum(convolved_terms(n, i)), 6, n["conv"][i] / (1 + np.exp(-n["conv"][i])),
+    ],
+    ("layer", "gates"): lambda n, i: [
+        i, np.linalg.norm(n["active"][i, 6:12]), 1,
+        *(x for h in (0, 1) for x in (h, 1 / (1 + np.exp(-n["b"][i, h])), np.exp(n["g"][i, h]))),
+    ],
+    ("layer", "memory"): lambda n, i: [
+        i, 0, np.linalg.norm(n["memory"][i]), np.linalg.norm(n["memory"][i - 1]) * bool(i), np.linalg.norm(n["o"][i]),
+    ],
+    ("layer", "output"): lambda n, i: [
+        i, *np.sqrt((n["o"][i] ** 2).mean(axis=1)), np.abs(n["gated"][i]).mean() / np.abs(n["normed"][i]).mean(),
+        np.linalg.norm(n["y"][i]),
+    ],
+    ("layer", "sizes"): lambda n, i: [
+        n["rows"][i], n["columns"][i], n["rows"][i] * n["columns"][i], 100 * n["count"][i] / n["count"].sum(),
+        n["count"].sum(), 32 * 128 * 128, 48, 36,
+    ],
+    ("compose", "parts"): lambda n, i: [
+        i, *(np.linalg.norm(x) for x in (n["before"][i], n["decayed"][i], n["decayed"][i] - n["erased"][i],
+                                         n["written"][i] - n["erased"][i])),
+    ],
+    ("compose", "collision"): lambda n, i: [i + 1, 16, n["error"][i], n["best"][i]],
+    ("compose", "recency"): lambda n, i: [i + 1, 0.5, 0.5 * 0.45**i],
+    ("compose", "facts"): lambda n, i: [i, *n["error"][i][np.isfinite(n["error"][i])]],
+    ("compose", "tasks"): lambda n, i: [
+        n["score"][i, 0], *([0.95] if n["score"][i, 0] < 0.95 else []), *n["score"][i, 1:3],
+        (n["score"][:, 0] >= 0.95).sum(), 7, 2,
+    ],
+    ("errata", "chunk"): lambda n, i: [2, n["at"][i], 2, n["printed"][i], n["right"][i], 1],
+    ("errata", "token"): lambda n, i: [n["at"][i], 2 + n["at"][i], 3, 1],
+    ("errata", "formula"): lambda n, i: [i / 10, 1 - i / 10, 1 - (i / 10) ** 2, 0, 1],
+    ("errata", "shape"): lambda n, i: [i + 1, i + 1, 1, 1],
+    ("errata", "along"): lambda n, i: [i, i % 16 + 1, *n["off"][i]],
 }  # fmt: skip
 
 
 def in_kilobytes(count: int) -> list[float]:
     """Write bytes as sentences do, in the largest unit of which there is one."""
     return [float(count / max(unit for unit in (1, 2**10, 2**20, 2**30) if unit <= count))]
+
+
+def two_values(slug: str, i: int) -> tuple[float, float]:
+    """Return how much of a key's first and second value is in its answer: decays of 0.9, the second at token 4."""
+    decay = 0.9 if slug in ("mamba", "gated") else 1.0
+    old = (decay**i) * (i < 4 or slug in ("linear", "mamba"))
+    return old, decay ** (i - 4) * (i >= 4)
+
+
+def off_of_pair(n: Numbers, i: int, pair: int) -> Iterator[float]:
+    """Yield how far the answers to a pair's key are from its value, under both rules, from the writes alone."""
+    stream = compute.picture(showing.show(starting("collision", "first")).choice).trajectory.stream
+    k, v = stream.k[: i + 1].astype(float), stream.v[: i + 1].astype(float)
+    erased = np.zeros((v.shape[1], k.shape[1]))
+    for key, value in zip(k, v, strict=True):
+        erased += np.outer(value - erased @ key, key)
+    for S in (v.T @ k, erased):
+        yield float(np.linalg.norm(S @ k[pair] - v[pair]) / np.linalg.norm(v[pair]))
+
+
+def of_a_complex_rate(step: float) -> list[float]:
+    """Return what a step multiplies by, and how far it turns, exactly, bilinear and by Euler, at the rate -0.3 + 2i."""
+    z = step * (-0.3 + 2j)
+    ways = np.exp(z), (1 + z / 2) / (1 - z / 2), 1 + z
+    return [*map(abs, ways), np.degrees(z.imag), *(np.degrees(np.angle(way)) for way in ways[1:])]
+
+
+def ones_so_far(i: int) -> int:
+    """Count the bits of 1 among the first tokens."""
+    labels = compute.scenario(showing.show(starting("delta", "parity")).choice).labels
+    return list(labels[: i + 1]).count("1")
+
+
+def removed(z: float) -> np.ndarray:
+    """Return the share of the error that DeltaNet, Longhorn, EFLA and the projection remove in a step of size z."""
+    return np.array([z, z / (1 + z), 1 - np.exp(-z), 1.0])
+
+
+def just_stored(i: int) -> Iterator[float]:
+    """Yield how far the answers to the newest key are from its value, under the four rules."""
+    run = compute.picture(showing.show(starting("gated", "tokens")).choice).trajectory
+    for rule in range(4):
+        yield float(np.linalg.norm(run.states[rule, i + 1] @ run.stream.k[i] - run.stream.v[i]))
+
+
+def most_of_a_write(left: np.ndarray, i: int) -> list[float]:
+    """Return the largest fall of what is left of a write, and the token where it falls."""
+    falls = -np.diff(left[i:])
+    return [falls.max(), i + 1 + falls.argmax()] if len(falls) else []
+
+
+def flowing(n: Numbers, i: int) -> np.ndarray:
+    """Return what flows along an arrow of the layer, a row a token."""
+    names = {0: ("mixed",), 6: ("b", "a"), 11: ("gated",)}[i]
+    return np.concatenate([n[name].reshape(13, -1) for name in names], axis=1)
+
+
+def convolved_terms(n: Numbers, i: int) -> list[float]:
+    """Return the terms of a convolution, the oldest first: tokens before the first are 0."""
+    return [n["taps"][j] * n["before"][i - 3 + j] if i - 3 + j >= 0 else 0.0 for j in range(4)]
 
 
 SMALL = ["the", "by", "of"]
@@ -116,6 +295,14 @@ def left_of_the_first(i: int) -> Iterator[float]:
     steps = [0.02 if word in SMALL else 0.5 for word in words]
     mamba, s4 = sum(steps[1 : i + 1]), i * float(np.median(steps))
     yield from (0, np.exp(-mamba), 3, np.exp(-4 * mamba), np.exp(-s4), np.exp(-4 * s4))
+
+
+def test_the_sentences_of_every_step_are_read() -> None:
+    """To check the claims of a composed rule takes long: its sentences are made of numbers that are made up."""
+    assert {("compose", "claims"), *SAID} == set(PATH)
+    made_up = {"claim": ["any", "other"], "holds": [True, False], "steps": [3, 1], "mutants": [5, 0], "refuted": [4, 0]}
+    said = parts.draw_claims({name: np.array(column) for name, column in made_up.items()}).said
+    assert [read(sentence) for sentence in said] == [[1, 3, 4, 5], [2, 1]]
 
 
 @pytest.mark.parametrize(("lesson", "step"), SAID, ids=[f"{lesson}-{step}" for lesson, step in SAID])

@@ -10,8 +10,8 @@ from tests.browser.lab_steps import frames
 from tests.browser.test_tour import NARROW, WIDE, visit
 
 # How far the stages reach below the upper edge of the bar that moves through the tokens, in pixels.
-HIDDEN = """player => Math.max(...[...player.querySelectorAll('.moments .frame')].map(e => e.getBoundingClientRect().bottom))
-  - player.querySelector('.transport').getBoundingClientRect().top"""
+HIDDEN = """player => Math.max(...[...player.querySelectorAll('.moments .frame')]
+  .map(e => e.getBoundingClientRect().bottom)) - player.querySelector('.transport').getBoundingClientRect().top"""
 OVER = """() => {
   const range = document.createRange();
   range.selectNodeContents(document.querySelector('h1'));
