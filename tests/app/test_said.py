@@ -346,3 +346,18 @@ def test_the_lab_gets_the_stream_of_the_step() -> None:
         lengths = showing.show(starting("linear", "normaliser")).numbers[name]
         # of 48 tokens a link has room for three digits, which are off by 5e-4 at most
         np.testing.assert_allclose(np.linalg.norm(run.o[n], axis=1), lengths, rtol=1e-3)
+
+
+def test_the_lab_gets_the_first_of_the_tokens_that_are_timed() -> None:
+    for lesson, step, size, drawn in (("softmax", "live", 64, 64), ("chunkwise", "cost", 128, 256)):
+        q, k, v = np.random.default_rng(1).standard_normal((3, drawn, size), dtype=np.float32) / size**0.5
+        got = compute.scenario(showing.show(starting(lesson, step)).choice).stream
+        for one, own in ((got.q, q), (got.k, k), (got.v, v)):
+            np.testing.assert_allclose(one, own[: len(got)], atol=1e-4)
+
+
+def test_the_lab_gets_the_text_whose_weights_are_shown() -> None:
+    shown = showing.show(starting("attention", "words"))
+    run = compute.picture(shown.choice).trajectory
+    rule = shown.choice.rules.index("gated-deltanet")
+    np.testing.assert_allclose(shown.numbers["gated"] @ run.stream.v, run.o[rule], atol=2e-5)

@@ -204,6 +204,19 @@ def in_chunks(
     return S, np.concatenate(outputs)
 
 
+def timed(d: int, run: int) -> np.ndarray:
+    """Draw the queries, keys and values that are timed, [3, LENGTH, d] in float32."""
+    return np.random.default_rng(run).standard_normal((3, LENGTH, d), dtype=np.float32) / np.float32(d**0.5)
+
+
+def first_timed(width: str, run: int) -> Stream:
+    """Return the first of the tokens that are timed, as many as there is room for in a link."""
+    d = int(width)
+    n = 512 // d
+    (q, k, v), one = timed(d, run)[:, :n].astype(float), np.ones(n)
+    return Stream(q=q, k=k, v=v, g=np.log(0.9) * one, beta=0.5 * one, w=one, delta=one, A=-np.ones(d))
+
+
 def cost(width: str, run: int, *, clock: Callable[[], float] = time.perf_counter) -> dict[str, np.ndarray]:
     """Count the multiplications of the reference's chunk form, and time the one by matrices, for chunks of each size.
 
@@ -218,8 +231,7 @@ def cost(width: str, run: int, *, clock: Callable[[], float] = time.perf_counter
         for these tokens in float32, the shorter of two times.
     """
     d, size = int(width), 2 ** np.arange(0, 9)
-    rng = np.random.default_rng(run)
-    q, k, v = rng.standard_normal((3, LENGTH, d), dtype=np.float32) / np.float32(d**0.5)
+    q, k, v = timed(d, run)
     G = np.log(np.float32(0.9)) * np.arange(1, LENGTH + 1, dtype=np.float32)
     beta, seconds = np.full(LENGTH, np.float32(0.5)), []
     for C in size:

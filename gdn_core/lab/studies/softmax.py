@@ -131,6 +131,16 @@ def token_by_memory(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> tuple[np.nda
 WORK = {"text": (text_by_softmax, text_by_memory), "token": (token_by_softmax, token_by_memory)}
 
 
+def tokens_of(length: int, run: int) -> np.ndarray:
+    """Draw the queries, keys and values of a text that is measured, [3, L, WIDTH] in float32."""
+    return np.random.default_rng(run).standard_normal((3, length, WIDTH), dtype=np.float32) / np.float32(WIDTH**0.5)
+
+
+def first_tokens(work: str, run: int) -> Stream:
+    """Return the first eight tokens of the shortest text that is measured."""
+    return stream_of(*tokens_of(int(SIZES[work][0]), run)[:, :8])
+
+
 def live(work: str, run: int, *, clock: Callable[[], float] = time.perf_counter) -> dict[str, np.ndarray]:
     """Measure softmax attention and a memory on this machine, in float32, for longer and longer texts.
 
@@ -145,7 +155,7 @@ def live(work: str, run: int, *, clock: Callable[[], float] = time.perf_counter)
     """
     seconds, kept = [], []
     for length in SIZES[work]:
-        q, k, v = np.random.default_rng(run).standard_normal((3, length, WIDTH), dtype=np.float32) / WIDTH**0.5
+        q, k, v = tokens_of(length, run)
         found = [_best(partial(way, q, k, v), clock) for way in WORK[work]]
         seconds.append([best for best, _ in found])
         kept.append([size for _, (_, size) in found])
