@@ -429,7 +429,8 @@ def shown(made: Claim, result: Result | None = None, *, tex: bool = False) -> st
     statement = made.tex if tex else readable(made.tex)
     lines = [made.name, f"  {made.conclusion}", ""]
     lines += [f"    {line}" for line in statement.splitlines()]
-    wrapped = textwrap.wrap(made.derivation, 116, initial_indent="  ", subsequent_indent="  ")
+    said = made.derivation if tex else inline(made.derivation)
+    wrapped = textwrap.wrap(said, 116, initial_indent="  ", subsequent_indent="  ")
     lines += ["", *wrapped, *([""] if wrapped else [])]
     lines += [f"  subject      {made.subject}"]
     lines += [f"  assumption   {assumption if tex else inline(assumption)}" for assumption in made.assumptions]

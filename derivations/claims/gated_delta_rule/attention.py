@@ -40,7 +40,11 @@ def _attention() -> str:
     uses=("gated_chunk_equals_recurrence", "ut_transform_is_the_gated_triangular_system"),
 )
 def outputs_are_effective_attention() -> Any:
-    """From an empty memory the gated delta rule is attention: a matrix, made of keys and queries, times V."""
+    r"""From an empty memory the gated delta rule is attention: a matrix, made of keys and queries, times V.
+
+    A query finds each earlier error, decayed: $o_i = \sum_{j \le i} \Gamma_{ij} (k_j^\top q_i) \nu_j$, or
+    $O = \operatorname{tril}(Q K^\top \odot \Gamma) N$. And N is the solution of the triangular system with $S_0 = 0$.
+    """
     a = Algebra()
     V, N, P = a.matrix("V", "n", "V"), a.matrix("N", "n", "V"), a.matrix("P", "n", "n")
     A, T, B = a.matrix("A", "n", "n"), a.matrix("T", "n", "n"), a.diagonal("B", "n")

@@ -41,10 +41,13 @@ def _statement() -> str:
     uses=("ut_transform_is_the_gated_triangular_system",),
 )
 def gated_chunk_equals_recurrence() -> Any:
-    """The chunk form of the gated delta rule is its recurrence, memory and outputs.
+    r"""The chunk form of the gated delta rule is its recurrence, memory and outputs.
 
     The induction step: if both forms agree after n tokens, they agree after n + 1, in the memory and in the last
-    output.
+    output. Suppose $S_n = c S_0 + N^\top \Lambda K$. The next token decays that to $\alpha S_n$ and reads its key:
+    its error is $\nu = \beta (v - \alpha c S_0 k - \alpha N^\top \Lambda K k)$. It writes $\nu k^\top$, and
+    $S_{n+1} = \alpha c S_0 + \alpha N^\top \Lambda K + \nu k^\top$ is the chunk form with $\nu$ as the next row of $N$
+    and $k$ as that of $K$: old writes are decayed by $\alpha$ once more, the new one not yet.
     """
     words = Induction()
     return words.residual(words.error())

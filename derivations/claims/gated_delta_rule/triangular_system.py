@@ -64,9 +64,12 @@ class Triangular:
     code=(reference.chunk,),
 )
 def ut_transform_is_the_gated_triangular_system() -> Any:
-    """The errors of a chunk solve one triangular system: U by the inverse with decays, W by the one without, decayed.
+    r"""The errors of a chunk solve one triangular system: U by the inverse with decays, W by the one without, decayed.
 
-    The induction step: the row of the next token in the system gives its error.
+    The induction step: the row of the next token in the system gives its error. For the memory before token i, decayed,
+    is $\gamma_i S_0$ and the earlier errors, $\sum_{j<i} \Gamma_{ij} \nu_j k_j^\top$. The error is
+    $\nu_i = \beta_i (v_i - \gamma_i S_0 k_i - \sum_{j<i} \Gamma_{ij} (k_j^\top k_i) \nu_j)$. With all errors at the
+    left, as rows of $N$, this is row i of the system.
     """
     t = Triangular()
     return t.residual(t.words.beta * (t.words.k.T @ t.words.K.T @ (t.words.alpha * t.words.L)))
