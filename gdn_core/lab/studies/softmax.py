@@ -155,7 +155,7 @@ def live(work: str, run: int, *, clock: Callable[[], float] = time.perf_counter)
     """
     seconds, kept = [], []
     for length in SIZES[work]:
-        q, k, v = tokens_of(length, run)
+        q, k, v = tokens_of(int(length), run)
         found = [_best(partial(way, q, k, v), clock) for way in WORK[work]]
         seconds.append([best for best, _ in found])
         kept.append([size for _, (_, size) in found])
