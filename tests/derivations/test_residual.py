@@ -40,7 +40,7 @@ def test_a_refuted_variant_keeps_its_residual_in_tex():
     )
 
 
-def test_the_other_paragraphs_of_a_step_are_its_reason():
+def test_the_other_paragraphs_of_a_step_are_its_details():
     first = load()["gated_chunk_equals_recurrence"].steps[0]
     assert first.summary.endswith("memory and outputs.")
     assert first.details.startswith("The induction step: if both forms agree after n tokens")
