@@ -39,7 +39,9 @@ def field() -> dict[str, Any]:
 
 
 def _search() -> None:
-    _ask("", st.session_state[FIELD])
+    text = st.session_state[FIELD]
+    if text != st.session_state.get(LAST, ""):  # what a field that is new reports is no search
+        _ask("", text)
 
 
 def _ask(name: str, search: str) -> None:
