@@ -344,7 +344,7 @@ def side_by_side(
     packed = Packed.of([Operands(*(placed(getattr(x, of.name)) for of in fields(x))) for x in operands])
     caught: list[Launch] = []
     with pretending(setting.arch, caught, [""]), suppress(NotImplementedError):  # what there is none of is not copied
-        lab.launch(packed, torch.empty(S.shape, device="meta"), device="meta")
+        lab.launch(packed, np.empty(S.shape, np.float32), device="meta")
     (launch,) = caught
     chain = Chain(numbers, rng, arch=setting.arch, level=setting.level)
     entries = np.concatenate(table)

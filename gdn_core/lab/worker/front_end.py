@@ -34,7 +34,8 @@ def install(version: str | None = None, *, moving: bool = True) -> bool:
       ``split``;
     - of ``triton.runtime.interpreter``: ``_get_np_dtype``, and ``create_masked_load`` and ``create_masked_store`` of
       ``InterpreterBuilder``;
-    - ``triton.language.core._unwrap_if_constexpr``.
+    - ``triton.language.core._unwrap_if_constexpr``;
+    - ``triton.runtime.jit.mangle_type``.
 
     Args:
         version: Triton's; by default that of the one that is installed.
@@ -49,6 +50,7 @@ def install(version: str | None = None, *, moving: bool = True) -> bool:
         _look_up(interpreter)
         _leave_alike(interpreter)
         _compute_at_once(interpreter)
+        _name_types()
     if moving and not hasattr(interpreter.InterpreterBuilder, "moves_runs"):
         _move_runs(interpreter)
     return True
@@ -201,6 +203,20 @@ def _move_runs(interpreter: Any) -> None:
 
     builder.create_masked_load, builder.create_masked_store = load, store
     builder.moves_runs = True
+
+
+def _name_types() -> None:
+    """Name the types of whole numbers and of lent arrays here: Triton imports PyTorch to do so."""
+    from triton.runtime import jit
+
+    slow = jit.mangle_type
+
+    def named(arg: Any, specialize: bool = False) -> str:
+        if type(arg) is int and not specialize and -(2**31) <= arg < 2**31:
+            return "i32"
+        return getattr(arg, "pointer", None) or slow(arg, specialize)
+
+    jit.mangle_type = named
 
 
 def runs(addresses: np.ndarray, mask: np.ndarray, itemsize: int) -> list[tuple[int, int, int]] | None:

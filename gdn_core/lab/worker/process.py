@@ -7,7 +7,9 @@ time in a process of their own, and a crash does not reach the calling program.
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import importlib.metadata
 import os
 import queue
 import signal
@@ -16,7 +18,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,9 +25,6 @@ from gdn_core.lab.worker import front_end
 from gdn_core.lab.worker.frames import Arrays, Header, read_frame, write_frame
 from gdn_core.ops.kernels.operands import Operands, Packed
 from gdn_core.reference import Token, moments
-
-if TYPE_CHECKING:
-    import torch
 
 Answer = tuple[Header, Arrays]
 Operation = Callable[[Header, Arrays], Answer]
@@ -45,14 +43,11 @@ def facts() -> Header:
     If the trial fails on the GPU (no C compiler for Triton's launcher, too old a device), the process starts over as an
     interpreter and reports the reason. If the interpreter fails too, the answer is that there is no Triton.
     """
-    import torch
-
-    torch.set_num_threads(1)  # a launch uses one core
     np.seterr(all="ignore")  # an overflow is a result, not a warning
     refused = os.environ.get(REFUSED, "")
     if os.environ.get("TRITON_INTERPRET") == "1":
         refused = refused or "TRITON_INTERPRET=1 is set"
-    elif not torch.cuda.is_available():
+    elif not _pytorch_sees_gpu():
         os.environ["TRITON_INTERPRET"] = "1"  # read once, when the kernel is decorated
         refused = "it needs an NVIDIA GPU, and PyTorch sees none here"
     without = {"cuda": False, "triton": False, "device": _cpu()}
@@ -71,8 +66,28 @@ def facts() -> Header:
             return {**without, "refused": f"a trial launch failed ({error})"}
         os.environ.update({REFUSED: f"a trial launch on the GPU failed ({error})", "TRITON_INTERPRET": "1"})
         raise _StartOverError from error
-    device = _cpu() if refused else torch.cuda.get_device_name()
+    device = _cpu() if refused else _gpu()
     return {"cuda": not refused, "triton": True, "refused": refused, "device": device}
+
+
+def _pytorch_sees_gpu() -> bool:
+    """Tell whether PyTorch sees a GPU: without importing it, which takes a second, where there is no driver of one."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        if "rocm" not in importlib.metadata.version("torch"):
+            return False
+    import torch
+
+    torch.set_num_threads(1)  # a launch uses one core
+    return torch.cuda.is_available()
+
+
+def _gpu() -> str:
+    """Return the name of the GPU."""
+    import torch
+
+    return torch.cuda.get_device_name()
 
 
 def _cpu() -> str:
@@ -80,36 +95,34 @@ def _cpu() -> str:
     return f"CPU, {os.cpu_count()} cores"
 
 
-def _one_token() -> tuple[Packed, torch.Tensor]:
+def _one_token() -> tuple[Packed, np.ndarray]:
     """Return the operands and memory of the smallest launch."""
-    import torch
-
     one = np.ones((1, 1))
     operands = Operands.of(Token(q=one, k=one, v=one, g=-one[None], b=one, w=one))
-    return Packed.of([operands]), torch.zeros(1, 1, 1)
+    return Packed.of([operands]), np.zeros((1, 1, 1), np.float32)
 
 
 def trajectory(header: Header, arrays: Arrays) -> Answer:
     """Launch the trajectory kernel."""
-    import torch
     from triton.errors import TritonError
 
     from gdn_core.ops.kernels.trajectory import launch
 
-    S = torch.from_numpy(arrays.pop("S"))
+    S = arrays.pop("S")
     packed = Packed(**arrays, wide_decay=header["wide_decay"], wide_key=header["wide_key"])
     began = time.perf_counter()
     try:
         out, S = launch(packed, S, device="cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda")
     except TritonError as error:
         raise RuntimeError(f"Triton: {error}") from error
-    return {"seconds": time.perf_counter() - began}, {"out": out.numpy(), "S": S.numpy()}
+    return {"seconds": time.perf_counter() - began}, {"out": out, "S": S}
 
 
 def reference(_: Header, arrays: Arrays) -> Answer:
     """Run rules by the reference on torch tensors, if there is no Triton."""
     import torch
 
+    torch.set_num_threads(1)
     began = time.perf_counter()
     memories = torch.from_numpy(arrays["S"])
     R, V, _K = memories.shape
@@ -145,7 +158,7 @@ def serve(operations: dict[str, Operation], *, describe: Callable[[], Header] = 
         os.dup2(answers.fileno(), 1)
         os.execv(sys.executable, sys.orig_argv)
     gc.collect()
-    gc.freeze()  # the many objects of torch and Triton stay until the end
+    gc.freeze()  # the many objects of Triton stay until the end
     while True:
         header, arrays = requests.get()
         _limit(header["limit"] + GRACE)

@@ -8,12 +8,14 @@ Triton, which decides at that moment, by TRITON_INTERPRET, whether kernels are c
 
 from __future__ import annotations
 
-import torch
+from typing import Any
+
+import numpy as np
 import triton
 import triton.language as tl
 from triton.language.standard import _sum_combine
 
-from gdn_core.ops.kernels.operands import Packed
+from gdn_core.ops.kernels.operands import Floats32, Packed
 
 BLOCK_NUMEL = 2048  # entries of memories in a program on a GPU; larger blocks were slower on an H200, wide ones 4 times
 
@@ -101,7 +103,56 @@ def trajectory_kernel(
     tl.store(p_S, b_S, mask=m_S)
 
 
-def launch(packed: Packed, S: torch.Tensor, *, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+class Lent:
+    """A NumPy array as an argument of a kernel in the interpreter: as much of a tensor as that asks for, and no copy.
+
+    A worker that only interprets need not import PyTorch, which takes it a second.
+    """
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+        self.dtype = array.dtype.name
+        self.pointer = {"float32": "*fp32", "int64": "*i64"}[self.dtype]  # its type in Triton
+
+    def data_ptr(self) -> int:
+        """Return the address of the first number."""
+        return self.array.ctypes.data
+
+    def untyped_storage(self) -> Lent:
+        """Return what holds the numbers."""
+        return self
+
+    def cpu(self) -> Lent:
+        """Return the numbers in the computer's memory."""
+        return self
+
+    def new_empty(self, _size: int, *, device: str) -> Lent:
+        """Return an argument of this type, whose numbers :meth:`set_` gives."""
+        assert device == "cpu"
+        return Lent(self.array)
+
+    def set_(self, storage: Lent, *_layout: Any) -> None:
+        """Take the numbers of a storage."""
+        assert storage.array is self.array
+
+    def copy_(self, storage: Lent) -> None:
+        """Take numbers back, which have been here all along."""
+        assert storage.array is self.array
+
+    def storage_offset(self) -> int:
+        """Return how many numbers come before the first."""
+        return 0
+
+    def size(self) -> tuple[int, ...]:
+        """Return the shape."""
+        return self.array.shape
+
+    def stride(self) -> tuple[int, ...]:
+        """Return how many numbers lie between two entries of each axis."""
+        return tuple(step // self.array.itemsize for step in self.array.strides)
+
+
+def launch(packed: Packed, S: Floats32, *, device: str) -> tuple[Floats32, Floats32]:
     """Run the kernel once.
 
     Args:
@@ -119,17 +170,22 @@ def launch(packed: Packed, S: torch.Tensor, *, device: str) -> tuple[torch.Tenso
     packed.check()
     R, T, V = packed.v.shape
     K = packed.K
-    if S.shape != (R, V, K) or S.dtype != torch.float32 or not S.is_contiguous():
+    if S.shape != (R, V, K) or S.dtype != np.float32 or not S.flags.c_contiguous:
         raise ValueError(f"S: expected contiguous float32 [R, V, K] = {[R, V, K]}, got {S.dtype} {list(S.shape)}")
-    x, v, wide, table, rows = (torch.from_numpy(array).to(device) for array in packed.arrays().values())
-    S = S.to(device, copy=True)
-    out = torch.empty((R, T, V, 2), dtype=torch.float32, device=device)
     BR, BV, BK = (triton.next_power_of_2(n) for n in (R, V, K))
     if device != "cpu":
         BV = max(1, min(BV, BLOCK_NUMEL // (BR * BK)))
+    S, out = S.copy(), np.empty((R, T, V, 2), np.float32)
+    given: list[Any] = [*packed.arrays().values(), S, out]
+    if device == "cpu":
+        given = [Lent(array) for array in given]
+    else:
+        import torch
+
+        given = [torch.from_numpy(array).to(device) for array in given]
     trajectory_kernel[(triton.cdiv(V, BV),)](
-        x, v, wide, table, rows, S, out, T, V, K, R, BR, BV, BK, packed.wide_decay, packed.wide_key,
+        *given, T, V, K, R, BR, BV, BK, packed.wide_decay, packed.wide_key,
         STEPS=T if device == "cpu" else None,
         enable_fp_fusion=False,  # product and sum are each rounded, so that states can be recomputed bit for bit
     )  # fmt: skip
-    return out.cpu(), S.cpu()
+    return (out, S) if device == "cpu" else (given[-1].cpu().numpy(), given[-2].cpu().numpy())

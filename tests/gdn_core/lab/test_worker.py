@@ -123,6 +123,22 @@ def test_a_launch_that_crashes_once_or_twice_is_run_again(times: int, bare: Pool
     assert (tmp_path / "tries").stat().st_size == times + 1
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks at a process as Linux shows it")
+def test_a_worker_that_interprets_starts_and_launches_without_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = Pool(1)
+    try:
+        if pool.facts()["cuda"]:
+            pytest.skip("kernels are compiled here")
+        monkeypatch.setattr(workers, "pool", lambda **_: pool)
+        assert run(3).run.backend == "interpreter"
+        (pid,) = pids(pool)
+        loaded = Path(f"/proc/{pid}/maps").read_text()
+        assert "libtriton" in loaded
+        assert "libtorch" not in loaded
+    finally:
+        pool.close()
+
+
 def test_a_launch_may_take_ten_seconds_unless_it_says_otherwise() -> None:
     assert inspect.signature(Pool.call).parameters["limit"].default == 10.0
 
@@ -351,17 +367,24 @@ def test_a_device_that_fails_its_trial_is_given_up_and_says_why(
     fails_on: tuple[str, ...], backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(f"""
+import ctypes
+
 import torch
+from triton.runtime import interpreter
 
-move = torch.Tensor.to
+load = ctypes.CDLL
 
-def fail(tensor, device, **rest):
-    if device in {fails_on}:
-        raise RuntimeError("no kernel image for " + device)
-    return move(tensor, device, **rest)
+def fail(tensor, device):
+    raise RuntimeError("no kernel image for " + device)
 
-torch.Tensor.to = fail
+def refuse(*_, **__):
+    raise RuntimeError("no kernel image for cpu")
+
+ctypes.CDLL = lambda name: load(None if name == "libcuda.so.1" else name)  # as if there were a driver
 torch.cuda.is_available = lambda: True
+torch.Tensor.to = fail
+if "cpu" in {fails_on}:
+    interpreter.GridExecutor.__call__ = refuse
 """)
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
     broken = Pool(1, env={"PYTHONPATH": path, "TRITON_INTERPRET": "0"})

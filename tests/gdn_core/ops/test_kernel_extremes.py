@@ -146,7 +146,7 @@ def test_a_decay_of_zero_resets_the_memory_of_the_lab() -> None:
         w=np.full((T, 1), 0.5),
     )  # fmt: skip
     S = rng.normal(size=(V, K)).astype(np.float32)
-    out, end = trajectory.launch(Packed.of([Operands.of(x)]), torch.from_numpy(S)[None], device=DEVICE.type)
+    out, end = trajectory.launch(Packed.of([Operands.of(x)]), S[None], device=DEVICE.type)
     want = S.astype(np.float64)
     for t in range(T):
         want, o = reference.step(want, x[t])
