@@ -4,7 +4,7 @@
 // in numpy, by the double in between, which cannot change the result: 53 bits are at least 2 * 24 + 2.
 
 const fround = Math.fround;
-const MAX_KEPT = 16 * 2 ** 20; // floats of states kept, 64 MB; beyond that every nth state, and the rest on demand
+const MAX_KEPT = 4 * 2 ** 20; // floats of states kept, 16 MB; beyond that every nth state, and the rest on demand
 
 /** Read a buffer that app.player.payload.encode made, and what app.player.caption.behind put behind it. */
 function decode(bytes) {
@@ -42,8 +42,9 @@ class Memory {
     this.peaks = new Float32Array(T); // the largest finite |entry| of all moments of a token
     const state = arrays.initial ? view(arrays.initial).slice() : new Float32Array(size);
     this.kept.set(state);
+    this.ends = state.reduce((most, x) => Math.max(most, Math.abs(x)), 0); // the largest |entry| so far
     for (let t = 0; t < T; t++) {
-      this.peaks[t] = this.advance(state, t);
+      this.peaks[t] = Math.max(this.ends, this.advance(state, t));
       if ((t + 1) % this.every === 0) this.kept.set(state, ((t + 1) / this.every) * size);
     }
     this.overflows = this.peaks.some((peak) => !Number.isFinite(peak));
@@ -61,28 +62,52 @@ class Memory {
     this.peak = this.peaks.reduce(larger, 0);
   }
 
-  /** Let token t act on the state, in place, and return the largest |entry| on the way; NaN if one is. */
+  /** Let token t act on the state, in place, and return the largest |entry| on the way but before; NaN if one is.
+   *
+   * What a decay leaves is not larger than what was there, and where nothing is taken away nothing is erased.
+   */
   advance(state, t) {
     const { V, K, decay, key, read, u, wv } = this;
+    const keys = key.data;
+    const decays = decay.data;
+    const wide = decay.k !== 0 || decay.v !== 0;
     let peak = 0;
+    let ends = 0; // the largest |entry| of the memory after the token
+    let longest = 0; // of the key
     for (let v = 0, n = 0; v < V; v++) {
       const r = read[t * V + v];
       const e = u[t * V + v];
+      const end = n + K;
       let a = t * decay.t + v * decay.v;
       let k = t * key.t + v * key.v;
-      let longest = 0; // |entry| of the key
-      for (let j = 0; j < K; j++, n++, a += decay.k, k += key.k) {
-        const x = key.data[k];
-        const before = state[n];
-        const decayed = fround(decay.data[a] * before);
-        const written = fround(decayed + fround(e * x));
-        state[n] = written;
-        peak = Math.max(peak, Math.abs(before), Math.abs(decayed), Math.abs(decayed - fround(r * x)), Math.abs(written));
-        longest = Math.max(longest, Math.abs(x));
+      if (v === 0 || key.v !== 0) {
+        longest = 0;
+        for (let j = k; j < k + K; j++) longest = Math.max(longest, Math.abs(keys[j]));
+      }
+      if (wide) {
+        for (; n < end; n++, a += decay.k, k++) {
+          const x = keys[k];
+          const decayed = fround(decays[a] * state[n]);
+          const written = fround(decayed + fround(e * x));
+          state[n] = written;
+          peak = Math.max(peak, Math.abs(decayed - fround(r * x)));
+          ends = Math.max(ends, Math.abs(written));
+        }
+      } else {
+        const alpha = decays[a];
+        for (; n < end; n++, k++) {
+          const x = keys[k];
+          const decayed = fround(alpha * state[n]);
+          const written = fround(decayed + fround(e * x));
+          state[n] = written;
+          peak = Math.max(peak, Math.abs(decayed - fround(r * x)));
+          ends = Math.max(ends, Math.abs(written));
+        }
       }
       peak = Math.max(peak, Math.abs(r) * longest, Math.abs(wv[t * V + v]) * longest); // rank one
     }
-    return peak;
+    this.ends = ends;
+    return Math.max(peak, ends);
   }
 
   /** Write the memory before token t into `state`; t = T gives the last one.

@@ -34,17 +34,21 @@ def script(browser: Browser) -> Iterator[Page]:
     page.close()
 
 
+def expected(ran: Trajectory, r: int, t: int) -> dict[str, np.ndarray]:
+    """Return every moment of a token of rule r."""
+    moments, x = ran.moments(r, t)._asdict(), ran.operands[r]
+    k = np.broadcast_to(x.k, (T, *x.k.shape[1:]))[t, :V]
+    moments |= {"taken": ran.read[r, t][:, None] * k, "added": ran.wv[r, t][:, None] * k}
+    return {name: moments[name] for name in MOMENTS}
+
+
 def test_the_numbers_behind_the_maps_are_the_trajectory_to_the_bit(page: Page, ran: Trajectory) -> None:
     open_player(page)
     for t in (0, 1, 2, T - 1, 7, 8, 3):  # forwards by one, and leaps both ways
         seek(page, t)
         for r, rule in enumerate(FOUR):
-            want = ran.moments(r, t)
-            x = ran.operands[r]
-            k = np.broadcast_to(x.k, (T, *x.k.shape[1:]))[t, :V]
-            expected = want._asdict() | {"taken": ran.read[r, t][:, None] * k, "added": ran.wv[r, t][:, None] * k}
-            for moment in MOMENTS:
-                np.testing.assert_array_equal(numbers(page, rule, moment), np.broadcast_to(expected[moment], (V, K)))
+            for moment, want in expected(ran, r, t).items():
+                np.testing.assert_array_equal(numbers(page, rule, moment), np.broadcast_to(want, (V, K)))
 
 
 def test_states_kept_only_now_and_then_give_the_same_numbers(script: Page, ran: Trajectory) -> None:
@@ -91,6 +95,22 @@ def test_the_scale_reaches_the_largest_entry_of_every_moment(script: Page) -> No
         base64.b64encode(behind(payload.of(ran, [""] * 3), key="", token=0, caption=Caption())).decode(),
     )
     np.testing.assert_array_equal(np.float32(peaks)[1], np.abs(taken).max())
+
+
+def test_the_scale_of_a_token_is_the_largest_entry_of_its_moments_under_every_rule(
+    script: Page, ran: Trajectory
+) -> None:
+    peaks = script.evaluate(
+        """data => {
+            const { header, floats } = decode(Uint8Array.from(atob(data), (c) => c.charCodeAt(0)));
+            return header.rules.map((rule) => [...new Memory(rule, header, floats, Infinity).peaks]);
+        }""",
+        base64.b64encode(behind(payload.of(ran, [""] * T), key="", token=0, caption=Caption())).decode(),
+    )
+    for r, (rule, found) in enumerate(zip(ran.rules, peaks, strict=True)):
+        for t in range(T):
+            want = max(np.abs(moment).max() for moment in expected(ran, r, t).values())
+            assert np.float32(found[t]) == want, (rule.slug, t)
 
 
 def test_the_colours_tell_the_sign_and_fade_into_the_page(page: Page) -> None:
