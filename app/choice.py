@@ -35,6 +35,7 @@ class Panel(StrEnum):
     SIZE = "size"
     SPECTRUM = "spectrum"
     MOMENT = "moment"
+    KEYS = "keys"
     NUMBERS = "numbers"
     HEADS = "heads"  # of arrays alone
 

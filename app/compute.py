@@ -15,7 +15,7 @@ from app.choice import Choice, Origin, Stage
 from app.player import payload
 from gdn_core.equation import letters, tex, tex_gates
 from gdn_core.lab import metrics, scenarios
-from gdn_core.lab.answers import answers
+from gdn_core.lab.answers import answers, words
 from gdn_core.lab.heads import Heads
 from gdn_core.lab.heads import heads as find_heads
 from gdn_core.lab.scenarios import Scenario
@@ -258,6 +258,22 @@ def recall(choice: Choice, picture: Picture) -> np.ndarray:
     return _once.get(
         (choice.numbers(), "recall"), lambda: _measured(lambda run: metrics.recall_error(run, meant), picture)
     )
+
+
+def every_key(choice: Choice, picture: Picture, token: int) -> list[dict[str, str]]:
+    """Return what each memory answers after a token to every key written so far, in words, a dict a key."""
+
+    def make() -> list[dict[str, str]]:
+        run, rows, labels = picture.trajectory, picture.scenario.rows, picture.scenario.labels
+        found = answers(run, rows, labels, token=token)
+        listed = []
+        for p, by in enumerate(found.asked[token]):
+            if by >= 0:
+                said = {title: words(found, r, token, p + 1) for r, title in enumerate(picture.titles)}
+                listed.append({"key": found.keys[by], "holds": found.values[found.written[by]]} | said)
+        return listed
+
+    return _once.get((choice.numbers(), "every key", token), make)
 
 
 def norm_and_rank(choice: Choice, picture: Picture) -> tuple[np.ndarray, np.ndarray]:

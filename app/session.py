@@ -30,7 +30,7 @@ BELOW = "below"  # the key of the fragment below the player
 READ = (*choices.WINDOW, "reading")  # what is chosen of an upload
 READINGS = ("axes", "normalise", "from_empty")  # fields of a reading that have a widget
 GIVEN = ("text", "table", "files", *READ, "stage")  # what no preset or origin starts anew
-PAUSE, PAUSES, FIRST_PAUSES = 0.02, 10, 50  # seconds, how often, and how often while the browser still loads scripts
+PAUSE, PAUSES, FIRST_PAUSES = 0.02, 10, 250  # seconds, how often, and how often at most until the browser says so
 MOST_UPLOADED = LIMITS.visitor_bytes  # bytes of the uploads kept, so that going back finds the one before
 
 
@@ -446,6 +446,9 @@ def drawn_whole(digest: str) -> None:
 def let_the_picture_be_drawn(digest: str) -> None:
     """Wait a moment if the picture is a new one, so that the browser draws it before it draws figures.
 
+    The first picture of a visit has to wait until the browser has loaded what draws it: it says when it is drawn, see
+    :func:`drew`, and figures, which bring five megabytes of script, come after it.
+
     Looking at the session is where Streamlit takes up the next change: whoever changes something meanwhile is served
     at once, and figures that nobody would see are never made.
     """
@@ -453,6 +456,19 @@ def let_the_picture_be_drawn(digest: str) -> None:
         for _ in range(FIRST_PAUSES if kept().drawn is None else PAUSES):
             time.sleep(PAUSE)
             kept().drawn = digest
+
+
+def awaited() -> bool:
+    """Tell whether what stands below the player waits for the browser to have drawn a picture."""
+    return kept().drawn is None
+
+
+def drew() -> None:
+    """Take the browser's word that it has drawn its first picture, and run what stands below it."""
+    session = kept()
+    if session.drawn_whole and session.drawn_whole == session.drawn and not session.touched:
+        st.rerun(BELOW)
+    touch()
 
 
 def watched(**changed: Any) -> None:

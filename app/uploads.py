@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from app.choice import Choice, File, named
+from app.choice import Choice, File, Origin, named
 from gdn_core.lab import files, names
 from gdn_core.lab.files import Contents, Member
 from gdn_core.lab.limits import LIMITS, size
@@ -203,6 +203,12 @@ def roles(upload: Upload, reading: Reading) -> dict[str, str]:
     """Return the name of the array in each role, as far as what a reading says fits the upload."""
     said = {role: name for role, name in reading.names if not name or name in upload.arrays}
     return names.guesses((name for name in upload.arrays if name not in said.values()), said=said)
+
+
+def keyless(choice: Choice, upload: Upload | None) -> bool:
+    """Tell whether the visitor's files are there, and none of their arrays is taken for the keys."""
+    there = choice.origin is Origin.ARRAYS and upload is not None and not upload.let_go
+    return bool(there and upload and upload.arrays and "k" not in roles(upload, choice.reading))
 
 
 def mapped(upload: Upload, reading: Reading, role: str, name: str) -> tuple[tuple[str, str], ...]:

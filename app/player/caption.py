@@ -49,13 +49,14 @@ def behind(
     caption: Caption,
     reports: bool = True,
     brief: bool = False,
+    awaited: bool = False,
 ) -> bytes:
     """Put what the page says of a buffer behind it: three int32, little-endian, and JSON.
 
     Args:
         payload: what :func:`app.player.payload.of` or :func:`app.player.payload.encode` made.
-        key, token, visit, moving, caption, reports, brief: as :func:`app.player.player` takes them.
+        key, token, visit, moving, caption, reports, brief, awaited: as :func:`app.player.player` takes them.
     """
-    page = {"key": key, "caption": asdict(caption), "reports": reports, "brief": brief}
+    page = {"key": key, "caption": asdict(caption), "reports": reports, "brief": brief, "awaited": awaited}
     said = json.dumps(page, separators=(",", ":"))
     return payload + struct.pack("<iii", token, visit, moving) + said.encode()

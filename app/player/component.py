@@ -27,6 +27,8 @@ def player(
     moving: bool = False,
     caption: Caption = Caption(),  # noqa: B008  # it is frozen
     on_rest: Callable[[], None] = lambda: None,
+    awaited: bool = False,
+    on_drawn: Callable[[], None] = lambda: None,
     reports: bool = True,
     brief: bool = False,
 ) -> None:
@@ -49,14 +51,18 @@ def player(
         on_rest: called before the rerun in which the token at rest is another one. The session state's
             ``[key]["rest"]`` is then ``{"token": t, "visit": v, "digest": d}``: the token, the visit that it belongs
             to, and the digest of the payload that was shown.
+        awaited: say once when the first picture is drawn: what follows it may wait for that.
+        on_drawn: called before the rerun in which that is said.
         reports: report the token at rest; without it nothing is, and the page never runs again for the player.
         brief: show all rules side by side, and on a phone two, each with one memory: its stages are stepped through.
     """
     _mount()(
         data=behind(
-            payload, key=key, token=token, visit=visit, moving=moving, caption=caption, reports=reports, brief=brief
+            payload, key=key, token=token, visit=visit, moving=moving, caption=caption, reports=reports, brief=brief,
+            awaited=awaited,
         ),
         key=key,
         default={"rest": None},
         on_rest_change=on_rest,
+        on_drawn_change=on_drawn,
     )

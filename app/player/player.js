@@ -42,7 +42,7 @@ class Player {
 
   // What comes from the page.
 
-  receive({ header, floats, token, visit, moving, key, caption, reports, brief }, report) {
+  receive({ header, floats, token, visit, moving, key, caption, reports, brief, awaited }, report, trigger) {
     Object.assign(this, { report: reports ? report : () => {}, caption });
     this.root.classList.toggle("brief", !!brief);
     this.still();
@@ -66,6 +66,7 @@ class Player {
     document.addEventListener("scroll", this.scrolled, { capture: true, passive: true });
     window.addEventListener("popstate", this.left);
     this.root.dataset.ready = header.digest;
+    if (awaited && first) requestAnimationFrame(() => setTimeout(() => trigger("drawn", true)));
     if (this.position.wanted !== this.position.told && !this.playing && !this.held) this.rest(REST);
   }
 
@@ -396,7 +397,7 @@ class Player {
     listenToZoom(rules, { view: () => this.view, changed: () => this.look() });
     rules.addEventListener("focusout", () => this.tip.aim(null));
     rules.addEventListener("pointerover", ({ target }) => this.cards.light(target.closest("[data-stage]")?.dataset.stage));
-    rules.addEventListener("pointerleave", () => this.cards.light(undefined));
+    rules.addEventListener("pointerleave", ({ pointerType }) => pointerType === "touch" || this.cards.light(undefined));
     rules.addEventListener("click", ({ target }) => {
       const part = target.closest(".part");
       if (part) this.enlarge(part.dataset.moment);
@@ -454,13 +455,13 @@ class Player {
   }
 }
 
-export default function mount({ data, parentElement, setStateValue }) {
+export default function mount({ data, parentElement, setStateValue, setTriggerValue }) {
   const root = parentElement.querySelector(".player");
   if (!players.has(root)) players.set(root, new Player(root));
   const player = players.get(root);
   const call = Symbol("call"); // a call that was overtaken may be cleaned up after its successor has begun
   player.call = call;
-  player.receive(decode(data), setStateValue);
+  player.receive(decode(data), setStateValue, setTriggerValue);
   return () => {
     if (player.call === call) player.stop();
   };

@@ -8,8 +8,9 @@ from app import compute, session, uploads
 from app.choice import named
 from app.markdown import plain
 from app.views.widgets import picked, whole
+from gdn_core.lab import files
 from gdn_core.lab.limits import LIMITS, size
-from gdn_core.lab.names import layers
+from gdn_core.lab.names import guesses, layers
 
 ORDERS = {
     "auto": "as the sizes say",
@@ -37,7 +38,7 @@ def arrays() -> None:
     st.file_uploader(
         "Your arrays",
         accept_multiple_files=True,
-        type=["npz", "npy", "csv", "safetensors"],
+        type=[kind[1:] for kind in (*files.KINDS, *files.PICKLED)],  # a pickle is told how to be converted
         key=session.upload_key(),
         on_change=session.take_upload,
         help=" ".join((ABOUT_ARRAYS, *LIMITS.sentences())),
@@ -113,7 +114,8 @@ def _mapping(given: uploads.Upload) -> None:
     """Show which array is which; what the names say is what it starts from."""
     used = uploads.roles(given, session.kept().choice.reading)
     sizes = {name: f"{name} {list(x.shape)}" for name, x in given.arrays.items()}
-    with st.expander("Which array is which"):
+    unclear = "k" not in guesses(given.arrays)  # and so it stays open while one after the other is chosen
+    with st.expander("Which array is which", expanded=unclear):
         for role, label in ROLES.items():
             st.selectbox(
                 label,

@@ -7,22 +7,23 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from app import compute, export, link, session, uploads, walk
-from app.choice import OPENING, Choice, Origin
+from app import compute, export, link, serving, session, uploads, walk
+from app.choice import OPENING, Choice, Origin, Panel
 from app.markdown import plain
 from app.player import player
 from app.views import ways
 from app.views.arrays import ABOUT_ARRAYS
 from app.views.controls import controls, edited_table
-from app.views.panels import below
+from app.views.panels import PANELS, below
 from app.views.sentences import sorry
+from gdn_core.lab.scenarios import PRESETS
 from gdn_core.lab.worker.pool import LaunchError
 
 BACKENDS = {"triton": "Triton", "interpreter": "Triton interpreter", "torch": "PyTorch"}
 INTRODUCTION = (
     "Each square is a memory, a matrix: rows are value channels, columns are key channels. A token writes a value "
-    "under a key, and each rule writes in its own way. At token 8 a key is written again: linear attention then "
-    "answers with both values, DeltaNet with the new one."
+    "under a key, each rule in its own way. At token 8 a key is written again: linear attention adds the new value and "
+    "answers with both, DeltaNet first takes the old one away."
 )
 ABOVE, UNDER = "picture", "under-the-player"  # keys of what is shown of a picture
 GREY = f"<style>.st-key-{ABOVE}, .st-key-{UNDER} {{ filter: grayscale(1); opacity: 0.85; }}</style>"
@@ -51,7 +52,13 @@ def page() -> None:
     if shown:
         session.drawn_whole(shown.picture.digest)
         with st.container(key=UNDER):
-            below(shown.choice)
+            below(shown.choice, _start_the_rest)
+
+
+def _start_the_rest() -> None:
+    """Load what no first picture waits for."""
+    ways.load()
+    serving.settle()
 
 
 class Shown(NamedTuple):
@@ -63,7 +70,7 @@ class Shown(NamedTuple):
 
 def _asked_for() -> Shown | None:
     """Return what the visitor asks for; where it cannot be shown, say why, and return what was shown last."""
-    asks_for_file = False
+    choice, asks_for_file = None, False
     try:
         choice = session.chosen(**edited_table())
         session.keep(choice)
@@ -81,6 +88,8 @@ def _asked_for() -> Shown | None:
         st.button("Try again", icon=":material/refresh:", on_click=session.retry, key="retry")
     except compute.REFUSALS as error:
         sorry(error)
+        if choice and uploads.keyless(choice, session.upload()):
+            st.caption("**Which array is which**, in the controls, says which of these holds the keys.")
     return None if asks_for_file else _last()
 
 
@@ -135,7 +144,7 @@ def view(choice: Choice, picture: compute.Picture, *, headed: bool) -> None:
             _offers()
             st.markdown(INTRODUCTION)
     elif not headed:
-        st.markdown(f"# {scenario.title}\n{compute.look_for(choice, picture)}")
+        st.markdown(f"# {scenario.title}\n{_look_for(choice, picture)}")
     run, (T, V, K) = picture.trajectory.run, picture.trajectory.sizes
     token, visit = session.kept().player
     moving = opening and token == OPENING.token
@@ -147,9 +156,11 @@ def view(choice: Choice, picture: compute.Picture, *, headed: bool) -> None:
         moving=moving,
         caption=export.caption(choice, picture, session.address()),
         on_rest=session.rest,
+        awaited=session.awaited(),
+        on_drawn=session.drew,
     )
     if opening:
-        st.markdown(f"## {scenario.title}\n{compute.look_for(choice, picture)}")
+        st.markdown(f"## {scenario.title}\n{_look_for(choice, picture)}")
     for note in (*scenario.notes, *link.left_out(choice)):
         st.caption(plain(note))
     for note in picture.overflow_notes:
@@ -161,8 +172,14 @@ def view(choice: Choice, picture: compute.Picture, *, headed: bool) -> None:
         st.caption(
             f"{run.seconds * 1e3:.0f} ms for {len(picture.titles)} rules, {T} tokens, memories of {V} x {K}, float32"
         )
-    written = zip(picture.titles, compute.equations(choice), strict=True)
-    st.markdown("\n\n".join(f"**{title}** $\\quad {equation}$" for title, equation in written))
+
+
+def _look_for(choice: Choice, picture: compute.Picture) -> str:
+    """Say what to look for, and of a preset in which chart below the player its point shows."""
+    said = compute.look_for(choice, picture)
+    if choice.origin is not Origin.PRESET:
+        return said
+    return f"{said} The chart that shows it is **{PANELS[Panel(PRESETS[choice.preset].panel)]}**, below the player."
 
 
 def _offers() -> None:

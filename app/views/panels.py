@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +20,16 @@ PANELS = {
     Panel.SIZE: "Norm and rank",
     Panel.SPECTRUM: "Spectrum",
     Panel.MOMENT: "One token, enlarged",
+    Panel.KEYS: "Every key",
     Panel.NUMBERS: "Numbers and files",
     Panel.HEADS: "All heads",
+}
+ABOUT = {
+    Panel.RECALL: "How far the answer to each key is from the value stored under it: a column a key, a row a token.",
+    Panel.SIZE: "Norm: the root of the sum of the memory's squared entries. Effective rank: how many directions it "
+    "uses.",
+    Panel.SPECTRUM: "What each token does to the directions of key space, as eigenvalues of its transition: 1 keeps a "
+    "direction, 0 erases it, below 0 turns it round.",
 }
 STAGES = {
     Stage.BEFORE: "before",
@@ -33,10 +42,14 @@ STAGES = {
 
 
 @st.fragment(key=session.BELOW)
-def below(choice: Choice) -> None:
+def below(choice: Choice, then: Callable[[], None]) -> None:
     """Show what stands below the player; runs alone when the player rests or something here is asked for.
 
     Streamlit keeps what a fragment is given for as long as the visit lasts: a choice is small, a picture is not.
+
+    Args:
+        choice: what is shown.
+        then: called at the end, once everything is shown.
     """
     try:
         picture = compute.picture(choice, session.upload(choice))
@@ -48,8 +61,13 @@ def below(choice: Choice) -> None:
     there = {
         panel: name for panel, name in PANELS.items() if panel is not Panel.HEADS or choice.origin is Origin.ARRAYS
     }
+    equations = st.container()
     panel = Panel(one_of("Below the player", there, "panel", session.touch, label_visibility="collapsed"))
+    if panel in ABOUT:
+        st.caption(ABOUT[panel])
     session.let_the_picture_be_drawn(picture.digest)
+    written = zip(picture.titles, compute.equations(choice), strict=True)
+    equations.markdown("\n\n".join(f"**{title}** $\\quad {equation}$" for title, equation in written))
     shown: dict[str, Any] = {"panel": panel}
     if panel is Panel.RECALL:
         _recall(choice, picture)
@@ -59,11 +77,14 @@ def below(choice: Choice) -> None:
         _spectrum(choice, picture)
     elif panel is Panel.MOMENT:
         shown["stage"] = _moment(choice, picture)
+    elif panel is Panel.KEYS:
+        _every_key(choice, picture)
     elif panel is Panel.HEADS:
         heads(choice)
     else:
         _numbers(choice, picture)
     session.watched(**shown)
+    then()
 
 
 def _recall(choice: Choice, picture: compute.Picture) -> None:
@@ -93,8 +114,7 @@ def _spectrum(choice: Choice, picture: compute.Picture) -> None:
 
 
 def _moment(choice: Choice, picture: compute.Picture) -> Stage:
-    last, at_rest = len(picture.scenario.labels) - 1, session.kept().choice.token
-    token = last if at_rest < 0 else min(at_rest, last)
+    token = _at_rest(picture)
     label = f"Token {token}, {plain(picture.scenario.labels[token])}: the memory"
     stage = Stage(one_of(label, STAGES, "stage", session.touch))
     figure = figures.memories(
@@ -106,6 +126,21 @@ def _moment(choice: Choice, picture: compute.Picture) -> Stage:
     named = f"{export.name(choice, picture)}_t-{token}_{stage}"
     _chart(figure, f"The memory of each rule, {STAGES[stage]}, at token {token}", named)
     return stage
+
+
+def _at_rest(picture: compute.Picture) -> int:
+    """Return the token at which the player rests, in this picture."""
+    last, at_rest = len(picture.scenario.labels) - 1, session.kept().choice.token
+    return last if at_rest < 0 else min(at_rest, last)
+
+
+def _every_key(choice: Choice, picture: compute.Picture) -> None:
+    token = _at_rest(picture)
+    st.caption(
+        f"What each memory answers after token {token} to every key written so far, the newest first, in the values "
+        "that were written: 1 is the value itself."
+    )
+    st.dataframe(compute.every_key(choice, picture, token), hide_index=True)
 
 
 def _numbers(choice: Choice, picture: compute.Picture) -> None:

@@ -38,6 +38,7 @@ MOST_KEYS = 6  # keys that are asked after a token, besides its query
 MOST_VALUES = 6  # values of an answer that are kept, for its picture
 MOST_NAMED = 3  # values of an answer that words tell
 LEAST_NAMED = 0.05  # a smaller share is not told by itself
+FAINT = 0.5  # an answer weaker than this, of a value at full strength, is called faint
 CHUNK = 32  # tokens whose errors one triangular system gives, a power of two
 NOTHING = 1e-5  # an answer shorter than this, in lengths of the longest value, is rounding
 
@@ -53,7 +54,7 @@ class Answers:
         keys: the name of each token's key, T of them.
         queries: the name of what each token asks for, T of them.
         asked: the keys written so far, the newest first, at most MOST_KEYS, [T, MOST_KEYS]: each as the token that
-            wrote it last, -1 where there are no more.
+            wrote it last, -1 where there are no more. Where one token is asked about, all of them, after it alone.
         left: how many keys were written that are not among them, [T].
         of: the values of each answer, the largest share first, [R, T, 1 + MOST_KEYS, MOST_VALUES], as indices of
             ``values``. The first answer is to the query.
@@ -80,13 +81,17 @@ class Answers:
     rest: Floats
 
 
-def answers(run: Trajectory, rows: Sequence[TokenRow], labels: Sequence[str]) -> Answers:
+def answers(
+    run: Trajectory, rows: Sequence[TokenRow], labels: Sequence[str], *, token: int | None = None
+) -> Answers:
     """Write what the memories of a run answer in the values that its tokens wrote.
 
     Args:
         run: what the rules did to a stream.
         rows: its tokens as a table has them, with the names of keys and values.
         labels: what each token is called, which names a value that is numbers.
+        token: ask every key written so far after this token, and none after others; by default the newest of them after
+            each.
     """
     writes = np.asarray(run.wv.any(axis=(0, 2))) & run.stream.k.any(axis=1)
     pairs = zip(rows, labels, strict=True)
@@ -95,13 +100,38 @@ def answers(run: Trajectory, rows: Sequence[TokenRow], labels: Sequence[str]) ->
     index = {name: n for n, name in enumerate(values)}
     written = np.array([index[name] if wrote else -1 for name, wrote in zip(named, writes, strict=True)])
     things = {row.value for row in rows if isinstance(row.value, str)}
-    asked, left = _keys_so_far(run.stream.k, writes)
+    asked, left = _keys_so_far(run.stream.k, writes, MOST_KEYS if token is None else len(rows))
+    if token is not None:
+        there = max(1, int((asked[token] >= 0).sum()))
+        asked = np.where((np.arange(len(rows)) == token)[:, None], asked, -1)[:, :there]
     keys, queries = _names_of_keys(run, rows)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # a memory may overflow: its answers are NaN
-        kept = [_of_rule(run, r, asked, written, len(values)) for r in range(len(run.rules))]
+        kept = [_of_rule(run, r, asked, written, len(values), token) for r in range(len(run.rules))]
     told = (np.stack(part) for part in zip(*kept, strict=True))
     glyphs = tuple(glyph(n) if name in things else None for n, name in enumerate(values))
     return Answers(tuple(short(name, 32) for name in values), glyphs, written, keys, queries, asked, left, *told)
+
+
+def words(found: Answers, r: int, t: int, p: int) -> str:
+    """Say what the memory of rule r answers after token t: to its query, or to the p-th of the keys asked, from 1."""
+    shares = found.shares[r, t, p]
+    if not np.isfinite(shares[0]):
+        return "numbers that are not finite"
+    told = [f"{found.values[n]} {_signed(x)}" for n, x in zip(found.of[r, t, p], shares, strict=True)]
+    told = told[: found.named[r, t, p]]
+    others, rest = found.others[r, t, p], found.rest[r, t, p]
+    faint = "faintly " if told and found.total[r, t, p] < FAINT else ""
+    if others >= LEAST_NAMED:
+        told.append(f"others {_signed(others)}" if told else f"many values, {_signed(others)} in all")
+    if rest >= LEAST_NAMED:
+        unknown = f"{_signed(rest)} of it is no value written here"
+        return f"{faint}{', '.join(told)}; {unknown}" if told else unknown
+    return f"{faint}{', '.join(told)}" or "nothing"
+
+
+def _signed(x: float) -> str:
+    """Format a share with two digits and a proper minus sign."""
+    return f"{x:.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def coefficients(run: Trajectory, r: int, asked: Floats) -> Floats32:
@@ -123,8 +153,13 @@ def coefficients(run: Trajectory, r: int, asked: Floats) -> Floats32:
     return found
 
 
-def _by_chunks(run: Trajectory, r: int, asked: Floats) -> Iterator[tuple[slice, Floats32]]:
-    """Yield chunks of tokens, each with the coefficients after them of all tokens to its end, [C, P, tokens]."""
+def _by_chunks(
+    run: Trajectory, r: int, asked: Floats, token: int | None = None
+) -> Iterator[tuple[slice, Floats32]]:
+    """Yield chunks of tokens, each with the coefficients after them of all tokens to its end, [C, P, tokens].
+
+    With a token, yield the chunk that it is in and no other.
+    """
     x, v = run.tokens[r], run.stream.v
     T, P, K = asked.shape
     squares = np.einsum("tv,tv->t", v, v)
@@ -148,6 +183,9 @@ def _by_chunks(run: Trajectory, r: int, asked: Floats) -> Iterator[tuple[slice, 
         if solve is not None:
             u[:, :start] -= (gamma[n] * erase[n]) @ M[:start].T
             u = solve[n] @ u
+        if token is not None and not start <= token < stop:
+            M[:stop] = gamma[n, -1] * M[:stop] + u.T @ keys[n, -1]
+            continue
         inside = (ask[n] @ keys[n].swapaxes(1, 2)) * np.tri(C, dtype=np.float32)[:, None]  # [C, P, C]
         c = inside.reshape(C * P, C) @ u
         c[:, :start] += (gamma[n][:, None] * ask[n]).reshape(C * P, K) @ M[:start].T
@@ -156,6 +194,8 @@ def _by_chunks(run: Trajectory, r: int, asked: Floats) -> Iterator[tuple[slice, 
             total = np.einsum("tk,tpk->tp", run.normaliser[r, start + 1 : stop + 1], asked[start:stop])[..., None]
             c = np.divide(c, total, out=np.zeros_like(c), where=total != 0, casting="same_kind")
         yield slice(start, stop), c
+        if token is not None:
+            return
         M[:stop] = gamma[n, -1] * M[:stop] + u.T @ keys[n, -1]
 
 
@@ -166,10 +206,12 @@ def _cut(x: Floats, C: int) -> Floats:
     return filled.reshape(-1, C, x.shape[1])
 
 
-def _of_rule(run: Trajectory, r: int, asked: np.ndarray, written: np.ndarray, N: int) -> tuple[np.ndarray, ...]:
+def _of_rule(
+    run: Trajectory, r: int, asked: np.ndarray, written: np.ndarray, N: int, token: int | None
+) -> tuple[np.ndarray, ...]:
     """Return of one rule's answers what :class:`Answers` has of all rules'."""
     rule, x = run.rules[r], run.tokens[r]
-    T, P, K = len(x), 1 + MOST_KEYS, x.q.shape[1]
+    T, P, K = len(x), 1 + asked.shape[1], x.q.shape[1]
     ask = np.zeros((T, P, K), np.float32)
     ask[:, 0] = x.q
     ask[:, 1:][asked >= 0] = streams.featured(rule, run.stream.k)[asked[asked >= 0]]
@@ -180,7 +222,7 @@ def _of_rule(run: Trajectory, r: int, asked: np.ndarray, written: np.ndarray, N:
     of = np.zeros((T, P, MOST_VALUES), int)
     shares = np.zeros((T, P, MOST_VALUES))
     total, rest = np.zeros((T, P)), np.zeros((T, P))
-    for at, c in _by_chunks(run, r, ask):
+    for at, c in _by_chunks(run, r, ask, token):
         C, _, so_far = c.shape
         flat = c.reshape(C * P, so_far)
         if not explained:
@@ -215,15 +257,15 @@ def _rest(run: Trajectory, r: int, at: slice, ask: Floats, c: Floats32) -> Float
     return np.divide(left, length, out=np.zeros_like(left), where=length > 0)
 
 
-def _keys_so_far(k: np.ndarray, writes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _keys_so_far(k: np.ndarray, writes: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
     """List after each token the keys that were written, the newest first, and count those that are left out."""
-    asked, left = np.full((len(k), MOST_KEYS), -1), np.zeros(len(k), dtype=int)
+    asked, left = np.full((len(k), most), -1), np.zeros(len(k), dtype=int)
     newest: dict[bytes, int] = {}  # the last token with a key, in the order of these tokens
     for t, key in enumerate(k):
         if writes[t]:
             newest.pop(key.tobytes(), None)
             newest[key.tobytes()] = t
-        shown = list(newest.values())[: -MOST_KEYS - 1 : -1]
+        shown = list(newest.values())[: -most - 1 : -1]
         asked[t, : len(shown)] = shown
         left[t] = len(newest) - len(shown)
     return asked, left

@@ -5,7 +5,15 @@ from collections.abc import Callable
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app import session
 from tests.app.lab_page import ROOT, well
+
+
+@pytest.fixture(autouse=True)
+def nobody_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No browser draws a picture, so that nothing is to be waited for."""
+    monkeypatch.setattr(session, "PAUSES", 1)
+    monkeypatch.setattr(session, "FIRST_PAUSES", 1)
 
 
 @pytest.fixture

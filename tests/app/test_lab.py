@@ -27,6 +27,28 @@ def test_the_page_opens_with_a_picture_and_an_empty_link(lab: Callable[..., AppT
     assert "ms for 4 rules" in " ".join(element.value for element in at.caption)
 
 
+def test_a_preset_opens_on_the_chart_that_shows_its_point_and_says_which_that_is(lab: Callable[..., AppTest]) -> None:
+    at = lab(preset="parity", see="spectrum")
+    said = " ".join(element.value for element in at.markdown)
+    assert "The chart that shows it is **Spectrum**" in said
+    assert any("1 keeps a direction, 0 erases it" in element.value for element in at.caption)
+    well(at.segmented_control(key="panel").set_value("size").run())
+    assert any("Effective rank: how many directions" in element.value for element in at.caption)
+    well(at.selectbox(key="preset").set_value("long").run())
+    assert "The chart that shows it is **Norm and rank**" in " ".join(element.value for element in at.markdown)
+    assert at.segmented_control(key="panel").value == "size"
+
+
+def test_every_key_written_so_far_has_its_answers_in_words_after_the_token_at_rest(lab: Callable[..., AppTest]) -> None:
+    at = lab(preset="overwrite", see="keys", t="8")
+    said = at.dataframe[0].value
+    assert list(said["key"]) == ["key of token 0", *(f"key of token {s}" for s in range(7, 0, -1))]
+    assert said["holds"][0] == "second value"
+    assert said["Linear attention"][0] == "first value 0.50, second value 0.50"
+    assert said["DeltaNet"][0] == "second value 1.00"
+    assert said["Mamba-2"][7] == f"value 1 {0.95**7:.2f}"
+
+
 @pytest.mark.parametrize(
     ("name", "values"),
     [("T", (7, 9, 11)), ("dk", (3, 4, 5)), ("dv", (5, 3, 4)), ("seed", (1, 2, 3)), ("noise", (0.1, 0.2, 0.0))],

@@ -42,6 +42,21 @@ def test_an_upload_is_shown_and_named_in_the_link(lab: Callable[..., AppTest]) -
     assert linked(other) == linked(at)
 
 
+def test_where_no_name_says_which_array_holds_the_keys_the_page_says_where_to_say_it(
+    lab: Callable[..., AppTest],
+) -> None:
+    at = lab(**{"from": "arrays", "rules": "linear-attention"})
+    give(at, ("dump.npz", npz(first=GOOD["k"], second=GOOD["v"])))
+    assert len(sentences(at)) == 1
+    assert any("Which array is which" in element.value for element in at.caption)
+    (fold,) = (one for one in at.expander if one.label == "Which array is which")
+    assert fold.proto.expanded
+    well(at.selectbox(key="array-k").set_value("first").run())
+    well(at.selectbox(key="array-v").set_value("second").run())
+    assert sentences(at) == []
+    assert not any("Which array is which" in element.value for element in at.caption)
+
+
 BAD_FILES = {
     "not a number": ("a.npz", npz(k=np.full((4, 3), np.nan)), "finite"),
     "infinite": ("a.npz", npz(k=np.full((4, 3), np.inf)), "finite"),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from playwright.sync_api import Locator, Page, expect
 
+from app import compute
+from app.choice import OPENING
 from gdn_core.lab import scenarios
 from gdn_core.lab.glyphs import glyph
 from tests.browser.lab_steps import frames, moments, visit
@@ -86,6 +90,9 @@ def test_every_key_written_so_far_has_its_answers_in_a_table_that_follows_the_sc
     cells = rows.nth(1).locator("th, td").all_inner_texts()
     assert cells == ["key of token 7", "value 7", "value 7 1.00", "value 7 0.95", "value 7 1.00", "value 7 0.95"]
     assert table.locator(".left").inner_text() == "2 earlier keys are not listed."
+    picture = compute.picture(replace(OPENING, token=-1))
+    for row, said in zip(rows.all(), compute.every_key(OPENING, picture, AGAIN), strict=False):
+        assert row.locator("th, td").all_inner_texts() == list(said.values())  # as the panel below says it
     levels(pixels(rows.first.locator("canvas").nth(1)), FIRST + SECOND)
     box = table.bounding_box()
     assert box

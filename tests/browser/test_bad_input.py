@@ -70,6 +70,8 @@ def test_whatever_is_given_gets_a_sentence_and_the_next_input_works(page: Page, 
     # Arrays: what cannot be read, what cannot be run, and a good file after each, beside the bad one.
     press(page, "Arrays")
     expect_sentence(page, "Choose a file of arrays")
+    give(page, "dump.pt", b"PK\x03\x04")
+    expect_sentence(page, "dump.pt", "This line converts it", "dump.safetensors")
     give(page, "whole.npz", npz(k=np.ones((4, 3), int)))
     expect_sentence(page, "whole.npz", "integers")
     give(page, "ragged.csv", b"k0,k1\n1,2\n3\n")

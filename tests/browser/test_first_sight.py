@@ -13,9 +13,13 @@ from tests.browser.lab_steps import expect_link, frames, moments, press, settle,
 AGAIN = 8  # the token that writes the key of token 0 again
 
 
-def test_a_first_visit_sees_the_same_key_written_twice_in_motion_and_in_words(page: Page) -> None:
+def test_a_first_visit_sees_the_same_key_written_twice_in_motion_and_in_words(own_page: Page) -> None:
+    page = own_page  # of its own, since a script runs first
     page.set_viewport_size({"width": 1366, "height": 768})
     page.emulate_media(reduced_motion="no-preference")
+    page.add_init_script(DRAWN)
+    sent: list[bytes | str] = []
+    page.on("websocket", lambda channel: channel.on("framesent", lambda frame: sent.append(frame)))
     player = visit(page)
     expect(page.get_by_role("heading", level=1)).to_have_text("One memory, four ways to write")
     assert page.title().startswith("Write-rule lab")
@@ -45,6 +49,13 @@ def test_a_first_visit_sees_the_same_key_written_twice_in_motion_and_in_words(pa
     expect(player).not_to_have_attribute("data-moving", str(AGAIN))
     expect(player).to_have_attribute("data-token", str(AGAIN))
     expect_link(page, {})
+    page.locator(".js-plotly-plot").wait_for()
+    drawn, asked = page.evaluate(
+        """[window.drawn,
+            performance.getEntriesByType("resource").find(({ name }) => name.includes("PlotlyChart")).startTime]"""
+    )
+    assert drawn <= asked  # what draws the charts does not hold up the picture
+    assert any(b"drawn" in frame for frame in sent if isinstance(frame, bytes))  # nobody waited longer than that
 
     scenario = scenarios.from_preset("overwrite")
     values = np.stack([scenario.stream.v[0], scenario.stream.v[AGAIN]])
@@ -104,6 +115,16 @@ def test_charts_have_a_line_at_the_token_and_a_click_in_one_moves_the_player(pag
     expect(line.first).to_have_attribute("data-token", "11")
 
 
+# Notes when the player first has a picture.
+DRAWN = """(() => {
+    const look = () => {
+        const hosts = [...document.querySelectorAll("[data-testid=stBidiComponentIsolated]")];
+        const there = hosts.some(host => host.shadowRoot?.querySelector("section.player[data-ready]"));
+        if (there) window.drawn = performance.now();
+        else requestAnimationFrame(look);
+    };
+    look();
+})()"""
 SMALL = """(root, targets) => [...root.querySelectorAll(targets)]
     .map(e => [e.getAttribute("aria-label") || e.className, e.getBoundingClientRect()])
     .filter(([, r]) => r.width && (r.height < 44 || r.width < 44)).map(([name]) => name)"""
@@ -124,6 +145,9 @@ def test_a_phone_sees_picture_and_controls_together_and_all_of_it_works_by_touch
     assert scrubber
     page.touchscreen.tap(scrubber["x"] + scrubber["width"] / 3, scrubber["y"] + scrubber["height"] / 2)
     expect(player).to_have_attribute("data-token", "5")
+
+    player.locator(".term[data-stage=write]").first.tap()
+    expect(player.locator(".stage.lit").first).to_have_attribute("data-stage", "write")
 
     page.get_by_test_id("stExpandSidebarButton").tap()
     sidebar = page.get_by_test_id("stSidebar")

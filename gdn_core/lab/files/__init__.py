@@ -20,7 +20,7 @@ from gdn_core.lab.limits import LIMITS, size
 from gdn_core.lab.names import guesses
 from gdn_core.ops.checks import shown
 
-__all__ = ["KINDS", "Contents", "Member", "contents", "read"]
+__all__ = ["KINDS", "PICKLED", "Contents", "Member", "contents", "read"]
 
 _READERS: dict[str, Callable[[str, str, bytes], Found]] = {
     ".npz": read_npz,

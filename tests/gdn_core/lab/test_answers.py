@@ -7,7 +7,7 @@ import pytest
 
 from gdn_core import reference, streams
 from gdn_core.lab import scenarios
-from gdn_core.lab.answers import MOST_KEYS, MOST_NAMED, MOST_VALUES, Answers, answers, coefficients
+from gdn_core.lab.answers import LEAST_NAMED, MOST_KEYS, MOST_NAMED, MOST_VALUES, Answers, answers, coefficients, words
 from gdn_core.lab.scenarios import Settings, TokenRow
 from gdn_core.lab.trajectory import Trajectory, trajectory
 from gdn_core.rules import RULES, Gate
@@ -185,6 +185,25 @@ def test_each_listed_key_is_asked_of_the_memory_it_stands_beside() -> None:
                 most = np.abs(want).argmax()
                 assert found.of[r, t, p + 1, 0] == most
                 assert found.shares[r, t, p + 1, 0] == pytest.approx(want[most], abs=1e-4)
+
+
+@pytest.mark.parametrize("slug", ["linear-attention", "gated-deltanet", "kimi-delta-attention"])
+@pytest.mark.parametrize("t", [0, 31, 32, 40])
+def test_after_one_token_every_key_is_asked_and_the_shares_are_those_of_the_fit(slug: str, t: int) -> None:
+    run = trajectory(slug, stream(T, V=T + 3), backend="torch")
+    rows = [TokenRow(key=f"key {s}", value=f"v{s}") for s in range(T)]
+    found = answers(run, rows, [""] * T, token=t)
+    assert list(found.asked[t]) == list(range(t, -1, -1))
+    assert (np.delete(found.asked, t, axis=0) == -1).all()
+    for p, s in enumerate(found.asked[t], start=1):
+        said = run.states[0, t + 1].astype(float) @ run.stream.k[s]
+        fit = np.linalg.lstsq(run.stream.v[: t + 1].T, said, rcond=None)[0]
+        shares = fit / max(1, np.abs(fit).sum())
+        for name, share in told(found, 0, t, p).items():
+            assert abs(share - shares[int(name[1:])]) < 1e-4, (p, name)
+        most = int(np.abs(shares).argmax())
+        if abs(shares[most]) >= LEAST_NAMED:
+            assert f"v{most} {shares[most]:.2f}".replace("-", "\N{MINUS SIGN}") in words(found, 0, t, p)
 
 
 def test_a_memory_that_overflows_has_no_shares_and_arrays_have_words_without_pictures() -> None:
