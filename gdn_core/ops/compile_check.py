@@ -62,7 +62,7 @@ SPILLS = {
     "channel_prepare_kernel": (0, 200),
     "channel_scan_kernel": (256, 1488),
     "channel_scans_kernel": (0, 56),
-    "channel_value_gradients_kernel": (32, 16),
+    "channel_value_gradients_kernel": (40, 8),
     "channel_gradients_kernel": (80, 1616),
     "trajectory_kernel": (8, 0),
 }
