@@ -87,6 +87,7 @@ STYLE = """<style>
 }
 .stApp :is(.stMain, input, textarea, [contenteditable]):focus-visible { outline-offset: -2px; }
 .stMainBlockContainer h2 { font-size: 1.2rem; padding: 0; }
+.st-key-claims h2 { padding: 0.75rem 0 1rem; }
 .stExpander h3 { font-size: 1.05rem; padding: 0 0 0.4rem; }
 [data-testid="stStatusWidget"] { display: none; }
 [data-testid="stElementToolbarButton"]:has([aria-label="Download as CSV"]) { display: none; }

@@ -20,6 +20,12 @@ CUT = """Array.from(document.querySelectorAll('[data-testid=stMain] .katex .base
                  > e.closest('[data-testid=stMarkdownContainer]').getBoundingClientRect().right + 2)
     .map(e => e.innerText)"""
 
+#: Headings that reach below their place, into the line or the box under them.
+STRUCK = """Array.from(document.querySelectorAll('[data-testid=stMain] h2 [data-heading-text]'))
+    .filter(e => e.getBoundingClientRect().bottom
+                 > e.closest('[data-testid=stHeading]').getBoundingClientRect().bottom + 1)
+    .map(e => e.innerText)"""
+
 
 def visit(page: Page, query: str = "") -> None:
     page.goto(f"/derivations{query}")
@@ -40,6 +46,7 @@ def test_a_claim_is_read_checked_and_linked_to(page: Page) -> None:
     page.set_viewport_size({"width": 1280, "height": 900})
     visit(page)
     made = load()[CLAIM]
+    assert page.evaluate(STRUCK) == []
     page.get_by_role("button", name=made.conclusion).click()
     expect(page).to_have_url(re.compile(f"claim={CLAIM}$"))
     expect(page.get_by_role("heading", name=made.conclusion)).to_be_visible()
@@ -47,7 +54,7 @@ def test_a_claim_is_read_checked_and_linked_to(page: Page) -> None:
     expect(page.get_by_text(f"{len(made.mutants)} of {len(made.mutants)} wrong variants refuted")).to_be_visible(
         timeout=60_000
     )
-    assert page.evaluate(BROKEN) == 0 and page.evaluate(CUT) == []
+    assert page.evaluate(BROKEN) == 0 and page.evaluate(CUT) == [] and page.evaluate(STRUCK) == []
     for scheme, background in BACKGROUNDS.items():
         page.emulate_media(color_scheme=scheme)
         expect(page.get_by_test_id("stApp")).to_have_css("background-color", background)

@@ -29,6 +29,7 @@ STREAMS = (
     *(Stream(T, T, K, V) for T in LENGTHS for K, V in ((3, 2), (2, 3), (2, 2))),
     *(Stream(3, 3, K, V, gates) for gates in ALL_GATES for K, V in stream_sizes.PAIRS),
     *(Stream(T, T, 2, V, gates) for gates in ALL_GATES for T, V in ((1, 3), (2, 12), (5, 2), (8, 3))),
+    *(Stream(T, T, 3, 2, gates) for gates in ALL_GATES for T in (4, 6, 7, 9)),
 )
 
 
