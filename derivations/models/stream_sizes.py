@@ -119,13 +119,21 @@ def _scalar_chunks() -> Iterator[Stream]:
 
 
 def _chunks_by_channel(every: int) -> Iterator[Stream]:
-    turns, widths = cycle(range(1, COMBINATIONS)), cycle(NARROW)
+    by_row = [gates for gates in range(1, COMBINATIONS) if _runs_by_row(gates)]
+    turns = cycle(by_row), cycle([gates for gates in range(1, COMBINATIONS) if gates not in by_row])
+    widths = cycle(NARROW)
     for C in EVERY_CHUNK:
-        in_turn = [next(turns) for _ in range(4 if C < 20 else 1)]
+        in_turn = [next(turn) for turn in turns for _ in range(2 if C < 20 else 1)]
         for gates in range(1, COMBINATIONS) if C in CHUNKS and every >= C else in_turn:
             yield Stream(C, C, *next(widths), gates)
     for gates in range(1, COMBINATIONS):  # where as many tokens as channels, what is transposed has its shape
         yield from (Stream(C, C, C, C, gates) for C in (2, 5))
+
+
+def _runs_by_row(gates: int) -> bool:
+    """Tell whether each row of the memory is run on its own: it has a decay or a key of its own."""
+    shapes = Stream(1, 1, 2, 2, gates).shapes
+    return len(shapes["k"]) == 3 or shapes["g"][1] > 1
 
 
 @cache
