@@ -1,5 +1,6 @@
 """Settings shared by all tests."""
 
+import math
 import os
 import signal
 import sys
@@ -45,7 +46,7 @@ def kernels_stay_in_their_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
                 yield from tensors(part)
         elif hasattr(arg, "base"):  # a tensor's descriptor, or a tensor in another dtype
             yield from tensors(arg.base)
-        elif hasattr(arg, "data_ptr") and arg.numel():
+        elif hasattr(arg, "data_ptr") and math.prod(arg.size()):
             yield arg
 
     def taking(executor: Any, args: Any, kwargs: Any) -> Any:
@@ -53,7 +54,7 @@ def kernels_stay_in_their_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
         ends = sorted(
             (
                 x.data_ptr(),
-                x.data_ptr() + (1 + sum((n - 1) * s for n, s in zip(x.shape, x.stride(), strict=True))) * x.itemsize,
+                x.data_ptr() + (1 + sum((n - 1) * s for n, s in zip(x.size(), x.stride(), strict=True))) * x.itemsize,
             )
             for arg in (*taken[0], *taken[1].values())
             for x in tensors(arg)

@@ -24,7 +24,8 @@ def against_the_step(rule: WriteRule, V: int, K: int, rng: random.Random) -> dic
     """Evaluate the words of a rule on small integers in float64, where they are exact, and compare with the code."""
 
     def drawn(*shape: int) -> Array:
-        return np.array([rng.randrange(-9, 10) for _ in range(int(np.prod(shape)))], dtype=float).reshape(shape)
+        numbers = [rng.choice((-1, 1)) * rng.randrange(1, 10) for _ in range(int(np.prod(shape)))]  # 0 hides a factor
+        return np.array(numbers, dtype=float).reshape(shape)
 
     V += rule.normalised
     by_row = rule.write is Gate.MATRIX

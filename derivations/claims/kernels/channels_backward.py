@@ -12,7 +12,7 @@ from derivations.claim import Code
 from derivations.models import channel_kernel_sizes as sizes
 from derivations.models.channel_kernel_sizes import CHUNK
 from derivations.models.channel_sizes import GDN2, KDA
-from derivations.models.computed import EXACTLY, recurrence
+from derivations.models.computed import EXACTLY, gradient
 from derivations.models.kernel_passes import addresses, at_points, for_all_inputs
 from derivations.models.kernel_sizes import ADDRESSES, AMPERE, Case, all_inputs, scope
 from derivations.models.torch_sizes import Size
@@ -26,11 +26,7 @@ NAME = "backward_by_channel"
 
 
 @claim(
-    statement=recurrence(
-        r"\operatorname{channel\_backward}(q, k, v, g, b, w, S_0, \dot o, \dot S_T) = "
-        r"\nabla \bigl(\langle \dot o, o \rangle + \langle \dot S_T, S_T \rangle\bigr)",
-        by_channel=True,
-    ),
+    statement=gradient("backward", by_channel=True),
     assumptions=(*EXACTLY, "The gradients are compared along a random direction, with dual numbers."),
     scope=scope(sizes.BACKWARD),
     engine="ir",

@@ -111,7 +111,7 @@ class Lent:
 
     def __init__(self, array: np.ndarray) -> None:
         self.array = array
-        self.dtype = array.dtype.name
+        self.dtype, self.itemsize = array.dtype.name, array.itemsize
         self.pointer = {"float32": "*fp32", "int64": "*i64"}[self.dtype]  # its type in Triton
 
     def data_ptr(self) -> int:
