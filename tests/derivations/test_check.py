@@ -44,7 +44,8 @@ def test_a_wrong_sign_exits_1_with_the_claims_and_their_residuals_and_breaks_not
     names = ("every_token_is_an_affine_map", "affine_maps_compose_associatively")
     done = called("check", *names, "--mutants", "--json", str(report), cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert (done.returncode, done.stderr) == (FAILS, "")
-    assert "every_token_is_an_affine_map: every token is an affine map, for every dk and dv: [0]: 2 S D b k k'" in done.stdout
+    fault = "every_token_is_an_affine_map: every token is an affine map, for every dk and dv: [0]: 2 S D b k k'"
+    assert fault in done.stdout
     assert "1 of 2 claims hold" in done.stdout
     read = json.loads(report.read_text(encoding="utf-8"))
     assert not read["holds"]
