@@ -44,7 +44,8 @@ def contents(name: str, data: bytes) -> Contents:
     if that is like no name of an array (:func:`gdn_core.lab.names.guesses`). A .csv holds a row a token, separated by
     comma, semicolon or tab, its numbers with a comma for a point where that does not separate. Its first line names the
     columns: k0, k1, ... for key channels, likewise q, v, and g, beta, w, delta, alpha with or without a number; other
-    columns, as an index, are left. Without such a line it holds one array, called as that of a .npy.
+    columns, as an index, are left. Without such a line, or with one that numbers the columns, it holds one array,
+    called as that of a .npy.
 
     Args:
         name: the file's name, whose ending says the kind.

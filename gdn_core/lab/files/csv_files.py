@@ -45,10 +45,16 @@ def read_csv(place: str, alone: str, data: bytes) -> Found:
     numbers = array("d")
     columns: list[Column | None]
     left: list[str] = []
-    if all(_is_number(cell) for cell in header):
-        gate = len(header) == 1 and not {"q", "k", "v"} & set(guesses([alone]))
-        columns = [(alone, None if gate else channel) for channel in range(len(header))]
-        numbers.extend(_numbers(place, number, header, columns))
+    names = _column_numbers(header, text, separator)
+    if names or all(_is_number(cell) for cell in header):
+        held = len(names or header)
+        gate = held == 1 and not {"q", "k", "v"} & set(guesses([alone]))
+        columns = [None] * (len(header) - held)
+        columns += [(alone, None if gate else channel) for channel in range(held)]
+        if names:
+            left = [*header[:-held], f"the first line, {names[0]} to {names[-1]}"]
+        else:
+            numbers.extend(_numbers(place, number, header, columns))
     else:
         columns = [_column(cell) for cell in header]
         left = [cell for cell, column in zip(header, columns, strict=True) if column is None]
@@ -84,6 +90,19 @@ def _lines(place: str, text: str, separator: str) -> Iterator[tuple[int, list[st
     except csv.Error as error:
         at = f"{place}, line {reader.line_num}"
         raise ValueError(f"{at}: expected cells of numbers, got a damaged one ({error})") from error
+
+
+def _column_numbers(header: list[str], text: str, separator: str) -> list[str]:
+    """Return the cells of a first line that number the columns, as pandas does: 0, 1, ...; none if it is a token.
+
+    A column before them, whose name is no number, is an index. Without it a line of 0, 1, 2 and so on is a token where
+    all numbers of the file are written without a point. So is a line of 0, or of 0 and 1: gates and keys may be that.
+    """
+    cells = header if _is_number(header[0]) else header[1:]
+    if cells != [str(channel) for channel in range(len(cells))]:
+        return []
+    point = "." if separator == "," else ".,"
+    return cells if cells is not header or (len(cells) > 2 and any(mark in text for mark in point)) else []
 
 
 def _is_number(cell: str) -> bool:

@@ -30,6 +30,8 @@ MOST_AXES = 8
 
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 _BITS = {2: "bfloat16", 1: "float8_e4m3fn"}
+# How a header names a type that NumPy does not know. NumPy cannot read its own name of E5M2, a float of one byte.
+_NAMED = {name: name for name in NARROW} | {"<f1": "float8_e5m2", "|f1": "float8_e5m2"}
 _KINDS = {"i": "integers", "u": "integers", "b": "booleans", "c": "complex numbers", "U": "text", "S": "text"}
 # What NumPy's reader, and Python's of literals behind it, raise at a header that is none.
 _NO_HEADER = (ValueError, TypeError, SyntaxError, KeyError, tokenize.TokenError, RecursionError, MemoryError)
@@ -77,7 +79,7 @@ def read_npz(place: str, _: str, data: bytes) -> Found:
 def _looked_at(place: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> _Promise | Exception:
     """Return what a member promises, or why it is left; no more of it is unpacked than a header takes."""
     quoted = f"{place}, {shown(member.filename)}"
-    if not re.fullmatch(r"\w[\w.\-/: \[\]]{0,160}\.npy", member.filename) or ".." in member.filename:
+    if not re.fullmatch(r"[\w(\[][\w.\-/: \[\](),'+=@#|]{0,160}\.npy", member.filename) or ".." in member.filename:
         return ValueError(f"{quoted}: expected an array such as k.npy, got another name")
     if member.flag_bits & 0x41:
         return ValueError(f"{quoted}: expected no password, got an encrypted array")
@@ -129,8 +131,9 @@ def _array(place: str, data: bytes, promise: _Promise) -> np.ndarray:
 def _promised(place: str, data: bytes) -> _Promise:
     """Read the shape, the order and the dtype that the header of an .npy promises: literals, and nothing is run.
 
-    NumPy writes a type of ml_dtypes as so many bytes without a meaning: two are taken for bfloat16, one for E4M3, the
-    8-bit floats that models have. Where a name stands there it is taken at its word.
+    NumPy writes most types of ml_dtypes as so many bytes without a meaning: two are taken for bfloat16, one for E4M3,
+    the 8-bit floats that models have. E5M2 it writes as a float of one byte. Where a name stands there it is taken at
+    its word.
     """
     if data[:1] == b"\x80":
         raise ValueError(f"{place}: expected an array as numpy.save writes it, got a pickle, which is never read")
@@ -171,8 +174,8 @@ def _promised(place: str, data: bytes) -> _Promise:
 def _unnamed(data: bytes) -> tuple[str, bytes]:
     """Write so many bytes for the name of a type that NumPy does not know, in a header of the same length."""
     head = data[:MOST_HEADER]
-    for name in NARROW:
-        quoted = f"'descr': '{name}'".encode()
+    for written, name in _NAMED.items():
+        quoted = f"'descr': '{written}'".encode()
         if (at := head.find(quoted)) >= 0:
             plain = f"'descr': '|V{2 if name == 'bfloat16' else 1}'".encode()
             return name, data[:at] + plain.ljust(len(quoted)) + data[at + len(quoted) :]

@@ -77,6 +77,27 @@ class TestWhatIsWrittenComesBack:
         np.testing.assert_array_equal(read("table.csv", data)["k"], x)
 
     @pytest.mark.parametrize(
+        ("index", "channels"), [("", 3), (",", 3), (",", 1), ("index,", 3), ("Unnamed: 0,", 3), ("Unnamed: 0,", 1)]
+    )
+    def test_column_numbers_as_pandas_writes_them_are_no_token(self, index, channels):
+        x = X[:, :channels]
+        rows = [",".join(map(str, range(channels))), *(",".join(map(repr, row)) for row in x.tolist())]
+        before = ["", *map("{},".format, range(7, 7 + len(x)))] if index else [""] * len(rows)
+        before[0] = index
+        held = files.contents("v.csv", "\n".join(map("".join, zip(before, rows, strict=True))).encode())
+        np.testing.assert_array_equal(held.arrays["v"], x)
+        assert held.members[-1].name == f"the first line, 0 to {channels - 1}"
+
+    @pytest.mark.parametrize("tokens", ["0,1,2\n3,4,5\n", "0,1\n0.6,0.8\n", "0\n-0.5\n", "0,1,2.0\n.5,1,2\n"])
+    def test_numbers_that_count_by_chance_are_a_token(self, tokens):
+        want = [[float(cell) for cell in line.split(",")] for line in tokens.split()]
+        np.testing.assert_array_equal(read("k.csv", tokens.encode())["k"], want)
+
+    @pytest.mark.parametrize("name", ["(layer 3, 'k')", "attn(k)", "h=9,k", "model/0@k"])
+    def test_from_npz_under_any_name_that_can_be_read(self, name):
+        np.testing.assert_array_equal(read("x.npz", npz(**{name: X}))[name], X)
+
+    @pytest.mark.parametrize(
         ("file", "name"),
         [("v.npy", "v"), ("C:\\my\\g.npy", "g"), ("a/b/hidden.npy", "k"), ("x.3.keys.npy", "x.3.keys")],
     )
@@ -167,9 +188,7 @@ class TestNarrowFloats:
         if kind == "safetensors":
             got = read("x.safetensors", save_torch({"k": want}))["k"]
         else:
-            descr = name if kind == "name" else f"<V{bits.itemsize}"  # as np.save writes a type of ml_dtypes
-            if kind == "descr" and name == "float8_e5m2":
-                pytest.skip("one byte without a name is E4M3")
+            descr = name if kind == "name" else {"float8_e5m2": "<f1"}.get(name, f"<V{bits.itemsize}")  # of ml_dtypes
             header = f"{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {bits.shape}, }}"
             got = read("k.npy", raw_npy(header, bits.tobytes(order="F" if fortran else "C")))["k"]
         assert got.dtype == np.float32
