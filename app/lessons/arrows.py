@@ -13,19 +13,19 @@ from gdn_core.lab.studies import delta as study
 
 def _kind(beta: float) -> str:
     """Say what the erase does to the part along the key."""
-    exact = {0.0: "nothing is erased", 1.0: "a projection, the part along the key is gone", 2.0: "a reflection"}
+    exact = {0.0: "nothing is erased", 1.0: "the erase is a projection", 2.0: "the erase is a reflection"}
     if beta in exact or beta > 2:
-        return exact.get(beta, "too much, the part along the key comes back longer")
-    return "a part of the way" if beta < 1 else "past the projection, the part along the key turns round"
+        return exact.get(beta, "the erase is too much, as the part along the key comes back longer")
+    return "the erase goes a part of the way" if beta < 1 else "the erase turns the part along the key round"
 
 
 def draw_plane(numbers: Numbers, value: float) -> Reel:
     """Draw the erase in the plane of keys."""
     beta, k, before = numbers["beta"], numbers["key"], numbers["before"]
     told = [
-        f"With β = {said(b, 3)}: {_kind(b)}. The eigenvalue along the key is {said(1 - b, 3)}. The key was answered "
-        f"{said(float(before @ k))}, and now {said(a)}."
-        for b, a in zip(beta, numbers["answer"], strict=True)
+        f"With β = {said(b, 3)} {_kind(b)}: the eigenvalue along the key is {said(1 - b, 3)}, and the norm of the "
+        f"erase {said(norm, 3)}. The key was answered {said(float(before @ k))}, and now {said(a)}."
+        for b, norm, a in zip(beta, numbers["norm"], numbers["answer"], strict=True)
     ]
     arrows = (
         Arrow(name="k", to=k), Arrow(name="S before", to=before, colour=TEXT, dash="dash"),

@@ -31,8 +31,8 @@ LESSON = Lesson(
             where="From an empty memory. First line: before token i the memory is the sum of the errors u written so "
             "far; Γᵢⱼ multiplies the decays after token j, up to i. Second: u = β (v − S k), with that sum for S. "
             "Third: all errors at the left, as rows of U; those of V are values, and A, a rate in lesson 6, is a "
-            "triangle here, 0 on and above the diagonal. T is its inverse with I, row after row. β is 0.8. Touch an "
-            "entry: the same one lights up in others.",
+            "triangle here, 0 on and above the diagonal. T is the inverse of I + A, found row after row; diag(β) has β "
+            "on its diagonal. β is 0.8. Touch an entry: the same one lights up in others.",
             claims=("ut_transform_is_the_gated_triangular_system", "ut_transform_makes_the_wy_form"),
             numbers=study.matrices, picture=chunks.draw_matrices,
             stream=lambda size, alpha: on_table(study.stream_of(alpha, study.BETA).window(0, size), "gated-deltanet"),

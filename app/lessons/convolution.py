@@ -44,8 +44,8 @@ def _draw_impulse(numbers: Numbers, delta: float) -> Reel:
 def _draw_ways(numbers: Numbers, delta: float, name: str) -> Reel:
     ways = {"recurrence": "recurrence", "convolution": "convolution", "fft": "FFT"}
     told = [
-        f"Token {t}. The recurrence changes 4 numbers, and reads {said(a, 4)} from them. The convolution adds "
-        f"{many(t + 1, 'product')} up to {said(b, 4)}. The FFT, which makes all outputs at once, has {said(c, 4)}. "
+        f"At token {t} the recurrence changes 4 numbers, and reads {said(a, 4)} from them; the convolution adds "
+        f"{many(t + 1, 'product')} up to {said(b, 4)}; the FFT, which makes all outputs at once, has {said(c, 4)}. "
         f"Largest difference so far: {said(off, least=0.0)}."
         for t, a, b, c, off in zip(*(numbers[n] for n in ("token", *ways, "difference")), strict=True)
     ]

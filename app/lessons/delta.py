@@ -62,7 +62,8 @@ LESSON = Lesson(
             slug="plane", title="Erasing, as geometry", controls=(VALUE,),
             question="A memory with one row is an arrow. Which part of it does k change, and for which β is it gone?",
             equation=("S_t = S_{t-1}", Lit(r"\left(I - \beta_t k_t k_t^\top\right)"), r"+ \beta_t v_t k_t^\top"),
-            where="Lit: the transition. It multiplies what lies along k by 1 − β, and leaves the rest alone.",
+            where="Lit: the transition. It multiplies what lies along k by 1 − β, its eigenvalue there, and leaves "
+            "the rest alone. Its norm, the most by which it multiplies a length, is 1 up to β = 2, and more past it.",
             claims=("delta_transition_is_a_projection_at_one_and_a_reflection_at_two",),
             numbers=study.in_the_plane, picture=arrows.draw_plane, stream=lambda value: _row(0.5, value),
         ),

@@ -27,7 +27,7 @@ def _draw_forms(numbers: Numbers, chunk_size: int) -> Reel:
     rows = np.arange(study.SIX)
     so_far = (rows[:, None] >= rows)[:, :, None]  # [frame, row, 1]
     told = [
-        f"Token {t}. Row {t} of the matrix, times the values, is {_written(once[t])}. The memory answers "
+        f"At token {t} row {t} of the matrix, times the values, is {_written(once[t])}, the memory answers "
         f"{_written(each[t])}, and chunks of {chunk_size} give {_written(chunks[t])}. Largest difference: "
         f"{said(apart, least=0.0)}."
         for t, apart in enumerate(np.maximum(np.abs(once - each), np.abs(each - chunks)).max(axis=1))

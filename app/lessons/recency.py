@@ -41,7 +41,8 @@ def _watch(picture: Picture, gap: int) -> list[str]:
     for t in range(len(run.stream)):
         answer = " and ".join(f"{said(share)} of the {which}" for share, which in
                               zip(values @ run.o[0, t], ("first value", "second"), strict=True))  # fmt: skip
-        told.append(f"{happens.get(t, 'Another key is stored.')} Asked for the key, the memory answers {answer}.")
+        what = happens.get(t, "Another key is stored.")
+        told.append(f"{what} Asked for the key, the memory answers {answer}, added up.")
     return told
 
 

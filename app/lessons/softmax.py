@@ -79,9 +79,9 @@ def _draw_live(numbers: Numbers, work: str, run: int) -> Reel:
 def _draw_model(numbers: Numbers, model: str, kept: str) -> Reel:
     m, (crossing, layer) = study.MODELS[model], numbers["crossing"]
     told = [
-        f"{many(n, 'token')}. The {m.softmax} softmax layers of {NAMES[model]} keep {size(int(cache))}, its {m.linear} "
-        f"others {size(int(state))} at any length. With softmax in all: {size(int(everywhere))}. Cache and state are "
-        f"equal at {said(crossing, 4)} tokens; of one layer each, at {said(layer, 4)}."
+        f"At {many(n, 'token')} the {m.softmax} softmax layers of {NAMES[model]} keep {size(int(cache))}, its "
+        f"{m.linear} others {size(int(state))} at any length; with softmax in all it is {size(int(everywhere))}. Cache "
+        f"and state are equal at {said(crossing, 4)} tokens; of one layer each, at {said(layer, 4)}."
         for n, cache, state, everywhere in zip(*(numbers[name] for name in COUNTED), strict=True)
     ]
     lines = (

@@ -142,7 +142,7 @@ SAID: dict[tuple[str, str], Callable[[Numbers, int], list[Any]]] = {
     ("gating", "reset"): lambda n, i: list(np.linalg.norm(n["states"][:, i + 1], axis=(1, 2))),
     ("delta", "stages"): lambda n, i: [np.linalg.norm(n["read"][1, i]), np.linalg.norm(n["u"][1, i])],
     ("delta", "plane"): lambda n, i: [
-        i / 20, 1 - i / 20, n["before"] @ n["key"], (1 - i / 20) * (n["before"] @ n["key"]),
+        i / 20, 1 - i / 20, max(1, abs(1 - i / 20)), n["before"] @ n["key"], (1 - i / 20) * (n["before"] @ n["key"]),
     ],
     ("delta", "gradient"): lambda n, i: [
         i / 20, *(((1 - b) * (n["before"] @ n["key"] - 0.5)) ** 2 / 2 for b in (0, i / 20)),

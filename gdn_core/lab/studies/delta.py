@@ -40,13 +40,15 @@ def in_the_plane(value: float) -> dict[str, np.ndarray]:
     Returns:
         beta [N]; key [2]; before [2], the memory; valley [2, 2], two memories that answer the
         value; equal [L, 2, 2, 2], at either side of it two memories of each loss of ``LOSSES``; erased and written
-        [N, 2], the memory after these stages; answer [N], to the key afterwards; and loss [N], half the squared
-        distance of the answer from the value.
+        [N, 2], the memory after these stages; norm [N], of the transition, the most by which it multiplies a length;
+        answer [N], to the key afterwards; and loss [N], half the squared distance of the answer from the value.
     """
     betas = np.round(np.arange(0, 2.51, 0.05), 2)
     moments = [reference.moments(BEFORE, token(beta, value)) for beta in betas]
     answer = np.array([m.o[0] for m in moments])
     k = token(0.0, value).k
+    eye = np.eye(2)
+    transitions = [reference.moments(eye, token(beta, value)).erased for beta in betas]
     ends = np.array([-4, 4])[:, None] * np.array([-k[1], k[0]])
     off = np.sqrt(2 * np.array(LOSSES))[:, None] * np.array([-1, 1])
     return {
@@ -57,6 +59,7 @@ def in_the_plane(value: float) -> dict[str, np.ndarray]:
         "equal": (value + off)[:, :, None, None] * k + ends,
         "erased": np.array([m.erased[0] for m in moments]),
         "written": np.array([m.written[0] for m in moments]),
+        "norm": np.linalg.norm(transitions, 2, axis=(1, 2)),
         "answer": answer,
         "loss": (answer - value) ** 2 / 2,
     }

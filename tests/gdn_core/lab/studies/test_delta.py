@@ -15,6 +15,7 @@ def test_delta_multiplies_what_lies_along_the_key_by_one_less_beta() -> None:
         moved = (1 - numbers["beta"]) * along + numbers["beta"] * value
         np.testing.assert_allclose(numbers["answer"], moved, atol=1e-12)
         np.testing.assert_allclose(numbers["written"] @ across, numbers["before"] @ across)
+        np.testing.assert_allclose(numbers["norm"], np.maximum(1, np.abs(1 - numbers["beta"])), atol=1e-12)
         slope = (along - value) ** 2 / 2 * (1 - numbers["beta"]) ** 2
         np.testing.assert_allclose(numbers["loss"], slope, atol=1e-12)
         np.testing.assert_allclose(numbers["valley"] @ numbers["key"], value, atol=1e-12)
