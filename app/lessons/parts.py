@@ -138,9 +138,9 @@ def draw_tasks(numbers: Numbers, **parts: Any) -> Reel:
     score, name = numbers["score"], _name(parts)
     won, cost = score[:, 0] >= tasks.BEATEN, many(int(numbers["gates"]), "number")
     states = (f"to beat: {tasks.BEATEN}", "beaten")
-    told = [f"{name}. {TASKS[task][1]}: a score of {said(own)}, {states[int(own >= tasks.BEATEN)]}. Linear "
-            f"attention has {said(additive)}, Gated DeltaNet {said(delta)}. {won.sum()} of {len(won)} tasks are "
-            f"beaten; its gates are {cost} an edit."
+    told = [f"{TASKS[task][1]}: the score is {said(own)}, {states[int(own >= tasks.BEATEN)]}; linear attention has "
+            f"{said(additive)}, Gated DeltaNet {said(delta)}. {name} beats {won.sum()} of {len(won)} tasks, with gates "
+            f"of {cost} an edit."
             for task, (own, additive, delta, _) in zip(map(str, numbers["task"]), score, strict=True)]
     labels = tuple(x for x, _ in TASKS.values())
     bars = Bars(title="Score of each task", groups=labels, y_title="score", values=score, bottom=0.0, top=1.0,
