@@ -24,6 +24,7 @@ from derivations.models.kernel_sizes import (
     LENGTHS,
     LONG,
     NOT_COVERED,
+    ON_HOPPER,
     PAIRS,
     REAL,
     SEGMENTS,
@@ -81,6 +82,10 @@ ROWS = ((Size(65, 20, 1, CHUNK), AMPERE), (Size(7, 128, 1, CHUNK), WIDE))
                 ("limits", "poison"), ("states", "states"),
             )
         ),
+        Code(f"{KERNELS}.hopper.prepare", "chunk_prepare_hopper_kernel"),
+        Code(f"{KERNELS}.hopper.scan", "chunk_scan_hopper_kernel"),
+        Code(f"{KERNELS}.hopper.scan_backward", "chunk_scans_hopper_kernel"),
+        Code(f"{KERNELS}.hopper.gradients", "chunk_gradients_hopper_kernel"),
         Code(f"{KERNELS}.blocks", "cut_kernel"),
         Code(f"{KERNELS}.padding", "clear_padding_kernel"),
         Code(f"{KERNELS}.l2norm", "l2norm_backward_kernel"),
@@ -129,6 +134,12 @@ def gradients_through_unit_lengths(rng: random.Random) -> Any:
 def gradients_of_the_pipelined_code(rng: random.Random) -> Any:
     """TTGIR: layouts, shared memory, and asynchronous copies, which are no numbers before they were waited for."""
     return at_points("backward", PIPELINED, rng)
+
+
+@chunk_kernels_differentiate_the_recurrence.step(engine="ir", scope=scope(ON_HOPPER))
+def gradients_of_hopper_kernels(rng: random.Random) -> Any:
+    """Hopper's own kernels, in TTGIR: partitions that take turns, barriers, and copies that no wait has covered yet."""
+    return at_points("backward", ON_HOPPER, rng)
 
 
 @chunk_kernels_differentiate_the_recurrence.step(engine="ir", scope=all_inputs(SMALL))
@@ -202,6 +213,28 @@ FAULTS = (
     (SEVERAL, Fault("maps_not_transposed", "Gradients are composed by the maps of the memory.",
                     "compose.chunk_compose_kernel", "o_M = o_k[None, :] * K + o_m[:, None]",
                     "o_M = o_m[:, None] * K + o_k[None, :]")),
+)  # fmt: skip
+
+
+CHUNKS = ON_HOPPER[5:6]
+HOPPER_SCAN, HOPPER_GRADIENTS = "hopper.scan_backward.scan", "hopper.gradients.chunk_gradients_hopper_kernel"
+FAULTS += (
+    (CHUNKS, Fault("scan_does_not_wait", "The scans do not wait for the copies of a chunk.",
+                   HOPPER_SCAN, "mbarrier.wait(bars.index(stage), phase)", "pass")),
+    (CHUNKS, Fault("phase_that_stays", "The phase stays the same when all buffers were used.",
+                   HOPPER_SCAN, "gl.where(stage == STAGES, phase ^ 1, phase)", "phase")),
+    (CHUNKS, Fault("overwritten_while_copied", "Memories are overwritten before their copy out was waited for.",
+                   HOPPER_SCAN, "tma.store_wait(0)\n        mbarrier", "mbarrier")),
+    (CHUNKS, Fault("hopper_read_without_the_scale", "The gradient of a read misses the scale.",
+                   HOPPER_SCAN, "(s_g.slice(C, C).load(A_COLUMN) * scale)", "s_g.slice(C, C).load(A_COLUMN)")),
+    (CHUNKS, Fault("gradient_used_too_early", "The gradient of the values is used before it was waited for.",
+                   HOPPER_SCAN, "warpgroup_mma_wait(1, deps=[du])", "warpgroup_mma_wait(2, deps=[du])")),
+    (CHUNKS, Fault("gradient_of_memory_not_waited_for", "The gradient of the memory is not waited for.",
+                   HOPPER_GRADIENTS, "mbarrier.wait(bar_dh, n & 1)", "pass")),
+    (CHUNKS, Fault("memory_of_one_phase", "The memory is always waited for by the first phase.",
+                   HOPPER_GRADIENTS, "mbarrier.wait(bar_h, n & 1)", "mbarrier.wait(bar_h, 0)")),
+    (CHUNKS, Fault("hopper_queries_without_the_scale", "The gradient of what queries read misses the scale.",
+                   HOPPER_GRADIENTS, "(s_g.slice(C, C).load(ROW) * scale)", "(s_g.slice(C, C).load(ROW) * 1.0)")),
 )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from derivations.models.kernel_sizes import (
     LENGTHS,
     MANY,
     NOT_COVERED,
+    ON_HOPPER,
     PAIRS,
     REAL,
     SEGMENTS,
@@ -72,6 +73,8 @@ OTHERS = (
                 ("states", "states"),
             )
         ),
+        Code(f"{KERNELS}.hopper.prepare", "chunk_prepare_hopper_kernel"),
+        Code(f"{KERNELS}.hopper.scan", "chunk_scan_hopper_kernel"),
         Code(f"{KERNELS}.blocks", "cut_kernel"),
         Code(f"{KERNELS}.padding", "clear_padding_kernel"),
         Code(f"{KERNELS}.l2norm", "l2norm_kernel"),
@@ -114,6 +117,12 @@ def other_gpus_and_layouts(rng: random.Random) -> Any:
 def pipelined_code(rng: random.Random) -> Any:
     """TTGIR: layouts, shared memory, and asynchronous copies, which are no numbers before they were waited for."""
     return at_points("forward", PIPELINED, rng)
+
+
+@chunk_kernels_equal_recurrence.step(engine="ir", scope=scope(ON_HOPPER))
+def kernels_of_hopper(rng: random.Random) -> Any:
+    """Hopper's own kernels, in TTGIR: partitions that take turns, barriers, and copies that no wait has covered yet."""
+    return at_points("forward", ON_HOPPER, rng)
 
 
 @chunk_kernels_equal_recurrence.step(engine="ir", scope=all_inputs(SMALL))
@@ -203,6 +212,42 @@ FAULTS = (
            "l2norm.l2norm_kernel", "b_n = 1.0 / tl.sqrt(", "b_n = 1.0 * tl.sqrt(")),
     (PACKED, Fault("last_padding_not_cleared", "The last number behind the sequences is not cleared.",
                    "padding.clear_padding_kernel", "mask=o_x < stop", "mask=o_x < stop - 1")),
+)  # fmt: skip
+
+
+LONG = ON_HOPPER[5:6]
+CARRY, WITHIN, COPY = (f"hopper.scan.{name}" for name in ("carry_rows", "read_within", "copy_chunks"))
+HOPPER_PREPARE = "hopper.prepare.chunk_prepare_hopper_kernel"
+FULL_BARRIER = "mbarrier.wait(full.index(stage), (i // STAGES) & 1)"
+FAULTS += (
+    (LONG, Fault("copy_not_waited_for", "The warpgroups do not wait for the copies of a chunk.",
+                 CARRY, FULL_BARRIER, "pass")),
+    (LONG, Fault("products_not_waited_for", "The warpgroups do not wait for the products of queries and keys.",
+                 CARRY, "mbarrier.wait(ready.index(i & 1), (i >> 1) & 1)", "pass")),
+    (LONG, Fault("phase_of_the_round_before", "The warpgroups wait for the other phase of the copies.",
+                 CARRY, FULL_BARRIER, "mbarrier.wait(full.index(stage), ((i // STAGES) & 1) ^ 1)")),
+    (LONG, Fault("buffers_that_nobody_frees", "Copies wait for a release of buffers that were never used.",
+                 COPY, "((i // STAGES) & 1) ^ 1", "(i // STAGES) & 1")),
+    (LONG, Fault("keys_of_the_next_stage", "The keys are taken from the next buffer.",
+                 CARRY, "t_k = s_k.index(stage)", "t_k = s_k.index((i + 1) % STAGES)")),
+    (LONG, Fault("buffer_not_released", "The warpgroup of the products does not release its buffer.",
+                 WITHIN, "mbarrier.arrive(empty.index(stage), count=1)", "pass")),
+    (LONG, Fault("too_few_bytes", "The barrier of a chunk expects half of the gates.",
+                 COPY, "common: gl.constexpr = bytes_qk + 4 * C * 4", "common: gl.constexpr = bytes_qk + 4 * C * 2")),
+    (LONG, Fault("error_used_too_early", "One of two products of the errors is not waited for.",
+                 CARRY, "warpgroup_mma_wait(0, deps=[b_e0, b_e1])", "warpgroup_mma_wait(1, deps=[b_e0, b_e1])")),
+    (LONG, Fault("hopper_without_the_scale", "The products of queries and keys miss the scale.",
+                 WITHIN, "exp2(b_later - b_earlier) * scale", "exp2(b_later - b_earlier)")),
+    (LONG, Fault("hopper_memory_not_decayed", "The memory is not decayed.", CARRY, "b_S * b_gamma_C", "b_S")),
+    (LONG, Fault("gates_of_the_next_head", "The gates of a later chunk are those of the next head.",
+                 COPY, "i_block += HV", "i_block += 1")),
+    (LONG, Fault("keys_of_the_other_phase", "The next keys are waited for by the other phase.",
+                 HOPPER_PREPARE, "mbarrier.wait(bars.index(stage), phase)",
+                 "mbarrier.wait(bars.index(stage), phase ^ 1)")),
+    (LONG, Fault("triangle_negated", "The triangle that is inverted has the other sign.",
+                 HOPPER_PREPARE, "gl.convert_layout(-b_beta,", "gl.convert_layout(b_beta,")),
+    (ON_HOPPER[8:9], Fault("map_not_from_the_memory_before", "Every sequence starts from the memory of the first.",
+                 CARRY, "state + i_state * stride_n", "state + 0 * i_state * stride_n")),
 )  # fmt: skip
 
 

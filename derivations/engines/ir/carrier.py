@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from derivations.engines.aten.numbers import EMPTY, FORGETS, LEAST_LOG, NotModelled, Numbers, Unsound
+from derivations.engines.aten.numbers import (
+    _LOG_2,
+    EMPTY,
+    FORGETS,
+    LEAST_LOG,
+    NotModelled,
+    Numbers,
+    Unsound,
+)
 from derivations.engines.field import product
 
 Entries = np.ndarray  # int64
@@ -71,6 +79,11 @@ class Carrier:
     def exponential_2(self, x: Entries) -> Entries:
         """Return 2 to the power of log decays in base 2."""
         return _by(lambda of: self.numbers.exponential(of, base_2=True), x)
+
+    def overflowing_2(self, x: Entries) -> Entries:
+        """Return 2 to the power of log decays in base 2; what may overflow is no number, and may be left out."""
+        lost = (x == EMPTY) | (x > _LOG_2) & (x < FORGETS)
+        return np.where(lost, EMPTY, self.exponential_2(np.where(lost, 0, x)))
 
     def magnitude(self, x: Entries) -> Entries:
         """Return the absolute values of log decays; values have no order."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from derivations.engines.ir import shared  # noqa: F401  # which says what its operations mean
 from derivations.engines.ir.carrier import Carrier, NotModelled, Unsound
+from derivations.engines.ir.hopper import take_turns
 from derivations.engines.ir.memory import Memory
 from derivations.engines.ir.operations import MEANINGS, Machine, Value
 from derivations.engines.ir.text import Block, Function, Operation, Region
@@ -150,6 +151,22 @@ class Launch:
         frame.values.update(zip(block.parameters, given, strict=True))
         last = self._run_block(block, frame)
         return last, [frame[name] for name in last.operands]
+
+    def _specialize(self, operation: Operation, frame: Frame) -> Values:
+        """Run partitions side by side."""
+        given = [frame[name] for name in operation.operands]
+
+        def body(region: Region, of: Frame) -> Callable[[], None]:
+            def run() -> None:
+                (block,) = region
+                of.values.update(zip(block.parameters, given, strict=False))
+                self._run_block(block, of)
+
+            return run
+
+        default, *rest = operation.regions
+        take_turns(self._machine, [body(default, frame), *(body(region, Frame(frame.programs)) for region in rest)])
+        return []
 
     def _if(self, operation: Operation, frame: Frame) -> Values:
         condition = frame[operation.operands[0]]
@@ -306,8 +323,10 @@ def _targets(operation: Operation) -> list[tuple[str, tuple[str, ...]]]:
 _YIELD = Operation("scf.yield", (), (), "", (), (), [], "")  # which is not printed where nothing is handed out
 _ENDS = frozenset((
     "tt.return", "cf.br", "cf.cond_br", "scf.yield", "scf.condition", "tt.reduce.return", "tt.scan.return",
+    "ttg.warp_yield", "ttg.warp_return",
 ))  # fmt: skip
 _CONTROL: dict[str, Callable[[Launch, Operation, Frame], Values]] = {
+    "ttg.warp_specialize": Launch._specialize,
     "scf.if": Launch._if,
     "scf.for": Launch._for,
     "scf.while": Launch._while,

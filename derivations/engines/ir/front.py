@@ -8,7 +8,7 @@ from typing import Any
 
 import triton
 from triton._C.libtriton import ir
-from triton.backends.compiler import GPUTarget
+from triton.backends.compiler import GPUTarget, Language
 from triton.compiler import make_backend
 
 from derivations.engines.aten.numbers import NotModelled
@@ -76,6 +76,8 @@ def compiled(kernel: Any, arguments: tuple[Any, ...], options: dict[str, Any], *
         raise NotModelled("TRITON_INTERPRET=1 is set, so that kernels are interpreted and not compiled")
     backend = _backend(arch)
     source, chosen = described(kernel, arguments, options, backend)
+    if source.language == Language.GLUON:
+        level = "ttgir"  # where it begins
     key = source.hash(), chosen.hash(), arch, level
     if key not in _texts:
         _texts[key] = _text(source, chosen, backend, arch, level)

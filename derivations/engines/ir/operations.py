@@ -43,6 +43,18 @@ class Machine:
         self.constants: dict[str, float] = {}  # of floats, by the name of the value
         self.copies: list[Any] = []  # asynchronous copies that are of no group yet
         self.groups: list[Any] = []  # of copies, which have not been waited for
+        self.turn = 0  # the partition that runs
+        self.barriers: dict[int, Any] = {}  # by the buffer that they are in
+        self.kept: list[Any] = []
+        self.stores: dict[int, list[Any]] = {}  # copies out of shared memory that a partition has not waited for
+        self.products: dict[int, list[Any]] = {}  # and products
+        self.switch: Callable[[Callable[[], bool] | None], None] = _alone
+
+
+def _alone(passed: Callable[[], bool] | None) -> None:
+    """Go on if a condition holds: there is nobody to wait for."""
+    if passed is not None and not passed():
+        raise Unsound("waits at a barrier for a phase that does not end")
 
 
 Meaning = Callable[[Machine, np.ndarray, Operation, Operands], Value]  # of the programs that run, [programs]
@@ -418,24 +430,43 @@ def _store(machine: Machine, programs: np.ndarray, operation: Operation, operand
     return None
 
 
-@_means("tt.descriptor_load")
-def _tile(machine: Machine, programs: np.ndarray, operation: Operation, operands: Operands) -> Value:
-    addresses, inside = operands[0].addresses(_starts(operands[1:], programs))
+def read_tile(machine: Machine, programs: np.ndarray, kind: Type, descriptor: Descriptor, starts: Operands) -> Any:
+    """Read tiles of a tensor map."""
+    addresses, inside = descriptor.addresses(_starts(starts, programs))
     flat, mask = _lanes(addresses, inside, addresses.shape)
-    kind = operation.makes[0]
     zeros = np.zeros(addresses.shape, np.int64)
-    return _loaded(machine, kind, flat, programs, mask, addresses.shape, zeros).reshape(-1, *kind.shape)
+    return _loaded(machine, _of_map(kind), flat, programs, mask, addresses.shape, zeros)
 
 
-@_means("tt.descriptor_store")
-def _store_tile(machine: Machine, programs: np.ndarray, operation: Operation, operands: Operands) -> Value:
-    descriptor, *starts, values = operands
+def write_tile(
+    machine: Machine, programs: np.ndarray, kind: Type, descriptor: Descriptor, starts: Operands, values: Any
+) -> None:  # fmt: skip
+    """Write tiles of a tensor map."""
     addresses, inside = descriptor.addresses(_starts(starts, programs))
     flat, mask = _lanes(addresses, inside, addresses.shape)
     whole = np.broadcast_to(values.reshape(-1, *descriptor.tile), addresses.shape)
     if len(flat):
         found = (whole if mask is None else whole[mask]).ravel()
-        machine.memory.store(flat, found, _of(programs, mask, addresses.shape), operation.takes[-1].element)
+        machine.memory.store(flat, found, _of(programs, mask, addresses.shape), _of_map(kind).element)
+
+
+@cache
+def _of_map(kind: Type) -> Type:
+    """Return the type of the entries of a tensor map, or of a tensor."""
+    inside = re.match(r"!tt\.tensordesc<(?:tensor<)?(?:\d+x)*(\w+)", kind.element)
+    return kind if inside is None else Type((), inside[1])
+
+
+@_means("tt.descriptor_load")
+def _tile(machine: Machine, programs: np.ndarray, operation: Operation, operands: Operands) -> Value:
+    kind = operation.makes[0]
+    return read_tile(machine, programs, kind, operands[0], operands[1:]).reshape(-1, *kind.shape)
+
+
+@_means("tt.descriptor_store")
+def _store_tile(machine: Machine, programs: np.ndarray, operation: Operation, operands: Operands) -> Value:
+    descriptor, *starts, values = operands
+    write_tile(machine, programs, operation.takes[-1], descriptor, starts, values)
     return None
 
 
@@ -443,11 +474,31 @@ def _starts(starts: Operands, programs: np.ndarray) -> list[np.ndarray]:
     return [np.broadcast_to(start, (len(programs),)) for start in starts]
 
 
+_SPLITS = tuple(
+    r'"{\0A    ' + r"\0A    ".join(lines) + r'\0A}"' for lines in (
+        (".reg .b32 h, a, b;", ".reg .f32 x, y;", "cvt.rn.bf16x2.f32 h, $3, $2;", "shl.b32 a, h, 16;",
+         "and.b32 b, h, 0xffff0000;", "mov.b32 x, a;", "mov.b32 y, b;", "sub.f32 x, $2, x;", "sub.f32 y, $3, y;",
+         "cvt.rn.bf16x2.f32 $1, y, x;", "mov.b32 $0, h;"),
+        (".reg .b32 h;", ".reg .b16 a, b;", ".reg .f32 x, y;", "cvt.rn.f16x2.f32 h, $3, $2;", "mov.b32 {a, b}, h;",
+         "cvt.f32.f16 x, a;", "cvt.f32.f16 y, b;", "sub.f32 x, $2, x;", "sub.f32 y, $3, y;",
+         "cvt.rn.f16x2.f32 $1, y, x;", "mov.b32 $0, h;"),
+    )
+)  # fmt: skip
+
+
 @_means("tt.elementwise_inline_asm")
 def _assembly(machine: Machine, programs: np.ndarray, operation: Operation, operands: Operands) -> Value:
     if operation.head.lstrip().startswith('"cvt.rna.tf32.f32 $0, $1;"'):
         machine.casts.add("the cast of f32 to tf32")
         return operands[0]
+    if operation.head.lstrip().startswith('"ex2.approx.ftz.f32 $0, $1;"'):
+        return machine.carrier.overflowing_2(operands[0])
+    if operation.head.lstrip().startswith(('"cvt.rn.bf16x2.f32 $0, $2, $1;"', '"cvt.rn.f16x2.f32 $0, $2, $1;"')):
+        machine.casts.add("the cast of two f32 to two bytes each")
+        return operands[0]
+    if operation.head.lstrip().startswith(_SPLITS):
+        machine.casts.add("the half of a number that its rounding leaves")
+        return [operands[0], np.zeros_like(operands[0])]
     if "griddepcontrol" not in operation.head:
         raise NotModelled(f"assembly: {operation.text}")
     return np.zeros(1, np.int64)  # an order of launches, which follow each other here

@@ -23,26 +23,39 @@ class Shared:
     Args:
         entries: those of all programs of the launch, [programs, ...].
         places: the index that was taken of the first axis behind the programs, for each program, if any.
+        part: what is seen of each axis that is left.
         order: the order of the axes that are seen, if they were transposed.
     """
 
     entries: np.ndarray
     places: np.ndarray | None = None
+    part: tuple[slice, ...] = ()
     order: tuple[int, ...] | None = None
+
+    def _index(self, programs: np.ndarray) -> tuple[Any, ...]:
+        return (programs, *(() if self.places is None else (self.places[programs],)), *self.part)
 
     def load(self, programs: np.ndarray) -> np.ndarray:
         """Return the entries that some programs see."""
-        found = self.entries[programs] if self.places is None else self.entries[programs, self.places[programs]]
+        found = self.entries[self._index(programs)]
         return found if self.order is None else found.transpose(0, *(1 + axis for axis in self.order))
 
     def store(self, programs: np.ndarray, values: np.ndarray) -> None:
         """Write all entries that some programs see."""
+        if self.order is not None and values.ndim:
+            values = values.transpose(0, *(1 + self.order.index(axis) for axis in range(len(self.order))))
+        self.entries[self._index(programs)] = values
+
+    def sliced(self, starts: tuple[int, ...], shape: tuple[int, ...]) -> Shared:
+        """Return a part that starts at a place of what is seen."""
+        if self.part and self.order is not None:
+            raise NotModelled("a part of a transposed part of shared memory")
+        before = self.part or tuple(slice(0, None) for _ in shape)
         if self.order is not None:
-            raise NotModelled("a write through a transposed view of shared memory")
-        if self.places is None:
-            self.entries[programs] = values
-        else:
-            self.entries[programs, self.places[programs]] = values
+            starts, shape = (tuple(of[self.order.index(axis)] for axis in range(len(of))) for of in (starts, shape))
+        part = tuple(slice(of.start + first, of.start + first + size)
+                     for of, first, size in zip(before, starts, shape, strict=True))  # fmt: skip
+        return Shared(self.entries, self.places, part, self.order)
 
 
 @dataclass
@@ -93,7 +106,7 @@ def _load(machine: Machine, programs: np.ndarray, operation: Operation, operands
 @_means("ttg.memdesc_index")
 def _index(machine: Machine, programs: np.ndarray, operation: Operation, operands: Operands) -> Value:
     of, place = operands
-    if of.places is not None or of.order is not None:
+    if of.places is not None or of.part or of.order is not None:
         raise NotModelled(f"a part of a part of shared memory: {operation.text}")
     if (place < 0).any() or (place >= of.entries.shape[1]).any():
         raise NotModelled(f"a part of shared memory outside of it: {operation.text}")
@@ -107,7 +120,17 @@ def _transpose(machine: Machine, programs: np.ndarray, operation: Operation, ope
     order = re.search(r"order = array<i32: ([\d, ]+)>", operation.head)
     if order is None or operands[0].order is not None:
         raise NotModelled(f"a transposition without an order, or a second one: {operation.text}")
-    return Shared(operands[0].entries, operands[0].places, tuple(int(axis) for axis in order[1].split(",")))
+    of = operands[0]
+    return Shared(of.entries, of.places, of.part, tuple(int(axis) for axis in order[1].split(",")))
+
+
+@_means("ttg.memdesc_subslice")
+def _subslice(machine: Machine, programs: np.ndarray, operation: Operation, operands: Operands) -> Value:
+    starts = re.search(r"\[([\d, ]+)\]", operation.head)
+    if starts is None:
+        raise NotModelled(f"a part of shared memory without a place: {operation.text}")
+    shape = _memory(operation.makes[0].element).shape
+    return operands[0].sliced(tuple(int(start) for start in starts[1].split(",")), shape)
 
 
 @_means("ttg.convert_layout")

@@ -158,6 +158,10 @@ def _region(lines: Iterator[str]) -> tuple[Region, str]:
 
 def _operation(line: str, lines: Iterator[str]) -> Operation:
     text, regions = line, []
+    if line.startswith("ttg.warp_specialize("):
+        line = line.partition(" attributes ")[0]
+        regions, of = _partitions(lines)
+        return Operation("ttg.warp_specialize", (), tuple(_NAME.findall(line)), line, of, (), regions, text)
     if line.endswith("{"):
         rest = line[:-1].rstrip()
         while True:
@@ -179,6 +183,20 @@ def _operation(line: str, lines: Iterator[str]) -> Operation:
         makes = (Type((), "i1"),)
     operands = tuple(_NAME.findall(re.sub(r'"[^"]*"', "", head)))
     return Operation(named[1], results, operands, head.strip(), takes, makes, regions, text)
+
+
+def _partitions(lines: Iterator[str]) -> tuple[list[Region], tuple[Type, ...]]:
+    """Read what each partition runs, the default one first, with the names that it has for what it is given."""
+    regions: list[Region] = []
+    closing = "}"
+    while closing == "}":
+        head = next(lines)
+        region, closing = _region(lines)
+        start = head.find("(")
+        given = _split(head[start + 1 : _closing(head, start)]) if head.startswith("partition") else []
+        region[0].parameters = tuple(part.partition(":")[0].strip() for part in given)
+        regions.append(region)
+    return regions, ()
 
 
 def _typed(line: str) -> tuple[str, tuple[Type, ...], tuple[Type, ...]]:
