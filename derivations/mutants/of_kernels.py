@@ -62,18 +62,18 @@ class Fault:
 
 def _calling(name: str) -> tuple[Any, ...]:
     """Return the kernels and their parts that call a function, or call what calls it."""
-    sources = {
-        part: value
+    sources = [
+        (part, value)
         for module, of in list(sys.modules.items()) if module.startswith(f"{KERNELS}.")
         for part, value in vars(of).items() if hasattr(value, "_unsafe_update_src")
-    }  # fmt: skip
+    ]  # fmt: skip
     found, todo = {name}, [name]
     while todo:
         called = re.compile(rf"\b{todo.pop()}\b")
-        more = {part for part, value in sources.items() if part not in found and called.search(value.src)}
+        more = {part for part, value in sources if part not in found and called.search(value.src)}
         found |= more
         todo += more
-    return tuple(sources[part] for part in found if part in sources)
+    return tuple(value for part, value in sources if part in found)  # modules have parts of one name
 
 
 def refuting(made: Claim, fault: Fault, check: Callable[[random.Random], Iterator[Residual]]) -> None:

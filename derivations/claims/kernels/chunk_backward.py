@@ -163,7 +163,7 @@ SEVERAL = SPLIT[3:4]
 WINDOWS = SPLIT[1:2]
 QUERY, KEY = "gradients.chunk_query_gradients_kernel", "gradients.chunk_key_gradients_kernel"
 SCANS = "scan_backward"
-FAULTS = (
+FAULTS: tuple[tuple[tuple[Case, ...], Fault], ...] = (
     (NEAR, Fault("decays_above_the_diagonal", "Decays are taken from the later to the earlier token.",
                  "gradients.decay_mask", "b_G[:, None] - b_G[None, :]", "b_G[None, :] - b_G[:, None]")),
     (NEAR, Fault("reads_decayed_to_the_end", "The gradient of a read is decayed to the end of the chunk.",

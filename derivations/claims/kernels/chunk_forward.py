@@ -137,7 +137,7 @@ MAPS = ((Size(130, 20, 40, CHUNK, HV=2), SEGMENTS),)
 SEVERAL = ((Size(150, 20, 40, CHUNK, HV=2, lengths=(70, 0, 1, 76)), SEGMENTS),)
 PACKED = SPLIT[2:3]
 PREPARE, SCAN = "prepare.chunk_prepare_kernel", "scan.chunk_scan_kernel"
-FAULTS = (
+FAULTS: tuple[tuple[tuple[Case, ...], Fault], ...] = (
     (NEAR, Fault("token_past_the_end", "The mask of a chunk takes one token too many.",
                  PREPARE, "m_t = o_t < stop", "m_t = o_t <= stop")),
     (FULL, Fault("decay_of_the_row_before", "Decays to the end of a chunk end one row too early.",

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 
 from derivations.engines.aten.numbers import (
+    _LEAST_LOG_2,
+    _LOG,
     _LOG_2,
     EMPTY,
     FORGETS,
@@ -82,7 +84,7 @@ class Carrier:
 
     def overflowing_2(self, x: Entries) -> Entries:
         """Return 2 to the power of log decays in base 2; what may overflow is no number, and may be left out."""
-        lost = (x == EMPTY) | (x > _LOG_2) & (x < FORGETS)
+        lost = (x == EMPTY) | (x > _LOG_2) & (x < FORGETS) | (x > _LOG) & (x < _LEAST_LOG_2)  # degrees have one base
         return np.where(lost, EMPTY, self.exponential_2(np.where(lost, 0, x)))
 
     def magnitude(self, x: Entries) -> Entries:

@@ -157,7 +157,8 @@ def _region(lines: Iterator[str]) -> tuple[Region, str]:
 
 
 def _operation(line: str, lines: Iterator[str]) -> Operation:
-    text, regions = line, []
+    text = line
+    regions: list[Region] = []
     if line.startswith("ttg.warp_specialize("):
         line = line.partition(" attributes ")[0]
         regions, of = _partitions(lines)
