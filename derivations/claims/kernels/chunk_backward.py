@@ -225,7 +225,7 @@ FAULTS += (
                    HOPPER_SCAN, "gl.where(stage == STAGES, phase ^ 1, phase)", "phase")),
     (CHUNKS, Fault("overwritten_while_copied", "Memories are overwritten before their copy out was waited for.",
                    HOPPER_SCAN, "tma.store_wait(0)\n        mbarrier", "mbarrier")),
-    (CHUNKS, Fault("hopper_read_without_the_scale", "The gradient of a read misses the scale.",
+    (CHUNKS, Fault("hopper_read_without_the_scale", "On Hopper, the gradient of a read misses the scale.",
                    HOPPER_SCAN, "(s_g.slice(C, C).load(A_COLUMN) * scale)", "s_g.slice(C, C).load(A_COLUMN)")),
     (CHUNKS, Fault("gradient_used_too_early", "The gradient of the values is used before it was waited for.",
                    HOPPER_SCAN, "warpgroup_mma_wait(1, deps=[du])", "warpgroup_mma_wait(2, deps=[du])")),

@@ -236,9 +236,10 @@ FAULTS += (
                  COPY, "common: gl.constexpr = bytes_qk + 4 * C * 4", "common: gl.constexpr = bytes_qk + 4 * C * 2")),
     (LONG, Fault("error_used_too_early", "One of two products of the errors is not waited for.",
                  CARRY, "warpgroup_mma_wait(0, deps=[b_e0, b_e1])", "warpgroup_mma_wait(1, deps=[b_e0, b_e1])")),
-    (LONG, Fault("hopper_without_the_scale", "The products of queries and keys miss the scale.",
+    (LONG, Fault("hopper_without_the_scale", "On Hopper, q k^T misses the scale.",
                  WITHIN, "exp2(b_later - b_earlier) * scale", "exp2(b_later - b_earlier)")),
-    (LONG, Fault("hopper_memory_not_decayed", "The memory is not decayed.", CARRY, "b_S * b_gamma_C", "b_S")),
+    (LONG, Fault("hopper_memory_not_decayed", "On Hopper, the memory is not decayed.",
+                 CARRY, "b_S * b_gamma_C", "b_S")),
     (LONG, Fault("gates_of_the_next_head", "The gates of a later chunk are those of the next head.",
                  COPY, "i_block += HV", "i_block += 1")),
     (LONG, Fault("keys_of_the_other_phase", "The next keys are waited for by the other phase.",
@@ -246,7 +247,7 @@ FAULTS += (
                  "mbarrier.wait(bars.index(stage), phase ^ 1)")),
     (LONG, Fault("triangle_negated", "The triangle that is inverted has the other sign.",
                  HOPPER_PREPARE, "gl.convert_layout(-b_beta,", "gl.convert_layout(b_beta,")),
-    (ON_HOPPER[8:9], Fault("map_not_from_the_memory_before", "Every sequence starts from the memory of the first.",
+    (ON_HOPPER[8:9], Fault("map_not_from_the_memory_before", "On Hopper, every sequence starts from the first memory.",
                  CARRY, "state + i_state * stride_n", "state + 0 * i_state * stride_n")),
 )  # fmt: skip
 

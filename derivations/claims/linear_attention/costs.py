@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -47,23 +47,22 @@ def memory_after(rule: WriteRule, T: int, V: int, K: int) -> int:
     return int(np.prod(after.shape))
 
 
-def costs(*, recurrence: Formula = of_recurrence, chunk: Formula = of_chunk) -> dict[str, int]:
-    """Compare the formulas with the counts."""
+def costs(*, recurrence: Formula = of_recurrence, chunk: Formula = of_chunk) -> Iterator[dict[str, int]]:
+    """Compare the formulas with the counts, size by size."""
     sizes = [(T, V, K) for T in (1, 2, 3, 5) for V in (1, 2, 4) for K in (1, 3, 4)]
-    found = {}
     for n, size in enumerate(sizes):
-        found[f"token by token at T, V, K = {size}"] = counted(reference.recurrent, *size) - recurrence(*size)
-        found[f"all at once at T, V, K = {size}"] = counted(reference.chunk, *size) - chunk(*size)
         T, V, K = size
+        yield {f"token by token at T, V, K = {size}": counted(reference.recurrent, *size) - recurrence(*size)}
+        yield {f"all at once at T, V, K = {size}": counted(reference.chunk, *size) - chunk(*size)}
         many = (4, 1, 7)[n % 3]
         chunks = counted(reference.chunkwise, many * T, V, K, chunk_size=T) - many * chunk(T, V, K)
-        found[f"{many} chunks at C, V, K = {size}"] = chunks
+        yield {f"{many} chunks at C, V, K = {size}": chunks}
         for rule in (LINEAR_ATTENTION, LINEAR_ATTENTION_NORMALISED):
-            found[f"kept at T, V, K = {size}, {rule.slug}"] = rule.floats(T, V, K) - memory_after(rule, T, V, K)
+            kept = rule.floats(T, V, K) - memory_after(rule, T, V, K)
+            yield {f"kept at T, V, K = {size}, {rule.slug}": kept}
         _, x, _ = counting.stream(T, V, K)
         cache = int(np.prod(x.k.shape) + np.prod(x.v.shape))  # every key and every value
-        found[f"kept at T, V, K = {size}, cache"] = SOFTMAX_ATTENTION.floats(T, V, K) - cache
-    return found
+        yield {f"kept at T, V, K = {size}, cache": SOFTMAX_ATTENTION.floats(T, V, K) - cache}
 
 
 LENGTHS, WIDTHS = (1, 2, 33, 100, 1 << 20), ((1, 1), (2, 2), (64, 64), (65, 128), (128, 65), (1, 256))
