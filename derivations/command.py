@@ -1,23 +1,17 @@
-"""The command line ``python -m derivations``: selection of claims, progress, and output."""
+"""The command line ``python -m derivations``."""
 
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
-import re
 import sys
-import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TextIO
 
-from derivations.claim import ENGINES, Claim, name_of, source_of
 from derivations.kernels import LEVELS, check_kernel
 from derivations.models.programs import EPS, ROLES, argument, size
 from derivations.own import check_own, read
 from derivations.programs import LIMIT, check_torch
-from derivations.readable import inline, readable
 from derivations.registry import load
 from derivations.reports import (
     append_github_summary,
@@ -27,9 +21,10 @@ from derivations.reports import (
     nearest,
     summary,
 )
-from derivations.result import Checked, Result, Verdict
-from derivations.run import Progress, Report, run
-from derivations.subjects import RENAMED
+from derivations.run import Report, run
+from derivations.screen import Screen
+from derivations.selection import Wrong, selected
+from derivations.shown import shown
 from gdn_core.extras import missing
 from gdn_core.rules import GATED_DELTANET
 
@@ -55,10 +50,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of the pipe has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return HOLDS
-
-
-class Wrong(ValueError):
-    """A call with wrong arguments; the message says what is wrong."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -149,71 +140,6 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def selected(names: Sequence[str], expression: str | None) -> list[str]:
-    """Return the names of the selected claims, in the order of the subjects.
-
-    Raises:
-        Wrong: if there is no claim of a name, the expression is malformed, or nothing is selected.
-    """
-    claims = load()
-    names = [RENAMED.get(name, name) for name in names]
-    for name in names:
-        if name not in claims:
-            near = difflib.get_close_matches(name, claims, n=3)
-            raise Wrong(f"{name}: no claim has this name" + (f"; did you mean {', '.join(near)}?" if near else ""))
-    holds = matcher(expression) if expression is not None else lambda text: True
-    found = [name for name, made in claims.items() if (not names or name in names) and holds(_searched(made))]
-    if not found:
-        raise Wrong(f"-k {expression}: no claim matches" if expression is not None else "there are no claims")
-    return found
-
-
-def _searched(made: Claim) -> str:
-    return " ".join([made.name, made.module, made.subject, *(step.engine for step in made.steps)]).lower()
-
-
-def matcher(expression: str) -> Callable[[str], bool]:
-    """Read an expression of words, ``and``, ``or``, ``not`` and parentheses; a word holds where the text contains it.
-
-    Raises:
-        Wrong: if the expression is malformed.
-    """
-    left = re.findall(r"[()]|[^\s()]+", expression.lower())
-
-    def disjunction() -> Callable[[str], bool]:
-        terms = [conjunction()]
-        while left and left[0] == "or":
-            left.pop(0)
-            terms.append(conjunction())
-        return lambda text: any(term(text) for term in terms)
-
-    def conjunction() -> Callable[[str], bool]:
-        terms = [negation()]
-        while left and left[0] == "and":
-            left.pop(0)
-            terms.append(negation())
-        return lambda text: all(term(text) for term in terms)
-
-    def negation() -> Callable[[str], bool]:
-        word = left.pop(0) if left else ""
-        if word == "not":
-            inner = negation()
-            return lambda text: not inner(text)
-        if word == "(":
-            inner = disjunction()
-            if not left or left.pop(0) != ")":
-                raise Wrong(f"-k {expression}: expected a closing parenthesis")
-            return inner
-        if word in ("", ")", "and", "or"):
-            raise Wrong(f"-k {expression}: expected a word, got {word or 'the end'}")
-        return lambda text: word in text
-
-    found = disjunction()
-    if left:
-        raise Wrong(f"-k {expression}: expected 'and' or 'or' before {left[0]}")
-    return found
-
-
 # check
 
 
@@ -279,45 +205,6 @@ def _check_file(path: Path, names: Sequence[str], seed: int, screen: Screen) -> 
         return check_own(own, names, seed=seed, show=screen.show)
     except ValueError as error:
         raise Wrong(str(error)) from error
-
-
-class Screen:
-    """Progress output: a bar on the last line of a terminal, or a line for each claim in a pipe."""
-
-    _CODES: ClassVar[dict[str, str]] = {"red": "31", "green": "32", "dim": "2"}
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-        self._bar = out.isatty() and os.environ.get("TERM") != "dumb"
-        self._colour = self._bar and not os.environ.get("NO_COLOR")
-
-    def show(self, progress: Progress) -> None:
-        """Print a claim that has been checked, and update the bar."""
-        if result := progress.result:
-            self.clear()
-            scope = "; ".join(result.said)
-            verdict = self._painted(f"{result.verdict.value:5}", "green" if result.verdict is Verdict.HOLDS else "red")
-            if result.unmodelled:
-                scope += f"; not modelled: {', '.join(result.unmodelled)}"
-            self.print(f"{verdict} {result.seconds:6.2f} s  {result.claim}  {self._painted(scope, 'dim')}")
-        if self._bar:
-            width = 30
-            full = width * progress.done // progress.total
-            what = "" if result else " mutants of the code"
-            self._out.write(f"\r\x1b[K[{'#' * full}{'.' * (width - full)}] {progress.done}/{progress.total}{what}")
-        self._out.flush()
-
-    def clear(self) -> None:
-        """Clear the bar."""
-        if self._bar:
-            self._out.write("\r\x1b[K")
-
-    def print(self, text: str, colour: str = "") -> None:
-        """Print a line, in colour on a terminal."""
-        self._out.write(self._painted(text, colour) + "\n")
-
-    def _painted(self, text: str, colour: str) -> str:
-        return f"\x1b[{self._CODES[colour]}m{text}\x1b[0m" if self._colour and colour else text
 
 
 # check-torch
@@ -406,61 +293,3 @@ def _show(options: argparse.Namespace) -> int:
         texts.append(shown(made, result, tex=options.tex))
     sys.stdout.write("\n\n".join(texts) + "\n")
     return HOLDS
-
-
-def _location(code: Any) -> str:
-    """Return the file and the line where an object of the code is defined."""
-    path, line, _ = source_of(code)
-    root = Path(__file__).resolve().parents[1]
-    place = path.relative_to(root) if path.is_relative_to(root) else path
-    return f"{place.as_posix()}:{line}"
-
-
-def shown(made: Claim, result: Result | None = None, *, tex: bool = False) -> str:
-    """Print a claim in full.
-
-    Args:
-        made: the claim.
-        result: what a check of it found: the kind of each step, what it ran, and the residual of each mutant.
-        tex: print the statement in TeX.
-    """
-    source = ", ".join(part for part in (made.source.title, made.source.paper, made.source.place) if part)
-    used_by = [name for name, other in load().items() if made.name in other.uses]
-    statement = made.tex if tex else readable(made.tex)
-    lines = [made.name, f"  {made.conclusion}", ""]
-    lines += [f"    {line}" for line in statement.splitlines()]
-    said = made.derivation if tex else inline(made.derivation)
-    wrapped = textwrap.wrap(said, 116, initial_indent="  ", subsequent_indent="  ")
-    lines += ["", *wrapped, *([""] if wrapped else [])]
-    lines += [f"  subject      {made.subject}"]
-    lines += [f"  assumption   {assumption if tex else inline(assumption)}" for assumption in made.assumptions]
-    lines += [f"  source       {source}"]
-    lines += [f"  code         {name_of(code)} ({_location(code)})" for code in made.code]
-    lines += [f"  uses         {name}" for name in made.uses]
-    lines += [f"  used by      {name}" for name in used_by]
-    for step in made.steps:
-        each = ", for each rule" if step.per_rule else ""
-        done = [each for each in result.steps if each.name == step.name] if result else []
-        lines += ["", f"  step         {step.name}{each}", f"               {step.summary}"]
-        lines += _ran(done) or [f"               not checked: {step.scope}"]
-        lines += [f"               by {step.engine}: {ENGINES[step.engine]}"]
-    for mutant in made.mutants:
-        each = ", for each rule" if mutant.per_rule else ""
-        done = [each for each in result.mutants if each.name == mutant.name] if result else []
-        lines += ["", f"  mutant       {mutant.name}{each}", f"               {mutant.summary}"]
-        lines += [f"               refuted by {done[0].residual}"] if done and done[0].residual else []
-    if not result:
-        why = missing(made.missing[0]) if made.missing else "--unchecked was asked for"
-        lines += ["", f"  not checked, so without kinds and residuals: {why}"]
-    return "\n".join(lines)
-
-
-def _ran(done: Sequence[Checked]) -> list[str]:
-    """Say how a step came out over its rules: its kind and scope, what it ran, and what is wrong."""
-    if not done:
-        return []
-    most = max(done, key=lambda each: each.degree)
-    lines = [f"               {most.kind or most.verdict.value}: {most.scope}"]
-    if functions := dict.fromkeys(name for each in done for name in each.functions):
-        lines += [f"               ran {', '.join(functions)}"]
-    return lines + [f"               {each.fault}" for each in done if each.fault]

@@ -15,9 +15,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from derivations.command import HOLDS, WRONG_CALL, Screen, Wrong, main, matcher, selected
+from derivations.command import HOLDS, WRONG_CALL, main
 from derivations.registry import load
 from derivations.run import Progress
+from derivations.screen import Screen
+from derivations.selection import Wrong, matcher, selected
 from derivations.subjects import RENAMED
 from gdn_core import reference
 from tests.derivations.conftest import QUICK, ROOT, called
