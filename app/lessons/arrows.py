@@ -64,7 +64,7 @@ def draw_again(numbers: Numbers, beta: float) -> Reel:
     """Draw a memory from which one key is erased again and again."""
     times, along = numbers["times"], numbers["along"]
     told = [
-        f"Erased {many(n, 'time')} with β = {said(beta)}. The part along the key is {said(a)}: each time it is "
+        f"Erased {many(n, 'time')} with β = {said(beta)}, the part along the key is {said(a)}: each time it is "
         f"multiplied by {said(float(numbers['eigenvalue']))}. The part across is {said(c)}, as it was."
         for n, a, c in zip(times, along, numbers["across"], strict=True)
     ]
@@ -93,7 +93,7 @@ def draw_space(numbers: Numbers, beta: float, turn: float) -> Reel:
         told.append(
             f"Token {t}, with the key {key}. The erase moves the memory by {way} along the key, which now answers "
             f"{said(answer)}." if erased else
-            f"Token {t}, with the key {key}. The write moves the memory by {way} along the key, which now answers "
+            f"Token {t}, with the key {key}: the write moves the memory by {way} along the key, which now answers "
             f"{said(answer)}, where {said(value)} is to be answered. The three keys miss their values by {off}."
         )
         ticks.append(f"{t}, {'erased' if erased else 'written'}")

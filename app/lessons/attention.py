@@ -32,7 +32,7 @@ def _draw_words(numbers: Numbers, text: str, alpha: float) -> Reel:
         top, lowest = quoted(words[row.argmax()]), quoted(words[row.argmin()])
         below = f"The lowest weight is {said(row.min())}, of {lowest}: its value is subtracted."
         told.append(
-            f"Token {t} asks what has followed {quoted(asked)}. Gated DeltaNet weighs {top} {said(row.max())}, softmax "
+            f"Token {t} asks what has followed {quoted(asked)}: Gated DeltaNet weighs {top} {said(row.max())}, softmax "
             f"{quoted(words[softmax.argmax()])} {said(softmax.max())}. "
             + (below if row.min() < -0.005 else "No weight is below 0 here.")
         )
@@ -54,8 +54,8 @@ def _draw_life(numbers: Numbers, text: str, beta: float) -> Reel:
         falls = of_gated[j:-1] - of_gated[j + 1 :]
         most = f" Most of it, {said(falls.max())}, goes at token {j + 1 + falls.argmax()}." if len(falls) else ""
         told.append(
-            f"Token {j} stores {quoted(words[j])} under {quoted(keys[j])}. After the last token its key finds "
-            f"{said(of_gated[-1])} of it under Gated DeltaNet, and {said(of_decay[-1])} under the decay alone.{most}"
+            f"Token {j} stores {quoted(words[j])} under {quoted(keys[j])}, and after the last token that key finds "
+            f"{said(of_gated[-1])} of it under Gated DeltaNet, {said(of_decay[-1])} under the decay alone.{most}"
             if keys[j] else f"Token {j} only asks, and writes nothing."
         )
     dashes = {"linear attention": "dot", "decay alone, Mamba-2": "dash", "Gated DeltaNet": "solid"}

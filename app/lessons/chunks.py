@@ -71,7 +71,7 @@ def draw_agreement(numbers: Numbers, alpha: float) -> Reel:
     """Draw how far the chunk form is from the recurrence, in each type."""
     size, own = numbers["size"], dict(zip(study.FLOATS, numbers["recurrence"], strict=True))
     told = [
-        f"Chunks of {many(n, 'token')}. In fractions the largest difference from the recurrence is exactly "
+        f"Chunks of {many(n, 'token')}: in fractions the largest difference from the recurrence is exactly "
         f"{said(exact, least=0.0)}; in float32 it is {said(single, least=0.0)} of the largest output, in float16 "
         f"{said(half, least=0.0)}, in bfloat16 {said(brain, least=0.0)}. The recurrence itself has in these types "
         f"{said(own['float32'], least=0.0)}, {said(own['float16'], least=0.0)} and {said(own['bfloat16'], least=0.0)}."
@@ -94,7 +94,7 @@ def draw_exponents(numbers: Numbers, alpha: float) -> Reel:
     """Draw the two ways to form a decay."""
     size, growing, together = numbers["size"], numbers["growing"], numbers["together"]
     told = [
-        f"{many(n, 'token')}: the log decay is {said(G)}. "
+        f"After {many(n, 'token')} the log decay G is {said(G)}, and "
         + (f"exp(−G) is {said(g, least=0.0)}." if np.isfinite(g) else "exp(−G) is too large for float32.")
         + f" The two factors multiply to {_product(p)}, where 1 is right."
         for n, G, g, p in zip(size, numbers["G"], growing, numbers["product"], strict=True)

@@ -55,8 +55,8 @@ LESSON = Lesson(
         ),
         Step(
             slug="agreement", title="Exact, or an approximation?", controls=(ALPHA,),
-            question="The chunk form multiplies in another order than the recurrence. Guess how far its outputs are "
-            "off: in fractions, in float32, and in the 16 bits of float16 and bfloat16.",
+            question="The chunk form multiplies in another order than the recurrence. How far are its outputs off: in "
+            "fractions, in float32, and in the 16 bits of float16 and bfloat16?",
             equation=(Lit(r"\lvert O_{\text{chunks}} - O_{\text{token by token}} \rvert"), r"= 0 \text{ in fractions}"),
             where="A number keeps 24 bits in float32, 11 in float16, 8 in bfloat16, and every operation rounds to that "
             "many. GPU kernels take 16 bits for inputs only, and keep memory and sums in float32. In fractions: six "

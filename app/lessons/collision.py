@@ -6,17 +6,24 @@ import numpy as np
 
 from app.choice import Choice
 from app.compute import Picture
-from app.lessons.frame import Lesson, Lit, Numbers, OneOf, Range, Step, many, named, on_table, said
+from app.lessons.frame import Lesson, Lit, Numbers, OneOf, Range, Step, many, on_table, said
 from app.reel.panels import TEXT, Arrow, Bars, Curves, Line, Map, Maps, Plane, Reel
 from gdn_core import RULES, metrics
 from gdn_core.lab.scenarios import Settings
 from gdn_core.lab.studies import collision as study
 
 CHANNELS = Range(name="channels", label="Key channels d: the columns of the memory", low=2, high=16, step=1, start=8)
+FOUR = ("linear-attention", "mamba-2", "deltanet", "gated-deltanet")  # in the lab
 BETA = Range(name="beta", label="Erase and write gate β of DeltaNet", low=0.0, high=1.0, step=0.1, start=1.0)
 KEYS = OneOf(name="keys", label="Keys", options={"orthogonal": "orthogonal", "random": "random"}, start="random")
-NAMES = {"scalar": "four rules", "channel": "four others"}
-GATES = OneOf(name="rules", label="Rules", options=NAMES, start="scalar")
+ALPHA = Range(name="alpha", label="Decay α of the rules that have one", low=0.9, high=1.0, step=0.01, start=0.98)
+SHORT = {"linear-attention-normalised": "Linear attention, normalised", "s4": "S4"}
+#: Colour and dash of the lines: a colour for rules that add, decay, erase, and do both.
+STYLES = {
+    "fast-weights": (0, "solid"), "linear-attention-normalised": (0, "dash"), "s4": (1, "solid"),
+    "deltanet": (2, "solid"), "longhorn": (2, "dash"), "efla": (2, "dot"), "gated-deltanet": (3, "solid"),
+    "exact-gated-delta": (3, "dash"),
+}  # fmt: skip
 
 
 def _stream(*rules: str, channels: int, T: int) -> Choice:
@@ -26,23 +33,29 @@ def _stream(*rules: str, channels: int, T: int) -> Choice:
 def _watch(picture: Picture, channels: int) -> list[str]:
     added, replaced = metrics.recall_error(picture.trajectory)
     return [
-        f"{many(t + 1, 'pair')} in {channels} columns. Error of the first key: {said(added[t, 0])} under linear "
-        f"attention, {said(replaced[t, 0])} under DeltaNet. Of the newest: {said(added[t, t])}, {said(replaced[t, t])}."
+        f"After {many(t + 1, 'pair')} in {channels} columns the answer to the first key has an error of {said(added[t, 0])} "
+        f"under linear attention and {said(replaced[t, 0])} under DeltaNet. For the newest key it is {said(added[t, t])} "
+        f"and {said(replaced[t, t])}."
         for t in range(len(added))
     ]
 
 
-def _draw_recall(numbers: Numbers, keys: str, rules: str) -> Reel:
-    pairs, error, best = numbers["pairs"], numbers["error"], numbers["best"]
-    first, last = named(study.SETS[rules][0]), named(study.SETS[rules][-1])
-    slugs = study.SETS[rules]
-    lines = [Line(name=RULES[slug].title, y=error[:, r], colour=r) for r, slug in enumerate(slugs)]
+def _draw_recall(numbers: Numbers, keys: str, alpha: float) -> Reel:
+    pairs, error, best, same = (numbers[name] for name in ("pairs", "error", "best", "same"))
+    titles = [SHORT.get(slug) or RULES[slug].title for slug in numbers["rule"].tolist()]
+    lines = [
+        Line(name=", ".join(title for title, first in zip(titles, same, strict=True) if first == r), y=error[:, r],
+             colour=STYLES[slug][0], dash=STYLES[slug][1])
+        for r, slug in enumerate(numbers["rule"].tolist()) if same[r] == r
+    ]  # fmt: skip
     if keys == "random":
         lines.append(Line(name="adding, in theory: (n − 1) / d", y=numbers["overlaps"], colour=TEXT, dash="dot"))
     lines.append(Line(name="the best matrix of this size", y=best, colour=TEXT, dash="dash"))
+    adds, gated = (list(RULES).index(slug) for slug in ("linear-attention", "gated-deltanet"))
     told = [
-        f"{many(n, 'pair')} in 16 columns. Mean squared error: {said(e[0])} under {first}, {said(e[-1])} under {last}. "
-        f"The best matrix of this size has {said(b)}."
+        f"After {many(n, 'pair')} in 16 columns the mean squared error is {said(e[adds])} under linear attention, "
+        f"{said(e[gated])} under Gated DeltaNet and {said(e.min())} under the rule with the least. The best matrix of this "
+        f"size has {said(b)}."
         for n, e, b in zip(pairs, error, best, strict=True)
     ]
     chart = Curves(
@@ -119,18 +132,19 @@ LESSON = Lesson(
                 study.stream_of(study.keys_of(keys, channels), 1.0), "linear-attention", "deltanet"),
         ),
         Step(
-            slug="rules", title="Every rule, and the best that is possible", controls=(KEYS, GATES),
-            question="Can a better rule keep more pairs? Guess where each curve leaves zero, then move on.",
+            slug="rules", title="Every rule, and the best that is possible", controls=(KEYS, ALPHA),
+            question="Can a better rule keep more pairs than the memory has columns? Guess where each curve leaves "
+            "zero, then move on.",
             equation=(r"\min_S \tfrac{1}{n} \sum_i \lVert S k_i - v_i \rVert^2 \;\approx\;", Lit(r"1 - \tfrac{d}{n}")),
             where="The least that any matrix S of d columns, 16 here, can reach for n random values; up to n = d it "
             "is 0. In theory adding has (n − 1) / d: the squared overlap of two random keys is 1/d on average, and "
-            "each key has n − 1 others. The rules, each with a lesson to come: Mamba-2 lets the memory fade, here by "
-            "α = 0.98 a token; DeltaNet erases what the key answers before it writes; Gated DeltaNet does both. The "
-            "others have more gates.",
+            "each key has n − 1 others. The rules are those of the map in lesson 1. Some only add; some let the "
+            "memory fade by α a token; some erase what the key answers before they write; some do both. Rules of one "
+            "line are the same here, where every decay is α and every gate 1.",
             claims=("more_pairs_than_channels_cannot_all_be_recalled",), numbers=study.recall_of_all,
             picture=_draw_recall,
-            stream=lambda keys, rules: on_table(
-                study.stream_of(study.keys_of(keys, study.CHANNELS), 0.98), *study.SETS[rules]),
+            stream=lambda keys, alpha: on_table(
+                study.stream_of(study.keys_of(keys, study.CHANNELS), alpha), *FOUR),
         ),
         Step(
             slug="proof", title="Why no memory of that size can do it", controls=(BETA,),

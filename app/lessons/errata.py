@@ -83,7 +83,7 @@ def _draw(numbers: Numbers, line: str) -> Reel:
     one, same = LINES[line], np.abs(printed - right) < 1e-9
     agree = f"The two agree only at {' and '.join(map(said, at[same]))}." if same.any() else "They agree nowhere here."
     told = [
-        f"{one.axis[0].upper()}{one.axis[1:]}: {said(x)}. As printed, {one.result} is "
+        f"{one.axis[0].upper()}{one.axis[1:]} {said(x)}: as printed, {one.result} is "
         f"{said(p, 4) if np.isfinite(p) else 'nowhere'}; it should be {said(r, 4)}. {agree}"
         for x, p, r in zip(at, printed, right, strict=True)
     ]
@@ -130,8 +130,8 @@ LESSON = Lesson(
     steps=(
         _step("chunk", "In the chunk form", "Three lines of the chunk form have been printed wrong. For which numbers "
               "would a test not notice?", study.chunk_line, "mask twice sign", "gated-deltanet"),
-        _step("token", "In one token", "Does the decay act before the error is read, or after? And does a token decay "
-              "its own write?", study.token_line, "order own", "gated-deltanet"),
+        _step("token", "In one token", "Does the decay act before the error is read, and does a token decay its own "
+              "write?", study.token_line, "order own", "gated-deltanet"),
         _step("formula", "A square, and a sign", "Both formulas are right for some keys and gates. Which?",
               study.formula, "square minus", "deltanet longhorn"),
         _step("shape", "Shapes and sides", "A product the wrong way round may still fit. When does it?",

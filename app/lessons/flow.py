@@ -76,7 +76,8 @@ def draw_gates(numbers: Numbers, text: str) -> Reel:
     beta, alpha = numbers["beta"], numbers["alpha"]
     raw = np.linalg.norm(numbers["active"][:, study.KEYS], axis=1)
     told = [f"Token {t}, {quoted(word)}: a key of length {said(raw[t])} becomes one of {said(length)}. "
-            + " ".join(f"Head {h}: β = {said(beta[t, h])}, {said(alpha[t, h])} of the memory is kept." for h in (0, 1))
+            + ", ".join(f"{'hH'[not h]}ead {h} has β = {said(beta[t, h])} and keeps {said(alpha[t, h])} of its memory"
+                        for h in (0, 1)) + "."
             for t, (word, length) in enumerate(
                 zip(numbers["word"], np.linalg.norm(numbers["key"][:, 0], axis=1), strict=True))]
     bars = Bars(title="The gates of this token", groups=("β", "α"), names=("head 0", "head 1"), y_title="gate",
@@ -104,7 +105,7 @@ def draw_out(numbers: Numbers, text: str) -> Reel:
     opened = np.abs(numbers["gated"]).mean(axis=(1, 2)) / np.abs(numbers["normed"]).mean(axis=(1, 2))
     leaves = np.linalg.norm(numbers["y"], axis=1)
     told = [f"Token {t}, {quoted(word)}: the norm divides the answers of the heads by {said(rms[t, 0])} and "
-            f"{said(rms[t, 1])}. After the gate {said(opened[t])} of them is left on average. What leaves has length "
+            f"{said(rms[t, 1])}. After the gate {said(opened[t])} of them is left on average, and what leaves has length "
             f"{said(leaves[t])}." for t, word in enumerate(numbers["word"])]
     stages = {"answers": "o", "normed": "normed", "gate z": "z", "gated": "gated", "output": "y"}
     maps = _maps("From the answers to the output, both heads", {name: numbers[key] for name, key in stages.items()})
@@ -116,7 +117,7 @@ def draw_parameters(numbers: Numbers, model: str) -> Reel:
     m, count, total = MODELS[model], numbers["count"], int(numbers["total"])
     kept = int(numbers["memory"])
     told = [f"{m.title}, {part}: {rows:,} by {columns:,}, {n:,} numbers, {said(100 * n / total)} % of the {total:,} of "
-            f"a layer. Its memories have {kept:,}. Of {m.linear + m.softmax} layers {m.linear} are such."
+            f"a layer. Its memories have {kept:,}, and of {m.linear + m.softmax} layers {m.linear} are such."
             for part, rows, columns, n in zip(*(numbers[x] for x in ("part", "rows", "columns", "count")), strict=True)]
     groups = "q, k, v", "gate z", "β, α", "conv.", "A, δ", "norm", "output"  # short, for a phone
     bars = Bars(title="Parameters of a layer, in millions", groups=groups, names=("parameters",),

@@ -47,7 +47,8 @@ def _draw_recall(numbers: Numbers, alpha: float, rules: str) -> Reel:
             f"the {fact} fact {said(e[-1])}" for fact, e in zip(GROUPS, error[t], strict=True) if not np.isnan(e).any()
         ]
         last = named(slugs[-1])
-        told.append(f"Token {t}. {_event(t)}" + (f" Error under {last}: {', '.join(facts)}." if facts else ""))
+        event = _event(t)
+        told.append(f"Token {t}: {event[0].lower()}{event[1:]}" + (f" Error under {last}: {', '.join(facts)}." if facts else ""))
     bars = Bars(
         title="Error of the answer: 1 is an empty memory. Mean of 8 draws", groups=GROUPS, y_title="error",
         names=tuple(RULES[slug].title for slug in slugs), values=error, bottom=0.0, top=2.0,

@@ -11,6 +11,7 @@ from app.choice import Choice
 from app.compute import Picture
 from app.lessons.frame import Lesson, Lit, Numbers, OneOf, Range, Step, named, on_table, said
 from app.reel.panels import Curves, Edge, Graph, Line, Map, Maps, Node, Reel
+from gdn_core.lab.answers import answers, shares_of, signed
 from gdn_core.lab.scenarios import Settings
 from gdn_core.lab.studies import lineage as study
 from gdn_core.rules import LINEAGE, RULES
@@ -68,13 +69,13 @@ def _title(slug: str) -> str:
 
 def _watch(picture: Picture, alpha: float, beta: float) -> list[str]:
     run, again = picture.trajectory, len(picture.scenario.labels) // 2
-    values = np.linalg.pinv(run.stream.v[[0, again]].T)
+    shares = shares_of(answers(run, picture.scenario.rows, picture.scenario.labels), (0, again))
     happens = {0: "The key is stored with its first value.", again: "The key is stored again, with its second value."}
     told = []
     for t in range(len(run.stream)):
-        shares = [values @ run.o[r, t] for r in range(4)]
-        answers = "; ".join(f"{named(slug)} {said(a)} and {said(b)}" for slug, (a, b) in zip(FOUR, shares, strict=True))
-        told.append(f"{happens.get(t, 'Another key is stored.')} Its first and second value in the answer: {answers}.")
+        each = "; ".join(f"{named(slug)} {signed(a)} and {signed(b)}"
+                         for slug, (a, b) in zip(FOUR, shares[:, t], strict=True))  # fmt: skip
+        told.append(f"{happens.get(t, 'Another key is stored.')} Shares of its two values in the answer: {each}.")
     return told
 
 
@@ -84,7 +85,7 @@ def _draw_map(numbers: Numbers) -> Reel:
         alike = {EXACT: "On gates that make them alike they differ by", NEITHER: "Neither is the other: they differ by",
                  LIMIT: "They are alike only in the limit of short keys; here they differ by"}[kind]  # fmt: skip
         off = "an exponential" if np.isnan(off) else said(off)
-        told.append(f"From {_title(a)} to {_title(b)}: {adds}. {alike} {off}. Claim: {claim.replace('_', ' ')}.")
+        told.append(f"From {_title(a)} to {_title(b)}: {adds}. {alike} {off} (claim: {claim.replace('_', ' ')}).")
     nodes = tuple(
         Node(name=_title(slug), x=x, y=y, link="./?" + urlencode(link.to_query(_stream(slug))) if slug in RULES else "")
         for slug, (x, y) in PLACES.items()

@@ -29,7 +29,7 @@ def _lines(y: np.ndarray) -> tuple[Line, ...]:
 def _draw_sampled(numbers: Numbers, rate: float, gain: float) -> Reel:
     steps, time, exact = numbers["step"], numbers["time"], numbers["exact"]
     told = [
-        f"Step {said(step)}. At time 3 the solution is {said(exact[len(time) // 2], 3)}. Zero-order hold says "
+        f"The step is {said(step)}, and the solution at time 3 is {said(exact[len(time) // 2], 3)}. Zero-order hold says "
         f"{said(h[0], 3)}, the bilinear rule {said(h[1], 3)}, Euler {said(h[2], 3)}, Mamba's choice {said(h[3], 3)}."
         for step, h in zip(steps, numbers["at_three"], strict=True)
     ]
@@ -48,7 +48,7 @@ def _draw_turning(numbers: Numbers, rate: float, turn: float) -> Reel:
     last = np.maximum.accumulate(inside * np.arange(inside.shape[1])[:, None], axis=1)
     paths = np.take_along_axis(paths, last[..., None], axis=1)
     told = [
-        f"Step {said(step)}. It multiplies the length by {said(size[0])} in the solution, {said(size[1])} under the "
+        f"A step of {said(step)} multiplies the length by {said(size[0])} in the solution, {said(size[1])} under the "
         f"bilinear rule, {said(size[2])} under Euler, whose state {'grows' if step > edge else 'shrinks'}. It turns by "
         f"{said(by[0], 3)}°, {said(by[1], 3)}° and {said(by[2], 3)}°."
         for step, size, by in zip(steps, modulus, numbers["angle"], strict=True)
@@ -75,7 +75,7 @@ def _draw_errors(numbers: Numbers, moves: str, rate: float) -> Reel:
     told = [f"Step 1. Errors at time 4: {'; '.join(f'{n} {said(e)}' for n, e in zip(NAMES, error[0], strict=True))}."]
     for n in range(1, len(steps)):
         shares = ", ".join(f"{name} by {said(e[n - 1] / e[n])}" for name, e in methods)
-        told.append(f"Step 1/{2**n}, half the last. Errors divided: {shares}. Zero-order hold: {said(error[n, 0])}.")
+        told.append(f"Step 1/{2**n}, half the last, has divided the errors: {shares}. Zero-order hold has {said(error[n, 0])}.")
     chart = Curves(
         title="Error at time 4, both axes in powers of ten; what is below 10⁻⁹ lies on the lower edge", x=steps,
         lines=tuple(lines), x_title="step Δ", y_title="error", at=steps, log="xy", bottom=LEAST, top=10.0,

@@ -33,7 +33,7 @@ def _parts(shares: np.ndarray) -> str:
 def _draw_along(numbers: Numbers) -> Reel:
     sizes, s, exact, share = (numbers[name] for name in ("size", "s", "exact", "share"))
     told = [
-        f"Step size βκ = {said(size)}. At the end the equation has removed {said(100 * curve[-1], 3)} % of the error. "
+        f"Step size βκ = {said(size)}: at the end the equation has removed {said(100 * curve[-1], 3)} % of the error. "
         f"The rules: {_parts(row)}."
         for size, curve, row in zip(sizes, exact, share, strict=True)
     ]
@@ -49,7 +49,7 @@ def _draw_along(numbers: Numbers) -> Reel:
 def _draw_memories(numbers: Numbers, length: float) -> Reel:
     sizes, share, memory = (numbers[name] for name in ("size", "share", "memory"))
     told = [
-        f"Step size βκ = {said(size)}, that is β = {said(beta)}. Of the error they remove: {_parts(row)}."
+        f"Step size βκ = {said(size)}, that is β = {said(beta)}: of the error they remove {_parts(row)}."
         + (" DeltaNet went past the value." if 1 < size <= 2 else " DeltaNet made the error larger." * bool(size > 2))
         for size, beta, row in zip(sizes, numbers["beta"], share, strict=True)
     ]
@@ -74,11 +74,11 @@ def _draw_pieces(numbers: Numbers, z: float) -> Reel:
 
 def _draw_decay(numbers: Numbers, alpha: float, beta: float) -> Reel:
     steps, off = numbers["step"], numbers["difference"]
-    told = [f"The whole token. Gated DeltaNet is off by {said(off[0, 0])}, EFLA after a decay by {said(off[0, 1])}."]
+    told = [f"After the whole token Gated DeltaNet is off by {said(off[0, 0])}, EFLA after a decay by {said(off[0, 1])}."]
     for n in range(1, len(steps)):
         by = f" Halving the part divided Gated DeltaNet's by {said(off[n - 1, 0] / off[n, 0])}."
         told.append(
-            f"A part of 1/{2**n} of the token. Gated DeltaNet is off by {said(off[n, 0])}, EFLA after a decay by "
+            f"After a part of 1/{2**n} of the token Gated DeltaNet is off by {said(off[n, 0])}, EFLA after a decay by "
             f"{said(off[n, 1])}.{by}"
         )
     lines = (

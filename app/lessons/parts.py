@@ -107,7 +107,7 @@ def draw_facts(numbers: Numbers, **parts: Any) -> Reel:
     told = []
     for t, row in zip(numbers["token"], error, strict=True):
         known = [f"the {fact} one {said(e)}" for fact, e in zip(facts, row, strict=True) if np.isfinite(e)]
-        told.append(f"{name}. Pair {t}. Error of the facts: {', '.join(known) or 'none of the three is stored yet'}.")
+        told.append(f"{name}, pair {t}. Error of the facts: {', '.join(known) or 'none of the three is stored yet'}.")
     bars = Bars(title="Error of the answer: 1 is an empty memory. Mean of 8 draws", groups=facts, names=(YOURS,),
                 values=error[:, :, None], y_title="error", bottom=0.0, top=2.0)
     ticks = tuple(map(str, numbers["token"]))
@@ -124,7 +124,7 @@ def draw_claims(numbers: Numbers, **parts: Any) -> Reel:
         known = proofs.claims().get(str(claim))
         text = known.conclusion if known else "In chunks the edits give the recurrence, on random integers mod a prime."
         wrong = f"{found} of {many(int(planted), 'wrong variant')}" if planted else "there is no wrong variant to be"
-        told.append(f"Claim {n}. {text} For this rule it {'holds' if held else 'fails'}: {many(int(ran), 'step')} run, "
+        told.append(f"Claim {n}: {text} For this rule it {'holds' if held else 'fails'}: {many(int(ran), 'step')} run, "
                     f"and {wrong} refuted.")
     so_far, groups = np.tri(len(claims))[:, :, None], tuple(str(n + 1) for n in range(len(claims)))
     bars = Bars(title="What was run, claim by claim", groups=groups, y_title="number", bottom=0.0, names=(

@@ -9,6 +9,7 @@ from app.compute import Picture
 from app.lessons.frame import Lesson, Lit, Numbers, OneOf, Range, Step, many, on_table, said
 from app.reel.panels import Bars, Curves, Line, Map, Maps, Reel
 from gdn_core import RULES
+from gdn_core.lab.answers import answers, shares_of, signed
 from gdn_core.lab.scenarios import Settings
 from gdn_core.lab.studies import recency as study
 
@@ -35,15 +36,14 @@ def _again(gap: int) -> Choice:
 
 
 def _watch(picture: Picture, gap: int) -> list[str]:
-    run, values = picture.trajectory, np.linalg.pinv(picture.trajectory.stream.v[[0, gap]].T)
+    run, scenario = picture.trajectory, picture.scenario
     happens = {0: "The key is stored with its first value.", gap: "The key is stored again, with its second value."}
-    told = []
-    for t in range(len(run.stream)):
-        answer = " and ".join(f"{said(share)} of the {which}" for share, which in
-                              zip(values @ run.o[0, t], ("first value", "second"), strict=True))  # fmt: skip
-        what = happens.get(t, "Another key is stored.")
-        told.append(f"{what} Asked for the key, the memory answers {answer}, added up.")
-    return told
+    shares = shares_of(answers(run, scenario.rows, scenario.labels), (0, gap))[0]
+    return [
+        f"{happens.get(t, 'Another key is stored.')} Asked for the key, the memory answers with the share {signed(a)} of "
+        f"its first value and {signed(b)} of its second."
+        for t, (a, b) in enumerate(shares)
+    ]
 
 
 def _draw_orders(numbers: Numbers, rule: str) -> Reel:
@@ -52,7 +52,7 @@ def _draw_orders(numbers: Numbers, rule: str) -> Reel:
         last = max((4, 5), key=order.index) + 1
         apart = "exactly 0" if difference == 0 else said(difference)
         told.append(
-            f"Written in the order {', '.join(str(i + 1) for i in order)}. Pairs 5 and 6 have one key, and {last} came "
+            f"Written in the order {', '.join(str(i + 1) for i in order)}: pairs 5 and 6 have one key, and {last} came "
             f"last. Largest difference from the memory of the order 1 to 6: {apart}."
         )
     memory = numbers["memory"]
@@ -106,7 +106,8 @@ LESSON = Lesson(
             question="The first key is stored again some tokens later, with a **new** value. Does the old value weigh "
             "less the longer ago it was?",
             equation=("S_t k =", Lit("v_{\\text{old}} + v_{\\text{new}}")),
-            where="Linear attention, and keys at right angles. The sum has both values whole, whenever they came.",
+            where="Linear attention, and keys at right angles. The sum holds both values whole, whenever they came: each has "
+            "the share 0.50 of the answer.",
             claims=("additive_memory_forgets_the_order",), watch=_watch, token=2,
             stream=_again,
         ),

@@ -54,7 +54,7 @@ def _draw_hand(numbers: Numbers, steps: str) -> Reel:
 def _draw_text(numbers: Numbers, text: str, filler: float) -> Reel:
     words, step, kept, fixed = numbers["word"], numbers["step"], numbers["kept"], float(numbers["fixed"])
     told = [
-        f"The word {quoted(word)} has the step {said(s)}. Filler words so far weigh {said(k[0, 1])} in Mamba's memory, "
+        f"The word {quoted(word)} has the step {said(s)}: filler words so far weigh {said(k[0, 1])} in Mamba's memory, "
         f"all others {said(k[0, 0])}. In S4's, whose step is always {said(fixed)}: {said(k[1, 1])} and {said(k[1, 0])}."
         for word, s, k in zip(words, step, kept, strict=True)
     ]
@@ -70,8 +70,8 @@ def _watch(picture: Picture, text: str, filler: float) -> list[str]:
     left = study.left_by_column(picture.trajectory)
     first = quoted(picture.scenario.labels[0])
     return [
-        f"The word {quoted(word)} is read. Of what the first one, {first}, wrote to column 0 of Mamba's memory, "
-        f"{said(mamba[0])} is left, and of column 3 {said(mamba[3], least=0.0)}. In S4's memory: {said(s4[0])} and "
+        f"After the word {quoted(word)}, {said(mamba[0])} is left of what the first one, {first}, wrote to column 0 of "
+        f"Mamba's memory, and {said(mamba[3], least=0.0)} of column 3. In S4's memory: {said(s4[0])} and "
         f"{said(s4[3], least=0.0)}."
         for word, mamba, s4 in zip(picture.scenario.labels, *left, strict=True)
     ]
@@ -81,7 +81,7 @@ def _draw_fixed(numbers: Numbers, count: int, filler: float) -> Reel:
     step, fact, rest = numbers["step"], numbers["fact"], numbers["rest"]
     mamba, (at, most) = numbers["mamba"], numbers["best"]
     told = [
-        f"S4 with the step {said(s)} at every token keeps {said(a)} of the fact, and {said(b)} is filler. The "
+        f"S4 with the step {said(s)} at every token keeps {said(a)} of the fact, and {said(b)} is filler; the "
         f"most it can keep is {said(most)}, at {said(at)}. Mamba keeps {said(mamba[0])}, with {said(mamba[1])} filler."
         for s, a, b in zip(step, fact, rest, strict=True)
     ]

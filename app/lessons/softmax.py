@@ -28,8 +28,8 @@ KEPT = OneOf(name="kept", label="A number of a memory takes", options={"4": "4 b
 def _draw_weights(numbers: Numbers, asked: int, alike: float) -> Reel:
     names, weight = tuple(glyph.thing for glyph in GLYPHS[: study.PICTURES]), numbers["weight"][..., 0]
     told = [
-        f"Query of length {said(length)}. The {names[asked - 1]}, asked for, weighs {said(row[asked - 1])}; of the "
-        f"others the {names[other]} most, {said(row[other])}. All weights add up to {said(row.sum())}."
+        f"With a query of length {said(length)} the {names[asked - 1]}, asked for, weighs {said(row[asked - 1])}; of "
+        f"the others the {names[other]} most, {said(row[other])}. All weights add up to {said(row.sum())}."
         for length, row, other in zip(numbers["length"], weight, numbers["other"], strict=True)
     ]
     bars = Bars(title="Weight of each value", groups=names, names=("weight",), values=numbers["weight"],
@@ -43,7 +43,7 @@ def _draw_weights(numbers: Numbers, asked: int, alike: float) -> Reel:
 def _draw_cache(numbers: Numbers, length: int) -> Reel:
     pairs, error = numbers["pairs"], numbers["error"]
     told = [
-        f"{many(n, 'pair')} in {study.CHANNELS} channels. The cache holds {many(c, 'number')}, the memory "
+        f"After {many(n, 'pair')} in {study.CHANNELS} channels the cache holds {many(c, 'number')}, and the memory "
         f"{many(held, 'number')}. Mean error: {said(a)} from the cache, {said(b)} from the memory."
         for n, c, held, (a, b) in zip(pairs, numbers["cached"], numbers["held"], error, strict=True)
     ]
@@ -63,7 +63,7 @@ def _draw_cache(numbers: Numbers, length: int) -> Reel:
 def _draw_live(numbers: Numbers, work: str, run: int) -> Reel:
     length, seconds, kept = numbers["length"], numbers["seconds"], numbers["bytes"]
     told = [
-        f"{many(n, 'token')}. Softmax took {said(a)} ms with {size(int(c))}; the memory {said(b)} ms with "
+        f"For {many(n, 'token')} softmax took {said(a)} ms with {size(int(c))}; the memory {said(b)} ms with "
         f"{size(int(d))}." + f" That is {said(e)} and {said(f)} times as long as for half the tokens." * bool(e > 0)
         for n, (a, b), (c, d), (e, f) in zip(length, 1e3 * seconds, kept, numbers["grown"], strict=True)
     ]
@@ -126,8 +126,8 @@ LESSON = Lesson(
         ),
         Step(
             slug="live", title="Measured now, on this machine", controls=(WORK, RUN),
-            question="Twice as many tokens: how much longer does softmax take, and how much longer a memory? For a "
-            "whole text, and for one token more after it?",
+            question="Twice as many tokens: how much longer do softmax and a memory take, for a whole text and for one "
+            "token more after it?",
             equation=(Lit("L^2"), r"\;\text{or}\; L", r"\qquad\text{one token more:}\quad L \;\text{or}\; 1"),
             where="L tokens of 64 channels, in NumPy. Softmax makes a weight for each pair of tokens; the memory takes "
             "64 tokens at once. Each time is the best of three, measured on the server that shows you this page.",

@@ -117,21 +117,31 @@ def words(found: Answers, r: int, t: int, p: int) -> str:
     shares = found.shares[r, t, p]
     if not np.isfinite(shares[0]):
         return "numbers that are not finite"
-    told = [f"{found.values[n]} {_signed(x)}" for n, x in zip(found.of[r, t, p], shares, strict=True)]
+    told = [f"{found.values[n]} {signed(x)}" for n, x in zip(found.of[r, t, p], shares, strict=True)]
     told = told[: found.named[r, t, p]]
     others, rest = found.others[r, t, p], found.rest[r, t, p]
     faint = "faintly " if told and found.total[r, t, p] < FAINT else ""
     if others >= LEAST_NAMED:
-        told.append(f"others {_signed(others)}" if told else f"many values, {_signed(others)} in all")
+        told.append(f"others {signed(others)}" if told else f"many values, {signed(others)} in all")
     if rest >= LEAST_NAMED:
-        unknown = f"{_signed(rest)} of it is no value written here"
+        unknown = f"{signed(rest)} of it is no value written here"
         return f"{faint}{', '.join(told)}; {unknown}" if told else unknown
     return f"{faint}{', '.join(told)}" or "nothing"
 
 
-def _signed(x: float) -> str:
+def signed(x: float) -> str:
     """Format a share with two digits and a proper minus sign."""
     return f"{x:.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def shares_of(found: Answers, tokens: Sequence[int]) -> Floats:
+    """Return which shares the values of some tokens have in the answer to the query of each token.
+
+    Returns:
+        [R, T, N] for N tokens; 0 before a value is written, and where it is not among the largest that are kept.
+    """
+    of, shares = found.of[:, :, 0], found.shares[:, :, 0]
+    return np.stack([np.where(of == found.written[t], shares, 0).sum(axis=-1) for t in tokens], axis=-1)
 
 
 def coefficients(run: Trajectory, r: int, asked: Floats) -> Floats32:

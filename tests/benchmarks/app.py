@@ -31,6 +31,8 @@ PARTS: dict[str, Callable[[int], Iterator[Result]]] = {
     "start": lab.start,
     "tabs": lab.tabs,
     "lessons": tour.lessons,
+    "starts": tour.starts,
+    "learners": tour.learners,
     "firsts": clients.firsts,
     "visitors": clients.visitors,
     "window": clients.window,

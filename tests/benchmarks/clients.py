@@ -29,14 +29,15 @@ LONG, FAR, WINDOWS = 100_000, 90_000, 8  # tokens of a stream, the first of a wi
 
 
 class Client:
-    """A page of the lab without a browser.
+    """A page of the app without a browser.
 
     Args:
         query: the link that it opens.
+        page: of which page, "" for the lab.
     """
 
-    def __init__(self, query: str) -> None:
-        self.query = query
+    def __init__(self, query: str, page: str = "") -> None:
+        self.query, self.page = query, page
         self.errors: list[str] = []
         self.widgets: dict[str, str] = {}  # ids by label
         self.states = WidgetStates()
@@ -50,7 +51,7 @@ class Client:
 
     async def run(self) -> tuple[bytes, float]:
         """Have the page run, and return the player's buffer, b"" for none, and the time at which it came."""
-        rerun: Any = {"query_string": self.query, "widget_states": self.states}
+        rerun: Any = {"query_string": self.query, "widget_states": self.states, "page_name": self.page}
         await self._channel.send(BackMsg(rerun_script=rerun).SerializeToString())
         data, came = b"", 0.0
         async for message in self._messages():

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
 
-from app.lessons.place import PATH
+from app.lessons import showing
+from app.lessons.frame import OneOf, Range, Step
+from app.lessons.place import PATH, Place, starting
+from app.lessons.registry import LESSONS
+from tests.benchmarks.clients import EVERY, VISITORS, Client
+from tests.benchmarks.correct import TOLERANCE, error
 from tests.benchmarks.result import Result
-from tests.benchmarks.served import chromium, server
+from tests.benchmarks.served import chromium, resident, server
+from tests.browser.server import Server
 
 REEL = "section.reel[data-ready], section.player[data-ready]"
 # Time from a click to a picture of other numbers, or of another step; the heading tells that the page is the new one.
@@ -34,50 +44,133 @@ MOVE = """async reel => {
 }"""
 
 
+CHANGES = 20  # of controls, in each lesson
+
+
 def lessons(repeats: int) -> Iterator[Result]:
-    """Measure the tour: moving along a picture, a control to the new picture, page to page, and a start to a lesson."""
-    moved: list[float] = []
-    went: list[float] = []
+    """Measure each lesson: moving along its pictures, to its next step, and a control to the new picture."""
+    del repeats
     sent: list[object] = []
-    asked = 0
     with server() as app, chromium() as browser:
         page = browser.new_page(viewport={"width": 1366, "height": 768})
         page.on("websocket", lambda channel: channel.on("framesent", lambda frame: sent.append(frame)))
         page.goto(f"{app.url}/tour?lesson={PATH[0][0]}")
-        for number in range(len(PATH)):
-            page.locator(REEL).first.wait_for(timeout=90_000)
-            page.wait_for_timeout(1500)
-            before = len(sent)
-            moved += page.locator(REEL).first.evaluate(MOVE)
-            page.wait_for_timeout(500)
-            asked += len(sent) - before
-            if number + 1 < len(PATH):
-                page.evaluate(CLICKED)
-                page.locator(".st-key-next button").click()
-                went.append(page.wait_for_function(SHOWN, timeout=60_000).json_value())
-        yield Result("lessons: a frame or token, script", "ms", moved, None, 16, f"{asked} messages to the server")
-        yield Result("lessons: page to page", "ms", went, 500, None, f"{len(PATH)} steps, each new to the server")
-        page.goto(f"{app.url}/tour?lesson=collision&step=proof")
-        page.locator(REEL).wait_for(timeout=90_000)
-        slider = page.get_by_test_id("stSlider").get_by_role("slider")
-        changed = []
-        for number in range(min(repeats, 10)):
-            page.wait_for_timeout(400)
-            slider.focus()
-            page.evaluate(CLICKED)
-            slider.press("ArrowLeft" if number < 10 else "ArrowRight")
-            changed.append(page.wait_for_function(SHOWN, timeout=60_000).json_value())
-        yield Result("lessons: control to new picture, browser", "ms", changed, 200, 400, "37 angles of three keys")
-    starts = []
+        page.locator(REEL).first.wait_for(timeout=90_000)
+        for lesson in LESSONS.values():
+            moved, went, changed, asked = [], [], [], 0
+            for step in lesson.steps:
+                where = starting(lesson.slug, step.slug)
+                page.wait_for_timeout(1500)
+                before = len(sent)
+                moved += page.locator(REEL).first.evaluate(MOVE)
+                page.wait_for_timeout(500)
+                asked += len(sent) - before
+                changed += [press(page, name, key) for name, key in _keys(step, len(lesson.steps))]
+                if where.beside(1):
+                    page.evaluate(CLICKED)
+                    page.locator(".st-key-next button").click()
+                    went.append(page.wait_for_function(SHOWN, timeout=60_000).json_value())
+            yield Result(f"{lesson.slug}: a frame or token, script", "ms", moved, None, 16, f"{asked} messages sent")
+            yield Result(f"{lesson.slug}: to the next page", "ms", went, 500, None, "each new to the server")
+            yield Result(f"{lesson.slug}: control to new picture", "ms", changed, 200, 400, "each new to the server")
+
+
+def press(page: Any, label: str, key: str) -> float:
+    """Change a control, a slider by a key or one of a few options by its name, and return the ms to its picture."""
+    page.wait_for_timeout(400)
+    if key.startswith("Arrow"):
+        slider = page.get_by_test_id("stSlider").filter(has_text=label).get_by_role("slider")
+        slider.focus()
+        page.evaluate(CLICKED)
+        slider.press(key)
+    else:
+        page.evaluate(CLICKED)
+        page.get_by_role("radio", name=key, exact=True).click()
+    return float(page.wait_for_function(SHOWN, timeout=60_000).json_value())
+
+
+def _keys(step: Step, steps: int) -> list[tuple[str, str]]:
+    """Return what is pressed in a step: each a value that the server has not computed yet."""
+    found: list[tuple[str, str]] = []
+    for control in step.controls:
+        if isinstance(control, Range):
+            up = control.high - control.start >= control.start - control.low
+            room = (control.high - control.start if up else control.start - control.low) / control.step
+            found += [(control.label, "ArrowRight" if up else "ArrowLeft")] * int(room + 1e-6)
+        elif isinstance(control, OneOf):
+            found += [(control.label, name) for value, name in control.options.items() if value != control.start]
+    return found[: -(-CHANGES // steps)]
+
+
+def starts(repeats: int) -> Iterator[Result]:
+    """Measure from a start of the server to the first lesson, for a browser that has been there before."""
+    times = []
     with server() as app, chromium() as browser:
         context = browser.new_context()
-        for _ in range(1 + max(3, repeats // 20)):
+        for _ in range(1 + max(5, repeats // 10)):
             app.stop()
             began = time.time()
             app.start()
             page = context.new_page()
             page.goto(f"{app.url}/tour?lesson={PATH[0][0]}", wait_until="commit")
             page.locator(REEL).first.wait_for(timeout=90_000)
-            starts.append(time.time() - began)
+            times.append(time.time() - began)
             page.close()
-    yield Result("second start to first lesson", "s", starts[1:], 3)
+    yield Result("second start to first lesson", "s", times[1:], 3)
+
+
+def right(place: Place, data: bytes) -> bool:
+    """Tell whether a picture is that of the place: on the reel to the bit, on the player within rounding."""
+    shown = showing.show(place)
+    return data == shown.buffer if shown.moves else bool(data) and error(data, shown.choice) <= TOLERANCE
+
+
+def learners(repeats: int) -> Iterator[Result]:
+    """Measure twenty people on lessons at once, check each picture, and measure what a session holds.
+
+    Each moves a slider every two seconds, to a value that nobody has asked for. Behind that forty more sessions open.
+    """
+    del repeats
+    sliders = [
+        (starting(*at), control)
+        for at in PATH
+        for control in starting(*at).at[1].controls[:1]
+        if isinstance(control, Range) and not starting(*at).at[1].measured and (control.high - control.low) / control.step > 9
+    ]
+    times: list[float] = []
+    wrong: list[str] = []
+
+    async def one(url: str, number: int, begin: float, channels: contextlib.AsyncExitStack) -> None:
+        where, control = sliders[number * len(sliders) // VISITORS]
+        client = Client(urlencode({"lesson": where.lesson, "step": where.step}), "tour")
+        await client.open(url, channels)
+        await client.run()
+        for turn in range(10):
+            due = begin + EVERY * (turn + number / VISITORS)
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            value = control.check(control.low + turn * control.step)
+            client.change(control.label, float(value))
+            data, came = await client.run()
+            times.append(1e3 * (came - due))
+            place = where.with_values({control.name: value})
+            if not await asyncio.to_thread(right, place, data):
+                wrong.append(f"{place}: {client.errors[:1]}")
+
+    async def all_at_once(app: Server) -> float:
+        async with contextlib.AsyncExitStack() as channels:
+            begin = time.monotonic() + 12.0  # after all have opened a lesson
+            await asyncio.gather(*(one(app.url, number, begin, channels) for number in range(VISITORS)))
+            before = resident(app.process)
+            for _ in range(2 * VISITORS):
+                client = Client(urlencode({"lesson": PATH[0][0]}), "tour")
+                await client.open(app.url, channels)
+                await client.run()
+            return (resident(app.process) - before) / (2 * VISITORS)
+
+    with server() as app:
+        held = asyncio.run(all_at_once(app))
+    note = f"{len(wrong)} of {len(times)} pictures wrong or missing{': ' + wrong[0] if wrong else ''}"
+    yield Result(f"{VISITORS} people on lessons, a change every {EVERY:g} s", "ms", times, None, 1000, note)
+    yield Result("a session on a lesson", "MB", [held], 50, None, f"mean of {2 * VISITORS} more")
+    if wrong:
+        yield Result("wrong pictures", "", [float(len(wrong))], 0, 0)

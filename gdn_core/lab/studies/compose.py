@@ -199,8 +199,8 @@ def on_collision(decay: str, erase: str, write: str, steps: int) -> dict[str, np
     error = [
         ((stream.k[:n] @ S[n - 1].T - stream.v[:n]) ** 2).sum() / n for n in range(1, len(stream) + 1)
     ]  # values have length 1
-    others = collision.recall_of_all("random", "scalar")
-    return {"pairs": others["pairs"], "error": np.array(error), "best": others["best"]}
+    pairs = np.arange(1, len(stream) + 1)
+    return {"pairs": pairs, "error": np.array(error), "best": collision.best_of(stream)}
 
 
 def on_recency(decay: str, erase: str, write: str, steps: int) -> dict[str, np.ndarray]:

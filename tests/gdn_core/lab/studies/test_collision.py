@@ -5,20 +5,36 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gdn_core import RULES
 from gdn_core.lab.studies import collision
 from tests.gdn_core.lab.studies.written_out import memory
 
 
 def test_collision_measures_the_errors_of_the_recurrence() -> None:
-    numbers = collision.recall_of_all("random", "scalar")
+    numbers = collision.recall_of_all("random", 0.98)
     stream = collision.stream_of(collision.keys_of("random", 16), alpha=0.98)
     for n in (1, 16, 17, 48):
-        for r, rule in enumerate(collision.SETS["scalar"]):
+        for rule in ("linear-attention", "mamba-2", "deltanet", "gated-deltanet"):
+            r = list(RULES).index(rule)
             off = stream.k[:n] @ memory(rule, stream, n).T - stream.v[:n]
             assert numbers["error"][n - 1, r] == pytest.approx((off**2).sum(axis=1).mean(), rel=1e-4, abs=1e-9)
         k, v = stream.k[:n], stream.v[:n]
         least = ((v - k @ np.linalg.pinv(k) @ v) ** 2).sum() / n
         assert numbers["best"][n - 1] == pytest.approx(least, abs=1e-9)
+
+
+def test_rules_are_one_line_where_their_gates_are_alike() -> None:
+    def groups(alpha: float) -> set[frozenset[str]]:
+        found = collision.recall_of_all("random", alpha)
+        rules, same = found["rule"].tolist(), found["same"].tolist()
+        return {frozenset(rule for rule, first in zip(rules, same, strict=True) if first == n) for n in set(same)}
+
+    decay = {"s4", "mamba", "retnet", "gla", "mamba-2"}
+    gated = {"gated-deltanet", "kimi-delta-attention", "gated-deltanet-2"}
+    adds = {"fast-weights", "linear-attention"}
+    alone = [{"linear-attention-normalised"}, {"longhorn"}]
+    assert groups(0.98) == set(map(frozenset, [adds, decay, gated, {"deltanet"}, {"efla"}, {"exact-gated-delta"}, *alone]))
+    assert groups(1.0) == set(map(frozenset, [adds | decay, gated | {"deltanet"}, {"efla", "exact-gated-delta"}, *alone]))
 
 
 def test_collision_predicts_the_error_of_the_first_key_from_overlaps() -> None:

@@ -84,7 +84,7 @@ def test_choices_with_a_name_do_on_the_streams_what_the_other_lessons_say(n: int
     np.testing.assert_allclose(compose.on_facts(*choice)["error"], facts, atol=1e-12)
     weights = recency.weights_of_writes(0.9, 0.5)["weights"][:, :, recency.RULES_COMPARED.index(rule)]
     np.testing.assert_allclose(compose.on_recency(*choice)["weights"], weights, atol=1e-12)
-    error = collision.recall_of_all("random", "scalar")["error"][:, collision.SETS["scalar"].index(rule)]
+    error = collision.recall_of_all("random", 0.98)["error"][:, list(RULES).index(rule)]
     np.testing.assert_allclose(compose.on_collision(*choice)["error"], error, rtol=1e-4, atol=1e-9)
 
 
