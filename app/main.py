@@ -105,7 +105,7 @@ def main() -> None:
     """Run the page that the visitor is on."""
     # Before the navigation, which would have the browser fetch the icon of the page from another server.
     st.set_page_config(page_icon=ICON, layout="wide", initial_sidebar_state=340)
-    page = st.navigation([ways.lab(), ways.tour(), ways.lineage(), ways.derivations()], position="top")
+    page = st.navigation([ways.lab(), ways.tour(), ways.derivations(), ways.lineage()], position="top")
     st.set_page_config(page_title=f"{page.title}: Gated DeltaNet, live")
     st.html(STYLE)
     page.run()

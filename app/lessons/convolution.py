@@ -64,8 +64,8 @@ def _draw_ways(numbers: Numbers, delta: float, name: str) -> Reel:
 def _draw_padded(numbers: Numbers, delta: float, name: str) -> Reel:
     zeros, right, off = numbers["zeros"], numbers["right"], numbers["difference"]
     told = [
-        f"With {many(n, 'zero')} after the input {many(wrong, 'output')} of 16 {'is' if wrong == 1 else 'are'} wrong, by "
-        f"{said(most, least=0.0)} at most. The first is {said(first[0], 3)}, where {said(right[0], 3)} is right."
+        f"With {many(n, 'zero')} after the input {many(wrong, 'output')} of 16 {'is' if wrong == 1 else 'are'} wrong, "
+        f"by {said(most, least=0.0)} at most. The first is {said(first[0], 3)}, where {said(right[0], 3)} is right."
         for n, wrong, most, first in zip(zeros, numbers["wrapped"], off, numbers["output"], strict=True)
     ]
     lines = (
@@ -83,8 +83,8 @@ def _draw_padded(numbers: Numbers, delta: float, name: str) -> Reel:
 def _draw_broken(numbers: Numbers, delta: float) -> Reel:
     spread, missed, (low, high) = numbers["spread"], numbers["missed"], numbers["tokens"]
     told = [
-        f"With steps from {said(steps.min())} to {said(steps.max())} a 1 at token {low} gives {said(a, 3)} at once, and "
-        f"one at token {high} gives {said(b, 3)}. What the nearest convolution misses is {said(off)} of the whole."
+        f"With steps from {said(steps.min())} to {said(steps.max())} a 1 at token {low} gives {said(a, 3)} at once, "
+        f"and one at token {high} gives {said(b, 3)}. What the nearest convolution misses is {said(off)} of the whole."
         for steps, (a, b), off in zip(numbers["steps"], numbers["answers"], missed, strict=True)
     ]
     kinds = {"matrix": "what comes out", "nearest": "nearest convolution", "rest": "the rest"}
@@ -100,7 +100,7 @@ LESSON = Lesson(
     steps=(
         Step(
             slug="kernel", title="Answer to a single 1", controls=(DELTA,),
-            question="The input is 1 at one token, and 0 at all others. What comes out, and what if the 1 comes **later**?",
+            question="The input is 1 at one token, and 0 at all others. What comes out, and what if it is **later**?",
             equation=(r"h_t = \bar A h_{t-1} + \bar B u_t, \; y_t = C h_t \;\Rightarrow\;",
                       Lit(r"K_j = C \bar A^j \bar B")),
             where="u is the input, a value before, y the output, h four states. Ā multiplies them by exp(−Δ), "

@@ -105,8 +105,8 @@ def draw_out(numbers: Numbers, text: str) -> Reel:
     opened = np.abs(numbers["gated"]).mean(axis=(1, 2)) / np.abs(numbers["normed"]).mean(axis=(1, 2))
     leaves = np.linalg.norm(numbers["y"], axis=1)
     told = [f"Token {t}, {quoted(word)}: the norm divides the answers of the heads by {said(rms[t, 0])} and "
-            f"{said(rms[t, 1])}. After the gate {said(opened[t])} of them is left on average, and what leaves has length "
-            f"{said(leaves[t])}." for t, word in enumerate(numbers["word"])]
+            f"{said(rms[t, 1])}. After the gate {said(opened[t])} of them is left on average, and what leaves has "
+            f"length {said(leaves[t])}." for t, word in enumerate(numbers["word"])]
     stages = {"answers": "o", "normed": "normed", "gate z": "z", "gated": "gated", "output": "y"}
     maps = _maps("From the answers to the output, both heads", {name: numbers[key] for name, key in stages.items()})
     return Reel(panels=(maps,), counts="token", ticks=_ticks(numbers), said=tuple(told), start=len(told) // 2)

@@ -201,6 +201,7 @@ class Step:
         sources: where it is published, besides the sources of its claims.
         composes: its controls are the parts of one choice, of which there may be four.
         waits: what the page says while the numbers are computed, where that takes long.
+        lineage: the page has every rule of the lineage too, folded.
     """
 
     slug: str
@@ -220,6 +221,7 @@ class Step:
     sources: tuple[Source, ...] = ()
     composes: bool = False
     waits: str = ""
+    lineage: bool = False
 
     def __post_init__(self) -> None:
         most = MOST_PARTS if self.composes else MOST_CONTROLS

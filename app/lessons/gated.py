@@ -48,7 +48,8 @@ def _draw_recall(numbers: Numbers, alpha: float, rules: str) -> Reel:
         ]
         last = named(slugs[-1])
         event = _event(t)
-        told.append(f"Token {t}: {event[0].lower()}{event[1:]}" + (f" Error under {last}: {', '.join(facts)}." if facts else ""))
+        errors = f" Error under {last}: {', '.join(facts)}." if facts else ""
+        told.append(f"Token {t}: {event[0].lower()}{event[1:]}{errors}")
     bars = Bars(
         title="Error of the answer: 1 is an empty memory. Mean of 8 draws", groups=GROUPS, y_title="error",
         names=tuple(RULES[slug].title for slug in slugs), values=error, bottom=0.0, top=2.0,

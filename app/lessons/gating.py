@@ -48,8 +48,8 @@ def _watch(picture: Picture, alpha: float) -> list[str]:
 def _draw_old(numbers: Numbers, alpha: float) -> Reel:
     n, left, newest = (numbers[name] for name in ("tokens", "left", "newest"))
     told = [
-        f"{many(t, 'pair')} in 16 columns, with {_half_life(alpha)}: the newest four have an error of {said(b[1])} with "
-        f"the decay, {said(b[0])} without. Of the first value {said(a[1])} is left with it, {said(a[0])} without."
+        f"{many(t, 'pair')} in 16 columns, with {_half_life(alpha)}: the newest four have an error of {said(b[1])} "
+        f"with the decay, {said(b[0])} without. Of the first value {said(a[1])} is left with it, {said(a[0])} without."
         for t, a, b in zip(n, left, newest, strict=True)
     ]
 

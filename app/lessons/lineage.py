@@ -68,13 +68,12 @@ def _title(slug: str) -> str:
 
 
 def _watch(picture: Picture, alpha: float, beta: float) -> list[str]:
-    run, again = picture.trajectory, len(picture.scenario.labels) // 2
-    shares = shares_of(answers(run, picture.scenario.rows, picture.scenario.labels), (0, again))
+    run, rows, labels = picture.trajectory, picture.scenario.rows, picture.scenario.labels
+    shares = shares_of(answers(run, rows, labels), (0, again := len(labels) // 2))
     happens = {0: "The key is stored with its first value.", again: "The key is stored again, with its second value."}
     told = []
-    for t in range(len(run.stream)):
-        each = "; ".join(f"{named(slug)} {signed(a)} and {signed(b)}"
-                         for slug, (a, b) in zip(FOUR, shares[:, t], strict=True))  # fmt: skip
+    for t, four in enumerate(shares.swapaxes(0, 1)):
+        each = "; ".join(f"{named(slug)} {signed(a)} and {signed(b)}" for slug, (a, b) in zip(FOUR, four, strict=True))
         told.append(f"{happens.get(t, 'Another key is stored.')} Shares of its two values in the answer: {each}.")
     return told
 
@@ -84,8 +83,8 @@ def _draw_map(numbers: Numbers) -> Reel:
     for (a, b), off, (kind, adds, claim) in zip(study.EDGES, numbers["difference"], ABOUT, strict=True):
         alike = {EXACT: "On gates that make them alike they differ by", NEITHER: "Neither is the other: they differ by",
                  LIMIT: "They are alike only in the limit of short keys; here they differ by"}[kind]  # fmt: skip
-        off = "an exponential" if np.isnan(off) else said(off)
-        told.append(f"From {_title(a)} to {_title(b)}: {adds}. {alike} {off} (claim: {claim.replace('_', ' ')}).")
+        by = f"{'an exponential' if np.isnan(off) else said(off)} (claim: {claim.replace('_', ' ')})"
+        told.append(f"From {_title(a)} to {_title(b)}: {adds}. {alike} {by}.")
     nodes = tuple(
         Node(name=_title(slug), x=x, y=y, link="./?" + urlencode(link.to_query(_stream(slug))) if slug in RULES else "")
         for slug, (x, y) in PLACES.items()
@@ -95,7 +94,7 @@ def _draw_map(numbers: Numbers) -> Reel:
     meanings = ("one is the other at special gates", "only in a limit", "neither is the other")
     panel = Graph(title="Who adds what to whom: press a box to open it in the lab", nodes=nodes, edges=edges,
                   lit=np.arange(len(edges)), dashes=tuple(zip(DASHES, meanings, strict=True)))  # fmt: skip
-    ticks = tuple(f"{n + 1} of {len(edges)}" for n in range(len(edges)))
+    ticks = tuple(f"{n} of {len(edges)}" for n in range(1, len(edges) + 1))
     return Reel(panels=(panel,), counts="arrow", ticks=ticks, said=tuple(told))
 
 
@@ -133,9 +132,9 @@ LESSON = Lesson(
             "still inside the newer one?",
             equation=(r"\text{wider rule} \,\big|_{\text{special gates}}", Lit("="), r"\text{narrower rule}"),
             where="Both rules of an arrow run on one stream. Where one should be inside the other, gates are set so. A "
-            "difference of 0 is measured now, and the claim proves it for every size. Most of the names have a lesson.",
-            claims=tuple(dict.fromkeys(claim for *_, claim in ABOUT)), numbers=study.along_the_edges,
-            picture=_draw_map, stream=lambda: on_table(study.stream_of(), *FOUR), lab="Its tokens in the lab",
+            "difference of 0 is measured now, and the claim proves it for every size. All equations are below.",
+            claims=tuple(dict.fromkeys(claim for *_, claim in ABOUT)), numbers=study.along_the_edges, picture=_draw_map,
+            lineage=True, stream=lambda: on_table(study.stream_of(), *FOUR), lab="Its tokens in the lab",
         ),
         Step(
             slug="inside", title="One rule inside another", controls=(NARROW,),

@@ -29,8 +29,9 @@ def _lines(y: np.ndarray) -> tuple[Line, ...]:
 def _draw_sampled(numbers: Numbers, rate: float, gain: float) -> Reel:
     steps, time, exact = numbers["step"], numbers["time"], numbers["exact"]
     told = [
-        f"The step is {said(step)}, and the solution at time 3 is {said(exact[len(time) // 2], 3)}. Zero-order hold says "
-        f"{said(h[0], 3)}, the bilinear rule {said(h[1], 3)}, Euler {said(h[2], 3)}, Mamba's choice {said(h[3], 3)}."
+        f"The step is {said(step)}, and the solution at time 3 is {said(exact[len(time) // 2], 3)}. Zero-order hold "
+        f"says {said(h[0], 3)}, the bilinear rule {said(h[1], 3)},"
+        f" Euler {said(h[2], 3)}, Mamba's choice {said(h[3], 3)}."
         for step, h in zip(steps, numbers["at_three"], strict=True)
     ]
     ends = np.sort(np.sign(gain or 1.0) * max(1.6 * np.abs(exact).max(), 0.1) * np.array([-0.4, 1.0]))
@@ -75,7 +76,9 @@ def _draw_errors(numbers: Numbers, moves: str, rate: float) -> Reel:
     told = [f"Step 1. Errors at time 4: {'; '.join(f'{n} {said(e)}' for n, e in zip(NAMES, error[0], strict=True))}."]
     for n in range(1, len(steps)):
         shares = ", ".join(f"{name} by {said(e[n - 1] / e[n])}" for name, e in methods)
-        told.append(f"Step 1/{2**n}, half the last, has divided the errors: {shares}. Zero-order hold has {said(error[n, 0])}.")
+        told.append(
+            f"Step 1/{2**n}, half the last, divides the errors: {shares}. Zero-order hold: {said(error[n, 0])}."
+        )
     chart = Curves(
         title="Error at time 4, both axes in powers of ten; what is below 10⁻⁹ lies on the lower edge", x=steps,
         lines=tuple(lines), x_title="step Δ", y_title="error", at=steps, log="xy", bottom=LEAST, top=10.0,

@@ -74,7 +74,7 @@ def _draw_pieces(numbers: Numbers, z: float) -> Reel:
 
 def _draw_decay(numbers: Numbers, alpha: float, beta: float) -> Reel:
     steps, off = numbers["step"], numbers["difference"]
-    told = [f"After the whole token Gated DeltaNet is off by {said(off[0, 0])}, EFLA after a decay by {said(off[0, 1])}."]
+    told = [f"The whole token: Gated DeltaNet is off by {said(off[0, 0])}, EFLA after a decay by {said(off[0, 1])}."]
     for n in range(1, len(steps)):
         by = f" Halving the part divided Gated DeltaNet's by {said(off[n - 1, 0] / off[n, 0])}."
         told.append(

@@ -40,8 +40,8 @@ def _watch(picture: Picture, gap: int) -> list[str]:
     happens = {0: "The key is stored with its first value.", gap: "The key is stored again, with its second value."}
     shares = shares_of(answers(run, scenario.rows, scenario.labels), (0, gap))[0]
     return [
-        f"{happens.get(t, 'Another key is stored.')} Asked for the key, the memory answers with the share {signed(a)} of "
-        f"its first value and {signed(b)} of its second."
+        f"{happens.get(t, 'Another key is stored.')} Asked for the key, the memory answers with the share {signed(a)} "
+        f"of its first value and {signed(b)} of its second."
         for t, (a, b) in enumerate(shares)
     ]
 
@@ -106,8 +106,8 @@ LESSON = Lesson(
             question="The first key is stored again some tokens later, with a **new** value. Does the old value weigh "
             "less the longer ago it was?",
             equation=("S_t k =", Lit("v_{\\text{old}} + v_{\\text{new}}")),
-            where="Linear attention, and keys at right angles. The sum holds both values whole, whenever they came: each has "
-            "the share 0.50 of the answer.",
+            where="Linear attention, and keys at right angles. The sum holds both values whole, whenever they came: "
+            "each has the share 0.50 of the answer.",
             claims=("additive_memory_forgets_the_order",), watch=_watch, token=2,
             stream=_again,
         ),

@@ -188,6 +188,6 @@ def _offers() -> None:
         st.markdown("# One memory, four ways to write", width="content")
         with st.container(key="offers", horizontal=True, gap="small", width="content", vertical_alignment="center"):
             st.page_link(ways.tour(), label="Start the tour", query_params=ways.START)
-            st.page_link(ways.lineage(), label="See the rules")
+            st.page_link(ways.tour(), label="See the rules", query_params=ways.RULES)
             st.button("Try your text", on_click=session.go, args=(Origin.TEXT,))
             st.button("Bring arrays", on_click=session.go, args=(Origin.ARRAYS,))

@@ -17,7 +17,7 @@ from app.markdown import plain
 from app.player import player
 from app.player.caption import Caption
 from app.reel import reel
-from app.views import ways
+from app.views import rules, ways
 from app.views.claims import VERDICTS, statement, strongest
 from app.views.sentences import sorry
 from derivations.workers import WorkerError
@@ -158,13 +158,13 @@ def _on(place: Place, shown: tuple[Place, Shown] | None) -> None:
 
 @st.fragment
 def _folded(place: Place, shown: tuple[Place, Shown] | None) -> None:
-    """Offer why it is true, the numbers, the Python, the source and all lessons; each is made when it is opened."""
+    """Offer the rules, why it is true, the numbers, the Python and all lessons; each is made when it is opened."""
     folds: list[tuple[str, Callable[[], None]]] = []
     where = place
     if shown:
         where, what = shown
         step = where.at[1]
-        folds += [
+        folds += [("Every rule and its equation", rules.rows)] * step.lineage + [
             ("Why it is true", lambda: _why(step)),
             ("The numbers", lambda: _numbers(step, what)),
             ("The Python that makes them", lambda: _python(step, what)),

@@ -1,14 +1,9 @@
-"""The lineage: its map, and every write rule with its gates, its equation, its source and the size of its memory."""
+"""The rows of the lineage: each rule with its gates, its equation, its source and the size of its memory."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from app import session, walk
-from app.lessons import showing
-from app.lessons.place import starting, to_query
-from app.reel import reel
-from app.views import ways
 from gdn_core.equation import tex, tex_gates, tex_output
 from gdn_core.rules import LINEAGE, Architecture, Gate, KVCache, WriteRule
 
@@ -21,23 +16,8 @@ WIDTHS = {
 }
 
 
-def page() -> None:
-    """Show the page."""
-    session.leave()
-    walk.leave()
-    view()
-
-
-def view() -> None:
-    """Show every row of the lineage."""
-    st.title("The lineage")
-    st.markdown(
-        "One matrix memory $S_t$ of $d_v \\times d_k$ numbers, and what each rule may change in it when a token is "
-        "written. Each equation is printed from the code that the lab runs."
-    )
-    place = starting("lineage", "map")
-    reel(showing.show(place).buffer, key="lineage-map")
-    st.page_link(ways.tour(), label="The lesson of this map", query_params=to_query(place))
+def rows() -> None:
+    """Show every row of the lineage, in the order of years."""
     for row in sorted(LINEAGE, key=lambda row: row.year):
         with st.container(border=True):
             _row(row)
@@ -47,7 +27,7 @@ def _row(row: Architecture) -> None:
     left, right = st.columns([2, 3], vertical_alignment="center")
     place = f"[{row.source.title or row.source.paper}]({row.source.url})" if row.source.url else row.source.paper
     with left:
-        st.markdown(f"## {row.title} · {row.year}")
+        st.markdown(f"### {row.title} · {row.year}")
         st.markdown(row.summary)
         st.caption(f"{place}, {row.source.place}")
     with right:

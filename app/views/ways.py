@@ -13,6 +13,7 @@ import streamlit as st
 from app.lessons.place import FIRST
 
 START = {"lesson": FIRST.lesson}  # a link to the tour that says nothing resumes it
+RULES = {"lesson": "lineage", "step": "map"}
 
 
 def lab() -> Any:
@@ -26,8 +27,8 @@ def tour() -> Any:
 
 
 def lineage() -> Any:
-    """Return the page of the rules."""
-    return st.Page(_lineage, title="The lineage", url_path="lineage", icon=":material/account_tree:")
+    """Return the address that the lineage had: it leads to the lesson that has its map and its rules."""
+    return st.Page(_lineage, title="The lineage", url_path="lineage", visibility="hidden")
 
 
 def derivations() -> Any:
@@ -48,9 +49,7 @@ def _tour() -> None:
 
 
 def _lineage() -> None:
-    from app.views import rules
-
-    rules.page()
+    st.switch_page(tour(), query_params=RULES)
 
 
 def _derivations() -> None:
@@ -62,4 +61,4 @@ def _derivations() -> None:
 @cache
 def load() -> None:
     """Import every page. The one that is asked for first does not wait for the others, which bring SymPy."""
-    from app.views import derivations, lab, lessons, rules  # noqa: F401
+    from app.views import derivations, lab, lessons  # noqa: F401

@@ -11,11 +11,14 @@ from tests.app.lab_page import ROOT, well
 
 def test_the_lineage_shows_every_row() -> None:
     def page() -> None:
-        from app.views import rules
+        from app.views import lessons
 
-        rules.page()
+        lessons.page()
 
-    at = well(AppTest.from_function(page, default_timeout=60).run())
+    at = AppTest.from_function(page, default_timeout=60)
+    at.query_params["lesson"], at.query_params["step"] = "lineage", "map"
+    at.session_state["Every rule and its equation-lineage-map"] = True
+    well(at.run())
     said = " ".join(element.value for element in (*at.markdown, *at.caption))
     for row in LINEAGE:
         assert row.title in said
@@ -41,7 +44,7 @@ def run(code: str) -> str:
 
 
 def test_the_server_imports_neither_torch_nor_triton() -> None:
-    code = "import sys; from app.views import lab, rules, ways; from app import compute; "
+    code = "import sys; from app.views import lab, ways; from app import compute; "
     code += "from app.choice import Choice; ways.lab(), ways.tour(), ways.lineage(), ways.derivations(); "
     code += "compute.picture(Choice()); print(sorted({'torch', 'triton', 'sympy'} & set(sys.modules)))"
     assert run(code).strip() == "[]"

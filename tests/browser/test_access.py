@@ -20,7 +20,6 @@ PAGES = {
     "/": LAB,
     "/?from=table&see=numbers": LAB,
     "/?from=text": LAB,  # where the text is then taken away
-    "/lineage": "h1",
     "/derivations": "h1",
     "/derivations?claim=delta_rule_is_a_gradient_step": ".katex",
     "/tour": TOUR,

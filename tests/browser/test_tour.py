@@ -16,6 +16,7 @@ from app.lessons.frame import OneOf
 from app.lessons.place import PATH, Place, starting, to_query
 from app.lessons.registry import LESSONS
 from gdn_core.lab.studies import lineage
+from gdn_core.rules import LINEAGE
 from tests.browser.lab_steps import QUIET, expect_link, frames
 from tests.browser.test_access import axe, bad  # noqa: F401  # a fixture
 
@@ -334,6 +335,16 @@ def test_the_whole_tour_by_next_wide_and_narrow_in_light_and_dark(
     assert numbers == set(dict(PATH)), "of some lesson no number was read"
     assert planes == 2 * len(PLANES)
     assert [error for error in errors if "404" not in error] == []
+
+
+def test_where_the_lineage_had_a_page_its_map_and_its_rules_are_opened(page: Page) -> None:
+    page.goto("/lineage")
+    expect_link(page, {"lesson": "lineage", "step": "map"})
+    expect(picture(page).get_by_role("link", name="Gated DeltaNet: open it in the lab")).to_be_visible()
+    page.get_by_text("Every rule and its equation").click()
+    for row in LINEAGE:
+        expect(page.get_by_text(row.summary)).to_be_visible()
+    expect(page.get_by_role("link", name="The lineage")).to_have_count(0)
 
 
 def test_two_lessons_on_a_phone_by_touch(phone: Page) -> None:

@@ -55,7 +55,7 @@ def recall_of_all(keys: str, alpha: float) -> dict[str, np.ndarray]:
 
 
 def best_of(stream: Stream) -> np.ndarray:
-    """Return the squared error of all pairs so far under the matrix for which it is least, [T]; values have length 1."""
+    """Return the squared error of all pairs so far under the matrix that has the least, [T]; values have length 1."""
     best = []
     for n in range(1, len(stream) + 1):
         k, v = stream.k[:n], stream.v[:n]

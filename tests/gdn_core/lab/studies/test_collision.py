@@ -31,10 +31,11 @@ def test_rules_are_one_line_where_their_gates_are_alike() -> None:
 
     decay = {"s4", "mamba", "retnet", "gla", "mamba-2"}
     gated = {"gated-deltanet", "kimi-delta-attention", "gated-deltanet-2"}
-    adds = {"fast-weights", "linear-attention"}
+    adds, exact = {"fast-weights", "linear-attention"}, {"efla", "exact-gated-delta"}
     alone = [{"linear-attention-normalised"}, {"longhorn"}]
-    assert groups(0.98) == set(map(frozenset, [adds, decay, gated, {"deltanet"}, {"efla"}, {"exact-gated-delta"}, *alone]))
-    assert groups(1.0) == set(map(frozenset, [adds | decay, gated | {"deltanet"}, {"efla", "exact-gated-delta"}, *alone]))
+    apart = [adds, decay, gated, {"deltanet"}, *({rule} for rule in exact), *alone]
+    assert groups(0.98) == set(map(frozenset, apart))
+    assert groups(1.0) == set(map(frozenset, [adds | decay, gated | {"deltanet"}, exact, *alone]))
 
 
 def test_collision_predicts_the_error_of_the_first_key_from_overlaps() -> None:
