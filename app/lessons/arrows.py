@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from app.lessons.frame import Numbers, many, said
-from app.reel.panels import TEXT, Arrow, Curves, Line, Plane, Reel
+from app.reel.panels import TEXT, Arrow, Curves, Line, Plane, Reel, Surface
 from gdn_core.lab.studies import delta as study
 
 
@@ -37,23 +35,15 @@ def draw_plane(numbers: Numbers, value: float) -> Reel:
 
 
 def draw_gradient(numbers: Numbers, value: float) -> Reel:
-    """Draw the step across the lines of equal loss, and the loss."""
-    beta, before, loss = numbers["beta"], numbers["before"], numbers["loss"]
+    """Draw the loss as a surface with the step on it, and the loss after steps of every length."""
+    beta, loss = numbers["beta"], numbers["loss"]
     told = [
         f"A step of rate β = {said(b, 3)} against the gradient takes the loss from {said(loss[0])} to {said(one)}."
         for b, one in zip(beta, loss, strict=True)
     ]
-    after = numbers["written"]
-    arrows = (
-        Arrow(name="S before", to=before, colour=TEXT, dash="dash"), Arrow(name="S after", to=after, colour=1),
-        Arrow(name="", to=after, start=before, colour=0),
-    )
-    losses = ", ".join(map(said, study.LOSSES))
-    lines = [Line(name="where the loss is 0", y=numbers["valley"], colour=TEXT, dash="dot")]
-    lines += [Line(name="", y=line, colour=3, dash="dot") for line in numbers["equal"].reshape(-1, 2, 2)]
-    lines[1] = replace(lines[1], name=f"where it is {losses}")
     panels = (
-        Plane(title="The loss from above, and the step across it", arrows=arrows, limit=2.0, paths=tuple(lines)),
+        Surface(title="The loss of every memory, and the step on it", x=study.GRID, y=study.GRID,
+                heights=numbers["surface"], way=numbers["way"], names=("S₁", "S₂", "loss"), step="from S before"),
         Curves(title="Loss after the step, ½ (S k − v)²", x=beta, lines=(Line(name="loss", y=loss),), x_title="rate β",
                y_title="loss", at=beta, places=((1.0, "β = 1"),)),
     )

@@ -82,8 +82,8 @@ LESSON = Lesson(
             slug="gradient", title="One step of gradient descent", controls=(SHOWN,),
             question="The loss of a memory is ½ (S k − v)². How large a step against its gradient makes it zero?",
             equation=("S_t = S_{t-1} - \\beta_t", Lit(r"\nabla_S \tfrac12 \lVert S k_t - v_t \rVert^2")),
-            where="∇, the gradient, points where the loss grows fastest, at right angles to the lines of equal loss. "
-            "It is (S k − v) kᵀ: along the key, as long as the error. β is the rate.",
+            where="S has two entries here, S₁ and S₂: a point of the ground. ∇, the gradient, points where the loss "
+            "grows fastest: it is (S k − v) kᵀ, along the key and as long as the error. β is the rate.",
             claims=("delta_rule_is_a_gradient_step",),
             numbers=study.in_the_plane, picture=arrows.draw_gradient, stream=lambda value: _row(0.5, value),
         ),

@@ -13,7 +13,7 @@ NAMES = (*(RULES[slug].title for slug in study.STEPS), "projection")
 HOW = ("explicit Euler", "implicit Euler", "exact", "a large step")
 DASHES = ("dash", "dashdot", "solid", "dot")
 LENGTH = Range(name="length", label="Length of the key, |k|", low=0.5, high=2.0, step=0.25, start=1.0)
-SIZE = Range(name="z", label="Size of the whole step, βκ", low=0.25, high=6.0, step=0.25, start=1.5)
+SIZE = Range(name="size", label="Size of the whole step, βκ", low=0.25, high=6.0, step=0.25, start=1.5)
 BETA = Range(name="beta", label="Gate β", low=0.1, high=2.0, step=0.1, start=1.0)
 ALPHA = Range(name="alpha", label="Decay α of a whole token", low=0.5, high=1.0, step=0.05, start=0.8)
 AGAIN = "The token eight times, from an empty memory, in the lab"
@@ -62,7 +62,7 @@ def _draw_memories(numbers: Numbers, length: float) -> Reel:
     return Reel(panels=(chart, panel), counts="step size βκ", ticks=tuple(map(said, sizes)), said=tuple(told), start=15)
 
 
-def _draw_pieces(numbers: Numbers, z: float) -> Reel:
+def _draw_pieces(numbers: Numbers, size: float) -> Reel:
     pieces, share = numbers["pieces"], numbers["share"]
     told = [f"The token in {many(n, 'piece')}. Removed: {_parts(row)}." for n, row in zip(pieces, share, strict=True)]
     chart = Curves(
@@ -125,9 +125,10 @@ LESSON = Lesson(
             "them end up?",
             equation=(r"(1 - \tfrac{\beta \kappa}{n})^n \;\to", Lit(r"e^{-\beta \kappa}"),
                       r"\leftarrow\; (1 + \tfrac{\beta \kappa}{n})^{-n}"),
-            where="What is left of the error: DeltaNet at the left, Longhorn at the right. EFLA is there at once.",
+            where="κ = |k|². What is left of the error: DeltaNet at the left, Longhorn at the right. EFLA is there "
+            "at once.",
             claims=(CLAIM,), numbers=study.in_pieces, picture=_draw_pieces,
-            stream=lambda z: on_table(study.repeated(1.0, z / 8, 8), *study.STEPS), lab="Eight pieces in the lab",
+            stream=lambda size: on_table(study.repeated(1.0, size / 8, 8), *study.STEPS), lab="Eight pieces in the lab",
         ),
         Step(
             slug="decay", title="With a decay: Gated DeltaNet and the solution", controls=(ALPHA, BETA),

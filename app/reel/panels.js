@@ -397,13 +397,18 @@ class PlanePanel {
 
   show(n) {
     const point = (xy) => [this.xAxis.place(xy[0]), this.yAxis.place(xy[1])];
+    const [points, tips] = [[], []]; // what names are to leave free
     this.paths.forEach(({ numbers }, i) => {
       const xy = numbers.at(n);
       let d = "";
       for (let j = 0; j < xy.length; j += 2) d += `${d ? "L" : "M"}${point(xy.subarray(j, j + 2)).map((v) => v.toFixed(1)).join(" ")}`;
       this.lines[i].setAttribute("d", d);
+      for (let j = 2; j < xy.length; j += 2) {
+        const [[x0, y0], [x1, y1]] = [point(xy.subarray(j - 2, j)), point(xy.subarray(j, j + 2))];
+        const parts = Math.min(40, Math.ceil(Math.hypot(x1 - x0, y1 - y0) / 12));
+        for (let k = 0; k < parts; k++) points.push([x0 + (k / parts) * (x1 - x0), y0 + (k / parts) * (y1 - y0)]);
+      }
     });
-    const [points, tips] = [[], []];
     this.arrows.forEach(({ name, begin, end }, i) => {
       const [x0, y0] = point(begin ? begin.at(n) : [0, 0]);
       const [x1, y1] = point(end.at(n));
@@ -412,7 +417,7 @@ class PlanePanel {
       const [dx, dy] = length ? [(x1 - x0) / length, (y1 - y0) / length] : [0, 0];
       for (const [name, value] of Object.entries({ x1: x0, y1: y0, x2: x1 - 6 * dx, y2: y1 - 6 * dy })) line.setAttribute(name, value);
       head.setAttribute("d", length < 3 ? "" : `M${x1} ${y1}L${x1 - 9 * dx + 4.5 * dy} ${y1 - 9 * dy - 4.5 * dx}L${x1 - 9 * dx - 4.5 * dy} ${y1 - 9 * dy + 4.5 * dx}Z`);
-      for (let j = 0; j <= 8; j++) points.push([x0 + (j / 8) * (x1 - x0), y0 + (j / 8) * (y1 - y0)]);
+      for (let j = 0; j <= 16; j++) points.push([x0 + (j / 16) * (x1 - x0), y0 + (j / 16) * (y1 - y0)]);
       const same = tips.find(({ at }) => Math.hypot(at[0] - x1, at[1] - y1) < 3); // one label for all that end there
       if (same && name) same.name += `${same.name ? ", " : ""}${name}`;
       else if (name) tips.push({ name, at: [x1, y1], along: length ? [dx, dy] : [0, -1] });
@@ -430,6 +435,97 @@ class PlanePanel {
 
   values(n) {
     return Object.fromEntries(this.arrows.map(({ name, end }) => [name, [...end.at(n)]]));
+  }
+}
+
+const SIDE_ON = { high: 0.95, tilt: 0.6 }; // of a surface: its height, and how far it is seen from above
+
+/** A surface over a square, which left and right turn, and so does a drag; a swipe up or down stays the page's. */
+class SurfacePanel {
+  constructor(panel, floats) {
+    this.panel = panel;
+    [this.x, this.y, this.heights] = ["x", "y", "heights"].map((name) => new Numbers({ ...panel[name], moves: false }, floats).all);
+    this.way = new Numbers(panel.way, floats);
+    this.most = this.heights.reduce((a, b) => Math.max(a, b), 0) || 1;
+    this.turn = -0.5;
+    this.svg = part("svg:svg", { class: "chart surface", role: "img", "aria-label": `${panel.title}: ${panel.names[2]} over ${panel.names[0]} and ${panel.names[1]}` });
+    this.frame = part("div", { class: "turning", tabindex: 0, role: "group", "aria-label": `${panel.title}: left and right arrow keys turn it` }, this.svg);
+    this.element = part("figure", { class: "panel" }, part("p", { class: "title" }, panel.title), this.frame,
+      part("p", { class: "about" }, `Orange: the step, ${panel.step}. Drag sideways, or press ← and →, to turn it.`));
+    this.frame.addEventListener("keydown", (event) => {
+      const by = { ArrowLeft: -0.15, ArrowRight: 0.15 }[event.key];
+      if (!by) return;
+      event.preventDefault();
+      event.stopPropagation();
+      this.turned(by);
+    });
+    this.frame.addEventListener("pointermove", ({ buttons, movementX }) => buttons && this.turned(movementX / 90));
+  }
+
+  turned(by) {
+    this.turn += by;
+    this.ground();
+    this.show(this.n);
+  }
+
+  /** Where a point of the surface stands in the picture, and how far off it is. */
+  seen(x, y, z) {
+    const reach = this.x.at(-1);
+    const [cos, sin, up] = [Math.cos(this.turn), Math.sin(this.turn), SIDE_ON.tilt];
+    const [across, off] = [(x * cos - y * sin) / reach, (x * sin + y * cos) / reach];
+    const height = off * up + (z / this.most) * SIDE_ON.high * Math.sqrt(1 - up * up);
+    return [this.side / 2 + (across * this.side) / 3.1, this.deep - this.side * 0.31 - (height * this.side) / 3.1, off];
+  }
+
+  layout({ width, phone }) {
+    this.side = Math.min(width, phone ? 260 : 380);
+    this.deep = this.side * 0.8;
+    Object.entries({ width: this.side, height: this.deep }).forEach(([name, value]) => this.svg.setAttribute(name, value));
+    this.svg.style.width = `${this.side}px`;
+    this.cells = [];
+    for (let j = 1; j < this.y.length; j++) for (let i = 1; i < this.x.length; i++) this.cells.push([i, j]);
+    this.faces = this.cells.map(() => part("svg:path", { class: "face" }));
+    this.line = part("svg:path", { class: "line", style: `stroke:${colourOf(1)}` });
+    this.ends = [0, 1].map((filled) => part("svg:circle", { r: 5, class: "dot", style: `fill:${filled ? colourOf(1) : "var(--text)"}` }));
+    this.names = this.panel.names.map((name) => part("svg:text", { class: "over", "text-anchor": "middle" }, name));
+    this.axes = [0, 1].map(() => part("svg:line", { class: "axis" }));
+    this.svg.replaceChildren(...this.axes, ...this.faces, this.line, ...this.ends, ...this.names);
+    this.ground();
+  }
+
+  /** Draw the surface, the farthest cells first. */
+  ground() {
+    const { x, y, heights, cells } = this;
+    const points = Array.from(heights, (z, n) => this.seen(x[n % x.length], y[Math.floor(n / x.length)], z));
+    const corners = cells.map(([i, j]) => [[i - 1, j - 1], [i, j - 1], [i, j], [i - 1, j]].map(([a, b]) => b * x.length + a));
+    corners.sort((a, b) => Math.max(...b.map((n) => points[n][2])) - Math.max(...a.map((n) => points[n][2])));
+    corners.forEach((four, n) => {
+      const share = four.reduce((sum, at) => sum + heights[at], 0) / 4 / this.most;
+      this.faces[n].setAttribute("d", `M${four.map((at) => points[at].slice(0, 2).map((v) => v.toFixed(1)).join(" ")).join("L")}Z`);
+      this.faces[n].style.fill = `color-mix(in srgb, ${colourOf(0)} ${Math.round(10 + 60 * share)}%, var(--st-background-color))`;
+    });
+    const edge = x.at(-1) * 1.25;
+    this.axes.forEach((axis, n) => {
+      const [[x1, y1], [x2, y2]] = [-1, 1].map((end) => this.seen(n ? 0 : end * edge, n ? end * edge : 0, 0));
+      Object.entries({ x1, y1, x2, y2 }).forEach(([name, value]) => axis.setAttribute(name, value));
+    });
+    const corner = [[1, 1], [1, -1], [-1, 1], [-1, -1]].map(([a, b]) => this.seen(a * x.at(-1), b * x.at(-1), this.most)).sort((a, b) => a[0] - b[0])[0];
+    [this.seen(edge, 0, 0), this.seen(0, edge, 0), [Math.max(18, corner[0]), corner[1] - 8]].forEach(([px, py], n) => {
+      this.names[n].setAttribute("x", Math.min(Math.max(px, 14), this.side - 14));
+      this.names[n].setAttribute("y", Math.min(Math.max(py, 12), this.deep - 4));
+    });
+  }
+
+  show(n) {
+    this.n = n;
+    const way = this.way.at(n);
+    const points = Array.from({ length: way.length / 3 }, (_, m) => this.seen(...way.subarray(3 * m, 3 * m + 3)));
+    this.line.setAttribute("d", `M${points.map(([px, py]) => `${px.toFixed(1)} ${py.toFixed(1)}`).join("L")}`);
+    this.ends.forEach((dot, end) => { const [cx, cy] = points.at(-end); dot.setAttribute("cx", cx); dot.setAttribute("cy", cy); });
+  }
+
+  values(n) {
+    return { way: [...this.way.at(n)] };
   }
 }
 
@@ -526,4 +622,4 @@ class WordsPanel {
   }
 }
 
-const PANELS = { Words: WordsPanel, Graph: GraphPanel, Curves: CurvesPanel, Maps: MapsPanel, Bars: BarsPanel, Plane: PlanePanel };
+const PANELS = { Words: WordsPanel, Graph: GraphPanel, Curves: CurvesPanel, Maps: MapsPanel, Bars: BarsPanel, Plane: PlanePanel, Surface: SurfacePanel };

@@ -157,6 +157,28 @@ class Plane:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Surface:
+    """A height over a plane, seen from a side that a visitor turns, and a way on it.
+
+    Args:
+        title: what is shown.
+        x, y: the two axes, [P] and [Q].
+        heights: [Q, P], from 0 on.
+        way: points of the way, [M, 3] or [N, M, 3]: two coordinates and a height.
+        names: of the axes, and of the height.
+        step: of the way.
+    """
+
+    title: str
+    x: Floats
+    y: Floats
+    heights: Floats
+    way: Floats
+    names: tuple[str, str, str]
+    step: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Node:
     """A box of a graph.
 
@@ -225,7 +247,7 @@ class Words:
     framed: str
 
 
-Panel = Curves | Maps | Bars | Plane | Graph | Words
+Panel = Curves | Maps | Bars | Plane | Surface | Graph | Words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,7 +275,8 @@ class Reel:
             raise ValueError(f"start: expected a frame of {len(self.ticks)}, got {self.start}")
 
 
-RESTING = {"x": 1, "y": 1, "at": 0, "to": 1, "start": 1, "lit": 0}  # axes of an array that rests
+#: Axes of an array that rests.
+RESTING = {"x": 1, "y": 1, "at": 0, "to": 1, "start": 1, "lit": 0, "heights": 2, "way": 2}
 
 
 def encode(reel: Reel) -> bytes:

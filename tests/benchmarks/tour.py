@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from app.lessons import showing
-from app.lessons.frame import OneOf, Range, Step
+from app.lessons.frame import OneOf, Range
 from app.lessons.place import PATH, Place, starting
 from app.lessons.registry import LESSONS
 from tests.benchmarks.clients import EVERY, VISITORS, Client
@@ -56,20 +56,23 @@ def lessons(repeats: int) -> Iterator[Result]:
         page.on("websocket", lambda channel: channel.on("framesent", lambda frame: sent.append(frame)))
         page.goto(f"{app.url}/tour?lesson={PATH[0][0]}")
         page.locator(REEL).first.wait_for(timeout=90_000)
+        where = starting(*PATH[0])
         for lesson in LESSONS.values():
             moved, went, changed, asked = [], [], [], 0
-            for step in lesson.steps:
-                where = starting(lesson.slug, step.slug)
+            for _ in lesson.steps:
                 page.wait_for_timeout(1500)
                 before = len(sent)
                 moved += page.locator(REEL).first.evaluate(MOVE)
                 page.wait_for_timeout(500)
                 asked += len(sent) - before
-                changed += [press(page, name, key) for name, key in _keys(step, len(lesson.steps))]
-                if where.beside(1):
+                for label, key, there in _keys(where, len(lesson.steps)):
+                    changed.append(press(page, label, key))
+                    where = there
+                if following := where.beside(1):
                     page.evaluate(CLICKED)
                     page.locator(".st-key-next button").click()
                     went.append(page.wait_for_function(SHOWN, timeout=60_000).json_value())
+                    where = following
             yield Result(f"{lesson.slug}: a frame or token, script", "ms", moved, None, 16, f"{asked} messages sent")
             yield Result(f"{lesson.slug}: to the next page", "ms", went, 500, None, "each new to the server")
             yield Result(f"{lesson.slug}: control to new picture", "ms", changed, 200, 400, "each new to the server")
@@ -94,17 +97,26 @@ def press(page: Any, label: str, key: str) -> float:
         return 10_000.0  # no other picture came
 
 
-def _keys(step: Step, steps: int) -> list[tuple[str, str]]:
-    """Return what is pressed in a step: each a value that the server has not computed yet."""
-    found: list[tuple[str, str]] = []
-    for control in step.controls:
+def _keys(where: Place, steps: int) -> list[tuple[str, str, Place]]:
+    """Return what is pressed in a step, with the place that it leads to, which the server has not shown yet."""
+    found: list[tuple[str, str, Place]] = []
+    for control in where.at[1].controls:
+        at = dict(where.values)[control.name]
         if isinstance(control, Range):
-            up = control.high - control.start >= control.start - control.low
-            room = (control.high - control.start if up else control.start - control.low) / control.step
-            found += [(control.label, "ArrowRight" if up else "ArrowLeft")] * int(room + 1e-6)
+            up = control.high - float(at) >= float(at) - control.low
+            by, room = (control.step, control.high - float(at)) if up else (-control.step, float(at) - control.low)
+            values = [control.check(float(at) + n * by) for n in range(1, 1 + int(room / control.step + 1e-6))]
+            keys = ["ArrowRight" if up else "ArrowLeft"] * len(values)
         elif isinstance(control, OneOf):
-            found += [(control.label, name) for value, name in control.options.items() if value != control.start]
-    return found[: -(-CHANGES // steps)]
+            values = [value for value in control.options if value != at]
+            keys = [control.options[str(value)] for value in values]
+        else:
+            continue
+        for value, key in zip(values, keys, strict=True):
+            if len(found) < -(-CHANGES // steps):
+                where = where.with_values({control.name: value})
+                found.append((control.label, key, where))
+    return found
 
 
 def starts(repeats: int) -> Iterator[Result]:

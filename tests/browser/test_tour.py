@@ -126,7 +126,7 @@ def ode_euler(page: Page, reel: Locator) -> tuple[float, float]:
 
 
 def one_equation_longhorn(page: Page, reel: Locator) -> tuple[float, float]:
-    """Read the share that Longhorn removes at z = 1.5, in per cent."""
+    """Read the share that Longhorn removes at βκ = 1.5, in per cent."""
     reel.evaluate("reel => reel.seek(15)")
     return float(reel.locator(".said").inner_text().split("Longhorn ")[1].split(" ")[0]), 60.0
 
@@ -283,7 +283,6 @@ PLANES = {
     ("collision", "proof"),
     ("delta", "plane"),
     ("delta", "space"),
-    ("delta", "gradient"),
     ("attention", "negative"),
 }
 
@@ -345,6 +344,26 @@ def test_where_the_lineage_had_a_page_its_map_and_its_rules_are_opened(page: Pag
     for row in LINEAGE:
         expect(page.get_by_text(row.summary)).to_be_visible()
     expect(page.get_by_role("link", name="The lineage")).to_have_count(0)
+
+
+def test_the_loss_is_a_surface_that_keys_and_a_drag_turn_and_a_swipe_scrolls_past(phone: Page) -> None:
+    reel = visit(phone, starting("delta", "gradient"))
+    surface, way = reel.locator(".turning"), reel.locator(".surface path.line")
+    reel.evaluate("reel => reel.seek(0)")
+    assert len(set(re.findall(r"[\d.]+ [\d.]+", str(way.get_attribute("d"))))) == 1  # a step of 0 moves nothing
+    reel.evaluate("reel => reel.seek(20)")
+    at_one = str(way.get_attribute("d"))
+    assert len(set(re.findall(r"[\d.]+ [\d.]+", at_one))) > 5
+    heights = reel.evaluate("reel => reel.values(0).way").copy()[2::3]
+    answer = 0.9 * 3**0.5 / 2 + 1.1 / 2
+    assert (heights[0], heights[-1]) == pytest.approx(((answer - 0.5) ** 2 / 2, 0), abs=1e-6)
+    surface.focus()
+    surface.press("ArrowRight")
+    turned = str(way.get_attribute("d"))
+    assert turned != at_one
+    surface.press("ArrowLeft")
+    expect(way).to_have_attribute("d", at_one)
+    assert surface.evaluate("e => getComputedStyle(e).touchAction") == "pan-y"  # up and down are the page's
 
 
 def test_two_lessons_on_a_phone_by_touch(phone: Page) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from gdn_core import RULES, Stream, reference, streams
 from gdn_core.reference import Token
 
-LOSSES = (0.1, 0.4, 0.9)  # whose lines are drawn
+GRID = np.linspace(-1.8, 1.8, 19)  # of memories whose loss is drawn
 ROUNDS = 4  # of three tokens in space
 FIRST = np.array([[0.9, -0.8, -0.5]])  # the memory in space
 BEFORE = np.array([[0.9, 1.1]])  # the memory, one value channel by two key channels
@@ -39,9 +39,10 @@ def in_the_plane(value: float) -> dict[str, np.ndarray]:
 
     Returns:
         beta [N]; key [2]; before [2], the memory; valley [2, 2], two memories that answer the
-        value; equal [L, 2, 2, 2], at either side of it two memories of each loss of ``LOSSES``; erased and written
-        [N, 2], the memory after these stages; norm [N], of the transition, the most by which it multiplies a length;
-        answer [N], to the key afterwards; and loss [N], half the squared distance of the answer from the value.
+        value; surface [19, 19], the loss of the memories of ``GRID`` by ``GRID``, a row for each second entry;
+        way [N, 13, 3], memories on the straight line from the one before to the one after, each with its loss; erased
+        and written [N, 2], the memory after these stages; norm [N], of the transition, the most by which it multiplies
+        a length; answer [N], to the key afterwards; and loss [N], of the memory then.
     """
     betas = np.round(np.arange(0, 2.51, 0.05), 2)
     moments = [reference.moments(BEFORE, token(beta, value)) for beta in betas]
@@ -50,19 +51,26 @@ def in_the_plane(value: float) -> dict[str, np.ndarray]:
     eye = np.eye(2)
     transitions = [reference.moments(eye, token(beta, value)).erased for beta in betas]
     ends = np.array([-4, 4])[:, None] * np.array([-k[1], k[0]])
-    off = np.sqrt(2 * np.array(LOSSES))[:, None] * np.array([-1, 1])
+    written = np.array([m.written[0] for m in moments])
+    between = BEFORE[0] + np.linspace(0, 1, 13)[:, None] * (written - BEFORE[0])[:, None]
     return {
         "beta": betas,
         "key": k,
         "before": BEFORE[0],
         "valley": value * k + ends,
-        "equal": (value + off)[:, :, None, None] * k + ends,
+        "surface": loss(np.stack(np.meshgrid(GRID, GRID), axis=-1), k, value),
+        "way": np.concatenate([between, loss(between, k, value)[..., None]], axis=-1),
         "erased": np.array([m.erased[0] for m in moments]),
-        "written": np.array([m.written[0] for m in moments]),
+        "written": written,
         "norm": np.linalg.norm(transitions, 2, axis=(1, 2)),
         "answer": answer,
         "loss": (answer - value) ** 2 / 2,
     }
+
+
+def loss(memories: np.ndarray, k: np.ndarray, value: float) -> np.ndarray:
+    """Return half the squared distance of the answers of memories, [..., 2], from the value that a key should have."""
+    return (memories @ k - value) ** 2 / 2
 
 
 def again_and_again(beta: float) -> dict[str, np.ndarray]:

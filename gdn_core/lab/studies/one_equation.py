@@ -67,15 +67,15 @@ def four_memories(length: float) -> dict[str, np.ndarray]:
     return {"size": SIZES, "beta": SIZES / kappa, "share": share, "memory": memory}
 
 
-def in_pieces(z: float) -> dict[str, np.ndarray]:
-    """Cut the step of one token, of size z, into n tokens of step z / n, with the same key and value.
+def in_pieces(size: float) -> dict[str, np.ndarray]:
+    """Cut the step of one token, of a size beta kappa, into n tokens of size / n, with the same key and value.
 
     Returns:
         pieces [N]; and share [N, 3] of the error that is removed in all, by ``STEPS``.
     """
     S, k, v = start(1.0)
     share = [
-        [removed(S, after(rule, S, k.repeat(n, axis=0), v.repeat(n, axis=0), z / n), k, v) for rule in STEPS]
+        [removed(S, after(rule, S, k.repeat(n, axis=0), v.repeat(n, axis=0), size / n), k, v) for rule in STEPS]
         for n in PIECES
     ]
     return {"pieces": PIECES, "share": np.array(share)}

@@ -19,8 +19,14 @@ def test_delta_multiplies_what_lies_along_the_key_by_one_less_beta() -> None:
         slope = (along - value) ** 2 / 2 * (1 - numbers["beta"]) ** 2
         np.testing.assert_allclose(numbers["loss"], slope, atol=1e-12)
         np.testing.assert_allclose(numbers["valley"] @ numbers["key"], value, atol=1e-12)
-        losses = (numbers["equal"] @ numbers["key"] - value) ** 2 / 2
-        np.testing.assert_allclose(losses, np.broadcast_to([[[0.1]], [[0.4]], [[0.9]]], (3, 2, 2)), atol=1e-12)
+        for (x, y), at in {(-1.8, -1.8): (0, 0), (1.8, -1.8): (0, 18), (0.4, 1.0): (14, 11)}.items():
+            height = (np.sqrt(0.75) * x + 0.5 * y - value) ** 2 / 2
+            assert numbers["surface"][at] == pytest.approx(height)
+        way = numbers["way"]
+        np.testing.assert_allclose(way[:, 0, :2], np.tile(numbers["before"], (len(way), 1)))
+        np.testing.assert_allclose(way[:, -1, :2], numbers["written"])
+        np.testing.assert_allclose(way[:, -1, 2], numbers["loss"], atol=1e-12)
+        np.testing.assert_allclose(way[10, 6, 2], (0.75 * (along - value)) ** 2 / 2)  # half of the way at beta = 1/2
     for beta in (0.0, 1.0, 1.5, 2.0, 2.4):
         numbers = delta.again_and_again(beta)
         assert numbers["eigenvalue"] == pytest.approx(1 - beta)
