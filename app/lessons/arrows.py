@@ -22,7 +22,7 @@ def draw_plane(numbers: Numbers, value: float) -> Reel:
     beta, k, before = numbers["beta"], numbers["key"], numbers["before"]
     told = [
         f"With β = {said(b, 3)} {_kind(b)}: the eigenvalue along the key is {said(1 - b, 3)}, and the norm of the "
-        f"erase {said(norm, 3)}. The key was answered {said(float(before @ k))}, and now {said(a)}."
+        f"erase {said(norm, 3)}. The key was answered {said(numbers['answer'][0])}, and now {said(a)}."
         for b, norm, a in zip(beta, numbers["norm"], numbers["answer"], strict=True)
     ]
     arrows = (
@@ -70,7 +70,7 @@ def draw_again(numbers: Numbers, beta: float) -> Reel:
 
 def draw_space(numbers: Numbers, beta: float, turn: float) -> Reel:
     """Draw a memory of three channels from a side, at each stage of each token."""
-    token, memory = numbers["token"], numbers["memory"]
+    token = numbers["token"]
     told, ticks = [], []
     for n, (t, value, answer) in enumerate(zip(token, numbers["value"], numbers["answer"], strict=True)):
         off = ", ".join(map(said, numbers["off"][n]))
@@ -78,7 +78,7 @@ def draw_space(numbers: Numbers, beta: float, turn: float) -> Reel:
             told.append(f"The memory as it starts. The three keys miss their values by {off}.")
             ticks.append("start")
             continue
-        key, way = f"k{'₁₂₃'[t % 3]}", said(float(np.linalg.norm(memory[n] - memory[n - 1])))
+        key, way = f"k{'₁₂₃'[t % 3]}", said(numbers["moved"][n])
         erased = bool(n % 2)
         told.append(
             f"Token {t}, with the key {key}. The erase moves the memory by {way} along the key, which now answers "

@@ -85,8 +85,7 @@ def _draw_turned(numbers: Numbers, beta: float, asked: float) -> Reel:
 
 
 def _draw_forms(numbers: Numbers, text: str, alpha: float) -> Reel:
-    weights, T = numbers["weights"], len(numbers["weights"])
-    off = np.abs(weights - numbers["walked"]).max(axis=1)
+    off, T = numbers["differs"], len(numbers["weights"])
     told = [
         f"Row {t}: by matrices and by walking back through the transitions the weights differ by "
         f"{said(one, least=0.0)}. The row times the values is what the memory answers, up to {said(two, least=0.0)}."

@@ -19,7 +19,7 @@ def draw_matrices(numbers: Numbers, size: int, alpha: float) -> Reel:
     told = [
         f"Row {i} of T is row {i} of the identity, less row {i} of A times the rows above: {many(i, 'product')}. Row "
         f"{i} of U is the error that the recurrence writes at token {i}, up to {said(apart, least=0.0)}."
-        for i, apart in enumerate(np.abs(U - errors).max(axis=1))
+        for i, apart in enumerate(numbers["apart"])
     ]
     so_far = (np.arange(size)[:, None] >= np.arange(size))[:, :, None]
     squares = Maps(
@@ -36,8 +36,7 @@ def draw_matrices(numbers: Numbers, size: int, alpha: float) -> Reel:
 
 def draw_carried(numbers: Numbers, size: int, alpha: float) -> Reel:
     """Draw a chunk that begins with a memory, a matrix after the other."""
-    measured = ("U", "WS", "of_memory", "of_chunk", "S", "after")
-    lengths = {name: float(np.linalg.norm(numbers[name])) for name in measured}
+    lengths = dict(zip(study.MEASURED, numbers["lengths"].tolist(), strict=True))
     of_N, of_O, of_S = (said(x, least=0.0) for x in numbers["apart"])
     told = (
         f"U, as in the step before: the errors if the memory were empty, of length {said(lengths['U'])} together.",

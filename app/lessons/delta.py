@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+import itertools
 
 from app.choice import Choice
 from app.compute import Picture
@@ -29,8 +29,7 @@ def _row(beta: float, value: float, times: int = 1) -> Choice:
 
 
 def _watch(picture: Picture, beta: float) -> list[str]:
-    run = picture.trajectory
-    lengths = [np.linalg.norm(x[1], axis=-1) for x in (run.read, run.u)]
+    lengths = study.read_and_written(picture.trajectory, 1)
     return [
         f"DeltaNet reads what its memory answers to the key, times β: length {said(read)}. The error, what is to be "
         f"written less that, has length {said(u)}; it is what is written." for read, u in zip(*lengths, strict=True)
@@ -38,8 +37,8 @@ def _watch(picture: Picture, beta: float) -> list[str]:
 
 
 def _watch_parity(picture: Picture, beta: float) -> list[str]:
-    signs = picture.trajectory.o[1] @ picture.trajectory.stream.v[0]
-    ones = np.cumsum([label == "1" for label in picture.scenario.labels])
+    signs = study.signs(picture.trajectory, 1)
+    ones = itertools.accumulate(int(label == "1") for label in picture.scenario.labels)
     return [
         f"The ones so far: {n}, an {'odd' if n % 2 else 'even'} number. DeltaNet answers {said(sign)} times the value."
         for n, sign in zip(ones, signs, strict=True)

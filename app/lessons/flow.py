@@ -6,7 +6,6 @@ import numpy as np
 
 from app.lessons.frame import Numbers, many, quoted, said
 from app.reel.panels import Bars, Curves, Edge, Graph, Line, Map, Maps, Node, Reel
-from gdn_core.lab.studies import layer as study
 from gdn_core.lab.studies.softmax import MODELS
 
 NODES = {
@@ -74,12 +73,11 @@ def draw_convolution(numbers: Numbers, text: str, channel: int) -> Reel:
 def draw_gates(numbers: Numbers, text: str) -> Reel:
     """Draw the gates of a token, and queries and keys of length 1."""
     beta, alpha = numbers["beta"], numbers["alpha"]
-    raw = np.linalg.norm(numbers["active"][:, study.KEYS], axis=1)
-    told = [f"Token {t}, {quoted(word)}: a key of length {said(raw[t])} becomes one of {said(length)}. "
+    told = [f"Token {t}, {quoted(word)}: a key of length {said(numbers['raw'][t])} becomes one of {said(length)}. "
             + ", ".join(f"{'hH'[not h]}ead {h} has β = {said(beta[t, h])} and keeps {said(alpha[t, h])} of its memory"
                         for h in (0, 1)) + "."
             for t, (word, length) in enumerate(
-                zip(numbers["word"], np.linalg.norm(numbers["key"][:, 0], axis=1), strict=True))]
+                zip(numbers["word"], numbers["normed_key"], strict=True))]
     bars = Bars(title="The gates of this token", groups=("β", "α"), names=("head 0", "head 1"), y_title="gate",
                 values=np.stack([beta, alpha], axis=1), bottom=0.0, top=1.0)
     both = _maps("After the L2 norm", {"query": numbers["query"], "key": numbers["key"]})
@@ -89,7 +87,7 @@ def draw_gates(numbers: Numbers, text: str) -> Reel:
 def draw_memory(numbers: Numbers, text: str, head: str) -> Reel:
     """Draw the memory of a head, and its answers."""
     S, o = numbers["memory"], numbers["o"]
-    lengths, answers = np.linalg.norm(S, axis=(1, 2)), np.linalg.norm(o, axis=1)
+    lengths, answers = numbers["held"], numbers["answered"]
     told = [f"Token {t}, {quoted(word)}: the memory of head {head} has length {said(lengths[t])}, before it "
             f"{said(lengths[t - 1] if t else 0.0)}. Its query gets an answer of length {said(answers[t])}."
             for t, word in enumerate(numbers["word"])]
@@ -101,9 +99,7 @@ def draw_memory(numbers: Numbers, text: str, head: str) -> Reel:
 
 def draw_out(numbers: Numbers, text: str) -> Reel:
     """Draw the way from the answers to the output."""
-    rms = np.sqrt((numbers["o"] ** 2).mean(axis=2))
-    opened = np.abs(numbers["gated"]).mean(axis=(1, 2)) / np.abs(numbers["normed"]).mean(axis=(1, 2))
-    leaves = np.linalg.norm(numbers["y"], axis=1)
+    rms, opened, leaves = (numbers[name] for name in ("rms", "opened", "leaves"))
     told = [f"Token {t}, {quoted(word)}: the norm divides the answers of the heads by {said(rms[t, 0])} and "
             f"{said(rms[t, 1])}. After the gate {said(opened[t])} of them is left on average, and what leaves has "
             f"length {said(leaves[t])}." for t, word in enumerate(numbers["word"])]

@@ -30,10 +30,8 @@ def _event(t: int) -> str:
 
 
 def _watch(picture: Picture, alpha: float) -> list[str]:
-    run, slugs = picture.trajectory, study.SETS["grid"]
-    told = []
-    for t in range(len(run.stream)):
-        off = np.linalg.norm(run.o[:, t] - run.stream.v[t], axis=1)
+    slugs, told = study.SETS["grid"], []
+    for t, off in enumerate(study.off_now(picture.trajectory).T):
         errors = ", ".join(f"{said(e)} under {named(slug)}" for e, slug in zip(off, slugs, strict=True))
         told.append(f"{_event(t)} Error of the fact just stored: {errors}.")
     return told

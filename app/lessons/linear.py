@@ -30,7 +30,7 @@ def _draw_forms(numbers: Numbers, chunk_size: int) -> Reel:
         f"At token {t} row {t} of the matrix, times the values, is {_written(once[t])}, the memory answers "
         f"{_written(each[t])}, and chunks of {chunk_size} give {_written(chunks[t])}. Largest difference: "
         f"{said(apart, least=0.0)}."
-        for t, apart in enumerate(np.maximum(np.abs(once - each), np.abs(each - chunks)).max(axis=1))
+        for t, apart in enumerate(numbers["apart"])
     ]
     matrix = Maps(
         title="All at once: queries times keys, masked", maps=(Map(name="Q Kᵀ, up to the diagonal",
@@ -79,12 +79,11 @@ def _draw_growth(numbers: Numbers, keys: str) -> Reel:
 
 
 def _watch(picture: Picture) -> list[str]:
-    S = picture.trajectory.states
+    apart = study.apart_after(picture.trajectory)
     return [
-        f"{many(t, 'pair')} written. The largest difference between the two memories is "
-        f"{said(float(np.abs(S[0, t] - S[1, t]).max()), least=0.0)}."
-        for t in range(1, S.shape[1])
-    ]
+        f"{many(t, 'pair')} written. The largest difference between the two memories is {said(off, least=0.0)}."
+        for t, off in enumerate(apart) if t
+    ]  # fmt: skip
 
 
 LESSON = Lesson(

@@ -44,10 +44,7 @@ def _draw_sampled(numbers: Numbers, rate: float, gain: float) -> Reel:
 
 
 def _draw_turning(numbers: Numbers, rate: float, turn: float) -> Reel:
-    steps, modulus, edge, paths = (numbers[name] for name in ("step", "modulus", "edge", "paths"))
-    inside = np.minimum.accumulate(np.linalg.norm(paths, axis=-1) < 1.5, axis=1)  # a path ends where it leaves
-    last = np.maximum.accumulate(inside * np.arange(inside.shape[1])[:, None], axis=1)
-    paths = np.take_along_axis(paths, last[..., None], axis=1)
+    steps, modulus, edge, paths = (numbers[name] for name in ("step", "modulus", "edge", "shown"))
     told = [
         f"A step of {said(step)} multiplies the length by {said(size[0])} in the solution, {said(size[1])} under the "
         f"bilinear rule, {said(size[2])} under Euler, whose state {'grows' if step > edge else 'shrinks'}. It turns by "
@@ -57,7 +54,7 @@ def _draw_turning(numbers: Numbers, rate: float, turn: float) -> Reel:
     lines = [Line(name=NAMES[m], y=paths[:, :, m], colour=m, dash=DASHES[m]) for m in (1, 2)]
     start = Arrow(name="start", to=np.array([1.0, 0.0]))
     solution = Line(name="the solution", y=numbers["exact"], colour=TEXT)
-    plane = Plane(title="The state until time 6", arrows=(start,), paths=(solution, *lines), limit=1.5)
+    plane = Plane(title="The state until time 6", arrows=(start,), paths=(solution, *lines), limit=study.SEEN)
     chart = Curves(
         title="Factor of the length in one step: above 1 the state grows", x=steps, lines=_lines(modulus), at=steps,
         x_title="step Δ", y_title="|Ā|", top=2.0, bottom=0.0, places=((edge.item(), "Euler's limit"),) * bool(edge < 4),

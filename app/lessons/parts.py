@@ -66,9 +66,8 @@ def draw_stages(numbers: Numbers, **parts: Any) -> Reel:
     """Draw the memory before and after each stage."""
     name, stages = _name(parts), ("before", "decayed", "erased", "written")
     told = []
-    for n in numbers["pair"]:
-        before, decayed, erased, written = (numbers[stage][n] for stage in stages)
-        lengths = [said(float(np.linalg.norm(x))) for x in (before, decayed, decayed - erased, written - erased)]
+    for n, row in zip(numbers["pair"], numbers["lengths"], strict=True):
+        lengths = [said(x) for x in row]
         told.append(
             f"{name}. Pair {n}: of a memory of length {lengths[0]} the decay leaves {lengths[1]}, the erase takes away "
             f"{lengths[2]}, and the write adds {lengths[3]}."

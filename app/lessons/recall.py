@@ -68,7 +68,7 @@ def draw_overlaps(numbers: Numbers, keys: str, channels: int) -> Reel:
 def draw_third(numbers: Numbers, beta: float) -> Reel:
     """Draw a third key in two channels, and the answers to all three."""
     angle, values, after = numbers["angle"], numbers["values"], numbers["after"]
-    off = np.linalg.norm(after - values, axis=-1)
+    off = numbers["off"]
     told = [
         f"At {degrees}° k₃ is {said(a)} k₁ + {said(b)} k₂, and every matrix mixes its two answers so. "
         f"Once v₃ is written, the answers to k₁, k₂ and k₃ are off by {said(x)}, {said(y)} and {said(z)}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import json
@@ -299,6 +300,14 @@ def test_a_reel_refuses_arrays_that_do_not_fit_its_frames() -> None:
 def test_controls_know_their_ends() -> None:
     assert Range(name="n", label="", low=2, high=5, step=1, start=3).ends == (2, 5)
     assert OneOf(name="n", label="", options={"a": "A", "b": "B"}, start="a").ends == ("a", "b")
+
+
+def test_a_lesson_computes_nothing_with_matrices_and_has_at_most_150_lines() -> None:
+    for module in Path(registry.__file__).parent.glob("*.py"):
+        nodes = list(ast.walk(ast.parse(module.read_text(encoding="utf-8"))))
+        assert not [n.lineno for n in nodes if isinstance(n, ast.BinOp) and isinstance(n.op, ast.MatMult)], module.name
+        assert not [n.lineno for n in nodes if isinstance(n, ast.Attribute) and n.attr == "linalg"], module.name
+        assert module.name == "frame.py" or len(module.read_text(encoding="utf-8").splitlines()) <= 150, module.name
 
 
 def test_the_path_is_the_lessons_in_order() -> None:

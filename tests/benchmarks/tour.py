@@ -102,10 +102,10 @@ def _keys(where: Place, steps: int) -> list[tuple[str, str, Place]]:
     found: list[tuple[str, str, Place]] = []
     for control in where.at[1].controls:
         at = dict(where.values)[control.name]
-        if isinstance(control, Range):
-            up = control.high - float(at) >= float(at) - control.low
-            by, room = (control.step, control.high - float(at)) if up else (-control.step, float(at) - control.low)
-            values = [control.check(float(at) + n * by) for n in range(1, 1 + int(room / control.step + 1e-6))]
+        if isinstance(control, Range) and not isinstance(at, str):
+            up = control.high - at >= at - control.low
+            by, room = (control.step, control.high - at) if up else (-control.step, at - control.low)
+            values = [control.check(round(at + n * by, 6)) for n in range(1, 1 + int(room / control.step + 1e-6))]
             keys = ["ArrowRight" if up else "ArrowLeft"] * len(values)
         elif isinstance(control, OneOf):
             values = [value for value in control.options if value != at]

@@ -128,7 +128,8 @@ def closed_form(text: str, alpha: float) -> dict[str, np.ndarray]:
 
     Returns:
         products [T, T], of queries and keys under the decays; inverse [T, T], of I + A; weights [T, T], their product
-        with beta; walked [T, T]; and apart [T], the largest difference of the outputs from those of the memory.
+        with beta; walked [T, T]; differs [T], the largest difference of a row of the two; and apart [T], that of the
+        outputs from those of the memory.
     """
     stream = scenario_of(text, alpha, beta=1.0).stream
     x = tokens(RULES["gated-deltanet"], stream)
@@ -143,5 +144,6 @@ def closed_form(text: str, alpha: float) -> dict[str, np.ndarray]:
         S, o = reference.step(S, x[t])
         apart.append(np.abs(weights[t] @ x.v - o).max())
     return {
-        "products": products, "inverse": inverse, "weights": weights, "walked": attention(x), "apart": np.array(apart),
+        "products": products, "inverse": inverse, "weights": weights, "walked": (walked := attention(x)),
+        "differs": np.abs(weights - walked).max(axis=1), "apart": np.array(apart),
     }  # fmt: skip

@@ -54,7 +54,8 @@ def matrices(size: int, alpha: float) -> dict[str, np.ndarray]:
 
     Returns:
         Gamma, the decays from token j to token i; A, what is inverted less the identity; T [size, size, size], its
-        inverse after each row of the substitution; U, the errors; and errors [size, V], as the recurrence has them.
+        inverse after each row of the substitution; U, the errors; errors [size, V], as the recurrence has them; and
+        apart [size], the largest difference of the two at each token.
     """
     stream = stream_of(alpha, BETA)
     k, v, G = stream.k[:size], stream.v[:size], np.cumsum(stream.g[:size])
@@ -65,7 +66,9 @@ def matrices(size: int, alpha: float) -> dict[str, np.ndarray]:
         inverse[i] = np.eye(size)[i] - A[i] @ inverse
         rows.append(inverse.copy())
     errors, *_ = _by_recurrence(np.zeros((V, K)), stream, size)
-    return {"Gamma": Gamma, "A": A, "T": np.array(rows), "U": inverse @ (BETA * v), "errors": errors}
+    U = inverse @ (BETA * v)
+    apart = np.abs(U - errors).max(axis=1)
+    return {"Gamma": Gamma, "A": A, "T": np.array(rows), "U": U, "errors": errors, "apart": apart}
 
 
 def _by_recurrence(S: np.ndarray, stream: Stream, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -77,6 +80,9 @@ def _by_recurrence(S: np.ndarray, stream: Stream, size: int) -> tuple[np.ndarray
         errors.append(moments.u)
         outputs.append(moments.o)
     return np.array(errors), np.array(outputs), S
+
+
+MEASURED = ("U", "WS", "of_memory", "of_chunk", "S", "after")  # whose lengths the lesson says
 
 
 def two_chunks(size: int, alpha: float) -> Stream:
@@ -92,7 +98,8 @@ def carried(size: int, alpha: float) -> dict[str, np.ndarray]:
     Returns:
         S [V, K], the memory before; U and N [size, V], the errors from an empty memory and from S; W [size, K], and
         WS [size, V], what S takes from the errors; of_memory and of_chunk [size, V], the two parts of the outputs; O,
-        their sum; after [V, K]; and apart [3], the largest differences of N, O and after from the recurrence.
+        their sum; after [V, K]; lengths [6], of ``MEASURED``; and apart [3], the largest differences of N, O and after
+        from the recurrence.
     """
     S, _ = reference.recurrent(np.zeros((V, K)), streams.tokens(RULES["gated-deltanet"], stream_of(alpha, BETA, 1)))
     stream, empty = stream_of(alpha, BETA), matrices(size, alpha)
@@ -102,10 +109,11 @@ def carried(size: int, alpha: float) -> dict[str, np.ndarray]:
     of_memory, of_chunk = gamma[:, None] * (q @ S.T), (q @ k.T * empty["Gamma"]) @ N
     after = gamma[-1] * S + N.T @ (empty["Gamma"][-1][:, None] * k)
     pairs = zip((N, of_memory + of_chunk, after), _by_recurrence(S, stream, size), strict=True)
-    return {
+    made = {
         "S": S, "U": empty["U"], "W": W, "WS": W @ S.T, "N": N, "of_memory": of_memory, "of_chunk": of_chunk,
         "O": of_memory + of_chunk, "after": after, "apart": np.array([np.abs(a - b).max() for a, b in pairs]),
     }  # fmt: skip
+    return made | {"lengths": np.array([np.linalg.norm(made[name]) for name in MEASURED])}
 
 
 def agreement(alpha: float) -> dict[str, np.ndarray]:

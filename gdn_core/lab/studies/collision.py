@@ -98,7 +98,8 @@ def third_key(beta: float) -> dict[str, np.ndarray]:
 
     Returns:
         angle [N], in degrees; parts [N, 2], the third key in terms of the first two; values [3, 2]; before [N, 2], what
-        the third key is answered before it is written; and after [N, 3, 2], what all three are answered then.
+        the third key is answered before it is written; after [N, 3, 2], what all three are answered then; and off [N,
+        3], how far these answers are from the values.
     """
     angle = np.arange(0, 181, 5)
     parts, before, after = [], [], []
@@ -111,4 +112,5 @@ def third_key(beta: float) -> dict[str, np.ndarray]:
         before.append(earlier @ k[2])
         after.append(k @ S.T)
     found = {"parts": parts, "before": before, "after": after}
-    return {"angle": angle, "values": stream.v} | {name: np.array(rows) for name, rows in found.items()}
+    off = np.linalg.norm(np.array(after) - stream.v, axis=-1)
+    return {"angle": angle, "values": stream.v, "off": off} | {name: np.array(rows) for name, rows in found.items()}

@@ -171,7 +171,8 @@ def stages(decay: str, erase: str, write: str, steps: int) -> dict[str, np.ndarr
     """Follow the memory through the stages of eight pairs; an erase at a key of its own takes the one before.
 
     Returns:
-        pair [8]; and before, decayed, erased and written, each [8, 8, 8].
+        pair [8]; before, decayed, erased and written, each [8, 8, 8]; and lengths [8, 4], of the memory before, of what
+        the decay leaves, of what the erase takes away and of what the write adds.
     """
     S, pairs = np.zeros((SIZE, SIZE)), pairs_of(first_stream(), steps)
     pairs = replace(pairs, e=np.roll(pairs.k, 1, axis=0))
@@ -185,7 +186,10 @@ def stages(decay: str, erase: str, write: str, steps: int) -> dict[str, np.ndarr
         made["erased"].append(taken[0].erased)
         made["written"].append(taken[-1].written)
         S = taken[-1].written
-    return {"pair": np.arange(SIZE)} | {name: np.array(rows) for name, rows in made.items()}
+    found = {name: np.array(rows) for name, rows in made.items()}
+    before, decayed, erased, written = found.values()
+    parts = np.stack([before, decayed, decayed - erased, written - erased], axis=1)
+    return {"pair": np.arange(SIZE), **found, "lengths": np.linalg.norm(parts, axis=(2, 3))}
 
 
 def on_collision(decay: str, erase: str, write: str, steps: int) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gdn_core import RULES, Stream, reference, streams
+from gdn_core import RULES, Stream, Trajectory, reference, streams
 from gdn_core.reference import Token
 
 GRID = np.linspace(-1.8, 1.8, 19)  # of memories whose loss is drawn
@@ -73,6 +73,16 @@ def loss(memories: np.ndarray, k: np.ndarray, value: float) -> np.ndarray:
     return (memories @ k - value) ** 2 / 2
 
 
+def read_and_written(run: Trajectory, r: int) -> np.ndarray:
+    """Return the lengths of what the memory of a rule answers to each key and of the error that is written, [2, T]."""
+    return np.linalg.norm([run.read[r], run.u[r]], axis=-1)
+
+
+def signs(run: Trajectory, r: int) -> np.ndarray:
+    """Return how many times the first value a rule answers after each token, [T]; that value has length 1."""
+    return np.asarray(run.o[r] @ run.stream.v[0])
+
+
 def again_and_again(beta: float) -> dict[str, np.ndarray]:
     """Erase the same key twenty times, and write nothing.
 
@@ -112,11 +122,11 @@ def in_space(beta: float, turn: float) -> dict[str, np.ndarray]:
         turn: how far the view is turned about the upright axis, in degrees.
 
     Returns:
-        memory [N, 3]; token [N], -1 at the start; value and answer [N], of the token's key: what it should answer, and
-        answers now; off [N, 3], by how much each of the three keys misses its value; goal [3], the memory that answers
-        all three; and as seen from the side, in two coordinates: axes [3, 2], seen [N, 2], the memory; key [N, 2], of
-        the token; path [N, N, 2], the memories so far; plane [N, 5, 2], the corners of a square of memories that answer
-        the token's value; and aim [2], the goal.
+        memory [N, 3]; moved [N], how far it is from the frame before; token [N], -1 at the start; value and answer [N],
+        of the token's key: what it should answer, and answers now; off [N, 3], by how much each of the three keys
+        misses its value; goal [3], the memory that answers all three; and as seen from the side, in two coordinates:
+        axes [3, 2], seen [N, 2], the memory; key [N, 2], of the token; path [N, N, 2], the memories so far; plane [N,
+        5, 2], the corners of a square of memories that answer the token's value; and aim [2], the goal.
     """
     stream = three_keys(beta).window(1, 1 + 3 * ROUNDS)
     x, S, memories = streams.tokens(RULES["deltanet"], stream), FIRST, [FIRST[0]]
@@ -139,7 +149,8 @@ def in_space(beta: float, turn: float) -> dict[str, np.ndarray]:
     plane = foot[:, None] + corners[:, :1] * one[:, None] + corners[:, 1:] * two[:, None]
     N = np.arange(len(memory))
     return {
-        "memory": memory, "token": token, "value": v, "answer": (memory * k).sum(axis=1),
+        "memory": memory, "moved": np.linalg.norm(np.diff(memory, axis=0, prepend=memory[:1]), axis=1),
+        "token": token, "value": v, "answer": (memory * k).sum(axis=1),
         "off": np.abs(memory @ stream.k[:3].T - stream.v[:3, 0]), "goal": goal, "axes": eye.copy(),
         "seen": memory @ eye, "key": k @ eye, "path": (memory @ eye)[np.minimum(N, N[:, None])], "plane": plane @ eye,
         "aim": goal @ eye,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gdn_core import RULES, Stream, reference, streams
+from gdn_core import RULES, Stream, Trajectory, reference, streams
 
 T, SIZE, SWITCH = 40, 16, 30  # tokens, channels, the token at which the subject changes
 DRAWS = 8  # streams over which errors are averaged
@@ -25,6 +25,11 @@ def facts(alpha: float, draw: int = 0) -> Stream:
     one, decay = np.ones(T), np.full((T, SIZE), np.log(0.99))
     decay[SWITCH] = np.log(alpha) * np.linspace(0.5, 1.5, SIZE)  # by channel, for the rules that can
     return Stream(q=k, k=k, v=v, g=decay, beta=one, w=one, delta=one, A=-np.ones(SIZE))
+
+
+def off_now(run: Trajectory) -> np.ndarray:
+    """Return how far each rule's answer to the key of a token, just written, is from its value, [R, T]."""
+    return np.linalg.norm(run.o - run.stream.v, axis=2)
 
 
 def short(alpha: float, eps: float) -> Stream:

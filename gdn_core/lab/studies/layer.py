@@ -119,21 +119,41 @@ def of_text(text: str) -> dict[str, np.ndarray]:
     """Run the small layer on a text: each word is a vector of its own, of mean square 1.
 
     Returns:
-        word [T]; x [T, 12]; conv_weights [28, 4]; and all that :func:`forward` returns.
+        word [T]; x [T, 12]; conv_weights [28, 4]; and all that :func:`forward` and :func:`lengths` return.
     """
     found, w = split_words(text), weights()
     x = np.stack([direction(0, "value", word, D) for word in found]) * np.sqrt(D)
-    return {"word": np.array(found), "x": x, "conv_weights": w.conv} | forward(x, w, (H, HV, K, V))
+    made = forward(x, w, (H, HV, K, V))
+    return {"word": np.array(found), "x": x, "conv_weights": w.conv} | made | lengths(made)
+
+
+def lengths(made: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Measure what :func:`forward` returns.
+
+    Returns:
+        raw and normed_key [T], the length of the first key before and after its norm; rms [T, HV], by which the norm
+        divides an answer; opened [T], the mean size of what the gate lets pass, relative to that before it; and leaves
+        [T], the length of the output.
+    """
+    return {
+        "raw": np.linalg.norm(made["active"][:, KEYS], axis=1),
+        "normed_key": np.linalg.norm(made["key"][:, 0], axis=1),
+        "rms": np.sqrt((made["o"] ** 2).mean(axis=2)),
+        "opened": np.abs(made["gated"]).mean(axis=(1, 2)) / np.abs(made["normed"]).mean(axis=(1, 2)),
+        "leaves": np.linalg.norm(made["y"], axis=1),
+    }
 
 
 def of_head(text: str, head: str) -> dict[str, np.ndarray]:
     """Follow the memory of one head.
 
     Returns:
-        word [T]; memory [T, V, K]; o [T, V]; and alpha and beta [T].
+        word [T]; memory [T, V, K]; o [T, V]; alpha and beta [T]; and held and answered [T], lengths of memory and o.
     """
     made, n = of_text(text), int(head)
-    return {"word": made["word"]} | {name: made[name][:, n] for name in ("memory", "o", "alpha", "beta")}
+    own = {name: made[name][:, n] for name in ("memory", "o", "alpha", "beta")}
+    sizes = {"held": np.linalg.norm(own["memory"], axis=(1, 2)), "answered": np.linalg.norm(own["o"], axis=1)}
+    return {"word": made["word"]} | own | sizes
 
 
 def convolved(text: str, channel: int) -> dict[str, np.ndarray]:

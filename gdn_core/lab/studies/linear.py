@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gdn_core import RULES, Stream, reference, trajectory
+from gdn_core import RULES, Stream, Trajectory, reference, trajectory
 from gdn_core.streams import tokens
 
 SIX = 6
@@ -27,7 +27,7 @@ def three_forms(chunk_size: int) -> dict[str, np.ndarray]:
 
     Returns:
         scores [6, 6], the masked products of queries and keys; memory [6, 4, 4] after each token; and the outputs
-        at_once, token_by_token and in_chunks, each [6, 4].
+        at_once, token_by_token and in_chunks, each [6, 4]; and apart [6], the largest difference of these.
     """
     stream = six_tokens()
     scores = np.tril(stream.q @ stream.k.T)
@@ -38,13 +38,14 @@ def three_forms(chunk_size: int) -> dict[str, np.ndarray]:
         memory.append(S)
         outputs.append(o)
     _, in_chunks = reference.chunkwise(np.zeros((4, 4)), x, chunk_size=chunk_size)
-    return {
-        "scores": scores,
-        "memory": np.array(memory),
-        "at_once": scores @ stream.v,
-        "token_by_token": np.array(outputs),
-        "in_chunks": in_chunks,
-    }
+    found = {"at_once": scores @ stream.v, "token_by_token": np.array(outputs), "in_chunks": in_chunks}
+    apart = np.ptp(list(found.values()), axis=0).max(axis=1)
+    return {"scores": scores, "memory": np.array(memory), **found, "apart": apart}
+
+
+def apart_after(run: Trajectory) -> np.ndarray:
+    """Return the largest difference of the memories of two rules after each token, [T + 1]."""
+    return np.abs(run.states[0] - run.states[1]).max(axis=(1, 2))
 
 
 def eight_tokens(sharpness: float) -> Stream:

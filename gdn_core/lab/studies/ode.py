@@ -116,22 +116,30 @@ def errors(moves: str, rate: float) -> dict[str, np.ndarray]:
     return {"step": HALVINGS, "error": error, "trapezoid": trapezoid}
 
 
+SEEN = 1.5  # how far from 0 a state is drawn
+
+
 def turning(rate: float, turn: float) -> dict[str, np.ndarray]:
     """Leave a state of 1 alone until time 6; A = -rate + i turn, so that it shrinks and turns.
 
     Returns:
         step [N]; exact [P, 2], real and imaginary part over time; paths [N, P, 3, 2] of zero-order hold, the bilinear
-        rule and Euler, a point a step; modulus [N, 3] and angle [N, 3], in degrees, of what a step multiplies by; and
-        edge, the step from which Euler's state grows.
+        rule and Euler, a point a step; shown, the same, ended where they leave the circle of radius ``SEEN``; modulus
+        [N, 3] and angle [N, 3], in degrees, of what a step multiplies by; and edge, the step from which Euler's state
+        grows.
     """
     A, steps = complex(-rate, turn), np.linspace(0.1, 4, 40)
     exact = np.exp(A * np.linspace(0, END, 121))
     decay = np.array([[method(A, step)[0] for method in METHODS[:3]] for step in steps])
     count = np.minimum(np.arange(61), (END / steps + 1e-9).astype(int)[:, None])  # steps taken: a path ends at time 6
     paths = decay[:, None] ** count[..., None]
+    inside = np.minimum.accumulate(np.abs(paths) < SEEN, axis=1)
+    last = np.maximum.accumulate(inside * np.arange(inside.shape[1])[:, None], axis=1)
+    shown = np.take_along_axis(paths, last, axis=1)
     angle = np.degrees(np.angle(decay))
     angle[:, 0] = np.degrees(steps * turn)  # which may be more than half a turn
-    plane = {name: np.stack([h.real, h.imag], axis=-1) for name, h in (("exact", exact), ("paths", paths))}
+    plane = {name: np.stack([h.real, h.imag], axis=-1) for name, h in (
+        ("exact", exact), ("paths", paths), ("shown", shown))}  # fmt: skip
     return {"step": steps, **plane, "modulus": np.abs(decay), "angle": angle, "edge": np.array(2 * rate / abs(A) ** 2)}
 
 

@@ -85,6 +85,10 @@ def test_a_complex_state_turns_as_a_rotation_matrix_does() -> None:
     assert (grows == (numbers["step"] > numbers["edge"])).all()
     assert grows.any()
     assert not (numbers["modulus"][:, :2] >= 1).any()
+    for path, shown in zip(numbers["paths"][-1].swapaxes(0, 1), numbers["shown"][-1].swapaxes(0, 1), strict=True):
+        left = [n for n, point in enumerate(path) if point @ point >= 2.25]
+        inside = min(left, default=len(path))  # then it stays where it was
+        np.testing.assert_array_equal(shown, path[np.minimum(np.arange(len(path)), inside - 1)])
 
 
 def test_the_memory_is_the_solution_of_every_equation_under_zero_order_hold() -> None:
