@@ -104,8 +104,9 @@ LESSON = Lesson(
             "DeltaNet **short** keys εk and long values v/ε: how close does it come?",
             equation=(r"S_t = \alpha_t S_{t-1}", Lit(r"(I - \beta_t \varepsilon^2 k_t k_t^\top)"),
                       r"+ \beta_t v_t k_t^\top"),
-            where="A write is the value times the key, and ε cancels. An erase has the key twice, so that ε² is left: "
-            "half as long a key erases a quarter. Without the lit bracket this is Mamba-2. β is 1.",
+            where="ε is a number below 1. A write is the value times the key, and ε cancels. An erase has the key "
+            "twice, so that ε² is left: half as long a key erases a quarter. Without the lit bracket this is "
+            "Mamba-2. β is 1.",
             claims=("gated_deltanet_contains_mamba2_only_in_the_limit", "narrower_rules_keep_what_wider_ones_break"),
             numbers=study.limit, picture=_draw_limit,
             stream=lambda alpha: on_table(study.short(alpha, 0.1), "mamba-2", "gated-deltanet", labels=CALLED),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app import proofs, reader, session, walk
+from app import link, proofs, reader, session, walk
 from app.lessons import registry
 from app.markdown import plain
 from app.views import ways
@@ -308,13 +308,17 @@ def _relations(made: Claim) -> None:
 
 
 def _lessons(made: Claim) -> None:
-    """Offer the steps of the tour that show the claim."""
+    """Offer the steps of the tour that show the claim, and in the lab the tokens of the first."""
     shown_in = registry.showing(made.name)
     if shown_in:
         st.header("Shown in the tour")
     for lesson, step in shown_in:
         query = {"lesson": lesson.slug, "step": step.slug}
         st.page_link(ways.tour(), label=f"{lesson.title}: {step.title}", query_params=query)
+    for _, step in shown_in[:1]:
+        choice = step.stream(**step.start)
+        query = link.to_query(choice) or {"preset": choice.preset}
+        st.page_link(ways.lab(), label=f"In the lab: {step.title}", icon=":material/science:", query_params=query)
 
 
 def _seconds(seconds: float) -> str:
