@@ -6,7 +6,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import cycle
 
-from derivations.models.torch_sizes import HEADS, PACKED, WIDTHS, Size
+from derivations.models import torch_sizes
+from derivations.models.torch_sizes import (
+    HEADS,
+    MANY_HEADS,
+    MANY_SEQUENCES,
+    MANY_SPANS,
+    PACKED,
+    SHORT_AND_LONG,
+    WIDE,
+    WIDTHS,
+    Size,
+)
 from gdn_core.rules import GATED_DELTANET, Gate, WriteRule
 
 CHUNKS = (1, 2, 4, 8, 16, 32, 64)  # powers of 2, since blocks are halved
@@ -62,12 +73,18 @@ SEQUENCES = (
     Size(20, 3, 2, 8, lengths=(9, 0, 9), rule=gated(_NONE, _NONE, _SCALAR)), *_turns(
         (Size(12, 2, 3, 4, lengths=(5, 5, 1)),) * len(BY_CHANNEL), BY_CHANNEL),
 )  # fmt: skip
+_MORE = BY_CHANNEL[::-1]
+MANY = (*_turns(MANY_SPANS, _MORE), *_turns(WIDE, _MORE), *_turns(MANY_HEADS, _MORE))
+MANY_PACKED = _turns(MANY_SEQUENCES, _MORE)
+STEPS = _turns(SHORT_AND_LONG, BY_CHANNEL)
+TYPES = _turns(torch_sizes.TYPES, (GDN2, KDA, GLA))
 #: Where tokens clear channels of the memory.
 RESETS = _turns(
     (
         Size(5, 2, 2, 2, HV=2, resets=True), Size(5, 3, 2, 2, HV=2, B=2, remembers=False, resets=True),
         Size(21, 3, 2, 2, H=2, HV=4, B=2, resets=True), Size(19, 5, 3, 4, lengths=(7, 0, 4, 7), resets=True),
         Size(9, 3, 2, 2, lengths=(4, 0, 4), resets=True), Size(9, 1, 2, 4, resets=True),
+        Size(41, 2, 3, 8, resets=True), Size(40, 3, 2, HV=2, resets=True),
     ),
     (GDN2, GLA, KDA, gated(_SCALAR, _KEY, _VALUE), gated(_KEY, _NONE, _VALUE), gated(_SCALAR, _SCALAR, _SCALAR)),
 )  # fmt: skip

@@ -49,8 +49,9 @@ SMALLEST = ((1, 1), (2, 1), (1, 2), (2, 2))  # K and V as well for chunks of few
 FEW_TOKENS = 9
 CHANNELS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 17, 33)  # of single tokens, K and V each
 NARROW = ((2, 2), (3, 2), (2, 3))  # which gates by channel take in turn
-#: Chunk sizes: all up to 40, those around powers of two and multiples of them, and 100.
-EVERY_CHUNK = tuple(sorted({*range(1, 41), 48, 96, 127, 128, 129, *CHUNKS}))
+#: Chunk sizes: all up to 66, those around powers of two and multiples of them, and 100.
+EVERY_CHUNK = tuple(sorted({*range(1, 67), 96, 127, 128, 129, *CHUNKS}))
+SQUARES = (4, 6, 7, 8, 9, 10, 12, 16, 17, 20, 24, 33, 64)  # K = V, where what is transposed has the same shape
 
 
 def _wrong_first(stream: Stream) -> tuple[int, int]:
@@ -93,6 +94,9 @@ def _every_chunk_size() -> Iterator[Stream]:
 
 def _many_chunks() -> Iterator[Stream]:
     widths = cycle(NARROW)
+    yield from (Stream(20 * C + rest, C, *next(widths)) for C, rest in ((1, 0), (1, 7), (2, 1), (3, 2), (5, 3)))
+    for rest in (2, 3, 4, 5, 6, 11, 13):  # tokens in the last chunk
+        yield from (Stream(2 * C + rest, C, *next(widths)) for C in (8, 16, 32) if rest < C)
     for gates in range(1, COMBINATIONS):
         for T, C in ((7, 1), (13, 2), (17, 3), *((C + 1, C) for C in CHUNKS if C <= 8)):
             yield Stream(T, C, *next(widths), gates)
@@ -105,7 +109,7 @@ def chunks(every: int = 17) -> tuple[Stream, ...]:
     Args:
         every: tokens in the longest chunk at which every combination of gates runs, and not some in turn.
     """
-    chunks = (*_scalar_chunks(), *_chunks_by_channel(every), *_every_combination(3, 3))
+    chunks = (*_scalar_chunks(), *_chunks_by_channel(every), *_every_combination(3, 3), *_squares())
     return tuple(sorted(dict.fromkeys(chunks), key=_wrong_first))
 
 
@@ -128,6 +132,18 @@ def _chunks_by_channel(every: int) -> Iterator[Stream]:
             yield Stream(C, C, *next(widths), gates)
     for gates in range(1, COMBINATIONS):  # where as many tokens as channels, what is transposed has its shape
         yield from (Stream(C, C, C, C, gates) for C in (2, 5))
+
+
+def _squares() -> Iterator[Stream]:
+    """Yield chunks with K = V, also of as many tokens; each with scalar gates and with others in turn."""
+    turns = cycle(range(1, COMBINATIONS))
+    for K in SQUARES:
+        for C in (3, *([K] if K <= FEW_TOKENS else [])):
+            yield from (Stream(C, C, K, K, gates) for gates in (SCALARS, next(turns), next(turns)))
+    for C in SQUARES[:5]:  # one axis as long as the chunk
+        yield from (Stream(C, C, *pair, gates) for pair in ((C, 3), (3, C)) for gates in (SCALARS, next(turns)))
+    yield from (Stream(3, 3, K, V) for K, V in ((128, 5), (5, 128), (65, 64), (64, 65)))
+    yield Stream(65, 65, 64, 5)
 
 
 def _runs_by_row(gates: int) -> bool:

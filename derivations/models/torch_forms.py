@@ -18,7 +18,7 @@ import torch
 
 from derivations.engines.aten.degrees import Degrees
 from derivations.engines.aten.numbers import EMPTY, FORGETS, Numbers, Unsound
-from derivations.engines.aten.tensors import Exact, exactly
+from derivations.engines.aten.tensors import Exact, Exactly, exactly
 from derivations.engines.degree import Degree
 from derivations.engines.field import Batch, Dual, Field, Residues, dual_exp, is_counting, stack
 from derivations.models.torch_sizes import Launch, Size
@@ -84,7 +84,8 @@ class Stream:
 
     def tensors(self, dtype: torch.dtype = FLOAT) -> dict[str, Any]:
         """Return the tensors of a program, by name; None for what is absent."""
-        given = {name: exact(x, dtype) for name, x in self.entries().items()}
+        least = torch.promote_types(dtype, FLOAT)
+        given = {name: exact(x, least if name == "S" else dtype) for name, x in self.entries().items()}
         return {**dict.fromkeys(("g", "beta", "b", "w", "S")), **given}
 
     def recurrence(self, scale: float) -> tuple[np.ndarray, np.ndarray]:
@@ -193,6 +194,23 @@ def written_to(given: Mapping[str, Any], entries: Mapping[str, Entries]) -> dict
             if given[name] is not None and not torch.equal(given[name].entries, x)}  # fmt: skip
 
 
+def coarse(mode: Exactly, of: torch.dtype, results: Mapping[str, tuple[Any, torch.dtype]]) -> dict[str, str]:
+    """Say where a program computes in less than float32, or than its inputs, or returns another type.
+
+    Args:
+        mode: what has run.
+        of: the type of the inputs.
+        results: tensors and their types, by name.
+    """
+    least = torch.promote_types(of, FLOAT)
+    wrong = {name: f"of type {x.dtype}, expected {dtype}" for name, (x, dtype) in results.items()
+             if isinstance(x, Exact) and x.dtype != dtype}  # fmt: skip
+    rounded = sorted(str(x) for x in mode.computed if torch.promote_types(x, least) != x)
+    # Numbers of 16 bits are what the results are rounded to at the end.
+    rounded += sorted(str(x) for x in mode.narrowed if torch.promote_types(x, least) != x and x != of)
+    return wrong | ({"arithmetic": f"rounds to {rounded[0]}"} if rounded else {})
+
+
 def unsound(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Run a comparison; a program that does what fails on real numbers leaves a sentence as its residual."""
     try:
@@ -221,7 +239,7 @@ Form = Callable[[Size, dict[str, Any]], tuple[Any, Any]]  # outputs and last mem
 
 def forward_residual(
     size: Size, rng: random.Random, form: Form, numbers: Numbers | None = None, *, unit: float | None = None,
-    launch: Launch = ("", ""),
+    launch: Launch = ("", ""), dtype: torch.dtype = FLOAT,
 ) -> dict[str, Any]:  # fmt: skip
     """Compare the outputs and the last memories of a form with those of the recurrence.
 
@@ -232,6 +250,7 @@ def forward_residual(
         numbers: the field, if the form needs it; by default it is drawn.
         unit: as for a stream.
         launch: what the form was compiled to, and how it is launched, in words.
+        dtype: the float type of the inputs.
     """
     if is_counting():
         return {str(size): _forward_degrees(size, form, Field(rng), numbers or Degrees())}
@@ -239,13 +258,15 @@ def forward_residual(
     stream = Stream(size, numbers, unit=unit)
 
     def run() -> dict[str, Any]:
-        given = stream.tensors()
-        with chunks_of(size.C), exactly(numbers):
+        given = stream.tensors(dtype)
+        with chunks_of(size.C), exactly(numbers) as mode:
             got = form(size, given)
         want = stream.recurrence(SCALE)
         compared(size.compared(prime=numbers.p, launch=launch))
         residual = {name: difference(numbers, *pair) for name, *pair in zip("oS", got, want, strict=True)}
-        return residual | written_to(given, stream.entries())
+        types = {"o": (got[0], dtype), "S": (got[1], torch.promote_types(dtype, FLOAT))}
+        wrong = {} if any(launch) else coarse(mode, dtype, types)
+        return residual | wrong | written_to(given, stream.entries())
 
     return {str(size): unsound(run)}
 
@@ -255,7 +276,7 @@ Backward = Callable[[Size, dict[str, Any], Any, Any], Any]  # gradients by name,
 
 def backward_residual(
     size: Size, rng: random.Random, form: Backward, numbers: Numbers | None = None, *,
-    launch: Launch = ("", ""),
+    launch: Launch = ("", ""), dtype: torch.dtype = FLOAT,
 ) -> dict[str, Any]:  # fmt: skip
     """Compare the gradients of a form, along a random direction, with the derivative of the recurrence.
 
@@ -273,10 +294,14 @@ def backward_residual(
     along = {name: numbers.draw(*x.shape) for name, x in stream.entries().items()}
 
     def run() -> dict[str, Any]:
-        given = stream.tensors()
-        last = {"do": exact(do), "dS": exact(dS) if size.remembers else None}
-        with chunks_of(size.C), exactly(numbers):
+        given, least = stream.tensors(dtype), torch.promote_types(dtype, FLOAT)
+        last = {"do": exact(do, dtype), "dS": exact(dS, least) if size.remembers else None}
+        with chunks_of(size.C), exactly(numbers) as mode:
             got = form(size, given, *last.values())
+        types = {f"d{name}": (got[name], least if name == "S" else dtype) for name in along}
+        types |= {name: (x, least) for name, x in got.items() if name.startswith("kept")}
+        if wrong := {} if any(launch) else coarse(mode, dtype, types):
+            return wrong
         if touched := written_to(given | last, {**stream.entries(), "do": do, "dS": dS}):
             return touched
         terms: dict[str, Any] = {}

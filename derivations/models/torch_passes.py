@@ -95,7 +95,8 @@ def gradients(size: Size, x: dict[str, Any], do: Any, dS: Any) -> dict[str, Any]
     sequences, bounds, scale, (*given, w) = module("sequences"), _cu_seqlens(size), forms().SCALE, _given(x)
     kept = sequences.room(x["v"], size.K, bounds, erase=given[-1] is not None)
     sequences.forward(*given, x["S"], bounds, scale=scale, w=w, kept=kept)
-    return _named(size, sequences.backward(do, dS, *given, bounds, scale=scale, w=w, kept=kept))
+    found = _named(size, sequences.backward(do, dS, *given, bounds, scale=scale, w=w, kept=kept))
+    return found | {f"kept {name}": x for name, x in kept._asdict().items()}
 
 
 def wide_chunk(size: Size, x: dict[str, Any]) -> Any:
@@ -122,18 +123,34 @@ def _named(size: Size, of: Any) -> dict[str, Any]:
     return found if size.rule.tied else {**found, "b": found["beta"]}
 
 
-def forward(sizes: Iterable[Size], rng: random.Random, form: Pass = chunk, primes: int = 1) -> Residuals:
-    """Compare a form with the recurrence at each size, mod as many primes."""
+def forward(
+    sizes: Iterable[Size], rng: random.Random, form: Pass = chunk, primes: int = 1, dtype: str = "float32"
+) -> Residuals:
+    """Compare a form with the recurrence at each size, mod as many primes; its inputs have this type."""
     if is_counting():
         sizes, primes = torch_sizes.longest(sizes), 1
-    return (forms().forward_residual(size, rng, form) for size in sizes for _ in range(primes))
+    of = getattr(import_module("torch"), dtype)
+    return (forms().forward_residual(size, rng, form, dtype=of) for size in sizes for _ in range(primes))
 
 
-def backward(sizes: Iterable[Size], rng: random.Random, form: Pass = gradients) -> Residuals:
-    """Compare the gradients of a form with the derivative of the recurrence at each size."""
+def backward(
+    sizes: Iterable[Size], rng: random.Random, form: Pass = gradients, dtype: str = "float32"
+) -> Residuals:
+    """Compare the gradients of a form with the derivative of the recurrence at each size; its inputs have this type."""
     if is_counting():
         sizes = torch_sizes.longest(sizes)
-    return (forms().backward_residual(size, rng, form) for size in sizes)
+    of = getattr(import_module("torch"), dtype)
+    return (forms().backward_residual(size, rng, form, dtype=of) for size in sizes)
+
+
+DTYPES = ("bfloat16", "float16", "float64")  # beside float32, in which all other steps run
+
+
+def of_every_type(compare: Callable[..., Residuals], sizes: Iterable[Size], rng: random.Random, form: Pass) -> Any:
+    """Compare a form at each size on inputs of each other float type; the residual names the type."""
+    for dtype in DTYPES:
+        for found in compare(sizes, rng, form, dtype=dtype):
+            yield {f"{dtype}:": found} if isinstance(found, dict) else found
 
 
 def outweighed(sizes: Iterable[Size], rng: random.Random, form: Pass, *, backward: bool = False) -> Residuals:

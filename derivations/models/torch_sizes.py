@@ -123,6 +123,37 @@ PACKED = (
     Size(70, 2, 5, 8, lengths=(8, 17, 1, 8, 7, 29), H=2, HV=4),
     Size(20, 3, 3, 7, lengths=(20,)),
 )
+NARROW = ((3, 2), (2, 3), (2, 2), (1, 3), (3, 1))  # which many sizes take in turn
+
+
+def _narrow(sizes: Iterable[tuple[int, int]]) -> tuple[Size, ...]:
+    """Return streams of T tokens in chunks of C, whose widths take turns."""
+    return tuple(Size(T, K, V, C) for (T, C), (K, V) in zip(sizes, cycle(NARROW), strict=False))
+
+
+TAILS = _narrow((T, CHUNK_SIZE) for T in range(33, 65))  # a last chunk of every length
+# In chunks so small that few tokens are up to six spans; the last span has from one to all of its chunks.
+MANY_SPANS = _narrow(
+    (T, C)
+    for C, lengths in ((1, (9, 15, 16, 24, 41)), (2, (17, 18, 20, 23, 26, 29, 31, 32, 33, 40, 47, 48, 49, 64, 65, 81)))
+    for T in lengths
+)
+_WIDE = ((16, 17), (33, 20), (20, 33), (64, 65), (65, 64), (128, 12), (12, 128), (128, 144), (100, 7), (7, 100), (9, 9),
+         (4, 4), (6, 6), (7, 8), (8, 7), (16, 16), (32, 32), (64, 64))  # fmt: skip
+WIDE = tuple(Size(5, K, V, 2) for K, V in _WIDE)
+_PER_KEY = ((1, 1), (1, 2), (1, 4), (2, 1), (2, 3), (3, 2), (4, 1), (5, 2), (8, 1), (2, 8), (1, 16))  # H, and HV a head
+MANY_HEADS = tuple(
+    Size(T, K, V, 2, B=B, H=H, HV=H * groups, remembers=bool(T % 3))
+    for T, B, (H, groups), (K, V) in zip(
+        cycle((5, 4, 7, 3)), cycle((4, 1, 8, 3, 2, 5, 16)), _PER_KEY * 2, cycle(NARROW), strict=False
+    )
+)
+# Sequences of several spans, many sequences, and more of one length than are run as a batch.
+MANY_SEQUENCES = (
+    Size(142, 3, 2, 2, lengths=(33, 17, 1, 33, 16, 40)), Size(30, 2, 3, 2, HV=2, lengths=(1, 5, 2, 5, 0, 3, 2, 7, 5)),
+    Size(13, 2, 1, 2, HV=128, lengths=(2, 2, 2, 2, 2, 3)), Size(8, 1, 2, 2, HV=512, lengths=(2, 2, 3, 1)),
+    Size(100, 1, 1, 8, lengths=(90, 10)), Size(21, 3, 2, 2, H=2, HV=6, lengths=(7,) * 3),
+)  # fmt: skip
 NEAR = (Size(37, 3, 2, 8, HV=2), *PACKED[:1])  # where a misprint shows
 GATES = tuple(
     Size(T, 3, 2, 8, HV=2, B=2, decays=decays, erases=erases, remembers=remembers)
@@ -131,19 +162,31 @@ GATES = tuple(
         (7, True, False, False), (9, False, True, False),
     )
 )  # fmt: skip
+MANY_GATES = tuple(replace(gates, T=gates.T + 20, C=2) for gates in GATES)  # in several spans
+MANY = (*MANY_SPANS, *WIDE, *MANY_HEADS, *MANY_SEQUENCES, *MANY_GATES)
 # Where tokens clear the memory, in two spans, too. Few and small, with all that the forms do, so that mutants meet them
 # first.
 RESETS = (
     Size(5, 3, 2, 2, HV=2, resets=True), Size(5, 3, 2, 2, HV=2, B=2, erases=False, remembers=False, resets=True),
     Size(21, 3, 2, 2, H=2, HV=4, B=2, resets=True), Size(19, 5, 3, 3, lengths=(7, 0, 4, 7), resets=True),
     Size(9, 3, 2, 2, lengths=(4, 0, 4), erases=False, resets=True),
+    Size(41, 2, 3, 8, resets=True), Size(40, 3, 2, HV=2, resets=True),  # several in a chunk
 )  # fmt: skip
 # As many sequences as tokens: in each of them another token's log decay outweighs all others together.
 OUTWEIGHED = tuple(Size(T, 1, 1, C, B=T) for C, T in ((1, 3), (2, 5), (3, 7), (8, 17), (16, 17), (32, 33)))
+TYPES = (Size(11, 3, 2, 4, HV=2), Size(12, 2, 3, 4, lengths=(5, 0, 6), HV=2), Size(7, 2, 2, 4, erases=False))
 REAL = (Size(150, 64, 48, H=1, HV=2),)
 TOKEN_BY_TOKEN = (
     Size(1, 3, 2), Size(2, 1, 1, HV=2), Size(17, 5, 3, H=2, HV=4, B=2), Size(33, 10, 12), Size(16, 2, 2, B=3),
     *(replace(gates, T=6) for gates in GATES),
+)  # fmt: skip
+# The recurrence at every length to 20 and some to 130, at widths and heads of every kind.
+LONGER = (
+    *_narrow((T, CHUNK_SIZE) for T in (*range(3, 21), 31, 32, 64, 65, 100, 130)), *WIDE, *MANY_HEADS,
+)  # fmt: skip
+# Batches on both sides of the length up to which they are run token by token.
+SHORT_AND_LONG = (
+    Size(5, 3, 2, B=2, HV=2), Size(16, 2, 3, B=3), Size(17, 3, 2, H=2, HV=4), Size(40, 2, 2, B=2), *GATES[1:4],
 )  # fmt: skip
 
 

@@ -19,9 +19,11 @@ TOKENS = (ssm.tokens, "none = 0 * delta[:, :1]", "B = 2 * B")
 VARIANTS = [
     *(("every_rule_has_a_chunk_form", *CHUNK, at) for at in (
         "C == 1", "C == 16", "C == 33", "C == 65", "S.shape[0] > S.shape[1]", "S.shape[0] == S.shape[1]",
+        "C == 50", "S.shape == (12, 12)", "S.shape == (C, 3) and C == 7", "S.shape == (64, 64)", "S.shape[1] > 99",
         "S.shape[1] == 1", "S.shape[0] > 9", "x.g.shape[2] > 1 and C > 8", "x.b.shape[1] > 1 and x.g.shape[2] == 1",
     )),
     *(("every_rule_has_a_chunk_form", *CHUNKWISE, at) for at in (
+        "len(x) > 12 * chunk_size", "len(x) % chunk_size == 5 and chunk_size > 8",
         "len(x) < chunk_size", "chunk_size == 1", "len(x) > 5 * chunk_size", "len(x) % chunk_size == 1",
         "chunk_size > 2 and len(x) % chunk_size == chunk_size - 1",
     )),
@@ -33,6 +35,7 @@ VARIANTS = [
     )),
     *(("stages_add_up_to_the_step", *MOMENTS, at) for at in ("S.shape[0] == S.shape[1]",)),
     *(("chunk_backward_is_the_derivative", *BACKWARD, at) for at in (
+        "S.shape == (10, 10)", "S.shape[0] == S.shape[1] and C < S.shape[0] > 20", "S.shape[1] > 99",
         "C == 1", "C == 17", "S.shape[0] > S.shape[1]", "x.g.shape[2] > 1 and C > 30",
     )),
     ("chunk_backward_is_the_derivative", *ROWS, "len(S) > 9"),

@@ -13,7 +13,8 @@ from derivations.models.torch_sizes import Size
 from derivations.mutants.by_hand import misprinted
 from derivations.registry import load
 from derivations.residual import is_zero
-from gdn_core.ops.torch import chunk, differentiable, sequences
+from gdn_core.ops.torch import channels, chunk, differentiable, recurrent, sequences
+from gdn_core.ops.torch import reference as torch_reference
 
 
 def forward(size, x):
@@ -156,3 +157,51 @@ def test_the_degree_of_a_form_is_counted_on_degrees():
         assert largest(forward_residual(size, random.Random(0), squared)) == 2 * (4 * 5 + 2)
         with pytest.raises(NotModelled, match="divides by a letter"):
             forward_residual(size, random.Random(0), lambda size, x: (x["v"] / x["v"], x["S"]))
+
+
+# A statement of a form, what takes its place where it is wrong, and where that is.
+AT_SOME_SIZES = [
+    ("torch_recurrent_equals_recurrence", recurrent.recurrent, "x = x[:, t, :, None]",
+     "x = x[:, t, :, None].roll(int(HV > 8), 1)"),
+    ("torch_recurrent_equals_recurrence", recurrent.recurrent, "rows(k, t)", "rows(k, min(t, 63))"),
+    ("torch_recurrent_equals_recurrence", recurrent.recurrent, "if initial_state is None:",
+     "if initial_state is None or B > 3:"),
+    ("torch_recurrent_equals_recurrence", recurrent.recurrent, "scale * torch", "(scale if K < 64 else 1) * torch"),
+    ("torch_recurrent_equals_recurrence", sequences.steps, "initial_state=state)", "initial_state=None)"),
+    ("torch_chunk_equals_recurrence", chunk._Span.put, "T - self.start] * scale",
+     "T - self.start] * (1 if T - self.start == 11 else scale)"),
+    ("torch_chunk_equals_recurrence", chunk._Span.put, "torch.mul(values, scale,",
+     "torch.mul(values, scale if self.number < 3 else 1,"),
+    ("torch_chunk_equals_recurrence", sequences._groups, "members[first:first + at_once]", "members[:at_once]"),
+    ("torch_chunk_equals_recurrence", chunk._gates, "counts > 0", "(counts > 0) & (counts < 3)"),
+    ("torch_chunk_backward_is_the_derivative", chunk.backward, "kept.h[span.number]", "kept.h[min(span.number, 2)]"),
+    ("torch_chunk_backward_is_the_derivative", chunk.backward, "span.rows(v, HV, dtype)",
+     "span.rows(v, HV, dtype) * (T < 40)"),
+    ("torch_chunk_backward_is_the_derivative", sequences._groups, "varlen.most_blocks(length, chunk.SPAN, None)", "1"),
+    ("differentiable_chunk_equals_recurrence", differentiable._cut, "x.to(dtype).repeat_interleave(heads // H, dim=1)",
+     "x.to(dtype).repeat_interleave(heads // H, dim=1).roll(int(heads > 9), 1)"),
+    ("torch_recurrent_by_channel_equals_recurrence", channels.recurrent, "(column(beta, t) * k_t).mT @ S",
+     "(V < 13) * ((column(beta, t) * k_t).mT @ S)"),
+    ("torch_reference_is_the_reference_on_every_head", torch_reference.recurrent, "if initial_state is None",
+     "if initial_state is None or B > 3"),
+]  # fmt: skip
+# Where a number is rounded, or a result has another type.
+OF_SOME_TYPE = [
+    ("torch_recurrent_equals_recurrence", recurrent.recurrent, "torch.promote_types(v.dtype, torch.float32)",
+     "v.dtype"),
+    ("torch_recurrent_equals_recurrence", recurrent.recurrent, "u = beta[:, t].to(dtype)",
+     "u = beta[:, t].to(torch.float16).to(dtype)"),
+    ("torch_chunk_equals_recurrence", chunk._gates, "wide = precision.wide(v.device)", "wide = torch.float32"),
+    ("torch_chunk_by_channel_equals_recurrence", channels.forward, "S.unflatten(0, (B, HV)).to(torch.promote_types("
+     "v.dtype, torch.float32))", "S.unflatten(0, (B, HV))"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "right", "wrong"), AT_SOME_SIZES + OF_SOME_TYPE, ids=lambda value: str(value)[:40]
+)
+def test_what_is_wrong_at_some_sizes_only_or_rounds_is_noticed(name, function, right, wrong):
+    made = load()[name]
+    with misprinted(function, right, wrong):
+        verdicts = {step.name: made.check_step(step).verdict.value for step in made.steps}
+    assert "fails" in verdicts.values(), verdicts

@@ -11,8 +11,20 @@ from typing import Any
 
 from derivations.models import torch_sizes
 from derivations.models.computed import EXACTLY, gradient
-from derivations.models.torch_passes import backward, code, misprinted
-from derivations.models.torch_sizes import EVERY_CHUNK_SIZE, GATES, HEADS, NEAR, PACKED, REAL, RESETS, SPANS
+from derivations.models.torch_passes import backward, code, gradients, misprinted, of_every_type
+from derivations.models.torch_sizes import (
+    EVERY_CHUNK_SIZE,
+    GATES,
+    HEADS,
+    MANY,
+    NEAR,
+    PACKED,
+    REAL,
+    RESETS,
+    SPANS,
+    TAILS,
+    TYPES,
+)
 from derivations.papers import cite
 from derivations.registry import claim
 from gdn_core import reference
@@ -49,6 +61,20 @@ def gradients_of_heads_packed_sequences_and_absent_gates(rng: random.Random) -> 
 def gradients_behind_decays_of_0(rng: random.Random) -> Any:
     """Tokens whose decay is 0 clear the memory; the gradient of their log decay is 0."""
     return backward(RESETS, rng)
+
+
+@torch_chunk_backward_is_the_derivative.step(engine="aten", scope=torch_sizes.scope((*TAILS[::4], *MANY)))
+def gradients_of_many_tails_spans_heads_and_sequences(rng: random.Random) -> Any:
+    """Last chunks of many lengths, up to six spans, up to 128 channels, 1 to 16 heads and sequences, more packed."""
+    return backward((*TAILS[::4], *MANY), rng)
+
+
+@torch_chunk_backward_is_the_derivative.step(engine="aten", scope=torch_sizes.scope(TYPES))
+def types_of_gradients(rng: random.Random) -> Any:
+    """On inputs of 16 bits and of 64 the same holds, gradients have the types of what they are the gradients of, and
+    nothing in between is rounded to less than float32, or than the inputs.
+    """
+    return of_every_type(backward, TYPES, rng, gradients)
 
 
 def _wrong_backward(rng: random.Random, right: str, wrong: str, name: str = "chunk.backward") -> Iterator[Any]:
@@ -96,6 +122,13 @@ def scale_left_out_of_the_reads(rng: random.Random) -> Any:
 def gate_left_out_of_the_value_gradient(rng: random.Random) -> Any:
     """The gradient of the values is not gated."""
     return _wrong_backward(rng, "torch.mul(r[i], b[i], out=du[i])", "du[i].copy_(r[i])")
+
+
+@torch_chunk_backward_is_the_derivative.refute
+def gradients_of_errors_rounded_to_16_bits(rng: random.Random) -> Any:
+    """The gradients of the errors are rounded to 16 bits before the triangular system."""
+    with misprinted("chunk.backward", "right.copy_(du[i])", "right.copy_(du[i].to(torch.float16))"):
+        yield from of_every_type(backward, TYPES[:1], rng, gradients)
 
 
 @torch_chunk_backward_is_the_derivative.refute

@@ -19,6 +19,7 @@ from derivations.models.torch_passes import (
     forward,
     gradients,
     misprinted,
+    of_every_type,
     outweighed,
     steps,
     wide_chunk,
@@ -71,6 +72,26 @@ def heads_packed_sequences_and_decays_of_0_by_channel(rng: random.Random) -> Any
 def form_that_is_differentiated_by_channel(rng: random.Random) -> Any:
     """The form that PyTorch differentiates is the recurrence with gates by channel, too."""
     return forward((*sizes.GROUPED, *sizes.RESETS), rng, differentiable)
+
+
+@torch_chunk_by_channel_equals_recurrence.step(engine="aten", scope=scope((*sizes.MANY, *sizes.MANY_PACKED)))
+def many_spans_heads_and_sequences_by_channel(rng: random.Random) -> Any:
+    """Up to six spans, up to 128 channels, 1 to 16 heads and sequences, and more packed sequences."""
+    return forward((*sizes.MANY, *sizes.MANY_PACKED), rng, chunk)
+
+
+@torch_chunk_by_channel_equals_recurrence.step(engine="aten", scope=scope((*sizes.MANY[::2], *sizes.MANY_PACKED)))
+def many_heads_and_sequences_of_the_form_that_is_differentiated_by_channel(rng: random.Random) -> Any:
+    """The same of the form that PyTorch differentiates."""
+    return forward((*sizes.MANY[::2], *sizes.MANY_PACKED), rng, differentiable)
+
+
+@torch_chunk_by_channel_equals_recurrence.step(engine="aten", scope=scope(sizes.TYPES))
+def types_of_inputs_and_results_by_channel(rng: random.Random) -> Any:
+    """On inputs of 16 bits and of 64 the same holds, results have the types that are promised, and nothing in between
+    is rounded to less than float32, or than the inputs.
+    """
+    return of_every_type(forward, sizes.TYPES, rng, chunk)
 
 
 def _wrong_forward(rng: random.Random, name: str, right: str, wrong: str) -> Iterator[dict[str, Any]]:
@@ -169,6 +190,24 @@ def short_packed_sequences_by_channel(rng: random.Random) -> Any:
     return forward(sizes.SEQUENCES, rng, steps)
 
 
+@torch_recurrent_by_channel_equals_recurrence.step(engine="aten", scope=scope(sizes.MANY[::2]))
+def many_widths_and_heads_token_by_token(rng: random.Random) -> Any:
+    """Up to 81 tokens, up to 128 channels, and 1 to 16 sequences and heads."""
+    return forward(sizes.MANY[::2], rng, wide_recurrent)
+
+
+@torch_recurrent_by_channel_equals_recurrence.step(engine="aten", scope=scope((*sizes.STEPS, *sizes.MANY_PACKED)))
+def short_and_long_batches_by_channel(rng: random.Random) -> Any:
+    """Batches on both sides of the length up to which they are run token by token, and more packed sequences."""
+    return forward((*sizes.STEPS, *sizes.MANY_PACKED), rng, steps)
+
+
+@torch_recurrent_by_channel_equals_recurrence.step(engine="aten", scope=scope(sizes.TYPES[::2]))
+def types_of_the_recurrence_by_channel(rng: random.Random) -> Any:
+    """On inputs of 16 bits and of 64 the same holds, and nothing but the results is rounded to less than float32."""
+    return of_every_type(forward, sizes.TYPES[::2], rng, wide_recurrent)
+
+
 def _wrong_recurrent(rng: random.Random, right: str, wrong: str) -> Iterator[dict[str, Any]]:
     with misprinted("channels.recurrent", right, wrong):
         yield from forward(sizes.TOKEN_BY_TOKEN, rng, wide_recurrent)
@@ -220,6 +259,22 @@ def gradients_of_several_spans_by_channel(rng: random.Random) -> Any:
 def gradients_of_heads_sequences_and_decays_of_0_by_channel(rng: random.Random) -> Any:
     """Batches, grouped heads and packed sequences; the gradient of a log decay of 0 is 0."""
     return backward((*PASSED, *sizes.RESETS), rng, gradients)
+
+
+@torch_chunk_by_channel_backward_is_the_derivative.step(
+    engine="aten", scope=scope((*sizes.MANY[::2], *sizes.MANY_PACKED))
+)
+def gradients_of_many_spans_heads_and_sequences_by_channel(rng: random.Random) -> Any:
+    """Up to six spans, up to 128 channels, 1 to 16 heads and sequences, and more packed sequences."""
+    return backward((*sizes.MANY[::2], *sizes.MANY_PACKED), rng)
+
+
+@torch_chunk_by_channel_backward_is_the_derivative.step(engine="aten", scope=scope(sizes.TYPES))
+def types_of_gradients_by_channel(rng: random.Random) -> Any:
+    """On inputs of 16 bits and of 64 the same holds, gradients have the types of what they are the gradients of, and
+    nothing in between is rounded to less than float32, or than the inputs.
+    """
+    return of_every_type(backward, sizes.TYPES, rng, gradients)
 
 
 def _wrong_backward(rng: random.Random, right: str, wrong: str, name: str = "backward") -> Iterator[dict[str, Any]]:

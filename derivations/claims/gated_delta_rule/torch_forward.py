@@ -12,17 +12,33 @@ from typing import Any
 from derivations.engines.algebra import Algebra, equation
 from derivations.models import torch_sizes
 from derivations.models.computed import EXACTLY, recurrence
-from derivations.models.torch_passes import code, differentiable, forward, misprinted, recurrent, steps
+from derivations.models.torch_passes import (
+    chunk,
+    code,
+    differentiable,
+    forward,
+    misprinted,
+    of_every_type,
+    recurrent,
+    steps,
+)
 from derivations.models.torch_sizes import (
     EVERY_CHUNK_SIZE,
     GATES,
     HEADS,
+    LONGER,
+    MANY,
+    MANY_SEQUENCES,
+    MANY_SPANS,
     NEAR,
     PACKED,
     REAL,
     RESETS,
+    SHORT_AND_LONG,
     SPANS,
+    TAILS,
     TOKEN_BY_TOKEN,
+    TYPES,
 )
 from derivations.papers import cite
 from derivations.registry import claim
@@ -108,6 +124,21 @@ def decays_of_0(rng: random.Random) -> Any:
     return forward(RESETS, rng)
 
 
+@torch_chunk_equals_recurrence.step(engine="aten", scope=torch_sizes.scope((*TAILS, *MANY)))
+def every_tail_and_many_spans_heads_and_sequences(rng: random.Random) -> Any:
+    """A last chunk of every length, up to six spans, up to 128 channels, 1 to 16 heads and sequences, and more packed.
+    """
+    return forward((*TAILS, *MANY), rng)
+
+
+@torch_chunk_equals_recurrence.step(engine="aten", scope=torch_sizes.scope(TYPES))
+def types_of_inputs_and_results(rng: random.Random) -> Any:
+    """On inputs of 16 bits and of 64 the same holds, results have the types that are promised, and nothing in between
+    is rounded to less than float32, or than the inputs.
+    """
+    return of_every_type(forward, TYPES, rng, chunk)
+
+
 def _wrong_forward(rng: random.Random, name: str, right: str, wrong: str) -> Iterator[dict[str, Any]]:
     with misprinted(name, right, wrong):
         yield from forward(NEAR, rng)
@@ -183,6 +214,20 @@ def key_of_the_next_head(rng: random.Random) -> Any:
         yield from forward(HEADS, rng)
 
 
+@torch_chunk_equals_recurrence.refute
+def log_decays_summed_in_float32(rng: random.Random) -> Any:
+    """Log decays are summed in float32, where those of the inputs are float64."""
+    with misprinted("chunk._gates", "span.cut(g).to(wide)", "span.cut(g).to(torch.float32)"):
+        yield from of_every_type(forward, TYPES, rng, chunk)
+
+
+@torch_chunk_equals_recurrence.refute
+def scale_left_out_behind_the_first_span(rng: random.Random) -> Any:
+    """The scale is left out of whole spans behind the first."""
+    with misprinted("chunk._Span.put", "torch.mul(values, scale,", "torch.mul(values, 1 if self.number else scale,"):
+        yield from forward(MANY_SPANS, rng)
+
+
 # Token by token, and the form that PyTorch differentiates.
 
 
@@ -206,6 +251,26 @@ def short_packed_sequences_token_by_token(rng: random.Random) -> Any:
     return forward(PACKED, rng, steps, primes=3)
 
 
+@torch_recurrent_equals_recurrence.step(engine="aten", scope=torch_sizes.scope(LONGER))
+def every_length_and_many_widths_and_heads(rng: random.Random) -> Any:
+    """Every length to 20 and some to 130, up to 128 channels, and 1 to 16 sequences and heads."""
+    return forward(LONGER, rng, recurrent)
+
+
+@torch_recurrent_equals_recurrence.step(
+    engine="aten", scope=torch_sizes.scope((*SHORT_AND_LONG, *MANY_SEQUENCES))
+)
+def short_and_long_batches_and_many_sequences(rng: random.Random) -> Any:
+    """Batches on both sides of the length up to which they are run token by token, and more packed sequences."""
+    return forward((*SHORT_AND_LONG, *MANY_SEQUENCES), rng, steps)
+
+
+@torch_recurrent_equals_recurrence.step(engine="aten", scope=torch_sizes.scope(TOKEN_BY_TOKEN[-3:]))
+def types_of_the_recurrence(rng: random.Random) -> Any:
+    """On inputs of 16 bits and of 64 the same holds, and nothing but the results is rounded to less than float32."""
+    return of_every_type(forward, TOKEN_BY_TOKEN[-3:], rng, recurrent)
+
+
 def _wrong_recurrent(rng: random.Random, right: str, wrong: str) -> Iterator[dict[str, Any]]:
     with misprinted("recurrent.recurrent", right, wrong):
         yield from forward(TOKEN_BY_TOKEN[:3], rng, recurrent)
@@ -222,6 +287,20 @@ def error_before_the_decay(rng: random.Random) -> Any:
 def value_not_gated(rng: random.Random) -> Any:
     """The gate is left out of the value."""
     return _wrong_recurrent(rng, "* (u - torch.bmm(k_t, S))", "* -torch.bmm(k_t, S) + u")
+
+
+@torch_recurrent_equals_recurrence.refute
+def computed_in_the_type_of_the_values(rng: random.Random) -> Any:
+    """Sums and products are computed in the type of the values, which may have 16 bits."""
+    with misprinted("recurrent.recurrent", "torch.promote_types(v.dtype, torch.float32)", "v.dtype"):
+        yield from of_every_type(forward, TOKEN_BY_TOKEN[-3:], rng, recurrent)
+
+
+@torch_recurrent_equals_recurrence.refute
+def batch_without_its_memory(rng: random.Random) -> Any:
+    """A batch that is run token by token starts from an empty memory."""
+    with misprinted("sequences.steps", "scale=scale, initial_state=state)", "scale=scale, initial_state=None)"):
+        yield from forward(SHORT_AND_LONG, rng, steps)
 
 
 @torch_recurrent_equals_recurrence.refute
@@ -249,6 +328,18 @@ def differentiable_chunk_equals_recurrence(rng: random.Random) -> Any:
 def heads_sequences_and_gates_of_the_differentiable_form(rng: random.Random) -> Any:
     """Batches, grouped heads, packed sequences, and rules without a decay, without erasing or without a memory."""
     return forward((*HEADS, *PACKED, *GATES), rng, differentiable)
+
+
+@differentiable_chunk_equals_recurrence.step(engine="aten", scope=torch_sizes.scope(MANY))
+def many_spans_heads_and_sequences_of_the_differentiable_form(rng: random.Random) -> Any:
+    """Many chunks, up to 128 channels, 1 to 16 heads and sequences, and more packed."""
+    return forward(MANY, rng, differentiable)
+
+
+@differentiable_chunk_equals_recurrence.step(engine="aten", scope=torch_sizes.scope(TYPES))
+def types_of_the_differentiable_form(rng: random.Random) -> Any:
+    """On inputs of 16 bits and of 64 the same holds, and nothing but the results is rounded to less than float32."""
+    return of_every_type(forward, TYPES, rng, differentiable)
 
 
 def _wrong_differentiable(rng: random.Random, right: str, wrong: str) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 from derivations.models import channel_sizes as sizes
 from derivations.models.computed import EXACTLY, recurrence
 from derivations.models.torch_passes import code, forward, misprinted, vmapped
-from derivations.models.torch_sizes import scope
+from derivations.models.torch_sizes import MANY_HEADS, WIDE, scope
 from derivations.papers import cite
 from derivations.registry import claim
 
@@ -32,6 +32,12 @@ def torch_reference_is_the_reference_on_every_head(rng: random.Random) -> Any:
     PyTorch's operations run as they do under its ``vmap``, one by one.
     """
     return forward(sizes.TOKEN_BY_TOKEN, rng, vmapped, primes=3)
+
+
+@torch_reference_is_the_reference_on_every_head.step(engine="aten", scope=scope((*MANY_HEADS, *WIDE)))
+def many_heads_and_channels_under_vmap(rng: random.Random) -> Any:
+    """1 to 16 heads and sequences, and up to 128 channels."""
+    return forward((*MANY_HEADS, *WIDE), rng, vmapped)
 
 
 def _wrong(rng: random.Random, right: str, wrong: str) -> Iterator[dict[str, Any]]:

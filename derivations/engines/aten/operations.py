@@ -48,6 +48,8 @@ def meaning(func: Any) -> Meaning | None:
         entries, dtype = plain(mode, *args, **kwargs)
         if not isinstance(dtype, torch.dtype):  # an ordinary tensor, of truth values
             return entries
+        if name.removesuffix("_") not in _ROUNDS_NOTHING:
+            mode.computed.add(dtype)
         if out is None:
             return Exact(entries, dtype)
         if not isinstance(out, Exact):
@@ -365,6 +367,11 @@ _PLAIN: dict[str, Callable[..., Plain]] = {
     "min": _extreme("min"), "max": _extreme("max"), "amin": _extreme("amin"), "amax": _extreme("amax"),
     "isnan": _nan,
 }  # fmt: skip
+
+
+_ROUNDS_NOTHING = frozenset((
+    "neg", "where", "masked_fill", "tril", "triu", "min", "max", "amin", "amax",
+))  # fmt: skip
 
 
 def known() -> Sequence[str]:

@@ -59,7 +59,9 @@ class Exactly(TorchDispatchMode):
 
     Attributes:
         casts: the casts between float types, which are the identity here, with how often each ran.
+        narrowed: the types to which numbers of a wider type were cast.
         operations: the names of the operations that ran on exact numbers.
+        computed: the types in which sums, products and exponentials were computed.
     """
 
     def __init__(self, numbers: Numbers) -> None:
@@ -69,7 +71,9 @@ class Exactly(TorchDispatchMode):
         self._meaning, self._factories = meaning, FACTORIES
         self.numbers = numbers
         self.casts: Counter[str] = Counter()
+        self.narrowed: set[torch.dtype] = set()
         self.operations: set[str] = set()
+        self.computed: set[torch.dtype] = set()
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -122,6 +126,8 @@ class Exactly(TorchDispatchMode):
             raise NotModelled(f"a cast of {_short(of)} to {_short(to)}")
         if of != to and of.is_floating_point:
             self.casts[f"{_short(of)} to {_short(to)}"] += 1
+            if torch.promote_types(of, to) != to:
+                self.narrowed.add(to)
 
 
 def _short(dtype: torch.dtype) -> str:
