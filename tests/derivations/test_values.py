@@ -1,12 +1,14 @@
 """Variants of the code that are wrong at some values or shapes only: one step of a claim leaves a residual."""
 
+from dataclasses import replace
+
 import pytest
 
 from derivations.mutants.by_hand import misprinted
 from derivations.registry import load
 from derivations.result import Verdict
 from gdn_core import integrators, reference, reference_backward, ssm, streams
-from gdn_core.rules import RULES, KVCache
+from gdn_core.rules import RULES, Clock, Features, Gate, Integrator, KVCache
 
 TOKENS = "stream_has_tokens_under_every_rule"
 #: Claim, step, rule, function, and a place of it with what is put there.
@@ -51,3 +53,22 @@ def test_what_is_wrong_at_some_values_or_shapes_only_leaves_a_residual(name, ste
     with misprinted(function, right, wrong):
         checked = made.check_step(of_name, rule=RULES[rule] if rule else None)
     assert checked.verdict is Verdict.FAILS, checked.residual
+
+
+@pytest.mark.parametrize(
+    ("slug", "wrong"),
+    [
+        ("gla", {"decay": Gate.SCALAR}), ("s4", {"clock": Clock.TOKEN}), ("deltanet", {"tied": False}),
+        ("longhorn", {"integrator": Integrator.EXACT}), ("efla", {"integrator": Integrator.IMPLICIT}),
+        ("exact-gated-delta", {"integrator": None}), ("gated-deltanet-2", {"erase": Gate.SCALAR}),
+        ("gated-deltanet-2", {"write": Gate.SCALAR}), ("mamba-2", {"decay": Gate.KEY}),
+        ("linear-attention-normalised", {"features": Features.IDENTITY}),
+    ],
+)  # fmt: skip
+def test_a_rule_that_is_entered_wrong_is_not_the_published_one(slug, wrong):
+    made = load()["stream_has_tokens_under_every_rule"]
+    (step,) = [step for step in made.steps if step.name == "recurrence of every rule as published"]
+    assert made.check_step(step, rule=RULES[slug]).verdict is Verdict.HOLDS
+    checked = made.check_step(step, rule=replace(RULES[slug], **wrong))
+    assert checked.verdict is Verdict.FAILS
+    assert checked.residual.startswith("T = ")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import random
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from math import factorial
@@ -14,11 +16,12 @@ import numpy as np
 from derivations.claim import every_rule
 from derivations.engines.notation import number
 from derivations.engines.ring import difference
+from derivations.models.published import FIXED, PUBLISHED, published
 from derivations.mutants.by_hand import planted
 from derivations.papers import cite
 from derivations.registry import claim
 from derivations.scope import AtPoints
-from gdn_core import integrators, ssm, streams
+from gdn_core import integrators, reference, ssm, streams
 from gdn_core.reference import Array, Token
 from gdn_core.rules import (
     DELTANET,
@@ -128,7 +131,7 @@ def _example() -> str:
     ),
     engine="exact",
     source=cite("2605.22791", "abstract, for the widths of the gates; the means and medians are this project's"),
-    code=(streams.tokens, streams.held, streams.featured, Gate.shape),
+    code=(streams.tokens, streams.held, streams.featured, Gate.shape, reference.recurrent),
     rules=every_rule,
 )
 def stream_has_tokens_under_every_rule(rule: WriteRule) -> Any:
@@ -229,6 +232,65 @@ def integrators_at_a_key_of_zeros() -> Any:
     half, zero = np.array([0.5]), np.array([0.0])
     found = [integrators.exact(half, zero), integrators.gates(Integrator.EXACT, half, zero)]
     return [_exactly(gate) - Fraction(1, 2) for pair in found for gate in pair]
+
+
+PUBLISHED_AT = ((6, 3, 4), (5, 3, 3), (4, 2, 18), (3, 12, 11))  # T, V and K
+
+
+def as_published(rule: WriteRule, rng: random.Random, entry: WriteRule | None = None) -> Iterator[dict[str, Any]]:
+    """Compare tokens of a stream, one by one by the code, with the published recurrence of the rule.
+
+    Args:
+        rule: the rule.
+        rng: draws the streams.
+        entry: the data of the rule; by default those of the lineage.
+    """
+    for (T, V, K), by_channel in itertools.product(PUBLISHED_AT, (False, True)):
+        drawn = np.random.default_rng(rng.getrandbits(32)).uniform
+        gates = {name: (T, channels) if by_channel else (T,) for name, channels in (
+            ("g", K), ("beta", K), ("w", V), ("delta", V))}  # fmt: skip
+        of = streams.Stream(
+            q=drawn(-1, 1, (T, K)), k=drawn(-1, 1, (T, K)), v=drawn(-1, 1, (T, V)), A=drawn(-2, -1, (V, K)),
+            **{name: drawn(-2, -0.1, shape) if name == "g" else drawn(0.1, 2, shape) for name, shape in gates.items()},
+        )  # fmt: skip
+        S = drawn(-1, 1, (V + rule.normalised, K))
+        x = streams.tokens(entry or rule, of)
+        after, o = reference.recurrent(S, x)
+        wanted, outputs = published(rule.slug, S, of, by_channel=by_channel)
+        pairs = {"S": (after, wanted), "o": (streams.answer(entry or rule, o), outputs)}
+        at = f"T = {T}, K = {K}, V = {V}, gates by {'channel' if by_channel else 'token'}"
+        for name, (got, want) in pairs.items():
+            yield {f"{at}, {name}:": _off(got, want)}
+
+
+def _off(got: Array, want: Array) -> Any:
+    """Return the differences that are larger than float64 rounds."""
+    if got.shape != want.shape:
+        return f"of shape {list(got.shape)}, expected {list(want.shape)}"
+    off = got - want
+    return _exactly(np.where(abs(off) > 2**-36 * (1 + abs(want)), off, 0))
+
+
+@stream_has_tokens_under_every_rule.step(
+    engine="exact", rules=lambda rule: rule.slug in PUBLISHED, scope=AtPoints(
+        f"{len(PUBLISHED_AT)} combinations of T, V and K, gates for each token and for each channel, to 2^-36"
+    ),
+)  # fmt: skip
+def recurrence_of_every_rule_as_published(rule: WriteRule, rng: random.Random) -> Any:
+    """With its tokens the code computes the recurrence of each rule of the lineage, here in a formula for each."""
+    return as_published(rule, rng)
+
+
+@stream_has_tokens_under_every_rule.refute(rules=lambda rule: rule.slug in PUBLISHED and rule.decay is Gate.KEY)
+def one_decay_for_all_channels(rule: WriteRule, rng: random.Random) -> Any:
+    """A rule with a decay for each key channel is entered with one decay."""
+    return as_published(rule, rng, replace(rule, decay=Gate.SCALAR))
+
+
+@stream_has_tokens_under_every_rule.refute(rules=lambda rule: rule.slug in FIXED)
+def constant_gates_that_are_not(rule: WriteRule, rng: random.Random) -> Any:
+    """A rule of constant gates is entered as one with gates of each token."""
+    return as_published(rule, rng, replace(rule, clock=Clock.TOKEN))
 
 
 @stream_has_tokens_under_every_rule.refute(rules=lambda rule: rule.decay is Gate.SCALAR)
