@@ -12,7 +12,7 @@ from derivations.engines import arrays
 from derivations.engines.algebra import Algebra, equation
 from derivations.engines.cases import Case, Shapes, free_symbols
 from derivations.engines.field import Field, stack
-from derivations.engines.trees import Expr
+from derivations.engines.trees import Block, Expr
 from derivations.mutants.by_hand import planted
 from derivations.registry import claim
 from derivations.scope import EverySize, OverField, Sizes
@@ -56,6 +56,31 @@ class DiagonalPlusLowRank:
         return [(S - self.wanted).normal(), (o - self.wanted @ self.q).normal()]
 
 
+class OfItsOwn(DiagonalPlusLowRank):
+    """The chunk form of n tokens and the next one, in words, for replacement keys that may have zeros.
+
+    U has the answers S a of the tokens so far, row by row, W their values; R and K have the keys to replace by and to
+    write, as they have decayed to now, and C the decays from the start of the chunk.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        w = self.algebra
+        self.S0, self.C = w.matrix("S_0", "V", "K"), w.diagonal("C", "K")
+        self.U, self.W = w.matrix("U", "n", "V"), w.matrix("W", "n", "V")
+        self.R, self.K = w.matrix("R", "n", "K", tex=r"\bar R"), w.matrix("Kn", "n", "K", tex=r"\bar K")
+
+    def chunk(self, *, decayed: bool = False) -> Any:
+        """Compare one more row with the token; ``decayed`` has the answer read behind the decay."""
+        before = self.S0 @ self.C + self.U.T @ self.R + self.W.T @ self.K
+        u = (before @ self.A if decayed else before) @ self.a  # from the rows above: forward substitution
+        answers, values = Block([[self.U], [u.T]]), Block([[self.W], [self.v.T]])
+        replaced, written = Block([[self.R @ self.A], [self.r.T]]), Block([[self.K @ self.A], [self.k.T]])
+        S = self.S0 @ self.C @ self.A + answers.T @ replaced + values.T @ written
+        wanted = before @ self.A + (before @ self.a) @ self.r.T + self.v @ self.k.T
+        return (S - wanted).normal()
+
+
 def _statement() -> str:
     words = DiagonalPlusLowRank()
     S = words.algebra.matrix("S_t", "V", "K", tex="S_t")
@@ -88,6 +113,22 @@ def separate_removal_keys_are_two_tokens_of_the_family() -> Any:
     So it needs no token of its own, and its chunk form is that of the family, over twice as many tokens.
     """
     return DiagonalPlusLowRank().residual()
+
+
+@separate_removal_keys_are_two_tokens_of_the_family.step(engine="words", scope=EverySize("C", "dk", "dv"))
+def a_chunk_form_of_its_own() -> Any:
+    r"""It has a chunk form of its own as well, with one row a token, for any keys, zeros included.
+
+    The induction step from $S_n = S_0 C + U^\top \bar R + W^\top \bar K$: the next answer $u = S_n a$ follows from the
+    rows above, which makes the answers the solution of a triangular system, and $S_{n+1}$ has one more row of each.
+    """
+    return OfItsOwn().chunk()
+
+
+@separate_removal_keys_are_two_tokens_of_the_family.refute
+def chunk_that_answers_behind_the_decay() -> Any:
+    """In the chunk form of its own the removal key is answered behind the decay."""
+    return OfItsOwn().chunk(decayed=True)
 
 
 def sizes_of(T: int, V: int, K: int) -> Shapes:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from fractions import Fraction
+from importlib import import_module
 from typing import Any
 
 from derivations.engines.algebra import Algebra, equation
@@ -18,6 +20,7 @@ from derivations.models.torch_passes import (
     differentiable,
     forward,
     misprinted,
+    module,
     of_every_type,
     recurrent,
     steps,
@@ -42,7 +45,7 @@ from derivations.models.torch_sizes import (
 )
 from derivations.papers import cite
 from derivations.registry import claim
-from derivations.scope import EverySize
+from derivations.scope import AtPoints, EverySize
 from gdn_core import reference
 
 # The algebra by which the forms differ from the reference.
@@ -137,6 +140,17 @@ def types_of_inputs_and_results(rng: random.Random) -> Any:
     is rounded to less than float32, or than the inputs.
     """
     return of_every_type(forward, TYPES, rng, chunk)
+
+
+@torch_chunk_equals_recurrence.step(
+    engine="exact", scope=AtPoints("the log decays that count as a decay of 0 in float32 and in float64, and one more,")
+)
+def logs_that_count_as_a_decay_of_0() -> Any:
+    """The largest log decay that is counted as a decay of 0 has an exponential of 0, and one more than it has not."""
+    torch = import_module("torch")
+    for dtype, log in module("precision").FORGETS.items():
+        at, above = torch.tensor([log, log + 1], dtype=dtype).exp().tolist()
+        yield {f"{dtype}:": [Fraction(at), 0 if above > 0 else f"the exponential of {log + 1} is 0 too"]}
 
 
 def _wrong_forward(rng: random.Random, name: str, right: str, wrong: str) -> Iterator[dict[str, Any]]:

@@ -80,6 +80,30 @@ class Normal:
         return ((self.G + self.Q) @ (self.one - self.X) - (self.one - self.Q @ self.X)).normal()
 
 
+class Bilinear:
+    """The bilinear rule of a step 2 h in words: N = I - h A has an inverse, and h A is I - N."""
+
+    def __init__(self) -> None:
+        a = self.algebra = Algebra("h z")
+        self.h, self.z = a.all_scalars()
+        self.one, self.p, self.B = a.identity("N"), a.vector("p", "N"), a.vector("B", "N")
+        self.N = a.matrix("N", "N", "N")
+        self.inverse = a.inverse(self.N)
+
+    def residual(self, *, sign: int = -1) -> dict[str, Any]:
+        """Compare N (I - z Abar), N Bbar, and the rank-one term, with what the transform of the kernel has for them."""
+        hA = self.one - self.N
+        decay, made = self.inverse @ (self.one + hA), self.inverse @ (2 * self.h * self.B)  # Abar, Bbar
+        shifted = (1 - self.z) * self.one + sign * (1 + self.z) * hA
+        normal = hA + self.h * (self.p @ self.p.T)  # h (A + p p')
+        rank_one = (1 + self.z) * self.h * (self.p @ self.p.T)
+        return {
+            "I - z Abar": (self.N @ (self.one - self.z * decay) - shifted).normal(),
+            "Bbar": (self.N @ made - 2 * self.h * self.B).normal(),
+            "normal and rank one": (shifted - ((1 - self.z) * self.one - (1 + self.z) * normal) - rank_one).normal(),
+        }
+
+
 def _statement() -> str:
     words, entries = Normal(), Entries()
     A = {name: polynomials.polynomial(entry, LETTERS) for name, entry in entries.hippo().items()}
@@ -115,6 +139,23 @@ def hippo_is_normal_plus_rank_one() -> Any:
         "Woodbury": words.woodbury(),
         "kernel": words.kernel(),
     }
+
+
+@hippo_is_normal_plus_rank_one.step(engine="words", scope=EverySize("N"))
+def kernel_under_the_bilinear_rule() -> Any:
+    r"""S4 samples by the bilinear rule, and the transform of its kernel is an inverse of normal plus rank one as well.
+
+    With half a step h, $(I - h A)(I - z \bar A) = (1 - z) I - (1 + z) h A$ and $(I - h A) \bar B = 2 h B$. So
+    $(I - z \bar A)^{-1} \bar B = 2 h ((1 - z) I - (1 + z) h A)^{-1} B$, whose matrix is a normal one and
+    $(1 + z) h \, p p^\top$: Woodbury's identity again.
+    """
+    return Bilinear().residual()
+
+
+@hippo_is_normal_plus_rank_one.refute
+def euler_for_the_bilinear_rule() -> Any:
+    """I - z Abar is said to have h A with the other sign."""
+    return Bilinear().residual(sign=1)
 
 
 def matrix(N: int) -> tuple[Ring, Any, Any]:
