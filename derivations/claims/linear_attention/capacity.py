@@ -141,9 +141,10 @@ def cofactors(keys: Array) -> Array:
 
 @more_pairs_than_channels_cannot_all_be_recalled.step(engine="ring", scope=Sizes(dk=3))
 def dependence_in_symbols() -> Any:
-    """Four keys of three channels: their signed minors are such a c, and not zero for keys in general."""
+    """Four keys of three channels: their signed minors are such a c, and none is zero for keys in general."""
     keys = Ring(k=(4, 3))["k"]
-    return cofactors(keys) @ keys
+    c = cofactors(keys)
+    return {"combination": c @ keys, "not zero": "" if c.all() else "a minor is zero for all keys"}
 
 
 @more_pairs_than_channels_cannot_all_be_recalled.refute
