@@ -77,6 +77,10 @@ _MORE = BY_CHANNEL[::-1]
 MANY = (*_turns(MANY_SPANS, _MORE), *_turns(WIDE, _MORE), *_turns(MANY_HEADS, _MORE))
 MANY_PACKED = _turns(MANY_SEQUENCES, _MORE)
 STEPS = _turns(SHORT_AND_LONG, BY_CHANNEL)
+#: Without a write gate everything is written, whatever is erased.
+WRITES_ALL = (
+    Size(6, 3, 2, B=2, rule=gated(_SCALAR, _SCALAR, _NONE)), Size(5, 2, 3, HV=2, rule=gated(_KEY, _KEY, _NONE)),
+)  # fmt: skip
 TYPES = _turns(torch_sizes.TYPES, (GDN2, KDA, GLA))
 #: Where tokens clear channels of the memory.
 RESETS = _turns(

@@ -84,6 +84,14 @@ def vmapped(size: Size, x: dict[str, Any]) -> Any:
     return o, S.mT
 
 
+def vmapped_by_default(size: Size, x: dict[str, Any]) -> Any:
+    """Run the same with the scale and the write gate left at their defaults: queries are scaled before."""
+    q, k, v, g, b, _ = _given(x)
+    memory = None if x["S"] is None else x["S"].mT
+    o, S = module("reference").recurrent(q * forms().SCALE, k, v, g, b, initial_state=memory)
+    return o, S.mT
+
+
 def differentiable(size: Size, x: dict[str, Any]) -> Any:
     """Run the form that PyTorch differentiates."""
     *given, w = _given(x)

@@ -11,7 +11,7 @@ from typing import Any
 
 from derivations.models import channel_sizes as sizes
 from derivations.models.computed import EXACTLY, recurrence
-from derivations.models.torch_passes import code, forward, misprinted, vmapped
+from derivations.models.torch_passes import code, forward, misprinted, vmapped, vmapped_by_default
 from derivations.models.torch_sizes import MANY_HEADS, WIDE, scope
 from derivations.papers import cite
 from derivations.registry import claim
@@ -40,6 +40,12 @@ def many_heads_and_channels_under_vmap(rng: random.Random) -> Any:
     return forward((*MANY_HEADS, *WIDE), rng, vmapped)
 
 
+@torch_reference_is_the_reference_on_every_head.step(engine="aten", scope=scope(sizes.WRITES_ALL))
+def parameters_left_at_their_defaults_under_vmap(rng: random.Random) -> Any:
+    """With scale and write gate left out queries are as they are, and everything is written, whatever is erased."""
+    return forward(sizes.WRITES_ALL, rng, vmapped_by_default)
+
+
 def _wrong(rng: random.Random, right: str, wrong: str) -> Iterator[dict[str, Any]]:
     with misprinted("reference.recurrent", right, wrong):
         yield from forward(sizes.TOKEN_BY_TOKEN, rng, vmapped)
@@ -55,6 +61,13 @@ def heads_of_keys_in_turn(rng: random.Random) -> Any:
 def nothing_written_without_a_write_gate(rng: random.Random) -> Any:
     """Where there is no write gate nothing is written."""
     return _wrong(rng, "none + 1", "none")
+
+
+@torch_reference_is_the_reference_on_every_head.refute
+def erase_gate_for_the_write_gate_that_is_absent(rng: random.Random) -> Any:
+    """Where there is no write gate the erase gate is taken for it."""
+    with misprinted("reference.recurrent", "(w, none + 1)", "(w, none + 1 if b is None else b[..., None])"):
+        yield from forward(sizes.WRITES_ALL[:1], rng, vmapped_by_default)
 
 
 @torch_reference_is_the_reference_on_every_head.refute
