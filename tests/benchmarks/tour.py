@@ -90,7 +90,8 @@ def press(page: Any, label: str, key: str) -> float:
         slider.press(key)
     else:
         page.evaluate(CLICKED)
-        page.get_by_role("radio", name=key, exact=True).click()
+        group = page.get_by_role("radiogroup", name=label, exact=True)
+        group.get_by_role("radio", name=key, exact=True).click()
     try:
         return float(page.wait_for_function(SHOWN, timeout=10_000).json_value())
     except Late:
