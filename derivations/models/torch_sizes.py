@@ -152,7 +152,7 @@ MANY_HEADS = tuple(
 MANY_SEQUENCES = (
     Size(142, 3, 2, 2, lengths=(33, 17, 1, 33, 16, 40)), Size(30, 2, 3, 2, HV=2, lengths=(1, 5, 2, 5, 0, 3, 2, 7, 5)),
     Size(13, 2, 1, 2, HV=128, lengths=(2, 2, 2, 2, 2, 3)), Size(8, 1, 2, 2, HV=512, lengths=(2, 2, 3, 1)),
-    Size(100, 1, 1, 8, lengths=(90, 10)), Size(21, 3, 2, 2, H=2, HV=6, lengths=(7,) * 3),
+    Size(230, 1, 1, lengths=(210, 9)), Size(21, 3, 2, 2, H=2, HV=6, lengths=(7,) * 3),
 )  # fmt: skip
 NEAR = (Size(37, 3, 2, 8, HV=2), *PACKED[:1])  # where a misprint shows
 GATES = tuple(

@@ -157,7 +157,10 @@ def of_state_space_model(rule: WriteRule, of: streams.Stream) -> list[Any]:
     delta = gate_of(of.delta, Gate.VALUE, of, constant=rule.clock is Clock.FIXED)[:, :, 0]
     A = np.broadcast_to(_exactly(of.A), (of.v.shape[1], of.k.shape[1]))
     euler = streams.tokens(rule, of, discretisation=Discretisation.MAMBA)
+    widths = {Discretisation.MAMBA: euler.w[0][:, None].shape, Discretisation.ZOH: A.shape}  # of the write gate
     return [
+        [a - b for method, wide in widths.items()
+         for a, b in zip(rule.discretised(method).write.shape(*A.shape), wide, strict=True)],
         difference(_exactly(x.g), delta[:, :, None] * A[None]),
         *(difference(_exactly(got), _exactly(want)) for got, want in ((x.q, of.q), (x.v, of.v))),
         _exactly(x.b) + 0,
