@@ -290,7 +290,7 @@ def backward_residual(
     do[:, size.bounds[-1] if size.lengths else size.T :] = 0  # nothing depends on the outputs behind the sequences
     dS = numbers.draw(size.N, size.HV, size.K, size.V) * size.remembers
     if size.resets:  # the forms clear what no output with a gradient depends on
-        do[:, 0], do[:, size.T // 2 :, 0], dS[:, 0] = 0, 0, 0
+        do[:, 0], do[:, size.T // 2 :], dS[:, 0] = 0, 0, 0  # of other heads the last memory alone depends on the rest
     along = {name: numbers.draw(*x.shape) for name, x in stream.entries().items()}
 
     def run() -> dict[str, Any]:

@@ -180,6 +180,7 @@ AT_SOME_SIZES = [
     ("torch_chunk_backward_is_the_derivative", sequences._groups, "varlen.most_blocks(length, chunk.SPAN, None)", "1"),
     ("torch_chunk_backward_is_the_derivative", sequences._groups, "varlen.most_blocks(length, chunk.CHUNK_SIZE, None)",
      "(1 if length > 200 else varlen.most_blocks(length, chunk.CHUNK_SIZE, None))"),
+    ("torch_chunk_backward_is_the_derivative", sequences._needed, "if dS is not None:", "if False:"),
     ("differentiable_chunk_equals_recurrence", differentiable._cut, "x.to(dtype).repeat_interleave(heads // H, dim=1)",
      "x.to(dtype).repeat_interleave(heads // H, dim=1).roll(int(heads > 9), 1)"),
     ("torch_recurrent_by_channel_equals_recurrence", channels.recurrent, "(column(beta, t) * k_t).mT @ S",
