@@ -26,12 +26,18 @@ def frames(page: Page, count: int) -> None:
     page.evaluate(f"n => new Promise(done => {{ {step}; step(); }})", count)
 
 
+def quiet(page: Page) -> None:
+    """Wait until the app has run: what it draws anew under a click or an upload takes no notice of it."""
+    frames(page, 2)  # a change just made is asked for in the next
+    page.wait_for_function(QUIET, timeout=60_000)
+    frames(page, 2)  # what it sent is drawn
+
+
 def settle(page: Page) -> Locator:
     """Wait until the page has stopped changing, and return the player."""
     player = page.locator("section.player[data-ready]")
     player.wait_for(timeout=90_000)  # the first visit starts the kernel's processes
-    frames(page, 2)  # a change just made is asked for in the next
-    page.wait_for_function(QUIET, timeout=60_000)
+    quiet(page)
     return player
 
 
@@ -93,13 +99,24 @@ STILL = """fold => new Promise(done => {
 })"""
 
 
-def unfold(page: Page) -> None:
+def follow(page: Page, link: str) -> None:
+    """Click a link by its name, when the app has run."""
+    of_name = page.get_by_role("link", name=link)
+    of_name.wait_for()
+    quiet(page)
+    of_name.click()
+
+
+def unfold(page: Page, *, touch: bool = False) -> None:
     """Open what is folded among the controls, and wait until it is: what moves under the mouse is not clicked."""
+    quiet(page)
     fold = page.locator(".st-key-more details")
     if fold.get_attribute("open") is None:
-        fold.locator("summary").click()
+        summary = fold.locator("summary")
+        summary.tap() if touch else summary.click()
         expect(fold).to_have_attribute("open", "")
         fold.evaluate(STILL)
+        quiet(page)
 
 
 def fill(page: Page, label: str, value: str) -> None:
@@ -112,6 +129,7 @@ def fill(page: Page, label: str, value: str) -> None:
 
 
 def press(page: Page, option: str) -> None:
+    quiet(page)
     page.get_by_role("radio", name=option, exact=True).click()
 
 
@@ -130,6 +148,7 @@ def npz(**arrays: np.ndarray) -> bytes:
 
 def give(page: Page, name: str, data: bytes) -> None:
     file = {"name": name, "mimeType": "application/octet-stream", "buffer": data}
+    quiet(page)
     page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files([file])
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import numpy as np
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.lab_steps import choose, fill, give, number, numbers, press, settle
+from tests.browser.lab_steps import choose, fill, give, number, numbers, press, quiet, settle
 
 T, H, C, HEAD, TOKEN = 5000, 16, 128, 9, 4000
 RULES = "linear-attention.gated-deltanet"
@@ -92,6 +92,7 @@ def test_from_all_heads_the_keyboard_leads_to_one(page: Page) -> None:
     player = settle(page)
     press(page, "All heads")
     expect(page.get_by_text("Select a row to see that head above")).to_be_visible()
+    quiet(page)
     page.get_by_test_id("stDataFrame").filter(visible=True).click(position={"x": 200, "y": 60})
     for key in ("ArrowDown", "Shift+Space"):
         page.keyboard.press(key)

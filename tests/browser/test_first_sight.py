@@ -8,7 +8,7 @@ import numpy as np
 from playwright.sync_api import Page, expect
 
 from gdn_core.lab import scenarios
-from tests.browser.lab_steps import expect_link, frames, moments, press, settle, visit
+from tests.browser.lab_steps import expect_link, frames, moments, press, settle, unfold, visit
 
 AGAIN = 8  # the token that writes the key of token 0 again
 
@@ -151,7 +151,7 @@ def test_a_phone_sees_picture_and_controls_together_and_all_of_it_works_by_touch
 
     page.get_by_test_id("stExpandSidebarButton").tap()
     sidebar = page.get_by_test_id("stSidebar")
-    page.locator(".st-key-more summary").tap()
+    unfold(page, touch=True)
     noise = page.get_by_test_id("stNumberInput").filter(has_text="Noise")
     noise.get_by_role("button", name="Help").tap()
     expect(page.get_by_text("The length of random noise on each key")).to_be_visible()

@@ -14,6 +14,7 @@ from tests.browser.lab_steps import (
     check,
     expect_link,
     fill,
+    follow,
     frames,
     give,
     moments,
@@ -220,7 +221,7 @@ def test_looking_at_the_tour_loses_nothing(page: Page) -> None:
     visit(page, "preset=parity&T=9&dk=4")
     page.get_by_role("link", name="Tour", exact=True).click()
     expect(page.get_by_role("heading", name="One memory, many rules")).to_be_visible()
-    page.get_by_role("link", name="Write-rule lab").click()
+    follow(page, "Write-rule lab")
     settle(page)
     expect(number(page, "Tokens")).to_have_value("9")
     expect_link(page, {"preset": "parity", "T": "9", "dk": "4"})

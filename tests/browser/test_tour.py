@@ -17,7 +17,7 @@ from app.lessons.place import PATH, Place, starting, to_query
 from app.lessons.registry import LESSONS
 from gdn_core.lab.studies import lineage
 from gdn_core.rules import LINEAGE
-from tests.browser.lab_steps import QUIET, expect_link, frames
+from tests.browser.lab_steps import expect_link, follow, frames, quiet
 from tests.browser.test_access import axe, bad  # noqa: F401  # a fixture
 
 WIDE: ViewportSize = {"width": 1366, "height": 768}
@@ -40,8 +40,7 @@ def picture(page: Page) -> Locator:
     """Wait until the page has stopped changing, and return the reel or the player."""
     shown = page.locator("section.reel[data-ready], section.player[data-ready]")
     shown.first.wait_for(timeout=90_000)
-    frames(page, 2)
-    page.wait_for_function(QUIET, timeout=60_000)
+    quiet(page)
     expect(shown).to_have_count(1)  # the one of the step before stays until the page has run
     return shown
 
@@ -425,23 +424,23 @@ def test_a_control_changes_the_picture_and_keeps_the_frame_and_history_goes_back
 def test_lesson_claim_and_lab_link_to_each_other(page: Page) -> None:
     page.goto("/")
     page.locator("section.player[data-ready]").wait_for(timeout=90_000)
-    page.get_by_role("link", name="Start the tour").click()
+    follow(page, "Start the tour")
     picture(page)
     expect(page.get_by_role("heading", level=1)).to_have_text(starting(*PATH[0]).at[0].title)
 
     visit(page, starting("recency", "order"))
     page.get_by_text("Why it is true").click()
     expect(page.get_by_text("holds").first).to_be_visible(timeout=90_000)
-    page.get_by_role("link", name="The whole derivation").click()
+    follow(page, "The whole derivation")
     expect_link(page, {"claim": "additive_memory_forgets_the_order"})
-    page.get_by_role("link", name="In the lab: The same key twice").click()
+    follow(page, "In the lab: The same key twice")
     page.locator("section.player[data-ready]").wait_for(timeout=90_000)
     expect(page.get_by_role("heading", level=1)).to_have_text("Your tokens")
     page.go_back()
     expect_link(page, {"claim": "additive_memory_forgets_the_order"})
-    page.get_by_role("link", name="Shuffle the past").click()
+    follow(page, "Shuffle the past")
     expect_link(page, {"lesson": "recency", "step": "order"})
     picture(page)
-    page.get_by_role("link", name="Open in the lab").click()
+    follow(page, "Open in the lab")
     page.locator("section.player[data-ready]").wait_for(timeout=90_000)
     expect(page.get_by_role("heading", level=1)).to_have_text("Your tokens")
