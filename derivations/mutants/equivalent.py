@@ -147,6 +147,12 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         ),
         (
             "ops.torch.chunk.backward",
+            "differences = (d_products * Aqk).tril_(-1).to(wide)",
+            "differences = (d_products * Aqk).to(wide)",
+            "The diagonal cancels between the sums over rows and columns; in floats not to the last bit.",
+        ),
+        (
+            "ops.torch.chunk.backward",
             "last = forgotten[:n] * gates.so_far[:, :, -1, 0]",
             "last = forgotten[:n] * gates.so_far[:, :, -1, -1]",
             "The last axis has one entry.",

@@ -298,8 +298,7 @@ def log_decays_summed_from_the_start(rng: random.Random) -> Any:
 @torch_chunk_by_channel_backward_is_the_derivative.refute
 def memory_that_was_lost_left_out(rng: random.Random) -> Any:
     """The gradient of the decays leaves out what the memory before the chunk lost."""
-    return _wrong_backward(rng, "(writing * d_writing).sum(-2) + so_far[:, :, -1] * d_whole",
-                           "(writing * d_writing).sum(-2)")  # fmt: skip
+    return _wrong_backward(rng, "dG[:, :, -1] += so_far[:, :, -1] * d_whole", "dG[:, :, -1] += 0 * d_whole")
 
 
 @torch_chunk_by_channel_backward_is_the_derivative.refute
@@ -318,7 +317,7 @@ def earlier_keys_not_decayed(rng: random.Random) -> Any:
 @torch_chunk_by_channel_backward_is_the_derivative.refute
 def own_token_left_out(rng: random.Random) -> Any:
     """The products of a token's query and its own key have no gradient by the key."""
-    return _wrong_backward(rng, "d_keys += same * rows[-1]", "d_keys += 0 * same * rows[-1]", "_products_backward")
+    return _wrong_backward(rng, "d_keys += same * x.rows[-1]", "d_keys += 0 * same * x.rows[-1]")
 
 
 @torch_chunk_by_channel_backward_is_the_derivative.refute

@@ -95,7 +95,7 @@ FAULTS = (
     (FULL, Fault("memory_kept_in_full_by_channel", "The gradient of the decay of the memory misses that decay.",
                  KEYS, "tl.exp(b_whole) * b_hdh", "b_hdh")),
     (NEAR, Fault("share_of_the_keys_added", "The share of the keys in the gradient of a decay is added.",
-                 KEYS, "b_q * b_dq - b_k * b_dk", "b_q * b_dq + b_k * b_dk")),
+                 KEYS, "b_q * b_dq - tl.where(", "b_q * b_dq + tl.where(")),
     (NEAR, Fault("gradients_of_neighbours_left_out", "Products of neighbours have no gradient.",
                  KEYS, "        half = 1\n", "        half = 2\n")),
     (NEAR, Fault("gradient_of_queries_without_the_scale", "The gradient of the queries misses the scale.",

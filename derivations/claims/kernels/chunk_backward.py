@@ -179,7 +179,7 @@ FAULTS: tuple[tuple[tuple[Case, ...], Fault], ...] = (
     (NEAR, Fault("gradient_of_the_triangle_negated", "The gradient of the triangle has the other sign.",
                  KEY, "tl.where(m_strict, -b_dAkk, 0.0)", "tl.where(m_strict, b_dAkk, 0.0)")),
     (NEAR, Fault("sums_from_the_start", "The gradients of log decays are summed from the start of the chunk.",
-                 KEY, "tl.cumsum(b_dG, 0, reverse=True)", "tl.cumsum(b_dG, 0)")),
+                 KEY, "o_c[None, :] >= o_c[:, None], b_dG", "o_c[None, :] <= o_c[:, None], b_dG")),
     (FULL, Fault("memory_kept_in_full", "The gradient of the decay of the memory misses that decay.",
                  KEY, "b_gamma_C * tl.sum(b_hdh, 0)", "tl.sum(b_hdh, 0)")),
     (NEAR, Fault("one_side_of_a_square", "Of the product of keys with themselves one side is differentiated twice.",

@@ -212,12 +212,12 @@ def chunk_key_gradients_kernel(
                 b_row = tl.where(finite(b_row), b_row, 0.0)
             if DECAY:
                 p_dg = dg + (i_gate * NK + i_k) + o_c * (HV * NK)
-                b_dG += tl.load(p_dg, mask=m_t, other=0.0) - b_row
+                b_dG += tl.load(p_dg, mask=m_t, other=0.0)
+                # A log decay is in the sums of its own and later tokens, and in what earlier ones write to the end. No
+                # token takes back what it or a later one writes to the end: that would cancel, but not to the last bit.
+                b_sum = tl.sum(tl.where(o_c[None, :] >= o_c[:, None], b_dG[None, :], b_row[None, :]), 1)
                 b_gamma_C = tl.load(gates + i_gates * (4 * C) + 2 * C - 1)
-                b_dG = tl.cumsum(b_dG, 0, reverse=True)
-                # The sum over all tokens, as row sums of a square: Triton 3.7 fails on the plain sum for sm_100.
-                b_dG += tl.sum(tl.broadcast_to(b_row[None, :], (C, C)), 1)
-                b_dG += b_gamma_C * tl.sum(b_hdh, 0)
+                b_dG = b_sum + b_gamma_C * tl.sum(b_hdh, 0)
                 tl.store(p_dg, b_dG, mask=m_t)
             b_dAkk = tl.zeros((C, C), SUM)
             b_row = tl.zeros((C,), SUM)

@@ -175,11 +175,8 @@ def _products(rows: Tensor, keys: Tensor, same: Tensor, levels: list[_Level]) ->
 
 
 def _products_backward(d: Tensor, rows: Tensor, keys: Tensor, levels: list[_Level]) -> tuple[Tensor, Tensor]:
-    """Return the gradients of rows and keys, from those of the lower triangles, [R, n, X, C, C]."""
+    """Return the gradients of rows and keys, from those of the strict lower triangles, [R, n, X, C, C]."""
     d_rows, d_keys = torch.zeros_like(rows), torch.zeros_like(keys)
-    same = d.diagonal(dim1=-2, dim2=-1)[-1, ..., None]  # only queries meet the key of their own token
-    d_rows[-1] += same * keys
-    d_keys += same * rows[-1]
     for half, until, since in levels:
         blocks = d.unflatten(-1, (-1, 2, half)).unflatten(-4, (-1, 2, half))[..., 1, :, :, 0, :]
         blocks = blocks.diagonal(dim1=-4, dim2=-2).movedim(-1, -3)  # [R, n, X, blocks, half, half]
@@ -341,16 +338,21 @@ def backward(
                 r[i] = x.UT[i].mT @ du  # error
                 dS = dS - row_decays[0, i].mT @ r[i]
         answers = torch.stack((d_out,) if x.UT is None else (-r, d_out))  # gradients of what the rows read
-        d_rows, d_keys = _products_backward((answers @ u.mT).tril(), x.rows, x.keys, x.levels)
+        d_products = answers @ u.mT
+        d_rows, d_keys = _products_backward(d_products, x.rows, x.keys, x.levels)
         d_rows += so_far * (answers @ memories.mT)
-        d_keys += x.left * d_writing
         if dg is not None:
-            dG = (x.rows * d_rows).sum(0) - x.keys * d_keys
-            dG[:, :, -1] += (writing * d_writing).sum(-2) + so_far[:, :, -1] * d_whole
+            # A token's own product, and what it writes to the end, do not decay at it. They would cancel, but not to
+            # the last bit, which is more than all that is left where every decay is strong.
+            dG, at_end = (x.rows * d_rows).sum(0) - x.keys * d_keys, writing * d_writing
+            dG[:, :, -1] += so_far[:, :, -1] * d_whole
             if x.so_far.shape[-1] == 1:
-                dG = dG.sum(-1, keepdim=True)
-            dG = dG.flip(-2).cumsum(-2).flip(-2)
+                dG, at_end = dG.sum(-1, keepdim=True), at_end.sum(-1, keepdim=True)
+            dG = dG.flip(-2).cumsum(-2).flip(-2) + F.pad(at_end[:, :, :-1], (0, 0, 1, 0)).cumsum(-2)
             put(dG if x.resets is None else dG.masked_fill(x.resets, 0), dg, tokens)
+        same = d_products.diagonal(dim1=-2, dim2=-1)[-1, ..., None]  # only queries meet the key of their own token
+        d_rows[-1] += same * x.keys
+        d_keys += same * x.rows[-1] + x.left * d_writing
         of_write = r if x.w is None else x.w * r
         put(of_write, dv, tokens)
         if x.b is not None:

@@ -383,14 +383,16 @@ def backward(
             d_gram = torch.bmm(r.flatten(0, 1), own_u).view_as(d_products)
             d_gram.mul_(gates.beta[..., :, None] * -gates.between).tril_(-1)
         if dg is not None:
-            differences = (d_products * Aqk).to(wide)  # [n, B, H, G, C, C]
+            # A token's own product, and what it writes to the end, do not decay at it. They would cancel, but not to
+            # the last bit, which is more than all that is left where every decay is strong.
+            differences = (d_products * Aqk).tril_(-1).to(wide)  # [n, B, H, G, C, C]
             if d_gram is not None and gram is not None:
                 differences += d_gram * gram
-            at_end = (d_writing * both[:, :, :, None, 0]).sum(-1, dtype=wide)
-            dG = (d_reading * rows).sum((4, 6), dtype=wide) + differences.sum(-1) - differences.sum(-2) - at_end
+            dG = (d_reading * rows).sum((4, 6), dtype=wide) + differences.sum(-1) - differences.sum(-2)
             last = forgotten[:n] * gates.so_far[:, :, -1, 0]
-            dG[..., -1] += at_end.sum(-1) + last.view(n, B, H, G)
-            dG = dG.flip(-1).cumsum(-1).flip(-1)
+            dG[..., -1] += last.view(n, B, H, G)
+            at_end = (d_writing * both[:, :, :, None, 0]).sum(-1, dtype=wide)
+            dG = dG.flip(-1).cumsum(-1).flip(-1) + F.pad(at_end[..., :-1], (1, 0)).cumsum(-1)
             span.put(dG if gates.resets is None else dG.masked_fill_(gates.resets, 0), dg)
         if dbeta is not None and v_new is not None:
             span.put(torch.mul(r, v_new, out=r).sum(-1), dbeta)

@@ -209,6 +209,14 @@ def test_the_budget_of_gradients_holds_where_every_token_undoes_the_one_before()
     assert_within_budget("kda", case)
 
 
+@pytest.mark.parametrize("rule", GATES)
+def test_the_budget_of_gradients_holds_where_every_channel_forgets_at_every_token(rule: str) -> None:
+    """The gradient of g is smaller than a rounding of the products that do not decay."""
+    case = draw(rule, T=70)
+    case["g"] = case["g"].clamp(min=-1) - 40
+    assert_within_budget(rule, case)
+
+
 @pytest.mark.parametrize(
     ("rule", "T", "H", "HV", "K", "V"),
     [

@@ -130,6 +130,16 @@ def test_the_error_in_float32_is_within_twice_that_of_the_plain_scan(name: str) 
     assert_within_budget(name, to(torch.float32, draw(name, 1, 300, 2, 4, 24, 16)))
 
 
+@pytest.mark.parametrize("log", [-12.0, -30.0, -80.0])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_error_budget_holds_where_every_channel_forgets_at_every_token(name: str, log: float) -> None:
+    """The gradient of g is smaller than a rounding of the products that do not decay."""
+    case = draw(name, 1, 70, 1, 2, 8, 6)
+    gate = "gk" if "gk" in case else "g"
+    case[gate] = log + case[gate].clamp(min=-1)
+    assert_within_budget(name, to(torch.float32, case))
+
+
 @pytest.mark.parametrize("name", ["chunk_kda", "chunk_gdn2"])
 def test_the_error_budget_holds_where_every_token_undoes_the_one_before(name: str) -> None:
     """Keys that point the same way under an erase gate near 2: an error is a small difference of large numbers."""

@@ -120,6 +120,15 @@ def test_a_decay_of_0_forgets_and_changes_nothing_else(name: str, log: float) ->
         assert (got["dg"][0, places, 0] == 0).all()
 
 
+@pytest.mark.parametrize("log", [-12.0, -30.0, -80.0])
+@pytest.mark.parametrize("name", DECAYING)
+def test_the_gradient_of_decays_that_are_all_strong_has_its_digits(name: str, log: float) -> None:
+    """It is smaller than a rounding of the products that do not decay."""
+    case = draw(name, T=70)
+    case["g"] = log + case["g"].clamp(min=-1)
+    within_budget(name, case)
+
+
 @pytest.mark.parametrize("name", DECAYING)
 def test_what_follows_a_decay_of_0_is_a_sequence_of_its_own(name: str) -> None:
     case = draw(name, B=1, dtype=torch.float64)

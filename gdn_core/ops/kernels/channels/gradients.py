@@ -118,6 +118,8 @@ def channel_gradients_kernel(
     m_tk = m_t[:, None] & m_k[None, :]
     i_tk = (start * H + i_h) * K
     o_tk = o_c[:, None] * (H * K) + o_k[None, :]
+    # What the last token writes to the end does not decay. It would cancel in dg, but not to the last bit.
+    m_last = (o_t == stop - 1)[:, None]
     b_k = tl.load(k + i_tk + o_tk, mask=m_tk, other=0.0).to(DTYPE)
     b_q = tl.load(q + i_tk + o_tk, mask=m_tk, other=0.0).to(DTYPE) * scale
     b_q = b_q.to(DTYPE)
@@ -162,7 +164,7 @@ def channel_gradients_kernel(
             b_dq *= tl.exp(b_G)
             b_de *= tl.exp(b_G)
             b_dk *= tl.exp(b_whole[None, :] - b_G)
-            b_all += tl.sum(b_k * b_dk, 0) + tl.exp(b_whole) * b_hdh
+            b_all += tl.sum(tl.where(m_last, 0.0, b_k * b_dk), 0) + tl.exp(b_whole) * b_hdh
         p_products = products + i_chunk * ((2 * C + 1) * C)
         o_cc = o_c[:, None] * C + o_c[None, :]
         half = 1
@@ -188,7 +190,7 @@ def channel_gradients_kernel(
             limit = tl.minimum(limit, tl.load(limits + (i_n * HV + i_hv) * PROGRAMS + i))
         m_lost = o_t >= limit
         if DECAY > 0:
-            b_dG = b_q * b_dq - b_k * b_dk
+            b_dG = b_q * b_dq - tl.where(m_last, 0.0, b_k * b_dk)
             if ERASE > 0:
                 b_dG += b_e * b_de
             b_g = load_gate(g, o_t, i_hv, HV, m_t, o_k, m_k, DECAY).to(DTYPE)

@@ -236,6 +236,8 @@ def chunk_gradients_hopper_kernel(
                 b_bad = b_row * 0.0
                 b_row = gl.where(b_bad == 0.0, b_row, 0.0)
                 b_D = gl.where(gl.convert_layout(b_bad, L)[None, :] == 0.0, b_D, 0.0)
+            # What the last token writes to the end does not decay. It would cancel, but not to the last bit.
+            b_row = gl.where(start + o_row + 1 < stop, b_row, 0.0)
             b_dG = gl.convert_layout(b_dG - b_row, R) + gl.sum(b_D, 1) - gl.convert_layout(gl.sum(b_D, 0), R)
             b_dlast = gl.sum(b_row, 0) + b_hdh
             b_later = gl.where(o_l[None, :] >= o_r[:, None], gl.convert_layout(b_dG, L)[None, :], 0.0)
