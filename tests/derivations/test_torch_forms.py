@@ -201,7 +201,9 @@ OF_SOME_TYPE = [
 
 
 @pytest.mark.parametrize(
-    ("name", "function", "right", "wrong"), AT_SOME_SIZES + OF_SOME_TYPE, ids=lambda x: getattr(x, "__qualname__", str(x))[:40]
+    ("name", "function", "right", "wrong"),
+    AT_SOME_SIZES + OF_SOME_TYPE,
+    ids=lambda x: getattr(x, "__qualname__", str(x))[:40],
 )
 def test_what_is_wrong_at_some_sizes_only_or_rounds_is_noticed(name, function, right, wrong):
     made = load()[name]
