@@ -91,3 +91,18 @@ def test_this_project_uses_it() -> None:
     steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
     (used,) = (step for step in steps if step.get("uses") == "./")
     assert set(used["with"]) <= set(ACTION["inputs"])
+
+
+def test_the_build_keeps_the_screenshots_of_the_browser_tests() -> None:
+    """They are written to the folder that a variable names, and that folder is uploaded even where a test fails."""
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    assert any('environ.get("SCREENSHOTS")' in file.read_text() for file in (ROOT / "tests" / "browser").glob("*.py"))
+    kept = [
+        job
+        for job in workflow["jobs"].values()
+        if any(step.get("run") == ".ci/run" for step in job["steps"]) and job.get("env", {}).get("SCREENSHOTS")
+        for step in job["steps"]
+        if step.get("uses", "").startswith("actions/upload-artifact@") and step.get("if") == "always()"
+        if step["with"]["path"] == "${{ env.SCREENSHOTS }}"
+    ]
+    assert len(kept) == 1
