@@ -78,7 +78,7 @@ def draw_space(numbers: Numbers, beta: float, turn: float) -> Reel:
             told.append(f"The memory as it starts. The three keys miss their values by {off}.")
             ticks.append("start")
             continue
-        key, way = f"k{'₁₂₃'[t % 3]}", said(numbers["moved"][n])
+        key, way = f"k{'₀₁₂'[t % 3]}", said(numbers["moved"][n])
         erased = bool(n % 2)
         told.append(
             f"Token {t}, with the key {key}. The erase moves the memory by {way} along the key, which now answers "
@@ -98,7 +98,7 @@ def draw_space(numbers: Numbers, beta: float, turn: float) -> Reel:
     )
     plane = Plane(title="A memory of one row and three channels, from a side", arrows=arrows, limit=1.6, paths=paths)
     lines = tuple(
-        Line(name=f"k{'₁₂₃'[n]}", y=y, colour=n, dash=("solid", "dash", "dot")[n])
+        Line(name=f"k{'₀₁₂'[n]}", y=y, colour=n, dash=("solid", "dash", "dot")[n])
         for n, y in enumerate(numbers["off"][::2].T)
     )
     chart = Curves(title="By how much each key misses its value", x=np.arange(1 + len(token) // 2), lines=lines,

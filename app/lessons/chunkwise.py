@@ -29,10 +29,11 @@ LESSON = Lesson(
                       r"\quad A_{ij} = \beta_i \Gamma_{ij} \, k_j^\top k_i", BREAK,
                       r"U = T \operatorname{diag}(\beta) V, \quad", Lit(r"T = (I + A)^{-1}")),
             where="From an empty memory. First line: before token i the memory is the sum of the errors u written so "
-            "far; Γᵢⱼ multiplies the decays after token j, up to i. Second: u = β (v − S k), with that sum for S. "
-            "Third: all errors at the left, as rows of U; those of V are values, and A, a rate in lesson 6, is a "
-            "triangle here, 0 on and above the diagonal. T is the inverse of I + A, found row after row; diag(β) has β "
-            "on its diagonal. β is 0.8. Touch an entry: the same one lights up in others.",
+            "far; Γᵢⱼ multiplies the decays after token j, up to i, and is 0 for j > i. Second: u = β (v − S k), with "
+            "that sum for S. Third: all errors at the left, as rows of U; those of V are values, and A, a rate in "
+            "lesson 6, is a triangle here, 0 on and above the diagonal. T is the inverse of I + A, found row after "
+            "row: only these C rows wait for one another, and all else is products of matrices. diag(β) has β on its "
+            "diagonal. β is 0.8. Touch an entry: the same one lights up in others.",
             claims=("ut_transform_is_the_gated_triangular_system", "ut_transform_makes_the_wy_form"),
             numbers=study.matrices, picture=chunks.draw_matrices,
             stream=lambda size, alpha: on_table(study.stream_of(alpha, study.BETA).window(0, size), "gated-deltanet"),
@@ -58,9 +59,9 @@ LESSON = Lesson(
             question="The chunk form multiplies in another order than the recurrence. How far are its outputs off: in "
             "fractions, in float32, and in the 16 bits of float16 and bfloat16?",
             equation=(Lit(r"\lvert O_{\text{chunks}} - O_{\text{token by token}} \rvert"), r"= 0 \text{ in fractions}"),
-            where="A number keeps 24 bits in float32, 11 in float16, 8 in bfloat16, and every operation rounds to that "
-            "many. GPU kernels take 16 bits for inputs only, and keep memory and sums in float32. In fractions: six "
-            "tokens of two channels, whose numbers are rounded to eighths before both ways start.",
+            where="A number keeps 24 binary digits in float32, 11 in float16, 8 in bfloat16, and every operation "
+            "rounds to that many. GPU kernels take 16 bits for inputs only, and keep memory and sums in float32. In "
+            "fractions: six tokens of two channels, whose numbers are rounded to eighths before both ways start.",
             claims=(SAME,), numbers=study.agreement, picture=chunks.draw_agreement,
             stream=lambda alpha: on_table(study.stream_of(alpha, 0.5), "gated-deltanet"),
         ),

@@ -103,10 +103,10 @@ LESSON = Lesson(
             question="The input is 1 at one token, and 0 at all others. What comes out, and what if it is **later**?",
             equation=(r"h_t = \bar A h_{t-1} + \bar B u_t, \; y_t = C h_t \;\Rightarrow\;",
                       Lit(r"K_j = C \bar A^j \bar B")),
-            where="u is the input, a value before, y the output, h four states. Ā multiplies them by exp(−Δ), "
-            "exp(−2Δ), exp(−3Δ) and exp(−4Δ), B̄ writes to each, C weighs and adds. K is the kernel here, and no key: "
-            "what comes out j tokens after a 1. S4 as published has complex rates, which turn as in the lesson on the "
-            "ODE.",
+            where="u is the input, which the lessons before call a value; y is the output, h four states. Ā "
+            "multiplies them by exp(−Δ), exp(−2Δ), exp(−3Δ) and exp(−4Δ), B̄ writes to each, C weighs and adds. K is "
+            "the kernel here, and no key: what comes out j tokens after a 1. S4 as published has complex rates, which "
+            "turn as in the lesson on the ODE.",
             claims=("fixed_recurrence_is_a_convolution", "held_sample_decides_when_the_first_output_comes"),
             numbers=study.impulses, picture=_draw_impulse, stream=_fixed, sources=(S4.source,),
         ),

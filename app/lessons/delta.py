@@ -31,8 +31,8 @@ def _row(beta: float, value: float, times: int = 1) -> Choice:
 def _watch(picture: Picture, beta: float) -> list[str]:
     lengths = study.read_and_written(picture.trajectory, 1)
     return [
-        f"DeltaNet reads what its memory answers to the key, times β: length {said(read)}. The error, what is to be "
-        f"written less that, has length {said(u)}; it is what is written." for read, u in zip(*lengths, strict=True)
+        f"DeltaNet's memory answers to the key, times β, with length {said(read)}. The error, the new value times β "
+        f"less that answer, is written: its length is {said(u)}." for read, u in zip(*lengths, strict=True)
     ]
 
 

@@ -18,8 +18,8 @@ from gdn_core.rules import LINEAGE, RULES
 
 #: The column and the row of each on the map: attention at the left, equations in time at the right.
 PLACES = {
-    "softmax-attention": (0, 0), "fast-weights": (1, 0), "s4": (3, 0), "linear-attention-normalised": (0, 1),
-    "linear-attention": (1, 1), "mamba": (3, 1), "retnet": (2, 2), "deltanet": (1, 3), "mamba-2": (2, 3), "gla": (3, 4),
+    "softmax-attention": (0, 0), "fast-weights": (1, 0), "s4": (3, 1), "linear-attention-normalised": (0, 1),
+    "linear-attention": (1, 1), "mamba": (3, 2), "retnet": (2, 2), "deltanet": (1, 3), "mamba-2": (2, 3), "gla": (3, 4),
     "longhorn": (0, 3), "efla": (0, 4), "gated-deltanet": (1, 4), "exact-gated-delta": (0, 5),
     "kimi-delta-attention": (1, 5), "gated-deltanet-2": (2, 6),
 }  # fmt: skip
@@ -139,11 +139,11 @@ LESSON = Lesson(
         Step(
             slug="inside", title="One rule inside another", controls=(NARROW,),
             question="Turn one gate of a wider rule: α up to 1, or β down to 0. Is it the narrower rule **exactly**?",
-            equation=("S_t =", Lit(r"\alpha_t"), r"S_{t-1} (I -", Lit(r"\beta_t"), r"k k^\top) + \beta_t v k^\top"),
+            equation=("S_t =", Lit(r"\alpha_t"), r"S_{t-1} (I -", Lit(r"\beta_t"), r"k_tk_t^\top)+\beta_tv_tk_t^\top"),
             where="Gated DeltaNet; without the bracket and the last β it is Mamba-2. Twelve tokens have one gate. A "
             "solid arrow of the map means: at some gate both are one. But β erases and writes: 0 turns off both.",
-            claims=(INSIDE, "gated_deltanet_contains_mamba2_only_in_the_limit"), numbers=study.one_in_another,
-            picture=_draw_inside,
+            numbers=study.one_in_another, picture=_draw_inside,
+            claims=(INSIDE, "gated_deltanet_contains_mamba2_only_in_the_limit"),
             stream=lambda narrow: on_table(study.at_a_gate(narrow, 0.8), study.PAIRS[narrow][0], narrow),
         ),
     ),

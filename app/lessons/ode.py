@@ -15,7 +15,7 @@ DASHES = ("solid", "dash", "dashdot", "dot")
 RATE = Range(name="rate", label="Rate r of the decay: A = −r", low=0.2, high=4.0, step=0.2, start=1.0)
 GAIN = Range(name="gain", label="Input map B", low=-2.0, high=2.0, step=0.25, start=1.0)
 SLOW = Range(name="rate", label="Rate r: how fast it shrinks", low=0.1, high=2.0, step=0.1, start=0.3)
-TURN = Range(name="turn", label="ω: how fast it turns, in radians", low=0.0, high=6.0, step=0.25, start=2.0)
+TURN = Range(name="turn", label="ω: radians turned in a time of 1", low=0.0, high=6.0, step=0.25, start=2.0)
 MOVES = OneOf(name="moves", label="Input u", options={"held": "held for 1 each", "moving": "sin t"}, start="held")
 METHOD = OneOf(name="method", label="Discretisation", options={"zoh": NAMES[0], "mamba": NAMES[3]}, start="zoh")
 PAIR = ("s4", "mamba")  # under zero-order hold, and Mamba's choice
@@ -74,7 +74,8 @@ def _draw_errors(numbers: Numbers, moves: str, rate: float) -> Reel:
     for n in range(1, len(steps)):
         shares = ", ".join(f"{name} by {said(e[n - 1] / e[n])}" for name, e in methods)
         told.append(
-            f"Step 1/{2**n}, half the last, divides the errors: {shares}. Zero-order hold: {said(error[n, 0])}."
+            f"Step 1/{2**n}, half the one before, divides the errors: {shares}. That of zero-order hold is "
+            f"{said(error[n, 0])}."
         )
     chart = Curves(
         title="Error at time 4, both axes in powers of ten; what is below 10⁻⁹ lies on the lower edge", x=steps,
@@ -87,7 +88,7 @@ def _draw_errors(numbers: Numbers, moves: str, rate: float) -> Reel:
 def _draw_memory(numbers: Numbers, method: str, delta: float) -> Reel:
     solution = numbers["solution"]
     told = [
-        f"After token {t} memory and solutions differ by {said(off)} at most. Their largest is {said(abs(h).max())}."
+        f"After token {t} memory and solutions differ by {said(off)}, and their largest entry is {said(abs(h).max())}."
         for t, off, h in zip(numbers["tokens"], numbers["difference"], solution, strict=True)
     ]
     maps = Map(name="memory of the rule", values=numbers["memory"]), Map(name="twelve solutions", values=solution)
@@ -115,7 +116,8 @@ LESSON = Lesson(
             slug="errors", title="Half the step: how much smaller is the error?", controls=(MOVES, RATE),
             question="The step is halved again and again. By how much is each error **divided** each time: by 2, by 4?",
             equation=(r"\text{error} \approx c \,", Lit(r"\Delta^p"), r", \quad p = 1 \text{ or } 2"),
-            where="On axes in powers of ten the error is a straight line of slope p, the order of the method.",
+            where="c is a number that does not depend on Δ. On axes in powers of ten the error is a straight line of "
+            "slope p, the order of the method.",
             claims=(*ORDERS, "exponential_trapezoidal_rule_has_local_order_three_exactly_at_one_half"),
             numbers=study.errors, picture=_draw_errors, lab="The step 1/8 in the lab",
             stream=lambda moves, rate: on_table(study.of_errors(moves, rate), *PAIR),
@@ -125,12 +127,13 @@ LESSON = Lesson(
             question="If A is complex, the state is a point of the plane that **turns** while it shrinks. For which "
             "steps does it grow instead, though the solution never does?",
             equation=(r"h_t = \bar A^t h_0, \quad \bar A \approx e^{\Delta (-r + i \omega)}:", Lit(r"|\bar A| < 1?")),
-            where="i is the imaginary unit: the real part of h is the first axis, the imaginary part the second. No "
-            "input. Euler shrinks while Δ < 2r / (r² + ω²), bilinear always. Mamba's Ā is that of zero-order hold.",
+            where="h₀ is where the state starts, i the imaginary unit: the real part of h is the first axis, the "
+            "imaginary part the second. No input. Euler shrinks while Δ < 2r / (r² + ω²), bilinear always. Mamba's Ā "
+            "is that of zero-order hold.",
             claims=("bilinear_rule_is_stable_exactly_where_the_equation_is", "euler_step_has_local_error_of_order_two"),
             numbers=study.turning, picture=_draw_turning,
             stream=lambda rate, turn: on_table(study.without_turning(rate), "s4"),
-            lab="In the lab, which has no complex rates: the length of the state",
+            lab="The length of the state in the lab",
         ),
         Step(
             slug="memory", title="Many equations are one matrix memory", controls=(METHOD, DELTA),

@@ -76,7 +76,7 @@ def _draw_decay(numbers: Numbers, alpha: float, beta: float) -> Reel:
     steps, off = numbers["step"], numbers["difference"]
     told = [f"The whole token: Gated DeltaNet is off by {said(off[0, 0])}, EFLA after a decay by {said(off[0, 1])}."]
     for n in range(1, len(steps)):
-        by = f" Halving the part divided Gated DeltaNet's by {said(off[n - 1, 0] / off[n, 0])}."
+        by = f" Halving the part divided Gated DeltaNet's difference by {said(off[n - 1, 0] / off[n, 0])}."
         told.append(
             f"After a part of 1/{2**n} of the token Gated DeltaNet is off by {said(off[n, 0])}, EFLA after a decay by "
             f"{said(off[n, 1])}.{by}"
@@ -112,9 +112,9 @@ LESSON = Lesson(
             question="Make the step larger: from which βκ on does DeltaNet go **past** the new value, and which rules "
             "never do?",
             equation=(r"S' = S +", Lit(r"\theta"), r"(v - S k) k^\top"),
-            where="θκ, the share of the error: βκ for DeltaNet, βκ / (1 + βκ) for Longhorn, 1 − exp(−βκ) for EFLA, 1 "
-            "for Kaczmarz's projection, the limit of a large step. κ = |k|². Past βκ = 2 DeltaNet's error grows at "
-            "every token.",
+            where="S′ is the memory after the token. θκ, the share of the error: βκ for DeltaNet, βκ / (1 + βκ) for "
+            "Longhorn, 1 − exp(−βκ) for EFLA, 1 for Kaczmarz's projection, the limit of a large step. κ = |k|². Past "
+            "βκ = 2 DeltaNet's error grows at every token.",
             claims=(CLAIM, "delta_transition_is_stable_exactly_for_beta_kappa_in_zero_to_two"),
             numbers=study.four_memories, picture=_draw_memories, lab=AGAIN,
             stream=lambda length: on_table(study.repeated(length, min(1.5 / length**2, 2.0), 8), *study.STEPS),

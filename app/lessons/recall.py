@@ -33,8 +33,8 @@ def draw_recall(numbers: Numbers, keys: str, alpha: float) -> Reel:
     adds, gated = (list(RULES).index(slug) for slug in ("linear-attention", "gated-deltanet"))
     told = [
         f"After {many(n, 'pair')} in 16 columns the mean squared error is {said(e[adds])} under linear attention, "
-        f"{said(e[gated])} under Gated DeltaNet and {said(e.min())} under the rule with the least. The best matrix of "
-        f"this size has {said(b)}."
+        f"{said(e[gated])} under Gated DeltaNet and, the least, {said(e.min())} under {titles[e.argmin()]}. The best "
+        f"matrix of this size has {said(b)}."
         for n, e, b in zip(pairs, error, best, strict=True)
     ]
     chart = Curves(

@@ -82,7 +82,7 @@ def _draw_long(numbers: Numbers, alpha: float) -> Reel:
     marks, error, norm = numbers["tokens"], numbers["error"], numbers["norm"]
     told = [
         f"After {many(n, 'token')} linear attention answers the newest value with an error of {said(e[0])}, and its "
-        f"memory has the norm {said(m[0])}. Gated DeltaNet's error is {said(e[3])}, and its norm {said(m[3])}."
+        f"memory has the size {said(m[0])}. Gated DeltaNet's error is {said(e[3])}, and its size {said(m[3])}."
         for n, e, m in zip(marks, error, norm, strict=True)
     ]
 
@@ -93,7 +93,7 @@ def _draw_long(numbers: Numbers, alpha: float) -> Reel:
 
     panels = (
         curves("Error of the newest value: 1 is an empty memory", error, "error", "x"),
-        curves("Size of the memory", norm, "Frobenius norm", "xy"),
+        curves("Size of the memory", norm, "size", "xy"),
     )
     return Reel(panels=panels, counts="tokens", ticks=tuple(f"{n:,}" for n in marks), said=tuple(told), start=30)
 
@@ -126,7 +126,8 @@ LESSON = Lesson(
             equation=(
                 r"S_T k = \sum_{t=1}^{T}", Lit(r"\Bigl(\prod_{s=t+1}^{T} \alpha_s (1 - \beta_s)\Bigr)"), r"\beta_t v_t",
             ),
-            where="A key of length 1. Linear attention has α = 1 and erases nothing, so each of its weights is 1.",
+            where="A key of length 1. DeltaNet has α = 1. Mamba-2 and linear attention erase nothing, so 1 − β is left "
+            "out, and they write v whole. Linear attention has α = 1 too: each of its weights is 1.",
             claims=("write_weighs_the_decays_since", "key_answers_a_mean_and_orthogonal_keys_are_left_alone"),
             numbers=study.weights_of_writes, picture=_draw_weights,
             stream=lambda alpha, beta: on_table(study.one_key(alpha, beta), *study.RULES_COMPARED),
@@ -135,7 +136,8 @@ LESSON = Lesson(
             slug="long", title="Ten thousand tokens", controls=(SLOW,),
             question="Eight keys get new values all the time. What has become of each memory after 10,000 tokens?",
             equation=(r"\lVert S_T k - v_T \rVert \approx", Lit(r"\sqrt{T / 8}")),
-            where="Linear attention. Its answer holds all earlier values of the key, about T/8 in random directions.",
+            where="Linear attention. Its answer holds all earlier values of the key, about T/8 in random "
+            "directions. The size of a memory is the root of the sum of its squared entries.",
             claims=("additive_memory_forgets_the_order", "new_value_replaces_the_old_only_under_the_delta_rule"),
             numbers=study.long_stream, picture=_draw_long,
             stream=lambda alpha: on_table(study.ten_thousand(alpha).window(0, 100), *study.RULES_COMPARED),
