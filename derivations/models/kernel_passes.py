@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from derivations.engines.field import is_counting
-from derivations.models.kernel_sizes import AMPERE, Case, Letters
+from derivations.models.kernel_sizes import AMPERE, Case, Letters, Setting
 from derivations.models.torch_sizes import Size, longest
 
 Residuals = Iterator[dict[str, Any]]
@@ -43,7 +43,7 @@ def for_all_inputs(name: str, cases: Iterable[Letters], rng: random.Random) -> R
     return (run(size, setting, some, rng) for size, setting, some in cases)
 
 
-def addresses(cases: Iterable[tuple[Size, str]], rng: random.Random) -> Residuals:
+def addresses(cases: Iterable[tuple[Size, str]], rng: random.Random, setting: Setting = AMPERE) -> Residuals:
     """Run passes for their addresses alone, each at a size."""
     run = import_module("derivations.models.kernel_addresses").addresses
-    return (run(size, AMPERE, name, rng) for size, name in cases)
+    return (run(size, setting, name, rng) for size, name in cases)

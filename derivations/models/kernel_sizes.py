@@ -58,8 +58,7 @@ class Setting:
 #: More sequences, and more chunks, than a program of the tables looks at, at a time.
 MANY = Size(145, 20, 40, CHUNK, lengths=(2, 0, 3, 1, 2) * 17 + (9,))
 NOT_COVERED = (
-    "Not covered is what one warp sees of another's writes: the compiler places barriers behind TTGIR. Of Hopper's "
-    "kernels fences and their addresses at large sizes are not covered either."
+    "Not covered is what one warp of a partition sees of another's writes: the compiler places barriers behind TTGIR."
 )
 Case = tuple[Size, Setting]
 
@@ -120,6 +119,9 @@ def all_inputs(cases: Iterable[Letters]) -> AllInputs:
 
 
 LONG = Size(1 << 20, 128, 128, CHUNK, H=32, HV=32)  # 2^32 keys and values, and 2^33 entries of memories, one a chunk
+# On Hopper with a part of a chunk, whose outputs no tensor map writes; and with so many processors that no program of
+# the kernels that go from chunk to chunk does many, where rounds would be left out.
+LONG_ON_HOPPER = (replace(LONG, T=LONG.T + 33), replace(GLUON, processors=1 << 20))
 MANY_STEPS = Size(1, 128, 128, CHUNK, H=32, HV=32, B=1 << 13)  # 2^32 entries of memories
 ADDRESSES = AtPoints(
     "addresses of the first and last programs, and of the first and last rounds of their loops, at 2^32 entries of a "

@@ -66,5 +66,5 @@ def test_the_last_round_of_the_last_program_is_inside(rounds):
         ran(4, rounds, missing=1)
 
 
-def test_corners_are_the_first_and_last_programs_along_each_axis():
-    assert corners((3, 1, 2)).tolist() == [0, 2, 3, 5]
+def test_corners_are_the_first_and_last_programs_along_each_axis_and_several_along_the_first():
+    assert corners((20, 3, 1)).tolist() == [n + 40 * m for m in range(2) for n in (0, 1, 2, 3, 16, 17, 18, 19)]

@@ -23,6 +23,7 @@ from derivations.models.kernel_sizes import (
     IN_WINDOWS,
     LENGTHS,
     LONG,
+    LONG_ON_HOPPER,
     NOT_COVERED,
     ON_HOPPER,
     PAIRS,
@@ -149,12 +150,19 @@ def gradients_for_all_inputs(rng: random.Random) -> Any:
 
 
 LARGE = ((LONG, "chunk"),)
+LARGE_ON_HOPPER = ((LONG_ON_HOPPER[0], "chunk"),)
 
 
 @chunk_kernels_differentiate_the_recurrence.step(engine="ir", scope=ADDRESSES)
 def addresses_of_both_passes(rng: random.Random) -> Any:
     """Where tensors have 2^32 entries, no offset of 32 bits overflows, and no access is outside of its buffer."""
     return addresses(LARGE, rng)
+
+
+@chunk_kernels_differentiate_the_recurrence.step(engine="ir", scope=ADDRESSES)
+def addresses_of_hopper_kernels(rng: random.Random) -> Any:
+    """The same of Hopper's own kernels, and of what their tensor maps copy."""
+    return addresses(LARGE_ON_HOPPER, rng, LONG_ON_HOPPER[1])
 
 
 NEAR = ((Size(5, 20, 40, CHUNK, H=2, HV=4), AMPERE),)
@@ -233,6 +241,14 @@ FAULTS += (
                    HOPPER_GRADIENTS, "mbarrier.wait(bar_dh, n & 1)", "pass")),
     (CHUNKS, Fault("memory_of_one_phase", "The memory is always waited for by the first phase.",
                    HOPPER_GRADIENTS, "mbarrier.wait(bar_h, n & 1)", "mbarrier.wait(bar_h, 0)")),
+    (CHUNKS, Fault("scan_without_a_fence", "The memory is copied out without a fence.",
+                   HOPPER_SCAN, "fence_async_shared()\n        tma.store_wait(0)", "tma.store_wait(0)")),
+    (CHUNKS, Fault("products_without_a_fence", "Products read what was written to shared memory without a fence.",
+                   HOPPER_GRADIENTS, "fence_async_shared()\n        barrier()\n        b_dq",
+                   "barrier()\n        b_dq")),
+    (CHUNKS, Fault("products_copied_without_a_fence", "The products of queries and keys are copied without a fence.",
+                   "hopper.prepare.chunk_prepare_hopper_kernel", "s_Aqk.store(b_Aqk)\n            fence_async_shared()",
+                   "s_Aqk.store(b_Aqk)")),
     (CHUNKS, Fault("hopper_queries_without_the_scale", "The gradient of what queries read misses the scale.",
                    HOPPER_GRADIENTS, "(s_g.slice(C, C).load(ROW) * scale)", "(s_g.slice(C, C).load(ROW) * 1.0)")),
 )  # fmt: skip
@@ -261,3 +277,13 @@ for _name, _summary, _where, _right in (
     refuting(chunk_kernels_differentiate_the_recurrence,
              Fault(_name, _summary, _where, _right, _right.replace(".to(tl.int64)", "")),
              lambda rng: addresses(LARGE, rng))  # fmt: skip
+
+for _name, _summary, _where, _right in (
+    ("outputs_by_32_bits", "On Hopper, the offset of an output has 32 bits.", "hopper.scan.carry_rows",
+     "(i_t + o_t).to(gl.int64)"),
+    ("gradients_by_32_bits", "On Hopper, the offset of a value's gradient has 32 bits.", HOPPER_SCAN,
+     "o_t.to(gl.int64)"),
+):  # fmt: skip
+    refuting(chunk_kernels_differentiate_the_recurrence,
+             Fault(_name, _summary, _where, _right, _right.replace(".to(gl.int64)", "")),
+             lambda rng: addresses(LARGE_ON_HOPPER, rng, LONG_ON_HOPPER[1]))  # fmt: skip

@@ -1,6 +1,6 @@
 """The addresses of a launch at sizes that no memory here could hold: integers are computed, and floats are not.
 
-Of the grid only the programs at its corners run, and of a long loop the first two rounds and the last. What a loop
+Of the grid only some programs at its corners run, and of a long loop the first two rounds and the last. What a loop
 carries from round to round is taken to change by as much in each, as pointers and counters do.
 """
 
@@ -17,6 +17,8 @@ from derivations.engines.ir.memory import UNWRITTEN, Buffer, Memory
 
 class Nowhere(Carrier):
     """Floats that are not computed: every one is zero, of the right shape."""
+
+    computes = False
 
     def __init__(self) -> None:
         """Need no field."""
@@ -90,8 +92,12 @@ def extent(name: str, size: int, element: str, entries: np.ndarray | None = None
     return Buffer(name, size, element, sized)
 
 
+_SEVERAL = 4  # parts that a program's first number may hold, beside heads and chunks
+
+
 def corners(grid: tuple[int, int, int]) -> np.ndarray:
-    """Return the numbers of the programs at the corners of a grid."""
+    """Return the numbers of the programs at the corners of a grid, and of several along its first axis."""
     x, y, _ = grid
     ends: list[tuple[int, ...]] = [(0, n - 1) for n in grid]
+    ends[0] = tuple({*range(min(x, _SEVERAL)), *range(max(x - _SEVERAL, 0), x)})
     return np.unique([i + x * (j + y * k) for i in ends[0] for j in ends[1] for k in ends[2]])

@@ -37,6 +37,8 @@ class Carrier:
         numbers: the field, and the arithmetic of log decays.
     """
 
+    computes = True  # rather than only shapes
+
     def __init__(self, numbers: Numbers) -> None:
         self.numbers, self.p = numbers, numbers.p
 

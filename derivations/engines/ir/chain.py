@@ -19,6 +19,7 @@ from derivations.engines.ir.evaluator import launch
 from derivations.engines.ir.front import Compiled, compiled
 from derivations.engines.ir.memory import Buffer, Descriptor, Memory
 from derivations.engines.ir.operations import Machine, Value
+from derivations.engines.ir.order import Lost, Order
 from derivations.engines.ir.text import Function
 from derivations.engines.unmodelled import note
 from derivations.engines.used import use
@@ -107,17 +108,30 @@ class Chain:
         if self._edited:
             made = replace(made, text=self._edited(made.name, made.text))
         x, y, z = (*grid, 1, 1)[:3]
-        machine = Machine(self._carrier, self._memory, (x, y, z), self._rng)
         try:
-            function = made.function(insist=self._insist)
-            programs = corners(machine.grid) if self._addresses_only else None
-            self.operations += launch(function, self._given(made, function), machine, programs)
+            casts = self._launched(made, (x, y, z))
         except (Unsound, NotModelled) as error:
             raise type(error)(f"{made.name}: {error}") from error
         self.kernels.add(made.name)
         use("ir")
-        for what in ("rounding", BEHIND, *machine.casts):
+        for what in ("rounding", BEHIND, *casts):
             note(what)
+
+    def _launched(self, made: Compiled, grid: tuple[int, int, int]) -> set[str]:
+        """Run a launch, again where it has shown that its partitions do not wait for each other; return the casts."""
+        function = made.function(insist=self._insist)
+        given, lost = self._given(made, function), Lost()
+        ordered = "ttg.local_alloc" in made.text and self._carrier.computes
+        before = [buffer.entries.copy() for buffer in self._memory.buffers] if ordered else []
+        while True:
+            machine = Machine(self._carrier, self._memory, grid, self._rng)
+            machine.order = Order(int(np.prod(grid)), lost) if ordered else None
+            self.operations += launch(function, given, machine, corners(grid) if self._addresses_only else None)
+            if not lost.more:
+                return machine.casts
+            lost.more = False
+            for buffer, entries in zip(self._memory.buffers, before, strict=True):
+                buffer.entries[:] = entries
 
     def run_all(self, launches: Iterable[Any]) -> None:
         """Run launches that were recorded, each with ``kernel``, ``grid``, ``arguments`` and ``options``."""

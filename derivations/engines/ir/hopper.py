@@ -1,8 +1,9 @@
 """Hopper's own operations: copies by tensor maps, barriers that count, products of warp groups, and partitions.
 
-What a copy writes is no number until a wait for its barrier, and neither is a product before it was waited for. What
-is copied out of shared memory is read as late as may be: when the copy is waited for. Partitions take turns at each
-barrier, in a random order.
+What a copy writes is no number until a wait for its barrier, and neither is a product before it was waited for.
+Partitions take turns at each barrier, in a random order, and in half of the launches one of them is kept back for as
+long as another one can go on. What is right only because of these turns is found by
+:mod:`derivations.engines.ir.order`.
 """
 
 from __future__ import annotations
@@ -10,61 +11,81 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from derivations.engines.ir.carrier import EMPTY, NotModelled, Unsound
 from derivations.engines.ir.operations import MEANINGS, Machine, Meaning, Operands, Value, read_tile, write_tile
+from derivations.engines.ir.order import COPIES, PRODUCTS, Order
 from derivations.engines.ir.shared import Shared
 from derivations.engines.ir.text import Operation
 
 
-@dataclass
 class Barriers:
-    """Barriers in shared memory: for each program and place the arrivals that a phase needs, and what is missing."""
+    """Barriers in shared memory: for each program and place the arrivals that a phase needs, and what is missing.
 
-    count: np.ndarray
-    missing: np.ndarray
-    bytes: np.ndarray
-    phase: np.ndarray
-    copies: list[tuple[np.ndarray, np.ndarray, np.ndarray, int, Callable[[np.ndarray], None]]] = field(
-        default_factory=list
-    )  # programs, which are still to land, places, bytes, and how they end
+    Args:
+        programs: of the launch.
+        places: the number of barriers.
+        order: of accesses to shared memory, which a phase tells those that wait for it.
+    """
 
-    @classmethod
-    def of(cls, shape: tuple[int, ...]) -> Barriers:
-        """Return barriers that were not made yet."""
-        count, missing, size, phase = (np.zeros(shape, np.int64) for _ in range(4))
-        return cls(count, missing, size, phase)
+    def __init__(self, programs: int, places: int, order: Order) -> None:
+        shape = programs, places
+        self.count, self.missing, self.bytes, self.done = (np.zeros(shape, np.int64) for _ in range(4))
+        self._order, self._first = order, order.phases(places)
+        self._copies: list[tuple[np.ndarray, np.ndarray, int]] = []  # programs, places, bytes
+        self._known, self._fenced = (np.zeros((*shape, order.known.shape[-1]), np.int64) for _ in range(2))
+        self._at: list[tuple[np.ndarray, np.ndarray]] = []  # what was known at the end of each phase
+
+    def copy(self, programs: np.ndarray, places: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Begin a copy that lands when it is waited for; return its agents, and when it is."""
+        self._copies.append((programs, places, size))
+        return self._first + places, self.done[programs, places] + 1
 
     def land(self, programs: np.ndarray, places: np.ndarray) -> None:
         """End the copies that some programs wait for, each at its place."""
         kept = []
-        for of, there, where, size, end in self.copies:
-            mine = there & np.isin(of, programs) & (where == places[of])
-            if mine.any():
-                end(of[mine])
-                self.bytes[of[mine], where[mine]] -= size
-                there = there & ~mine
-            if there.any():
-                kept.append((of, there, where, size, end))
-        self.copies = kept
+        for of, where, size in self._copies:
+            mine = np.isin(of, programs) & (where == places[of])
+            self.bytes[of[mine], where[mine]] -= size
+            if not mine.all():
+                kept.append((of[~mine], where[~mine], size))
+        self._copies = kept
         self.turn(programs, places[programs])
 
     def turn(self, programs: np.ndarray, places: np.ndarray) -> None:
         """Begin the next phase where nothing is missing."""
         done = (self.missing[programs, places] == 0) & (self.bytes[programs, places] == 0)
         at = programs[done], places[done]
-        self.phase[at] ^= 1
+        self.done[at] += 1
         self.missing[at] = self.count[at]
+        for phase in {*self.done[at].tolist()}:
+            while len(self._at) <= phase:
+                self._at.append((np.zeros_like(self._known), np.zeros_like(self._fenced)))
+            now = tuple(of[self.done[at] == phase] for of in at)
+            self._at[phase][0][now], self._at[phase][1][now] = self._known[now], self._fenced[now]
 
     def arrive(self, programs: np.ndarray, places: np.ndarray, number: int) -> None:
         """Count arrivals."""
         self.missing[programs, places] -= number
         if (self.missing[programs, places] < 0).any():
             raise Unsound("more arrivals at a barrier than its phase has")
+        known, fenced = self._order.released(programs)
+        self._known[programs, places] = np.maximum(self._known[programs, places], known)
+        self._fenced[programs, places] = np.maximum(self._fenced[programs, places], fenced)
         self.turn(programs, places)
+
+    def passed(self, programs: np.ndarray, places: np.ndarray, phase: np.ndarray) -> None:
+        """Learn what was known at the first phase, behind those that are known of, at which a wait may have ended."""
+        order, agents = self._order, self._first + places
+        before = order.known[order.turn, programs, agents]
+        ended = before + (before + phase + 1) % 2
+        for of in {*ended[ended > before].tolist()}:
+            now = (ended == of) & (ended > before)
+            order.learned(programs[now], *(x[programs[now], places[now]] for x in self._at[of]))
+            order.known[order.turn, programs[now], agents[now]] = of
 
 
 def _means(*names: str) -> Callable[[Meaning], Meaning]:
@@ -76,9 +97,10 @@ def _means(*names: str) -> Callable[[Meaning], Meaning]:
 
 
 def _barrier(machine: Machine, x: Shared) -> tuple[Barriers, np.ndarray]:
+    assert machine.order
     found = machine.barriers.get(id(x.entries))
     if found is None:
-        found = machine.barriers[id(x.entries)] = Barriers.of(x.entries.shape[:2])
+        found = machine.barriers[id(x.entries)] = Barriers(len(x.entries), x.entries.shape[1], machine.order)
         machine.kept.append(x.entries)
     places = np.zeros(len(x.entries), np.int64) if x.places is None else x.places
     return found, places
@@ -89,22 +111,42 @@ def _under(programs: np.ndarray, condition: np.ndarray) -> np.ndarray:
     return programs[np.broadcast_to(condition, programs.shape)]
 
 
-@_means("ttng.init_barrier")
+def _counts(*names: str) -> Callable[[Meaning], Meaning]:
+    """Say what operations on barriers do; where numbers are not computed, nothing waits for anything."""
+
+    def add(run: Meaning) -> Meaning:
+        def meaning(machine: Machine, programs: np.ndarray, operation: Operation, operands: Operands) -> Value:
+            return run(machine, programs, operation, operands) if machine.order else None
+
+        _means(*names)(meaning)
+        return run
+
+    return add
+
+
+@_counts("ttng.init_barrier")
 def _init(machine: Machine, programs: np.ndarray, operation: Operation, operands: Operands) -> Value:
     barriers, places = _barrier(machine, operands[0])
     number = int(operation.head.rpartition(",")[2])
     at = programs, places[programs]
     barriers.count[at] = barriers.missing[at] = number
-    barriers.bytes[at] = barriers.phase[at] = 0
+    barriers.bytes[at] = barriers.done[at] = 0
     return None
 
 
-@_means("ttng.inval_barrier", "ttng.fence_async_shared")
+@_means("ttng.inval_barrier")
 def _nothing(machine: Machine, programs: np.ndarray, operation: Operation, operands: Operands) -> Value:
     return None
 
 
-@_means("ttng.barrier_expect")
+@_counts("ttng.fence_async_shared")
+def _fence(machine: Machine, programs: np.ndarray, operation: Operation, operands: Operands) -> Value:
+    assert machine.order
+    machine.order.fence(programs)
+    return None
+
+
+@_counts("ttng.barrier_expect")
 def _expect(machine: Machine, programs: np.ndarray, operation: Operation, operands: Operands) -> Value:
     barriers, places = _barrier(machine, operands[0])
     of = _under(programs, operands[1])
@@ -114,7 +156,7 @@ def _expect(machine: Machine, programs: np.ndarray, operation: Operation, operan
     return None
 
 
-@_means("ttng.arrive_barrier")
+@_counts("ttng.arrive_barrier")
 def _arrive(machine: Machine, programs: np.ndarray, operation: Operation, operands: Operands) -> Value:
     barriers, places = _barrier(machine, operands[0])
     of = _under(programs, operands[1]) if len(operands) > 1 else programs
@@ -123,20 +165,25 @@ def _arrive(machine: Machine, programs: np.ndarray, operation: Operation, operan
     return None
 
 
-@_means("ttng.wait_barrier")
+@_counts("ttng.wait_barrier")
 def _wait(machine: Machine, programs: np.ndarray, operation: Operation, operands: Operands) -> Value:
     barriers, places = _barrier(machine, operands[0])
     phase = np.broadcast_to(operands[1], programs.shape)
     wanted = np.broadcast_to(operands[2], programs.shape) if len(operands) > 2 else np.ones(programs.shape, bool)
 
+    def waits() -> np.ndarray:
+        return wanted & (barriers.done[programs, places[programs]] % 2 == phase)
+
     def passed() -> bool:
-        late = wanted & (barriers.phase[programs, places[programs]] == phase)
+        late = waits()
         if late.any():
             barriers.land(programs[late], places)
-            late = wanted & (barriers.phase[programs, places[programs]] == phase)
+            late = waits()
         return not late.any()
 
     machine.switch(passed)
+    of = programs[wanted]
+    barriers.passed(of, places[of], phase[wanted])
     return None
 
 
@@ -149,15 +196,11 @@ def _copy_in(machine: Machine, programs: np.ndarray, operation: Operation, opera
     chosen = np.flatnonzero(np.broadcast_to(condition, programs.shape))
     starts = [x[chosen] if x.shape[0] > 1 else x for x in starts]
     values = read_tile(machine, of, operation.takes[0], descriptor, starts)
-    shape = to.load(of[:1]).shape[1:]
-    values = np.broadcast_to(values.reshape(len(of), *shape), (len(of), *shape))
-    to.store(of, np.int64(EMPTY))
-    at = np.full(len(to.entries), -1)
-    at[of] = np.arange(len(of))
-    barriers, places = _barrier(machine, bar)
-    size = int(np.prod(shape)) * _bytes(operation)
-    copy = of, np.ones(len(of), bool), places[of], size, lambda which: to.store(which, values[at[which]])
-    barriers.copies.append(copy)
+    if machine.order:
+        shape = (len(of), *to.shape)
+        barriers, places = _barrier(machine, bar)
+        lands = barriers.copy(of, places[of], int(np.prod(to.shape)) * _bytes(operation))
+        to.store(of, np.broadcast_to(values.reshape(shape), shape), lands)
     return None
 
 
@@ -169,28 +212,31 @@ def _bytes(operation: Operation) -> int:
 @_means("ttng.async_tma_copy_local_to_global")
 def _copy_out(machine: Machine, programs: np.ndarray, operation: Operation, operands: Operands) -> Value:
     descriptor, *starts, source = operands
-    before = source.load(programs).copy()
-
-    def end() -> None:
-        now = source.load(programs)
-        write_tile(machine, programs, operation.takes[0], descriptor, starts, np.where(now == before, now, EMPTY))
-
+    values = source.load(programs, _queued(machine, programs, COPIES))
+    end = partial(write_tile, machine, programs, operation.takes[0], descriptor, starts, values)
     machine.stores.setdefault(machine.turn, []).append(end)
     return None
 
 
+def _queued(machine: Machine, programs: np.ndarray, queue: int) -> tuple[int, np.ndarray] | None:
+    return machine.order.queued(programs, queue) if machine.order else None
+
+
 @_means("ttng.async_tma_store_wait")
 def _store_wait(machine: Machine, programs: np.ndarray, operation: Operation, operands: Operands) -> Value:
-    stores = machine.stores.setdefault(machine.turn, [])
-    while len(stores) > operation.number("pendings"):
+    stores, left = machine.stores.setdefault(machine.turn, []), operation.number("pendings")
+    while len(stores) > left:
         stores.pop(0)()
+    if machine.order:
+        machine.order.waited(programs, COPIES, left)
     return None
 
 
 @_means("ttng.warp_group_dot")
 def _dot(machine: Machine, programs: np.ndarray, operation: Operation, operands: Operands) -> Value:
     a, b, c, *use = operands
-    a, b = (x.load(programs) if isinstance(x, Shared) else x for x in (a, b))
+    queued = _queued(machine, programs, PRODUCTS)
+    a, b = (x.load(programs, queued) if isinstance(x, Shared) else x for x in (a, b))
     pending = machine.products.setdefault(machine.turn, [])
     for waiting, value in pending:
         c = value if c is waiting else c
@@ -200,6 +246,8 @@ def _dot(machine: Machine, programs: np.ndarray, operation: Operation, operands:
         c = c if use[0].flat[0] else np.zeros_like(c)
     made = machine.carrier.matrices(a, b, c)
     if not operation.flag("isAsync"):
+        if machine.order:
+            machine.order.waited(programs, PRODUCTS, 0)
         return made
     hidden = np.full(made.shape, EMPTY)
     pending.append((hidden, made))
@@ -208,9 +256,11 @@ def _dot(machine: Machine, programs: np.ndarray, operation: Operation, operands:
 
 @_means("ttng.warp_group_dot_wait")
 def _dot_wait(machine: Machine, programs: np.ndarray, operation: Operation, operands: Operands) -> Value:
-    pending = machine.products.setdefault(machine.turn, [])
-    number = len(pending) - operation.number("pendings")
+    pending, left = machine.products.setdefault(machine.turn, []), operation.number("pendings")
+    number = len(pending) - left
     done, machine.products[machine.turn] = pending[: max(number, 0)], pending[max(number, 0) :]
+    if machine.order:
+        machine.order.waited(programs, PRODUCTS, left)
     known = {id(hidden): made for hidden, made in done}
     return [known.get(id(x), x) for x in operands]
 
@@ -268,8 +318,9 @@ class Partitions:
         """
         for thread in self._threads:
             thread.start()
+        last = int(self._machine.rng.integers(2 * len(self._threads)))  # in half of the launches one is kept back
         while self._ready and not self._failed:
-            order = self._machine.rng.permutation(list(self._ready)).tolist()
+            order = sorted(self._machine.rng.permutation(list(self._ready)).tolist(), key=lambda n: n == last)
             n = next((n for n in order if (passed := self._ready[n]) is None or passed()), None)
             if n is None:
                 self._failed.append(Unsound("all partitions wait at a barrier for each other: none goes on"))
@@ -278,12 +329,17 @@ class Partitions:
         self._stopped = True
         for n in list(self._ready):
             self._step(n)
-        self._machine.turn = 0
+        self._turn(0)
         if self._failed:
             raise self._failed[0]
 
-    def _step(self, n: int) -> None:
+    def _turn(self, n: int) -> None:
         self._machine.turn = n
+        if self._machine.order:
+            self._machine.order.turn = n
+
+    def _step(self, n: int) -> None:
+        self._turn(n)
         self._go[n].release()
         self._back.acquire()
 
@@ -292,10 +348,14 @@ def take_turns(machine: Machine, bodies: list[Callable[[], None]]) -> None:
     """Run partitions side by side."""
     partitions, alone = Partitions(machine, bodies), machine.switch
     machine.switch = partitions.switch
+    if machine.order:
+        machine.order.split(len(bodies))
     try:
         partitions.run()
     finally:
         machine.switch = alone
+    if machine.order:
+        machine.order.join(len(bodies))
 
 
 __all__ = ["take_turns"]

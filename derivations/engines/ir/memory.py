@@ -42,7 +42,6 @@ class Memory:
 
     def __init__(self) -> None:
         self.buffers: list[Buffer] = []
-        self.unwritten = ""  # the first entry that was read, and never written
 
     def add(self, buffer: Buffer) -> int:
         """Add a buffer; return the address of its first entry."""
@@ -76,11 +75,9 @@ class Memory:
         """
         buffer, places = self._buffer(addresses, element, "reads")
         found = buffer.entries[places]
-        if (lost := found == UNWRITTEN[buffer.floating]).any():
+        if not buffer.floating and (lost := found == UNWRITTEN[False]).any():
             at = int(places[int(lost.argmax())])
-            self.unwritten = self.unwritten or f"entry {at} of {buffer.name}"
-            if not buffer.floating:
-                raise Unsound(f"reads entry {at} of {buffer.name}, which was never written")
+            raise Unsound(f"reads entry {at} of {buffer.name}, which was never written")
         if buffer.writer is not None:
             writer = buffer.writer[places]
             if (other := (writer != _NOBODY) & (writer != programs())).any():

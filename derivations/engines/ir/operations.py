@@ -14,6 +14,7 @@ import numpy as np
 
 from derivations.engines.ir.carrier import EMPTY, INFINITE, Carrier, NotModelled, Unsound
 from derivations.engines.ir.memory import Descriptor, Memory
+from derivations.engines.ir.order import Order
 from derivations.engines.ir.text import Operation, Type
 
 Value = Any  # an array, a Descriptor, or an Absolute
@@ -44,6 +45,7 @@ class Machine:
         self.copies: list[Any] = []  # asynchronous copies that are of no group yet
         self.groups: list[Any] = []  # of copies, which have not been waited for
         self.turn = 0  # the partition that runs
+        self.order: Order | None = None  # of accesses to shared memory, if partitions and copies are kept in one
         self.barriers: dict[int, Any] = {}  # by the buffer that they are in
         self.kept: list[Any] = []
         self.stores: dict[int, list[Any]] = {}  # copies out of shared memory that a partition has not waited for

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from derivations.engines.ir.carrier import EMPTY, NotModelled
 from derivations.engines.ir.operations import MEANINGS, Machine, Meaning, Operands, Value, gathered
+from derivations.engines.ir.order import Order
 from derivations.engines.ir.text import Operation, Type, parsed_type
 
 TOKEN = np.zeros(1, np.int64)  # of an asynchronous copy, which waits by number here
@@ -24,38 +25,73 @@ class Shared:
         entries: those of all programs of the launch, [programs, ...].
         places: the index that was taken of the first axis behind the programs, for each program, if any.
         part: what is seen of each axis that is left.
-        order: the order of the axes that are seen, if they were transposed.
+        axes: the order of the axes that are seen, if they were transposed.
+        order: of accesses.
+        views: the entries as they are seen in other ways, to which writing leaves no number.
     """
 
     entries: np.ndarray
     places: np.ndarray | None = None
     part: tuple[slice, ...] = ()
-    order: tuple[int, ...] | None = None
+    axes: tuple[int, ...] | None = None
+    order: Order | None = None
+    views: list[np.ndarray] = field(default_factory=list)
 
     def _index(self, programs: np.ndarray) -> tuple[Any, ...]:
         return (programs, *(() if self.places is None else (self.places[programs],)), *self.part)
 
-    def load(self, programs: np.ndarray) -> np.ndarray:
-        """Return the entries that some programs see."""
-        found = self.entries[self._index(programs)]
-        return found if self.order is None else found.transpose(0, *(1 + axis for axis in self.order))
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sizes of what is seen, before it was transposed."""
+        return self.entries[self._index(np.zeros(1, np.int64))].shape[1:]
 
-    def store(self, programs: np.ndarray, values: np.ndarray) -> None:
-        """Write all entries that some programs see."""
-        if self.order is not None and values.ndim:
-            values = values.transpose(0, *(1 + self.order.index(axis) for axis in range(len(self.order))))
-        self.entries[self._index(programs)] = values
+    def load(self, programs: np.ndarray, queued: tuple[int, np.ndarray] | None = None) -> np.ndarray:
+        """Return the entries that some programs see.
+
+        Args:
+            programs: the programs.
+            queued: the agent of a copy or product that reads, and when it is.
+        """
+        index = self._index(programs)
+        found = self.entries[index]
+        if self.order is not None:
+            found = self.order.read(self.entries, programs, self.places, found, index, queued)
+        return found if self.axes is None else found.transpose(0, *(1 + axis for axis in self.axes))
+
+    def store(
+        self, programs: np.ndarray, values: np.ndarray, copy: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> None:  # fmt: skip
+        """Write all entries that some programs see.
+
+        Args:
+            programs: the programs.
+            values: what they write.
+            copy: the agent of each and when it is, if a copy writes.
+        """
+        if not self.entries.flags.writeable:  # of no numbers
+            return
+        if self.axes is not None and values.ndim:
+            values = values.transpose(0, *(1 + self.axes.index(axis) for axis in range(len(self.axes))))
+        index = self._index(programs)
+        if self.order is not None:
+            before = self.entries[index]
+            changed = np.ones(before.shape, bool) if copy is not None else before != values
+            self.order.write(self.entries, programs, self.places, index, changed, copy)
+        self.entries[index] = values
+        for view in self.views:
+            if view is not self.entries:
+                view[programs] = EMPTY
 
     def sliced(self, starts: tuple[int, ...], shape: tuple[int, ...]) -> Shared:
         """Return a part that starts at a place of what is seen."""
-        if self.part and self.order is not None:
+        if self.part and self.axes is not None:
             raise NotModelled("a part of a transposed part of shared memory")
         before = self.part or tuple(slice(0, None) for _ in shape)
-        if self.order is not None:
-            starts, shape = (tuple(of[self.order.index(axis)] for axis in range(len(of))) for of in (starts, shape))
+        if self.axes is not None:
+            starts, shape = (tuple(of[self.axes.index(axis)] for axis in range(len(of))) for of in (starts, shape))
         part = tuple(slice(of.start + first, of.start + first + size)
                      for of, first, size in zip(before, starts, shape, strict=True))  # fmt: skip
-        return Shared(self.entries, self.places, part, self.order)
+        return replace(self, part=part)
 
 
 @dataclass
@@ -86,7 +122,11 @@ def _memory(text: str) -> Type:
 def _allocate(machine: Machine, programs: np.ndarray, operation: Operation, operands: Operands) -> Value:
     kind = _memory(operation.makes[0].element)
     x, y, z = machine.grid
-    made = Shared(np.full((x * y * z, *kind.shape), EMPTY))
+    shape = (x * y * z, *kind.shape)
+    if not machine.carrier.computes:
+        return Shared(np.broadcast_to(np.int64(0), shape))
+    made = Shared(np.full(shape, EMPTY), order=machine.order)
+    made.views.append(made.entries)
     if operands:
         made.store(programs, operands[0])
     return made
@@ -106,22 +146,37 @@ def _load(machine: Machine, programs: np.ndarray, operation: Operation, operands
 @_means("ttg.memdesc_index")
 def _index(machine: Machine, programs: np.ndarray, operation: Operation, operands: Operands) -> Value:
     of, place = operands
-    if of.places is not None or of.part or of.order is not None:
+    if of.places is not None or of.part or of.axes is not None:
         raise NotModelled(f"a part of a part of shared memory: {operation.text}")
+    if not machine.carrier.computes:
+        place = np.zeros_like(place)  # a loop whose rounds are left out does not say which
     if (place < 0).any() or (place >= of.entries.shape[1]).any():
         raise NotModelled(f"a part of shared memory outside of it: {operation.text}")
     places = np.zeros(len(of.entries), np.int64)
     places[programs] = place
-    return Shared(of.entries, places)
+    return replace(of, places=places)
 
 
 @_means("ttg.memdesc_trans")
 def _transpose(machine: Machine, programs: np.ndarray, operation: Operation, operands: Operands) -> Value:
     order = re.search(r"order = array<i32: ([\d, ]+)>", operation.head)
-    if order is None or operands[0].order is not None:
+    if order is None or operands[0].axes is not None:
         raise NotModelled(f"a transposition without an order, or a second one: {operation.text}")
-    of = operands[0]
-    return Shared(of.entries, of.places, of.part, tuple(int(axis) for axis in order[1].split(",")))
+    return replace(operands[0], axes=tuple(int(axis) for axis in order[1].split(",")))
+
+
+@_means("ttg.memdesc_reinterpret")
+def _reinterpret(machine: Machine, programs: np.ndarray, operation: Operation, operands: Operands) -> Value:
+    """See memory in another layout: what was written in one is no number in the other."""
+    (of,) = operands
+    if of.places is not None or of.part or of.axes is not None:
+        raise NotModelled(f"a part of shared memory in another layout: {operation.text}")
+    shape = _memory(operation.makes[0].element).shape
+    if not machine.carrier.computes:
+        return Shared(np.broadcast_to(np.int64(0), (len(of.entries), *shape)))
+    made = Shared(np.full((len(of.entries), *shape), EMPTY), order=of.order, views=of.views)
+    made.views.append(made.entries)
+    return made
 
 
 @_means("ttg.memdesc_subslice")
@@ -140,7 +195,10 @@ def _layout(machine: Machine, programs: np.ndarray, operation: Operation, operan
 
 @_means("ttg.local_dealloc")
 def _free(machine: Machine, programs: np.ndarray, operation: Operation, operands: Operands) -> Value:
-    operands[0].store(programs, np.int64(EMPTY))
+    (of,) = operands
+    if of.order is not None:
+        of.order.free(of.entries, programs)
+    replace(of, order=None).store(programs, np.int64(EMPTY))
     return None
 
 
