@@ -6,6 +6,7 @@ Streamlit finds the :class:`streamlit.App` below and serves it; every visit then
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from typing import Any
 
 import streamlit as st
 
@@ -101,16 +102,45 @@ STYLE = """<style>
 </style>"""
 
 
+def _lab() -> None:
+    from app.views import lab
+
+    lab.page(load)
+
+
+def _tour() -> None:
+    from app.views import lessons
+
+    lessons.page()
+
+
+def _derivations() -> None:
+    from app.views import derivations
+
+    derivations.page()
+
+
+def pages() -> list[Any]:
+    """Return all pages. The one that is asked for does not wait for the others, some of which bring much with them."""
+    return [ways.lab(_lab), ways.tour(_tour), ways.derivations(_derivations), ways.lineage()]
+
+
+def load() -> None:
+    """Import every page, so that the next one is there at once, and start what else the first picture does not need."""
+    from app.views import derivations, lab, lessons  # noqa: F401
+
+    serving.settle()
+
+
 def main() -> None:
     """Run the page that the visitor is on."""
     # Before the navigation, which would have the browser fetch the icon of the page from another server.
     st.set_page_config(page_icon=ICON, layout="wide", initial_sidebar_state=340)
-    page = st.navigation([ways.lab(), ways.tour(), ways.derivations(), ways.lineage()], position="top")
+    page = st.navigation(pages(), position="top")
     st.set_page_config(page_title=f"{page.title}: Gated DeltaNet, live")
     st.html(STYLE)
     page.run()
-    ways.load()
-    serving.settle()
+    load()
 
 
 @contextlib.asynccontextmanager

@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import grimp
 import pytest
 from streamlit import config
 
@@ -257,6 +258,32 @@ def test_the_walk_sees_every_package_and_the_scripts() -> None:
     assert {"run", ".ci/run", "README.md", "pyproject.toml", ".streamlit/config.toml"} <= names
     for package in ("app", "derivations", "gdn_core", "tests"):
         assert any(name.startswith(f"{package}/") and name.endswith(".py") for name in names)
+
+
+def circle(imports: dict[str, set[str]]) -> list[str]:
+    """Return modules that import one another in a circle, imports within functions included; none if there is none."""
+    left = dict(imports)
+    while ends := [module for module, others in left.items() if not others & left.keys()]:
+        for module in ends:
+            del left[module]
+    seen: list[str] = []
+    module = min(left, default="")
+    while module and module not in seen:
+        seen.append(module)
+        module = min(left[module] & left.keys())
+    return seen[seen.index(module) :] if module else []
+
+
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    graph = grimp.build_graph("app", "derivations", "docs", "gdn_core", "tests")
+    imports = {module: graph.find_modules_directly_imported_by(module) - {module} for module in graph.modules}
+    assert imports["app.main"] >= {"app.views.lab", "app.views.ways"}  # within a function, and at the top
+    assert circle(imports) == []
+
+
+def test_a_circle_is_found_behind_what_leads_to_it() -> None:
+    assert circle({"a": {"b"}, "b": {"c", "e"}, "c": {"d"}, "d": {"b"}, "e": set()}) == ["b", "c", "d"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
 
 
 def test_no_link_of_the_file_system_leaves_the_project() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import streamlit as st
@@ -30,8 +31,12 @@ GREY = f"<style>.st-key-{ABOVE}, .st-key-{UNDER} {{ filter: grayscale(1); opacit
 LOOK, LOOKS = 0.02, 50  # seconds between two looks at the session, and how many before the visitor may stop waiting
 
 
-def page() -> None:
-    """Show the page: the picture before the controls that stand as they are, which the browser shows anyway."""
+def page(rest: Callable[[], None] = serving.settle) -> None:
+    """Show the page: the picture before the controls that stand as they are, which the browser shows anyway.
+
+    Args:
+        rest: loads what no first picture waits for; called when all is shown.
+    """
     walk.leave()
     session.begin()
     for sentence in session.kept().sentences:
@@ -52,13 +57,7 @@ def page() -> None:
     if shown:
         session.drawn_whole(shown.picture.digest)
         with st.container(key=UNDER):
-            below(shown.choice, _start_the_rest)
-
-
-def _start_the_rest() -> None:
-    """Load what no first picture waits for."""
-    ways.load()
-    serving.settle()
+            below(shown.choice, rest)
 
 
 class Shown(NamedTuple):

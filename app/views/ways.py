@@ -1,29 +1,34 @@
-"""The pages, as the navigation and links to them take them: each belongs to the run that asks.
+"""The pages as the navigation and links take them; each object belongs to the run that makes it.
 
-Pages link to each other both ways, and some bring much with them, so each is imported when it is run.
+Streamlit knows a page by its address. The navigation is given what draws it; a link to it is not.
 """
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
 
 from app.lessons.place import FIRST
 
+Draw = Callable[[], None]
 START = {"lesson": FIRST.lesson}  # a link to the tour that says nothing resumes it
 RULES = {"lesson": "lineage", "step": "map"}
 
 
-def lab() -> Any:
+def _drawn_by_the_navigation() -> None:
+    raise RuntimeError("a page was run that was made for a link")
+
+
+def lab(draw: Draw = _drawn_by_the_navigation) -> Any:
     """Return the lab's page."""
-    return st.Page(_lab, title="Write-rule lab", url_path="lab", icon=":material/play_circle:", default=True)
+    return st.Page(draw, title="Write-rule lab", url_path="lab", icon=":material/play_circle:", default=True)
 
 
-def tour() -> Any:
+def tour(draw: Draw = _drawn_by_the_navigation) -> Any:
     """Return the page of the lessons."""
-    return st.Page(_tour, title="Tour", url_path="tour", icon=":material/school:")
+    return st.Page(draw, title="Tour", url_path="tour", icon=":material/school:")
 
 
 def lineage() -> Any:
@@ -31,34 +36,10 @@ def lineage() -> Any:
     return st.Page(_lineage, title="The lineage", url_path="lineage", visibility="hidden")
 
 
-def derivations() -> Any:
+def derivations(draw: Draw = _drawn_by_the_navigation) -> Any:
     """Return the page of the claims."""
-    return st.Page(_derivations, title="Derivations", url_path="derivations", icon=":material/verified:")
-
-
-def _lab() -> None:
-    from app.views import lab
-
-    lab.page()
-
-
-def _tour() -> None:
-    from app.views import lessons
-
-    lessons.page()
+    return st.Page(draw, title="Derivations", url_path="derivations", icon=":material/verified:")
 
 
 def _lineage() -> None:
     st.switch_page(tour(), query_params=RULES)
-
-
-def _derivations() -> None:
-    from app.views import derivations
-
-    derivations.page()
-
-
-@cache
-def load() -> None:
-    """Import every page. The one that is asked for first does not wait for the others, which bring SymPy."""
-    from app.views import derivations, lab, lessons  # noqa: F401

@@ -19,8 +19,9 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from derivations.engines import cases
 from derivations.engines.aten.degrees import Degrees
+from derivations.engines.aten.mode import exactly
 from derivations.engines.aten.numbers import Numbers
-from derivations.engines.aten.tensors import Exact, exactly
+from derivations.engines.aten.tensors import Exact
 from derivations.engines.degree import Degree
 from derivations.engines.field import Dual, Field, Residues, is_counting
 from derivations.engines.ir.carrier import Carrier

@@ -17,8 +17,9 @@ import numpy as np
 import torch
 
 from derivations.engines.aten.degrees import Degrees
+from derivations.engines.aten.mode import Exactly, exactly
 from derivations.engines.aten.numbers import EMPTY, FORGETS, Numbers, Unsound
-from derivations.engines.aten.tensors import Exact, Exactly, exactly
+from derivations.engines.aten.tensors import Exact
 from derivations.engines.degree import Degree
 from derivations.engines.field import Batch, Dual, Field, Residues, dual_exp, is_counting, stack
 from derivations.models.torch_sizes import Launch, Size

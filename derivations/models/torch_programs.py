@@ -16,8 +16,9 @@ from typing import Any
 
 import torch
 
+from derivations.engines.aten.mode import exactly
 from derivations.engines.aten.numbers import Entries, NotModelled, Numbers, Unsound
-from derivations.engines.aten.tensors import Exact, exactly
+from derivations.engines.aten.tensors import Exact
 from derivations.models.programs import CONSTANTS, ROLES, Program
 from derivations.models.torch_forms import SCALE, Stream, difference, exact
 from derivations.models.torch_sizes import Size

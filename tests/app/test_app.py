@@ -44,8 +44,8 @@ def run(code: str) -> str:
 
 
 def test_the_server_imports_neither_torch_nor_triton() -> None:
-    code = "import sys; from app.views import lab, ways; from app import compute; "
-    code += "from app.choice import Choice; ways.lab(), ways.tour(), ways.lineage(), ways.derivations(); "
+    code = "import sys; from app.views import lab; from app import compute, main; "
+    code += "from app.choice import Choice; main.pages(); "
     code += "compute.picture(Choice()); print(sorted({'torch', 'triton', 'sympy'} & set(sys.modules)))"
     assert run(code).strip() == "[]"
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from derivations.engines.aten.mode import exactly
 from derivations.engines.aten.numbers import EMPTY, NotModelled, Numbers, Unsound
-from derivations.engines.aten.tensors import Exact, exactly
+from derivations.engines.aten.tensors import Exact
 from derivations.models import torch_sizes
 from gdn_core.ops.torch import chunk
 

@@ -2,7 +2,8 @@
 
 PyTorch breaks a program into ATen operations: products, sums, views, writes into a part of a tensor. A dispatch mode
 sees each of them below autograd, with in-place and ``out=`` variants, and the factories. ``numbers`` is the arithmetic
-of entries. ``operations`` says what each ATen operation does to them. ``tensors`` is the tensor subclass and the mode.
+of entries. ``operations`` says what each ATen operation does to them. ``tensors`` is the tensor subclass, ``mode``
+the dispatch mode.
 
 An entry is one of six things, all in one int64, so that views, slices and writes are PyTorch's own:
 

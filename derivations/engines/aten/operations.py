@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from derivations.engines.aten.numbers import EMPTY, Entries, NotModelled, Unsound
-from derivations.engines.aten.tensors import Exact, Exactly, Magnitude, Meaning
+from derivations.engines.aten.tensors import Computation, Exact, Magnitude, Meaning
 
 # Views, and what moves entries without looking at them.
 _MOVES = frozenset((
@@ -43,7 +43,7 @@ def meaning(func: Any) -> Meaning | None:
     if plain is None:
         return None
 
-    def run(mode: Exactly, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def run(mode: Computation, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         out = kwargs.pop("out", args[0] if name.endswith("_") else None)
         entries, dtype = plain(mode, *args, **kwargs)
         if not isinstance(dtype, torch.dtype):  # an ordinary tensor, of truth values
@@ -74,7 +74,7 @@ def _named(*names: str) -> Callable[[Meaning], Meaning]:
 # Moves.
 
 
-def _moved(mode: Exactly, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _moved(mode: Computation, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     dtype = next(x.dtype for x in args if isinstance(x, Exact))
     if func.overloadpacket.__name__ == "constant_pad_nd":
         x, pad, *value = args
@@ -84,20 +84,20 @@ def _moved(mode: Exactly, func: Any, args: tuple[Any, ...], kwargs: dict[str, An
 
 
 @_named("cat", "stack")
-def _joined(mode: Exactly, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _joined(mode: Computation, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     tensors, *rest = args
     dtype = _promoted(*tensors)
     return Exact(func([mode.entries(x) for x in tensors], *rest, **kwargs), dtype)
 
 
 @_named("index")
-def _indexed(mode: Exactly, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _indexed(mode: Computation, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     x, places = args
     return Exact(func(x.entries, places), x.dtype)
 
 
 @_named("index_put_", "_index_put_impl_", "index_put")
-def _put(mode: Exactly, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _put(mode: Computation, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     x, places, values, *accumulate = args
     if not isinstance(x, Exact):
         raise NotModelled(f"{func} into a tensor that was made outside of the program")
@@ -111,7 +111,7 @@ def _put(mode: Exactly, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 
 
 @_named("copy_")
-def _copied(mode: Exactly, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _copied(mode: Computation, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     to, of = args[:2]
     if not isinstance(to, Exact):
         raise NotModelled(f"{func} into a tensor that was made outside of the program")
@@ -121,7 +121,7 @@ def _copied(mode: Exactly, func: Any, args: tuple[Any, ...], kwargs: dict[str, A
 
 
 @_named("_to_copy", "to")
-def _cast(mode: Exactly, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _cast(mode: Computation, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     (x,) = args
     dtype = kwargs.get("dtype") or x.dtype
     mode.cast(x.dtype, dtype)
@@ -131,11 +131,11 @@ def _cast(mode: Exactly, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any
 
 
 @_named("lift_fresh", "lift")
-def _same(mode: Exactly, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _same(mode: Computation, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return args[0]
 
 
-def _made(mode: Exactly, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _made(mode: Computation, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run a factory that takes its type and sizes from an exact tensor."""
     name, (x, *rest) = func.overloadpacket.__name__, args
     dtype = kwargs.pop("dtype", None) or x.dtype
@@ -151,7 +151,7 @@ def _made(mode: Exactly, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any
 
 
 @_named("fill_", "zero_")
-def _filled(mode: Exactly, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _filled(mode: Computation, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     x, *value = args
     if value and value[0] != value[0]:  # NaN: what PyTorch fills new memory with where it is asked to
         x.entries.fill_(EMPTY)
@@ -161,7 +161,7 @@ def _filled(mode: Exactly, func: Any, args: tuple[Any, ...], kwargs: dict[str, A
 
 
 @_named("_local_scalar_dense", "item")
-def _read(mode: Exactly, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _read(mode: Computation, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     raise NotModelled("a number that Python reads back from a tensor (item, tolist, if)")
 
 
@@ -192,7 +192,7 @@ def _same_type(name: str, *operands: Any) -> torch.dtype:
     return types.pop()
 
 
-def _filling(mode: Exactly, value: Any) -> Entries:
+def _filling(mode: Computation, value: Any) -> Entries:
     return mode.entries(value) if isinstance(value, torch.Tensor) else torch.tensor(mode.numbers.mask(value))
 
 
@@ -202,43 +202,43 @@ def _sign(alpha: Number) -> int:
     return int(alpha)
 
 
-def _add(mode: Exactly, a: Any, b: Any, *, alpha: Number = 1, **_: Any) -> Plain:
+def _add(mode: Computation, a: Any, b: Any, *, alpha: Number = 1, **_: Any) -> Plain:
     return mode.numbers.add(mode.entries(a), mode.entries(b), _sign(alpha)), _promoted(a, b)
 
 
-def _sub(mode: Exactly, a: Any, b: Any, *, alpha: Number = 1, **_: Any) -> Plain:
+def _sub(mode: Computation, a: Any, b: Any, *, alpha: Number = 1, **_: Any) -> Plain:
     return mode.numbers.add(mode.entries(a), mode.entries(b), -_sign(alpha)), _promoted(a, b)
 
 
-def _rsub(mode: Exactly, a: Any, b: Any, alpha: Number = 1) -> Plain:
+def _rsub(mode: Computation, a: Any, b: Any, alpha: Number = 1) -> Plain:
     return mode.numbers.add(mode.entries(b), mode.entries(a), -_sign(alpha)), _promoted(a, b)
 
 
-def _mul(mode: Exactly, a: Any, b: Any) -> Plain:
+def _mul(mode: Computation, a: Any, b: Any) -> Plain:
     return mode.numbers.multiply(mode.entries(a), mode.entries(b)), _promoted(a, b)
 
 
-def _div(mode: Exactly, a: Any, b: Any) -> Plain:
+def _div(mode: Computation, a: Any, b: Any) -> Plain:
     return mode.numbers.multiply(mode.entries(a), mode.numbers.invert(mode.entries(b))), _promoted(a, b)
 
 
-def _reciprocal(mode: Exactly, a: Exact) -> Plain:
+def _reciprocal(mode: Computation, a: Exact) -> Plain:
     return mode.numbers.invert(a.entries), a.dtype
 
 
-def _sqrt(mode: Exactly, a: Exact) -> Plain:
+def _sqrt(mode: Computation, a: Exact) -> Plain:
     return mode.numbers.root(a.entries), a.dtype
 
 
-def _rsqrt(mode: Exactly, a: Exact) -> Plain:
+def _rsqrt(mode: Computation, a: Exact) -> Plain:
     return mode.numbers.invert(mode.numbers.root(a.entries)), a.dtype
 
 
-def _neg(mode: Exactly, a: Exact) -> Plain:
+def _neg(mode: Computation, a: Exact) -> Plain:
     return mode.numbers.negate(a.entries), a.dtype
 
 
-def _pow(mode: Exactly, a: Exact, exponent: Any) -> Plain:
+def _pow(mode: Computation, a: Exact, exponent: Any) -> Plain:
     if exponent not in (0, 1, 2, 3, 4):
         raise NotModelled(f"a power with the exponent {exponent}")
     power = torch.ones_like(a.entries)
@@ -247,30 +247,30 @@ def _pow(mode: Exactly, a: Exact, exponent: Any) -> Plain:
     return power, a.dtype
 
 
-def _exp(mode: Exactly, a: Exact) -> Plain:
+def _exp(mode: Computation, a: Exact) -> Plain:
     return mode.numbers.exponential(a.entries), a.dtype
 
 
-def _exp2(mode: Exactly, a: Exact) -> Plain:
+def _exp2(mode: Computation, a: Exact) -> Plain:
     return mode.numbers.exponential(a.entries, base_2=True), a.dtype
 
 
-def _sum(mode: Exactly, a: Exact, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Plain:
+def _sum(mode: Computation, a: Exact, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Plain:
     dims = [] if dim is None else [dim] if isinstance(dim, int) else list(dim)
     mode.cast(a.dtype, dtype or a.dtype)
     return mode.numbers.total(a.entries, dims, keepdim=keepdim), dtype or a.dtype
 
 
-def _cumsum(mode: Exactly, a: Exact, dim: int, *, dtype: Any = None) -> Plain:
+def _cumsum(mode: Computation, a: Exact, dim: int, *, dtype: Any = None) -> Plain:
     mode.cast(a.dtype, dtype or a.dtype)
     return mode.numbers.cumulated(a.entries, dim), dtype or a.dtype
 
 
-def _mm(mode: Exactly, a: Any, b: Any) -> Plain:
+def _mm(mode: Computation, a: Any, b: Any) -> Plain:
     return mode.numbers.product(mode.entries(a), mode.entries(b)), _same_type("a matrix product", a, b)
 
 
-def _addmm(mode: Exactly, c: Any, a: Any, b: Any, *, beta: Number = 1, alpha: Number = 1) -> Plain:
+def _addmm(mode: Computation, c: Any, a: Any, b: Any, *, beta: Number = 1, alpha: Number = 1) -> Plain:
     n = mode.numbers
     product = n.product(mode.entries(a), mode.entries(b))
     if alpha != 1:
@@ -281,7 +281,7 @@ def _addmm(mode: Exactly, c: Any, a: Any, b: Any, *, beta: Number = 1, alpha: Nu
     return n.add(scaled, product), _same_type("a matrix product", c, a, b)
 
 
-def _addcmul(mode: Exactly, c: Any, a: Any, b: Any, *, value: Number = 1) -> Plain:
+def _addcmul(mode: Computation, c: Any, a: Any, b: Any, *, value: Number = 1) -> Plain:
     n = mode.numbers
     product = n.multiply(mode.entries(a), mode.entries(b))
     if value != 1:
@@ -290,7 +290,7 @@ def _addcmul(mode: Exactly, c: Any, a: Any, b: Any, *, value: Number = 1) -> Pla
 
 
 def _solve(
-    mode: Exactly, A: Any, B: Any, *, upper: bool, left: bool = True, unitriangular: bool = False
+    mode: Computation, A: Any, B: Any, *, upper: bool, left: bool = True, unitriangular: bool = False
 ) -> Plain:  # fmt: skip
     a, b, dtype = mode.entries(A), mode.entries(B), _same_type("solve_triangular", A, B)
     if left:
@@ -298,26 +298,26 @@ def _solve(
     return mode.numbers.solve(a.mT, b.mT, upper=not upper, unit=unitriangular).mT, dtype
 
 
-def _where(mode: Exactly, where: torch.Tensor, a: Any, b: Any) -> Plain:
+def _where(mode: Computation, where: torch.Tensor, a: Any, b: Any) -> Plain:
     return torch.where(where, _filling(mode, a), _filling(mode, b)), _promoted(a, b)
 
 
-def _masked_fill(mode: Exactly, a: Exact, mask: torch.Tensor, value: Any) -> Plain:
+def _masked_fill(mode: Computation, a: Exact, mask: torch.Tensor, value: Any) -> Plain:
     if not mask.any():  # so that a mask of what is not finite may fill with NaN
         return a.entries.expand(torch.broadcast_shapes(a.shape, mask.shape)).clone(), a.dtype
     return torch.where(mask, _filling(mode, value), a.entries), a.dtype
 
 
-def _tril(mode: Exactly, a: Exact, diagonal: int = 0) -> Plain:
+def _tril(mode: Computation, a: Exact, diagonal: int = 0) -> Plain:
     return a.entries.tril(diagonal), a.dtype
 
 
-def _triu(mode: Exactly, a: Exact, diagonal: int = 0) -> Plain:
+def _triu(mode: Computation, a: Exact, diagonal: int = 0) -> Plain:
     return a.entries.triu(diagonal), a.dtype
 
 
 def _order(name: str) -> Callable[..., Plain]:
-    def run(mode: Exactly, a: Any, b: Any) -> Plain:
+    def run(mode: Computation, a: Any, b: Any) -> Plain:
         left, right = (mode.numbers.nats(x.entries) if isinstance(x, Exact) else x for x in (a, b))
         return _ORDERS[name](left, right), None
 
@@ -325,11 +325,11 @@ def _order(name: str) -> Callable[..., Plain]:
 
 
 @_named("abs")
-def _abs(mode: Exactly, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _abs(mode: Computation, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return Magnitude(args[0].entries, args[0].dtype)
 
 
-def _eq(mode: Exactly, a: Any, b: Any) -> Plain:
+def _eq(mode: Computation, a: Any, b: Any) -> Plain:
     if isinstance(a, Magnitude):
         if b != torch.inf:
             raise NotModelled("the absolute value of a number, which has no order here")
@@ -337,12 +337,12 @@ def _eq(mode: Exactly, a: Any, b: Any) -> Plain:
     return mode.numbers.same(_filling(mode, a), _filling(mode, b)), None
 
 
-def _ne(mode: Exactly, a: Any, b: Any) -> Plain:
+def _ne(mode: Computation, a: Any, b: Any) -> Plain:
     return ~_eq(mode, a, b)[0], None
 
 
 def _extreme(name: str) -> Callable[..., Plain]:
-    def run(mode: Exactly, a: Exact, *dims: Any) -> Plain:
+    def run(mode: Computation, a: Exact, *dims: Any) -> Plain:
         mode.numbers.nats(a.entries)
         order = torch.where(a.entries == 0, 1 << 60, a.entries)
         order = torch.where(a.entries == (1 << 62), -1, order)
@@ -353,7 +353,7 @@ def _extreme(name: str) -> Callable[..., Plain]:
     return run
 
 
-def _nan(mode: Exactly, a: Exact) -> Plain:
+def _nan(mode: Computation, a: Exact) -> Plain:
     return torch.zeros_like(mode.numbers.finite(a.entries)), None
 
 

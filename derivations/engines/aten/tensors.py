@@ -1,20 +1,14 @@
-"""The tensor whose entries are exact, and the mode that sends every ATen operation of a program to its meaning."""
+"""The tensor whose entries are exact, and what is noted while a program computes with it."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from derivations.engines.aten.numbers import EMPTY, Entries, NotModelled, Numbers
-from derivations.engines.unmodelled import note
-from derivations.engines.used import use
-
-Call = tuple[Any, tuple[Any, ...], dict[str, Any]]
+from derivations.engines.aten.numbers import Entries, NotModelled, Numbers
 
 
 class Exact(torch.Tensor):
@@ -51,8 +45,8 @@ class Magnitude(Exact):
     """The absolute values of exact entries, which have no order: only whether they are infinite can be asked."""
 
 
-class Exactly(TorchDispatchMode):
-    """A mode in which ATen operations run on exact numbers.
+class Computation:
+    """The run of a program on exact numbers: their arithmetic, and what the program was seen to do.
 
     Args:
         numbers: the field.
@@ -65,43 +59,12 @@ class Exactly(TorchDispatchMode):
     """
 
     def __init__(self, numbers: Numbers) -> None:
-        from derivations.engines.aten.operations import FACTORIES, meaning  # which needs the tensor
-
         super().__init__()
-        self._meaning, self._factories = meaning, FACTORIES
         self.numbers = numbers
         self.casts: Counter[str] = Counter()
         self.narrowed: set[torch.dtype] = set()
         self.operations: set[str] = set()
         self.computed: set[torch.dtype] = set()
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Return False: nothing is compiled here, and the wrapper that PyTorch would add costs a third of the time."""
-        return False
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run one ATen operation."""
-        kwargs = kwargs or {}
-        kinds = set(_kinds(args, kwargs))
-        name = func.overloadpacket.__name__
-        if Exact in kinds or Magnitude in kinds:
-            if Magnitude in kinds and name not in ("eq", "ne"):
-                raise NotModelled("the absolute value of a number, which has no order here")
-            self.operations.add(name)
-            run = self._meaning(func)
-            if run is None:
-                if func._can_decompose():
-                    with self:
-                        return func.decompose(*args, **kwargs)
-                raise NotModelled(f"the operation {func}")
-            return run(self, func, args, kwargs)
-        made = func(*args, **kwargs)
-        if name in self._factories and made.dtype.is_floating_point:
-            empty = "empty" in name
-            return Exact(torch.full_like(made, EMPTY, dtype=torch.int64) if empty else self.numbers.lifted(made),
-                         made.dtype)  # fmt: skip
-        return made
 
     @property
     def unmodelled(self) -> tuple[str, ...]:
@@ -134,27 +97,4 @@ def _short(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _kinds(args: Any, kwargs: dict[str, Any]) -> Iterator[type]:
-    """Yield the types of the arguments of an operation, and those in its lists."""
-    for x in (*args, *kwargs.values()) if kwargs else args:
-        if isinstance(x, list | tuple):
-            yield from map(type, x)
-        else:
-            yield type(x)
-
-
-@contextmanager
-def exactly(numbers: Numbers) -> Iterator[Exactly]:
-    """Run the program inside a ``with`` block on exact numbers."""
-    mode = Exactly(numbers)
-    try:
-        with torch.no_grad(), mode:
-            yield mode
-    finally:
-        for what in mode.unmodelled:
-            note(what)
-        if mode.operations:
-            use("aten")
-
-
-Meaning = Callable[[Exactly, Any, tuple[Any, ...], dict[str, Any]], Any]
+Meaning = Callable[[Computation, Any, tuple[Any, ...], dict[str, Any]], Any]
