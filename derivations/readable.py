@@ -195,11 +195,21 @@ def inline(text: str) -> str:
     return re.sub(r"\$([^$]+)\$", lambda found: box(found[1]).flat or found[1], text)
 
 
+def _parts(tex: str) -> list[str]:
+    """Cut a statement at wide spaces and ends of rows that stand in no group and no environment."""
+    parts, depth = [""], 0
+    for token in _TOKENS.findall(tex):
+        depth += {"{": 1, "}": -1, "\\begin": 1, "\\end": -1}.get(token, 0)
+        if not depth and token in ("\\quad", "\\qquad", "\\\\"):
+            parts.append("")
+        else:
+            parts[-1] += token
+    return parts
+
+
 def readable(tex: str) -> str:
     """Print a statement as text: a line for each of its formulas and rows."""
-    parts = re.split(r"\\qquad|\\quad(?![^{]*\})|\\\\(?=\s)", tex) if "matrix" not in tex else [tex]
-    if "aligned" in tex:
-        parts = [row.replace("&", "") for row in re.split(r"\\\\", re.sub(r"\\(begin|end)\{aligned\}", "", tex))]
+    parts = _parts(re.sub(r"&|\\(begin|end)\{aligned\}", "", tex) if "aligned" in tex else tex)
     found = []
     for part in parts:
         if part.strip():

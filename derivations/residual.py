@@ -16,7 +16,10 @@ from derivations.engines.polynomials import polynomial
 
 Residual = Any
 WIDTH = 240  # characters of a printed residual, at most
-TERMS = 6  # of a polynomial in TeX, at most
+VALUE = ", which is "  # before the value of a polynomial where its letters are numbers
+TERMS = 6  # of a polynomial, at most
+FEW = 4  # letters of a polynomial whose numbers are named one by one, at most
+POINTS = range(2, 9)  # the number of the first letter; the next is tried where a polynomial is zero
 PRODUCT = re.compile(r"([kqS])([kq])(\d)(\d?)")  # a letter of the Gram matrix: kq12, the product of a key and a query
 ENTRY = re.compile(r"([A-Za-z]+)(\d)(\d{1,2})")  # k12: token, channel; or a row and a column
 
@@ -54,11 +57,35 @@ def is_zero(residual: Residual) -> bool:
 
 
 def describe(residual: Residual) -> str:
-    """Format a residual that is not zero; of a collection the first entry that is not zero, with its place."""
+    """Format a residual that is not zero; of a collection the first entry that is not zero, with its place.
+
+    Of a polynomial its first terms are said, and what it is in numbers, where its letters are.
+    """
     place, entry = _first(residual)
-    text = " ".join(str(entry).split())
-    text = text if len(text) <= WIDTH else text[: WIDTH - 4].rstrip() + " ..."
+    if isinstance(entry, PolyElement) and not entry.is_ground:
+        text = _in_numbers(entry)
+    else:
+        text = " ".join(str(entry).split())
+        text = text if len(text) <= WIDTH else text[: WIDTH - 4].rstrip() + " ..."
     return f"{place}: {text}" if place else text
+
+
+def _in_numbers(value: PolyElement) -> str:
+    """Print a polynomial, or its first terms, and its value where its letters are 2, 3, 4 and so on."""
+    letters = [value.ring.gens[i] for i, degree in enumerate(value.degrees()) if degree > 0]
+    text = str(_start(value)) + (f" + ... ({len(value)} terms)" if len(value) > TERMS else "")
+    for first in POINTS:
+        at = [(letter, first + i) for i, letter in enumerate(letters)]
+        if found := value.evaluate(at):
+            named = ", ".join(f"{letter} = {number}" for letter, number in at)
+            many = f"its {len(at)} letters are {first}, {first + 1}, ... in their order"
+            return f"{text}{VALUE}{found} where {named if len(at) <= FEW else many}"
+    return text
+
+
+def _start(value: PolyElement) -> PolyElement:
+    """Return the first terms of a polynomial."""
+    return value.ring.from_dict(dict(islice(value.terms(), TERMS)))
 
 
 def typeset(residual: Residual) -> str:
@@ -70,7 +97,7 @@ def typeset(residual: Residual) -> str:
         names = {str(letter): _letter(str(letter)) for letter in entry.ring.symbols}
         if len(entry) <= TERMS:
             return polynomial(entry, names)
-        return rf"{polynomial(entry.ring.from_dict(dict(islice(entry.terms(), TERMS))), names)} + \dots"
+        return rf"{polynomial(_start(entry), names)} + \dots"
     printed = entry.tex() if hasattr(entry, "tex") else ""
     return re.sub(r"(block \d+,\d+: )", r"\\text{\1}", printed)
 

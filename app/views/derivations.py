@@ -16,6 +16,7 @@ from app.views import ways
 from app.views.claims import BADGES, VERDICTS, statement, strongest
 from app.views.sentences import sorry
 from derivations.claim import ENGINES
+from derivations.residual import VALUE
 from derivations.result import KINDS
 from derivations.subjects import RENAMED
 from derivations.workers import WorkerError
@@ -256,7 +257,8 @@ def _residual(shown: Checked) -> None:
     """Show what is left of the difference of two sides: as a formula, as a number mod a prime, or as a sentence."""
     place = plain(shown.residual.rpartition(": ")[0] if shown.residual else "").strip()
     if shown.tex:
-        st.markdown(f"$\\displaystyle {shown.tex}$" + f", at {place}" * bool(place))
+        value = shown.residual.partition(VALUE)[2]
+        st.markdown(f"$\\displaystyle {shown.tex}$" + f", at {place}" * bool(place) + f": {plain(value)}" * bool(value))
     elif found := MOD.match(shown.residual):
         where = plain(" ".join(part for part in (found["place"], found["at"]) if part))
         st.markdown(

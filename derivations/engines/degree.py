@@ -9,6 +9,7 @@ channels is kept as one entry.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,11 @@ class Degree:
         return self.shape[0]
 
     def __getitem__(self, index: Any) -> Degree:
+        if isinstance(index, int | slice) and self.top.shape[0] == self.shape[0]:  # as a form goes through its tokens
+            logs = None if self.logs is None else self.logs[index]
+            top = self.top[index]
+            return Degree((*top.shape[:1], *self.shape[1:]) if isinstance(index, slice) else self.shape[1:], top,
+                          self.low[index], logs)  # fmt: skip
         index = index if isinstance(index, tuple) else (index,)
         shape = _probe(self.shape)[index].shape
         axes = iter(zip(self.top.shape, self.shape, strict=True))
@@ -80,7 +86,7 @@ class Degree:
                 return Degree(shape, self.top, self.low)
             factor = np.asarray(other)
             return Degree(shape, self.top, self.low, self.logs * (factor[..., None] if factor.ndim else factor))
-        return Degree(np.broadcast_shapes(self.shape, other.shape), self.top + other.top, self.low + other.low)
+        return Degree(_broadcast(self.shape, other.shape), self.top + other.top, self.low + other.low)
 
     def __neg__(self) -> Degree:
         return -1 * self
@@ -89,7 +95,7 @@ class Degree:
     __rmul__ = __mul__
 
     def __matmul__(self, other: Degree) -> Degree:
-        shape = np.matmul(*(_probe(x.shape) for x in (self, other))).shape
+        shape = _of_product(self.shape, other.shape)
         (top, low), (right, below) = (x._as_matrix(first) for x, first in ((self, True), (other, False)))
         alike, others = (self.shape[-1] // x for x in (low.shape[-1], below.shape[-2]))  # entries that one stands for
         low = low.sum(-1)[..., None] * alike + below.sum(-2)[..., None, :] * others
@@ -115,7 +121,7 @@ class Degree:
         if not isinstance(other, Degree):
             shape = np.broadcast_shapes(self.shape, np.shape(other))
             return Degree(shape, np.maximum(self.top, 0), self.low, self.logs)  # a number has degree 0
-        shape = np.broadcast_shapes(self.shape, other.shape)
+        shape = _broadcast(self.shape, other.shape)
         if (self.logs is None) is not (other.logs is None):
             raise ArithmeticError("a log decay met what it is the log of: their carriers do not mix")
         if self.logs is not None:
@@ -126,6 +132,16 @@ class Degree:
 def _probe(shape: tuple[int, ...]) -> np.ndarray:
     """Return an array of a shape that holds one number, to see which shape an index or a product has."""
     return np.ndarray(shape, np.int8, b"\0", strides=(0,) * len(shape))
+
+
+def _broadcast(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
+    return one if one == other else np.broadcast_shapes(one, other)
+
+
+@cache
+def _of_product(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of a product of matrices."""
+    return np.matmul(_probe(one), _probe(other)).shape
 
 
 def letters(*shape: int) -> Degree:
@@ -158,8 +174,13 @@ def stack(arrays: Sequence[Degree]) -> Degree:
     if any(x.shape != shape[1:] for x in arrays):
         raise ValueError(f"expected arrays of one shape, got {[list(x.shape) for x in arrays]}")
     parts = [[getattr(x, name) for x in arrays] for name in ("top", "low", "logs")]
-    held = [None if part[0] is None else np.stack(np.broadcast_arrays(*part)) for part in parts]
+    held = [None if part[0] is None else _stacked(part) for part in parts]
     return Degree(shape, *held)
+
+
+def _stacked(arrays: list[np.ndarray]) -> np.ndarray:
+    alike = all(array.shape == arrays[0].shape for array in arrays)
+    return np.array(arrays if alike else np.broadcast_arrays(*arrays))
 
 
 def largest(residual: Any) -> int:

@@ -16,10 +16,12 @@ from xml.etree import ElementTree
 import pytest
 
 from derivations.command import HOLDS, WRONG_CALL, main
+from derivations.readable import width
 from derivations.registry import load
 from derivations.run import Progress
 from derivations.screen import Screen
 from derivations.selection import Wrong, matcher, selected
+from derivations.shown import COLUMNS
 from derivations.subjects import RENAMED
 from gdn_core import reference
 from tests.derivations.conftest import QUICK, ROOT, called
@@ -134,17 +136,28 @@ def test_a_claim_is_shown_whole(capsys):
     assert main(["show", "gated_chunk_equals_recurrence"]) == HOLDS
     shown = capsys.readouterr().out
     made = load()["gated_chunk_equals_recurrence"]
+    as_one_line = " ".join(shown.split())
     for part in (made.conclusion, "c = γₙ", *map(str, made.scopes), made.source.place, *made.uses):
-        assert part in shown
+        assert part in as_one_line
     assert "Sₙ₊₁ = α c S₀" in shown and "algebra: for every C, dk and dv" in shown
     assert "ran reference.chunk, reference.recurrent" in shown
     assert shown.count("refuted by") == len(made.mutants)
     assert main(["show", "--tex", "--unchecked", "gated_chunk_equals_recurrence"]) == HOLDS
     in_tex = capsys.readouterr().out
-    assert made.tex in in_tex and made.assumptions[0] in in_tex and "refuted by" not in in_tex
+    assert made.tex in in_tex and made.assumptions[0] in " ".join(in_tex.split()) and "refuted by" not in in_tex
     assert all(step.name in shown for step in (*made.steps, *made.mutants))
     line = inspect.getsourcelines(reference.chunk)[1]
     assert f"gdn_core.reference.chunk (gdn_core/reference.py:{line})" in shown and "used by" in shown
+
+
+def test_what_refutes_a_variant_is_shown_as_a_formula_or_in_numbers(capsys):
+    names = "delta_rules_are_steps_along_one_equation", "separate_removal_keys_are_two_tokens_of_the_family"
+    assert main(["show", *names]) == HOLDS
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(width, lines)) <= COLUMNS
+    assert "                 (β − θ) S k kᵀ + (θ − β) v kᵀ" in lines
+    assert "               refuted by implicit below exact: -1" in lines
+    assert any(", which is " in line for line in lines)
 
 
 # What is shown.
