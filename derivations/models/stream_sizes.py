@@ -64,9 +64,9 @@ def _wrong_first(stream: Stream) -> tuple[int, int]:
 def streams() -> tuple[Stream, ...]:
     """Return streams in chunks, of every chunk size and every combination of gates at widths of every kind.
 
-    For every chunk size there are fewer tokens than a chunk, a token more, two chunks and a token less than three; up
-    to C = 33 one chunk and more than five, and up to C = 8 more than ten. Every combination of gates runs in more than
-    five chunks, the last one short, and with a token more than a chunk.
+    For every chunk size there are few tokens, a token less than a chunk, a token more, two chunks and a token less than
+    three; up to C = 33 one chunk and more than five, and up to C = 8 more than ten. Every combination of gates runs in
+    more than five chunks, the last one short, and with a token more than a chunk.
     """
     gates = _every_combination(FEW, 2)
     return tuple(sorted(dict.fromkeys((*_every_chunk_size(), *_many_chunks(), *gates)), key=_wrong_first))
@@ -79,7 +79,7 @@ def _every_combination(T: int, C: int) -> tuple[Stream, ...]:
 
 
 def _every_chunk_size() -> Iterator[Stream]:
-    widths, gates = cycle(WIDTHS), cycle(range(1, COMBINATIONS))
+    widths, few, gates = cycle(WIDTHS), cycle(WIDTHS), cycle(range(1, COMBINATIONS))
     for C in CHUNKS:
         many = [C, 6 * C + 1] * (C <= 33) + [11 * C + 1] * (C <= 8)
         for T in dict.fromkeys((C - 1, C + 1, 2 * C, 3 * C - 1, *many)):
@@ -87,6 +87,10 @@ def _every_chunk_size() -> Iterator[Stream]:
                 yield Stream(T, C, *next(widths))
         if 8 < C <= 33:
             yield Stream(C + 1, C, 3, 2, next(gates))
+        for T in dict.fromkeys((1, C // 4, C // 2)):
+            if 0 < T < C - 1:
+                yield Stream(T, C, *next(few))
+                yield Stream(T, C, 3, 2, next(gates))
     for C in EVERY_CHUNK:
         if C not in CHUNKS:
             yield Stream(C + 1 if C < 100 else C - 1, C, *next(widths))

@@ -23,8 +23,10 @@ SHAPES: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
     ((), ()), ((3,), ()), ((), (4,)), ((3,), (1,)), ((5,), (5,)), ((4,), (6, 1)), ((2, 3), (4, 1, 1)),
     ((1, 3), (4, 2, 1)), ((2, 2), (2, 2)), ((3, 3), (3, 1)), ((1, 1), (1, 1)), ((12, 11), (1, 1)), ((1, 1), (3, 3)),
     ((2, 3), (7, 2, 1)), ((2, 1, 3), (2, 4, 1)), ((1, 2, 2), (2, 2, 2)), ((3,), (2, 3)), ((2, 2, 3), ()),
+    ((2, 1, 2, 3), (2, 1, 1)),
 )  # fmt: skip
-REAL, COMPLEX = (0.0, -2.0, -6.0, -14.0), (-2j, 2j, -2.0 - 4j, -2.0 + 4j, -2.0 + 0j)  # at Delta = 1 without rounding
+REAL, COMPLEX = (0.0, -2.0, -6.0, -14.0), (-2j, 2j, -2.0 - 4j, -2.0 + 4j, -2.0 + 0j)  # at these without rounding
+STEPS = ((1.0, 0.0), (0.0, 1.0))  # of which one is the first in turn
 WEIGHTS = (Fraction(1, 4), Fraction(0), Fraction(1, 2), Fraction(1))  # of Mamba-3's rule; some alike at both ends
 
 
@@ -132,7 +134,7 @@ def in_floats_real_and_complex() -> Any:
     """The same in floats, and for a complex A, as S4 has one."""
     for values in (REAL, COMPLEX):
         for n, (of_A, of_delta) in enumerate(SHAPES):
-            A, delta = np.resize(np.array(values), of_A), np.ones(of_delta)
+            A, delta = np.resize(np.array(values), of_A), np.resize(STEPS[n % 2], of_delta)
             for weight in weights(n, of_delta):
                 yield from against_entries(A[()], delta[()], np.asarray(weight, dtype=float)[()])
 

@@ -35,11 +35,13 @@ def quotient(z: Any, exp: Callable[[Any], Any]) -> Any:
 
 BITS = 50  # that must be right, so an error of up to 4 units in the last place
 POINTS = tuple(
-    sign * z for z in (0.0, 1e-300, 1e-20, 1e-9, 3e-5, 0.01, 0.3, 1.0, 2.5, 20.0, 300.0, 700.0) for sign in (1, -1)
+    sign * z
+    for z in (0.0, 1e-300, 1e-20, 3e-15, 1e-12, 1e-9, 3e-5, 0.01, 0.3, 1.0, 2.5, 20.0, 300.0, 700.0)
+    for sign in (1, -1)
 )
 
 
-SHAPES = ((24, 1), (2, 12), (2, 3, 4), (2, 3, 2, 2), (5, 48), (1000,))  # of the same points, over and over
+SHAPES = ((28, 1), (2, 14), (2, 2, 7), (2, 7, 2, 1), (5, 56), (1000,))  # of the same points, over and over
 
 
 def phi1_far_off(function: Any) -> list[str]:
@@ -55,7 +57,28 @@ def phi1_far_off(function: Any) -> list[str]:
     for y, shape in zip(of_shapes, SHAPES, strict=True):
         points, off = np.resize(POINTS, shape), np.flatnonzero(~np.equal(y, np.resize(found, shape)))
         wrong += [f"phi_1({points.flat[n]}) = {float(y.flat[n])!r} in shape {shape}" for n in off[:1]] or [""]
-    return wrong
+    return wrong + [of_another_type(function, z) for z in OTHERS]
+
+
+OTHERS: tuple[Any, ...] = (
+    0,
+    -3,
+    0.25,
+    np.float32(0.3),
+    np.float64(-0.3),
+    np.array([0.3, 0.0], np.float32),
+    np.arange(3),
+)
+
+
+def of_another_type(function: Any, z: Any) -> str:
+    """Say where phi_1 of numbers of another type or shape is not that of the same numbers in an array of float64."""
+    with np.errstate(all="ignore"):
+        got, want = function(z), function(np.atleast_1d(z).astype(float))
+    said = f"phi_1 of {type(z).__name__} {z}"
+    if np.shape(got) != np.shape(z) or getattr(got, "dtype", None) != np.float64:
+        return f"{said} has the shape {np.shape(got)} and the type {getattr(got, 'dtype', type(got).__name__)}"
+    return "" if np.array_equal(np.ravel(got), want) else f"{said} = {got}, and in float64 {want}"
 
 
 @claim(
@@ -64,7 +87,10 @@ def phi1_far_off(function: Any) -> list[str]:
         rf"\varphi_1(z) = {quotient(Written('z'), exp)}"
     ),
     assumptions=("The processor's expm1 is the one that runs.",),
-    scope=AtPoints(f"{len(POINTS)} numbers from -700 to 700, 0 and 1e-300 among them, in arrays of one to four axes,"),
+    scope=AtPoints(
+        f"{len(POINTS)} numbers from -700 to 700, 0 and 1e-300 among them, in arrays of one to four axes, and at "
+        "integers, numbers of 32 bits and single numbers,"
+    ),
     engine="exact",
     source=cite("2312.00752", "eq. 4"),
     code=(ssm.phi1,),

@@ -127,7 +127,7 @@ def parts_of_a_stream(shapes: dict[str, tuple[int, ...]]) -> list[Any]:
     x = {name: _numbered(shapes[name], start) for name, start in zip("qkvgbw", range(0, 6 * 10**6, 10**6), strict=True)}
     stream, T = Token(**x), len(x["v"])
     found = [len(stream) - T]
-    for place in (0, T - 1, slice(1, None), slice(T // 2, T)):
+    for place in (0, T - 1, -1, slice(1, None), slice(T // 2, T)):
         part = stream[place]
         found += [_differs(getattr(part, name), values[place]) for name, values in x.items()]
     for d in range(shapes["S"][0]):
