@@ -178,12 +178,14 @@ def floats(sizes: Shapes, rng: random.Random) -> Case:
 
 
 CLEARS = -1000  # a log decay whose decay is 0 in float64, to the last bit
+FINE = (1 << 24) + 1  # of which no multiple by a small odd number is a number of 32 bits
 
 
 def special(sizes: Shapes, rng: random.Random, *, remembers: bool = True) -> Case:
-    """Return a stream of small integers in float64, on which the code is exact, with the values at which code branches.
+    """Return a stream of integers in float64, on which the code is exact, with the values at which code branches.
 
-    Gates are 0, 1 and 2, decays 0 and 1, and each entry of a vector is often 0; some keys are zero.
+    Gates are 0, 1 and 2, decays 0 and 1, and each entry of a vector is often 0; some keys are zero. Values and memory
+    are small multiples of a number that 32 bits do not hold, so code that rounds to them on its way is off.
 
     Args:
         sizes: the shapes.
@@ -197,6 +199,7 @@ def special(sizes: Shapes, rng: random.Random, *, remembers: bool = True) -> Cas
 
     letters = {name: drawn(name, shape) for name, shape in sizes.items()}
     letters["k"][rng.randrange(len(letters["k"]))] = 0
+    letters |= {name: letters[name] * FINE for name in ("v", "S")}
     x = Token(**{name: letters[name] for name in sizes if name != "S"})
     return Case(letters["S"] * remembers, x, np.exp, np.stack, exactly)
 
@@ -208,6 +211,18 @@ def exactly(left: Array, right: Array) -> Any:
         return ring.difference(fraction(left), fraction(right))
     except (OverflowError, ValueError):  # of inf and NaN
         return "a number is not finite"
+
+
+BITS = 40  # in which computations in float64 agree whose rounding differs
+
+
+def nearly(left: Array, right: Array) -> Any:
+    """Return the difference of two arrays of float64 in units of 2^-40 of the largest number, or a sentence."""
+    if left.dtype != np.float64:
+        return f"the type is {left.dtype}, and not float64"
+    units = exactly(left, right)
+    largest = Fraction(max(1.0, float(abs(right).max())))
+    return units if isinstance(units, str) else np.frompyfunc(lambda off: round(off / largest * 2**BITS), 1, 1)(units)
 
 
 def vectors(rule: WriteRule, T: int) -> Case:

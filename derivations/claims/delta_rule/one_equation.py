@@ -160,9 +160,13 @@ SHAPES: tuple[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]], ...] = (
     engine="exact", scope=AtPoints(f"{len(SHAPES)} combinations of shapes of beta, kappa and g, in fractions,")
 )
 def gates_of_arrays(rng: random.Random) -> Any:
-    """The gates of arrays are those of each entry, of a token and of a head; phi_1 is any function here."""
+    """The gates of arrays are those of each entry, of a token and of a head. Left out, phi_1 is the code's."""
     for shapes in SHAPES:
         yield from entry_by_entry(*(_fractions(rng, shape) for shape in shapes))
+        b, c, g = (np.asarray(_fractions(rng, shape), dtype=float) for shape in shapes)
+        for function in (integrators.exact, partial(integrators.gates, Integrator.EXACT)):
+            pairs = zip(function(b, c, -g), function(b, c, -g, phi1=ssm.phi1), strict=True)
+            yield {"phi1 left out:": [exactly(left_out, given) for left_out, given in pairs]}
 
 
 def entry_by_entry(b: Any, c: Any, g: Any) -> Iterator[Any]:

@@ -39,6 +39,7 @@ from gdn_core.rules import (
 #: T, V and K: few and many, even and odd, V = K, V < K and V > K, T = V and T = K.
 SIZES = ((5, 2, 4), (1, 1, 3), (2, 3, 3), (4, 4, 4), (3, 12, 2), (1, 2, 12), (12, 1, 12), (17, 2, 1))
 LONG = (12, 16, 12)
+TINY = 2.0**-30
 _exactly: Any = np.frompyfunc(Fraction, 1, 1)
 
 
@@ -177,12 +178,28 @@ def windows_and_sizes() -> Any:
     for sizes in (SIZES[0], LONG):
         of = stream(sizes, by_channel=True)
         yield [a - b for a, b in zip(of.sizes, sizes, strict=True)] + [len(of) - sizes[0]]
-        for start, stop in itertools.combinations(range(len(of.v) + 1), 2):
+        for start, stop in ((0, 0), *itertools.combinations(range(len(of.v) + 1), 2)):
             window = of.window(start, stop)
             fields = ("q", "k", "v", "g", "beta", "w", "delta")
             found = {name: difference(getattr(window, name), getattr(of, name)[start:stop]) for name in fields}
             found |= {"A": difference(window.A, of.A), "tokens": len(window) - (stop - start)}
             yield {f"tokens {start} to {stop}, {name}:": _first(off) for name, off in found.items()}
+
+
+@stream_has_tokens_under_every_rule.step(
+    engine="exact",
+    scope=AtPoints(f"streams of {SIZES[0][0]} and {LONG[0]} tokens in float64, gates by token and by channel,"),
+)
+def gates_that_are_held(rule: WriteRule) -> Any:
+    """A rule of constant gates holds each of them at its median over the tokens; others leave a stream as it is."""
+    for sizes, by_channel in itertools.product((SIZES[0], LONG), (False, True)):
+        of = stream(sizes, by_channel=by_channel)
+        held = streams.held(rule, of)
+        for name in ("g", "beta", "w", "delta"):
+            values = np.asarray(getattr(of, name))
+            if rule.clock is Clock.FIXED:
+                values = np.broadcast_to(np.apply_along_axis(median, 0, values), values.shape)
+            yield {f"{name}, {sizes[0]} tokens:": _first(difference(getattr(held, name), values))}
 
 
 def _first(off: Any) -> Any:
@@ -195,8 +212,8 @@ def _first(off: Any) -> Any:
 )
 def answer_of_a_normalised_rule(rule: WriteRule) -> Any:
     """A normalised rule answers what is read over its last entry, or 0 where that is 0; others what is read."""
-    few = np.array([[3.0, -1.0, 2.0], [1.0, 5.0, -4.0], [7.0, 2.0, 0.0]])
-    want = few if not rule.normalised else np.array([[1.5, -0.5], [-0.25, -1.25], [0.0, 0.0]])
+    few = np.array([[3.0, -1.0, 2.0], [1.0, 5.0, -4.0], [7.0, 2.0, 0.0], [3 * TINY, -TINY, TINY]])
+    want = few if not rule.normalised else np.array([[1.5, -0.5], [-0.25, -1.25], [0.0, 0.0], [3.0, -1.0]])
     wide = np.concatenate([np.tile(few[:, :2], 6), few[:, 2:]], axis=1)
     widely = wide if not rule.normalised else np.tile(want, 6)
     for read, wanted in ((few, want), (wide, widely)):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from derivations.claim import every_rule
-from derivations.engines.cases import Case, Shapes, every_width, floats, fractions, shapes, special, told
+from derivations.engines.cases import BITS, Case, Shapes, every_width, floats, fractions, nearly, shapes, special, told
 from derivations.engines.field import Dual, Field, dual_exp, is_counting, stack
 from derivations.engines.polynomials import factored
 from derivations.engines.ring import Ring
@@ -171,7 +171,7 @@ def gradients_of_every_size(rng: random.Random) -> Any:
 
 
 @chunk_backward_is_the_derivative.step(
-    engine="exact", scope=AtPoints("chunks of four tokens of small integers in float64, V = 2 and K = 3 and V = K = 2,")
+    engine="exact", scope=AtPoints("chunks of four tokens of integers in float64, V = 2 and K = 3 and V = K = 2,")
 )
 def gradients_with_gates_of_0_1_and_2(rng: random.Random) -> Any:
     """The same at gates of 0, 1 and 2, decays of 0 and 1, keys of zeros, and from an empty memory."""
@@ -184,11 +184,11 @@ def derivative_of_integers(case: Case, rng: random.Random) -> Any:
     """Compare the code's gradients with the recurrence's derivative along a random direction, in Python's integers."""
     at = {"S": case.S, **{name: getattr(case.x, name) for name in NAMES}}
 
-    def drawn(like: Array) -> Array:
-        return np.array([rng.randrange(-99, 100) for _ in like.flat], dtype=object).reshape(like.shape)
+    def drawn(like: Array, most: int = 99) -> Array:
+        return np.array([rng.randrange(-most, most + 1) for _ in like.flat], dtype=object).reshape(like.shape)
 
     whole, exact = np.frompyfunc(int, 1, 1), np.frompyfunc(Fraction, 1, 1)
-    do, dS = drawn(case.x.v), drawn(case.S)
+    do, dS = drawn(case.x.v, 9), drawn(case.S, 9)
     found, dx = reference_backward.chunk_backward(case.S, case.x, do.astype(float), dS.astype(float))
     gradients = {"S": found, **{name: getattr(dx, name) for name in NAMES}}
     if wrong := [f"d{name} is not finite" for name, gradient in gradients.items() if not np.isfinite(gradient).all()]:
@@ -201,6 +201,21 @@ def derivative_of_integers(case: Case, rng: random.Random) -> Any:
         return got - derivative(integers, along, do, dS, exp=decay, stack=_stacked)
 
     return first_wrong(off, {name: drawn(x) for name, x in at.items()})
+
+
+@chunk_backward_is_the_derivative.step(
+    engine="exact", scope=AtPoints(f"chunks of four tokens in float64, V = 2 and K = 3, to 2^-{BITS},")
+)
+def gradients_in_float64(rng: random.Random) -> Any:
+    """The same in float64 but for its rounding: nothing is rounded to fewer bits on the way."""
+    for sizes in every_width(4, 2, 3):
+        case, along, cotangents = (floats(sizes, rng) for _ in range(3))
+        at, do, dS = {"S": case.S, **vars(case.x)}, cotangents.x.v, cotangents.S
+        found, dx = reference_backward.chunk_backward(case.S, case.x, do, dS)
+        for name, gradient in {"S": found, **vars(dx)}.items():
+            alone = {of: x * (of == name) for of, x in {"S": along.S, **vars(along.x)}.items()}
+            off = (gradient * alone[name]).sum() - derivative(at, alone, do, dS, exp=np.exp, stack=_stacked)
+            yield {f"{told(sizes)}: d{name}, along a random direction:": nearly(off, np.zeros(()))}
 
 
 def _stacked(arrays: list[Dual]) -> Dual:

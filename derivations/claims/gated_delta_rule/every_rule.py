@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from derivations.claim import every_rule
 from derivations.engines import polynomials
 from derivations.engines.cases import (
+    BITS,
     every_width,
     floats,
     fractions,
     free_points,
     free_symbols,
+    nearly,
     special,
     symbols,
     told,
@@ -107,7 +110,7 @@ def parameters_left_at_their_defaults(rng: random.Random) -> Any:
 
 
 @every_rule_has_a_chunk_form.step(
-    engine="exact", scope=AtPoints("T = 5, C = 5 and 2, of small integers in float64, V = 2 and K = 3 and V = K = 2,")
+    engine="exact", scope=AtPoints("T = 5, C = 5 and 2, of integers in float64, V = 2 and K = 3 and V = K = 2,")
 )
 def chunk_with_gates_of_0_1_and_2(rng: random.Random) -> Any:
     """The same at gates of 0, 1 and 2, decays of 0 and 1, keys of zeros, and from an empty memory."""
@@ -117,6 +120,16 @@ def chunk_with_gates_of_0_1_and_2(rng: random.Random) -> Any:
             want = case.run(reference.recurrent)
             chunks = case.run(reference.chunkwise, chunk_size=2)
             yield {f"{told(sizes)}:": [chunk_against_recurrence(case), case.compare(chunks, want)]}
+
+
+@every_rule_has_a_chunk_form.step(
+    engine="exact", scope=AtPoints(f"streams of five tokens in float64, V = 2 and K = 3, to 2^-{BITS},")
+)
+def chunk_in_float64(rng: random.Random) -> Any:
+    """The same in float64 but for its rounding: nothing is rounded to fewer bits on the way."""
+    for sizes in every_width(5, 2, 3):
+        case = replace(floats(sizes, rng), residual=nearly)
+        yield {f"{told(sizes)}:": chunk_against_recurrence(case)}
 
 
 @every_rule_has_a_chunk_form.refute

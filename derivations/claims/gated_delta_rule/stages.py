@@ -72,7 +72,7 @@ def stages_of_every_width(rng: random.Random) -> Any:
 
 
 @stages_add_up_to_the_step.step(
-    engine="exact", scope=AtPoints("tokens of small integers in float64, V = 2 and K = 3 and V = K = 2,")
+    engine="exact", scope=AtPoints("tokens of integers in float64, V = 2 and K = 3 and V = K = 2,")
 )
 def stages_with_gates_of_0_1_and_2(rng: random.Random) -> Any:
     """The same at gates of 0, 1 and 2, decays of 0 and 1, keys of zeros, and from an empty memory."""

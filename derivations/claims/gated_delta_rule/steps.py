@@ -165,7 +165,7 @@ def parameters_left_at_their_defaults(rng: random.Random) -> Any:
 
 
 @recurrence_is_the_equation_token_by_token.step(
-    engine="exact", scope=AtPoints("T = 5, of small integers in float64, V = 2 and K = 3 and V = K = 2,")
+    engine="exact", scope=AtPoints("T = 5, of integers in float64, V = 2 and K = 3 and V = K = 2,")
 )
 def gates_of_0_1_and_2(rng: random.Random) -> Any:
     """The same at gates of 0, 1 and 2, decays of 0 and 1, keys of zeros, and from an empty memory."""
